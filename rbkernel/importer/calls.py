@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from rbkernel.importer.holes import Hole
+from rbkernel.importer.reading.holes import Hole
 from rbkernel.runbook.placeholders import placeholder
 
 _WIDTH = 96

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rbkernel.importer import tables
-from rbkernel.importer.blocks import Block
+from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.report import Entry, Fate
 
 # lint asks for cells that are no longer

@@ -14,22 +14,13 @@ from pathlib import PurePath
 
 import yaml
 
-from rbkernel.importer import (
-    blocks,
-    fields,
-    holes,
-    queries,
-    references,
-    secrets,
-    shell,
-    source,
-    statements,
-    tables,
-)
-from rbkernel.importer.blocks import Block
+from rbkernel.importer import fields, queries, references, tables
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.notebook import Imported, assemble
-from rbkernel.importer.steps import Refuses, Steps
+from rbkernel.importer.page import Refuses
+from rbkernel.importer.reading import blocks, holes, secrets, source, spans, statements
+from rbkernel.importer.reading.blocks import Block
+from rbkernel.importer.steps import Steps
 from rbkernel.runbook.scaffold import next_free_id
 
 _ENTRY = re.compile(r"^(?P<id>RUN-\w+):\s*(?P<title>\S.*?)\s*$")
@@ -91,7 +82,7 @@ def convert(
 
 
 def _speaks(code: str) -> bool:
-    return shell.is_command(code) or statements.is_sql(code)
+    return spans.is_command(code) or statements.is_sql(code)
 
 
 def _parts(whole: Sequence[Block]) -> list[list[Block]]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rbkernel.importer import holes, tables
-from rbkernel.importer.blocks import Block
+from rbkernel.importer import tables
+from rbkernel.importer.reading import holes
+from rbkernel.importer.reading.blocks import Block
 from rbkernel.model import Severity
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import placeholder, unfilled

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from rbkernel.importer import calls
 from rbkernel.importer.cells import Cell
-from rbkernel.importer.holes import Hole, printable
+from rbkernel.importer.reading.holes import Hole, printable
 from rbkernel.importer.report import Report
 from rbkernel.importer.steps import Steps
 from rbkernel.runbook import frontmatter_text

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rbkernel.importer import holes, languages, statements, tables
-from rbkernel.importer.blocks import Block
+from rbkernel.importer import tables
+from rbkernel.importer.reading import holes, languages, statements
+from rbkernel.importer.reading.blocks import Block
 from rbkernel.sql.words import only_reads
 
 _COLUMN = re.compile(r"\bas\s+\"?(?P<alias>[a-z_]\w*)\"?\s*$", re.IGNORECASE)

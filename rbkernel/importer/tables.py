@@ -14,7 +14,8 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-from rbkernel.importer import holes, measured
+from rbkernel.importer import measured
+from rbkernel.importer.reading import holes
 
 Row = Mapping[str, str]
 _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})

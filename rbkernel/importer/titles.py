@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from rbkernel.importer import tables
-from rbkernel.importer.blocks import Block
+from rbkernel.importer.reading.blocks import Block
 
 _STEP = re.compile(r"^\W*(?:(?:step|schritt|paso|étape|etape)\b|\d+[.)]\s|phase \d)", re.IGNORECASE)
 _GENERIC = re.compile(

@@ -15,9 +15,10 @@ import pytest
 
 from rbkernel import cli
 from rbkernel.errors import RbkernelError
-from rbkernel.importer import report, secrets, source
+from rbkernel.importer import report
 from rbkernel.importer.convert import convert
 from rbkernel.importer.notebook import Imported
+from rbkernel.importer.reading import secrets, source
 from rbkernel.runbook import catalogue, frontmatter, parameters
 from rbkernel.sql import guard
 

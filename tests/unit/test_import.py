@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rbkernel.importer import blocks, notebook, report
+from rbkernel.importer import notebook, report
 from rbkernel.importer.convert import convert
 from rbkernel.importer.notebook import Imported
+from rbkernel.importer.reading import blocks
 from rbkernel.runbook import catalogue, frontmatter
 from rbkernel.runbook.frontmatter import FrontMatter
 from tests.support.markdown_corpus import FOLDER, SEEDS, code_of, imported, refuses, text_of

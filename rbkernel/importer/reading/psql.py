@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from rbkernel.importer import holes
+from rbkernel.importer.reading import holes
 from rbkernel.runbook.shell.judges.databases import psql_options
 
 _FILES = {"-f", "--file", "-o", "--output", "-L", "--log-file", "-l", "--list"}

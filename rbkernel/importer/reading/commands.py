@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rbkernel.importer import holes, languages, psql, statements
-from rbkernel.importer.holes import Hole
+from rbkernel.importer.reading import holes, languages, psql, statements
+from rbkernel.importer.reading.holes import Hole
 from rbkernel.runbook.placeholders import placeholder
 from rbkernel.runbook.shell import syntax
 from rbkernel.runbook.shell import text as shelltext

@@ -15,6 +15,8 @@ import yaml
 # the words behind a fence's mark that name a query language, and the other way round
 QUERIES = {"promql": "PromQL", "prometheus": "PromQL", "logql": "LogQL", "loki": "LogQL"}
 INFO = {"PromQL": "promql", "LogQL": "logql"}
+# what programs print; see `output`
+PRINTED = frozenset({"output", "table", "log lines"})
 
 _AGGREGATES = r"(?:sum|avg|min|max|count|stddev|stdvar|topk|bottomk|quantile|group|count_values)"
 _FUNCTIONS = (
@@ -29,10 +31,6 @@ _PROMQL = re.compile(
 )
 _PROMQL_PART = re.compile(
     rf"\b{_FUNCTIONS}\s*\(|\b{_AGGREGATES}\b|\[\d+[smhdwy](?::\d*[smhdwy]?)?\]|\{{\s*\w+\s*[=!]~?"
-)
-_PROMQL_GOES_ON = re.compile(
-    r"^\s*(?:[)\]},]|and\b|or\b|unless\b|[-+*/%^<>=!]|by\b|without\b|on\b|ignoring\b|bool\b|offset\b"
-    r"|group_(?:left|right)\b|[\w\"'(])"
 )
 _LOGQL = re.compile(r"^\s*\{\s*\w+\s*(?:=~|!~|!=|=)\s*[\"`]")
 _LOGQL_STAGE = re.compile(

@@ -14,7 +14,7 @@ from itertools import groupby
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from rbkernel.importer import fences
+from rbkernel.importer.reading import fences
 
 # a list item, or a paragraph, that holds one of these in `code` stands for itself
 Speaks = Callable[[str], bool]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbkernel.importer import holes, source
+from rbkernel.importer.reading import holes, source
 from rbkernel.redact.rules import pattern_spans
 from rbkernel.redact.span import merged
 from rbkernel.runbook.placeholders import placeholder

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rbkernel.errors import SqlTextError
-from rbkernel.importer import holes
-from rbkernel.importer.holes import Hole
+from rbkernel.importer.reading import holes
+from rbkernel.importer.reading.holes import Hole
 from rbkernel.sql import lexer
 
 LANGUAGES = frozenset({"sql", "postgres", "postgresql", "psql", "pgsql", "plpgsql"})

@@ -1,0 +1,245 @@
+"""Commands and queries as cells: what only looks is asked, everything else is proposed.
+
+Pure. A mutation, and whatever is not known to only read, stands behind `rb.act`; nothing that is
+written here executes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rbkernel.importer import calls, tables, titles
+from rbkernel.importer.cells import Went, as_fence
+from rbkernel.importer.page import Page
+from rbkernel.importer.reading import commands, holes, languages, shell, spans, statements
+from rbkernel.importer.reading.blocks import Block
+from rbkernel.importer.reading.commands import Piece
+from rbkernel.importer.reading.holes import Hole
+from rbkernel.runbook.placeholders import placeholder
+
+
+class CommandCells:
+    """Writes the cells of fences, and of list items with a command."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._after: list[str] = []
+
+    def step(self, block: Block, went: Went) -> None:
+        """Write what a list item or a paragraph has in code spans."""
+        self._page.label = titles.lead(block)
+        for code in block.codes:
+            if statements.is_sql(code):
+                for one in statements.split(code):
+                    self._sql(block, went, one, "")
+            elif spans.is_command(code):
+                self._pieces(block, went, shell.read(code))
+
+    def fence(self, block: Block, went: Went) -> None:
+        """Write what a fence holds, in order."""
+        if block.caption:
+            self._page.remark(block, went, [f"{block.caption}:"])
+        if block.info in statements.LANGUAGES or (
+            not block.info and statements.is_sql(block.content)
+        ):
+            for one in statements.split(block.content):
+                self._sql(block, went, one, "")
+            return
+        if block.info in shell.LANGUAGES or (
+            not block.info and spans.looks_like_one(block.content)
+        ):
+            if language := languages.whole(block.content):
+                self._foreign(block, went, language)
+                return
+            pieces = shell.read(block.content, block.info)
+            if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
+                self._pieces(block, went, pieces)
+                return
+            went.reasons += dict.fromkeys(piece.reason for piece in pieces if piece.reason)
+            if not went.reasons:
+                went.reasons.append("there is no command in it yet" if pieces else "it is empty")
+            self._page.text(block, went, holes.loud(as_fence(block)))
+            return
+        if language := languages.QUERIES.get(block.info) or _query(block):
+            self._foreign(block, went, language)
+            return
+        if block.info not in {"", "text", "txt", "mermaid"}:
+            went.reasons.append(f"{block.info} is not run")
+        self._page.text(block, went, as_fence(block))
+
+    def _foreign(self, block: Block, went: Went, language: str) -> None:
+        """Keep what is written in another language, and say in which."""
+        went.reasons.append(f"{language}: rbkernel has no source for it")
+        text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
+        self._page.text(
+            block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
+        )
+
+    def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
+        said: list[str] = []
+        place = ""
+        for number, piece in enumerate(pieces):
+            place = self._placed(block, went, piece, place)
+            if piece.kind == "comment":
+                said += piece.text.splitlines()
+            elif piece.kind in {"words", "text", "http"}:
+                expected = shell.expected_after(pieces[number + 1 :])
+                self._command(block, went, piece, [*said, piece.behind], expected)
+                said = []
+            elif piece.kind == "sql":
+                remarks = [*said, piece.behind]
+                self._sql(block, went, piece.text, "\n".join(filter(None, remarks)), piece.target)
+                said = []
+            else:
+                self._aside(block, went, piece, said)
+                said = []
+        self._page.remark(block, went, said)
+        for call in self._after:
+            self._page.once(block, went, call)
+        self._after = []
+
+    def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
+        """What stands between the commands: requirements, output, holes, a psql that connects."""
+        if piece.kind == "requirement":
+            tool, version = piece.words
+            self._page.say(went, "prerequisites", [{"tool": tool, "version": f">= {version}"}])
+            self._page.remark(block, went, [*said, f"`{piece.text}`"])
+            self._after.append("rb.prerequisites()")
+        elif piece.kind == "connect":
+            db = self._page.connection(went, piece.target)
+            went.bound(f"connections.{db}")
+            self._page.remark(
+                block, went, [*said, f"`{piece.text}`: the parameter `{db}` names the connection."]
+            )
+        elif piece.kind == "hole":
+            self._page.remark(block, went, [*said, placeholder(piece.text)])
+            went.reasons.append(f"{piece.text}: there is no command yet")
+        elif piece.kind == "state":
+            self._page.remark(
+                block, went, [*said, f"`{piece.text}`" if "`" not in piece.text else ""]
+            )
+            if "`" in piece.text or "\n" in piece.text:
+                self._page.text(block, went, f"```sh\n{piece.text}\n```")
+        else:
+            self._page.remark(block, went, said)
+            info = languages.INFO.get(piece.reason, "text")
+            if piece.reason and piece.reason not in languages.PRINTED:
+                went.reasons.append(piece.reason)
+            self._page.text(block, went, f"```{info}\n{piece.text}\n```")
+
+    def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
+        """Write down where a piece belongs, once: a prompt's host, the command that named it."""
+        if piece.place and piece.place != last:
+            prompt = piece.place.startswith("On ")
+            self._page.text(block, went, piece.place if prompt else f"```sh\n{piece.place}\n```")
+        return piece.place or last
+
+    def _command(
+        self,
+        block: Block,
+        went: Went,
+        piece: Piece,
+        said: Sequence[str],
+        expected: Mapping[str, str],
+    ) -> None:
+        """Write a command: shown to copy where it only looks, else proposed behind the decision.
+
+        A test says what is right; it runs only where somebody has allowed it.
+        """
+        if spans.holds_a_secret(piece.text):
+            went.notes.append("it contains what looks like a password: remove it from the runbook")
+        told = [line for line in said if line.strip()]
+        words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
+        found = self._page.declare(holes.find(piece.text))
+        is_test = bool(expected) and piece.kind == "words"
+        if piece.changes and not is_test:
+            title = self._page.titles.one_of_its_own(words or titles.of_code(piece.name))
+            self._keep_remarks(block, went, told, title)
+            self._proposed(block, went, piece, title, found)
+            return
+        title = self._look(block, words, piece.name)
+        self._keep_remarks(block, went, told, title)
+        if piece.kind == "http":
+            call = calls.call("rb.http", calls.quoted(title), calls.filled(piece.words[0], found))
+        else:
+            went.notes += [piece.reason] if piece.reason else []
+            call = calls.call(
+                "rb.shell",
+                calls.quoted(title),
+                self._argv(piece, found),
+                expect=calls.mapped({name: calls.quoted(of) for name, of in expected.items()}),
+            )
+        self._page.code(block, went, call, joins=True)
+
+    def _keep_remarks(self, block: Block, went: Went, told: Sequence[str], title: str) -> None:
+        """Write the comments of a command as text, but for one that its title says in full."""
+        self._page.remark(block, went, [line for line in told if tables.plain(line) not in title])
+
+    def _argv(self, piece: Piece, found: Sequence[Hole]) -> str:
+        """Write the words of a command; what fills a placeholder can be no command."""
+        if piece.words:
+            return calls.listed([calls.filled(word, found) for word in piece.words])
+        taken = commands.with_arguments(piece.text, found) if found else (piece.text, [])
+        if taken is None:
+            text = commands.louder(piece.text, found)
+            return calls.listed([calls.quoted(word) for word in ("bash", "-c", text)])
+        text, names = taken
+        shown = [calls.quoted(word) for word in ("bash", "-c", text, *(["bash"] if names else []))]
+        of = {hole.parameter: hole for hole in found}
+        return calls.listed([*shown, *(calls.filled(of[name].text, [of[name]]) for name in names)])
+
+    def _look(self, block: Block, said: str, text: str) -> str:
+        """Return the title of a look: what stands right above it, else what it is."""
+        words, self._page.label = said or self._page.label, ""
+        return self._page.titles.of_a_look(titles.heading_of(block), words, text)
+
+    def _proposed(
+        self, block: Block, went: Went, piece: Piece, title: str, found: Sequence[Hole]
+    ) -> None:
+        """Write a plan that waits for the decision; its title is its command."""
+        went.notes.append(f"proposed: {piece.changes}")
+        self._act(block, went, calls.command(title, piece.text, found))
+
+    def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
+        statement = statements.read(text)
+        kept = "a command of psql, to be run there" if text.startswith("\\") else ""
+        if dialect := languages.dialect(text):
+            kept = f"SQL for {dialect}: it is not sent to PostgreSQL"
+        kept = kept or statement.problem
+        refused = kept or self._page.refuses(statement.sql)
+        self._page.remark(block, went, [*remark.splitlines(), f"For {dialect}:" if dialect else ""])
+        if kept:
+            went.reasons.append(kept)
+            self._page.text(block, went, f"```sql\n{statement.source}\n```")
+            return
+        db = self._page.connection(went, target)
+        self._page.declare(statement.holes)
+        if not refused:
+            self._page.code(block, went, f"%%sql {db} --untried\n{statement.sql}")
+            return
+        went.notes.append(f"proposed: {refused}")
+        words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
+        title = self._page.titles.one_of_its_own(words)
+        names = {hole.parameter: hole.parameter for hole in statement.holes}
+        plan = calls.call(
+            "rb.actions.statement",
+            db,
+            calls.quoted(statement.sql),
+            title=calls.quoted(title),
+            values=calls.mapped(names),
+        )
+        self._act(block, went, plan)
+
+    def _act(self, block: Block, went: Went, plan: str) -> None:
+        option = titles.option(block)
+        if option not in self._page.options:
+            self._page.options.append(option)
+        when = f"choice.chose({calls.quoted(option)})"
+        self._page.code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
+
+
+def _query(block: Block) -> str:
+    """Say whether a fence without a word holds a query of a monitoring system."""
+    language = languages.whole(block.content) if not block.info else ""
+    return language if language in languages.INFO else ""

@@ -1,0 +1,6 @@
+"""Reads the text of a Markdown file: lines, blocks, and what a fence holds. Pure.
+
+In this order: `source` (bytes to lines), `secrets` (removes them), `fences` and `blocks` (lines to
+blocks), `languages`, `statements`, `psql`, `commands`, `shell` (a fence to its parts), `holes`
+(placeholders). Nothing here knows notebooks or front matter.
+"""

@@ -1,0 +1,77 @@
+"""Which texts are commands: inline code spans, and fences without a word. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rbkernel.errors import SecretParameter
+from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.runbook.shell import programs, syntax
+
+
+def is_command(text: str) -> bool:
+    """Tell whether an inline code span is a command, and not a name or a path.
+
+    >>> [is_command(text) for text in ("kubectl get pods", "git log -3", "high_error_rate", "a b")]
+    [True, True, False, False]
+    """
+    words = text.split()
+    if len(words) < 2 or not syntax.is_complete(text):
+        return False
+    name = words[0].lstrip("$").rpartition("/")[2]
+    return name in _PLAIN_PROGRAMS or (
+        programs.named(name) is not None and name not in _ENGLISH and not _is_prose(words)
+    )
+
+
+def _is_prose(words: Sequence[str]) -> bool:
+    """Tell whether words are rather a sentence than arguments."""
+    return (
+        words[0].isalpha()
+        and not any(re.search(r"[-/=.$<\[{|*]|\d", word) for word in words[1:])
+        and len(words) > 4
+    )
+
+
+def looks_like_one(text: str) -> bool:
+    """Tell whether a fence without a word is one for a shell: nothing but known commands."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    commands_only = [line for line in lines if not line.startswith("#")]
+    if any(re.match(r"\$ \S", line) for line in commands_only):
+        return True
+    return bool(commands_only) and all(
+        is_command(line) or line.startswith(("./", "sudo ")) for line in commands_only
+    )
+
+
+def holds_a_secret(text: str) -> bool:
+    """Tell whether a command names a password or a DSN."""
+    try:
+        refuse_secret("", text, "")
+    except SecretParameter:
+        return True
+    return False
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# they are no words of English, or always mean the program in a code span
+_PLAIN_PROGRAMS = _words(
+    """
+    cat date free find kill less make ping python service top watch yarn vault consul
+    """
+)
+# programs that are words too
+_ENGLISH = _words(
+    """
+    at time host type test read write who last sort join split cut head tail file history set
+    true false wait which look id sleep exit return continue break local export info help man
+    shift times link link install patch dump restore script mail fold size size column size
+    nice command bind step agent crm cf w mc ed ex init sync sum users groups route batch
+    wall kind at factor strings page hold fly flux step screen expect parallel go node php
+    perl lua ruby thanos
+    """
+)
