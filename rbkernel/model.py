@@ -60,6 +60,8 @@ class Severity(StrEnum):
 
     >>> Severity.parse("SEV1"), Severity.parse("P3"), Severity.parse("High")
     (<Severity.CRITICAL: 'critical'>, <Severity.LOW: 'low'>, <Severity.HIGH: 'high'>)
+    >>> Severity.parse("s1").value, Severity.parse("SEV-2").value, Severity.parse("Sev 3").value
+    ('critical', 'high', 'medium')
     """
 
     CRITICAL = "critical"
@@ -76,10 +78,11 @@ class Severity(StrEnum):
         ValueError
             The word belongs to none of the four scales.
         """
+        plain = _BEFORE_NUMBER.sub("", words.strip().lower())
         try:
-            return cls(_SEVERITY_WORDS.get(words.strip().lower(), words.strip().lower()))
+            return cls(_SEVERITY_WORDS.get(plain, plain))
         except ValueError:
-            scales = "critical|high|medium|low, critical|warning|info, P0-P3 or SEV1-SEV4"
+            scales = "critical|high|medium|low, critical|warning|info, P0-P4, SEV1-SEV4 or S1-S4"
             raise ValueError(f"unknown severity {words!r}: use {scales}") from None
 
     @classmethod
@@ -95,15 +98,18 @@ class Severity(StrEnum):
             return len(cls)
 
 
+# what separates a word from its number: SEV-1, Sev 1, sev_1
+_BEFORE_NUMBER = re.compile(r"(?<=[a-z])[\s_-]+(?=\d$)")
 _SEVERITY_WORDS = {
     "p0": "critical",
     "p1": "high",
     "p2": "medium",
     "p3": "low",
-    "sev1": "critical",
-    "sev2": "high",
-    "sev3": "medium",
-    "sev4": "low",
+    "p4": "low",
+    **dict.fromkeys(("sev0", "s0", "sev1", "s1"), "critical"),
+    **dict.fromkeys(("sev2", "s2"), "high"),
+    **dict.fromkeys(("sev3", "s3"), "medium"),
+    **dict.fromkeys(("sev4", "s4", "sev5", "s5"), "low"),
     "warning": "medium",
     "info": "low",
 }

@@ -93,6 +93,7 @@ def _left_open(one: Imported) -> str:
 def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list[Imported]:
     from rbkernel.importer import notebook
     from rbkernel.importer.convert import convert
+    from rbkernel.importer.reading import source as sources
     from rbkernel.runbook import catalogue
     from rbkernel.sql import guard
 
@@ -118,14 +119,15 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
     known, _ = catalogue.runbooks(config.load().catalogue.paths)
     ours = catalogue.packaged("notebooks")  # a team's runbook with the same id takes precedence
     there = _there(source, output)
-    earlier = dict(filter(None, (notebook.identity(one, source.name) for one in there)))
+    named = sources.name_of(str(source.absolute()))
+    earlier = dict(filter(None, (notebook.identity(one, named) for one in there)))
     taken = {one.id for one in known if one.path.parent != ours} | {
         one for one in map(notebook.id_of, there) if one
     }
     taken -= set(earlier.values())
     return convert(
         document,
-        name=source.name,
+        name=named,
         refuses=refuses,
         taken=taken,
         split=split,
@@ -156,9 +158,11 @@ def _paths(source: Path, output: Path | None, made: Sequence[Imported]) -> list[
                 next_step="use a folder with -o, or omit --split",
             )
         return [output]
+    from rbkernel.importer.reading import source as sources
+
     folder = _folder(source, output)
     if len(made) == 1:
-        return [folder / _name(source.stem)]
+        return [folder / _name(sources.notebook_stem(str(source.absolute())))]
     return [folder / _name(f"{one.id} {one.title}") for one in made]
 
 

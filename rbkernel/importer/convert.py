@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePath
+from typing import Any
 
 import yaml
 
@@ -20,6 +22,7 @@ from rbkernel.importer.notebook import Imported, assemble
 from rbkernel.importer.page import Refuses
 from rbkernel.importer.reading import blocks, holes, secrets, source, spans, statements
 from rbkernel.importer.reading.blocks import Block
+from rbkernel.importer.stated import alertnames
 from rbkernel.importer.steps import Steps
 from rbkernel.runbook.scaffold import next_free_id
 
@@ -46,7 +49,7 @@ def convert(
     document
         The file's bytes, in any state.
     name
-        Its file name.
+        Its file name; its path for a file that stands for its folder, such as ``README.md``.
     refuses
         Says why a statement does not only read; empty when it does.
     taken
@@ -77,7 +80,7 @@ def convert(
         steps = _steps(_told(part, read.odd_lines), name, refuses, used, earlier or {})
         used.add(steps.fields.values["id"])
         references.complete(steps.cells, links)
-        made.append(assemble(steps, source=PurePath(name).name, digest=digest, db=db))
+        made.append(assemble(steps, source=source.name_of(name), digest=digest, db=db))
     return made
 
 
@@ -144,9 +147,12 @@ def _steps(
     taken: Collection[str],
     earlier: Mapping[str, str],
 ) -> Steps:
-    declared, words, titled = _title(part, name)
+    said, problem = _declared(part)
+    declared, words, titled = _title(part, name, str((said or {}).get("title") or ""))
+    declared = declared or str((said or {}).get("id", ""))
     title = holes.loud(words)
-    free = declared if re.fullmatch(r"RUN-\d{3,}", declared) and declared not in taken else ""
+    wanted = declared if re.fullmatch(r"RUN-\d{3,}", declared) else ""
+    free = wanted if wanted not in taken else ""
     front = Fields(earlier.get(title) or free or next_free_id(taken))
     steps = Steps(front, refuses, document=titled.document if titled else 0)
     front.say("title", title)
@@ -154,9 +160,12 @@ def _steps(
         if block is titled and block.kind == "heading":
             steps.bound(block, "title")
         elif block.kind == "yaml":
-            _yaml(block, steps)
+            _yaml(block, steps, said, problem)
         else:
             steps.take(block)
+    if wanted and front.values["id"] != wanted:
+        steps.remark_first(f"{wanted} is taken: this one is {front.values['id']}")
+    _alerts(front, name, words, part)
     if metrics := front.values.get("metrics"):
         measured = queries.bound(metrics, part, refuses)
         front.replace("metrics", measured)
@@ -169,22 +178,42 @@ def _steps(
     return steps
 
 
-def _title(part: Sequence[Block], name: str) -> tuple[str, str, Block | None]:
-    """Return the id that is declared, the title, and the block that says it."""
+def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Block | None]:
+    """Return the id that is declared, the title, and the block that says it.
+
+    The title of the site's front matter counts where no heading of the first level stands.
+    """
     first = next((block for block in part if block.kind not in {"frame", "blank"}), None)
     if first and first.document and (entry := _entry(first)):
         return entry["id"], entry["title"], first
     headings = [block for block in part if block.kind == "heading" and not block.document]
     # a file may begin with what its form is for; the runbook's own heading says so
     best = next(filter(_begins, headings), headings[0] if headings else None)
+    if of_site and (best is None or (best.level > 1 and not _begins(best))):
+        return fields.declared_id(of_site), of_site, None
     if best is not None:
         words = _NOT_A_TITLE.sub("", tables.plain(best.content)).strip()
         declared = fields.declared_id(words)
         plain = re.sub(rf"^\W*{declared}\W+", "", words) if declared else words
-        return declared, plain or words or PurePath(name).stem, best
+        return declared, plain or words or _stem(name), best
     heading = next((found for block in part if (found := _HTML_TITLE.search(block.text))), None)
     words = tables.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
-    return "", words or PurePath(name).stem.replace("_", " ").replace("-", " "), None
+    return "", words or _stem(name).replace("_", " ").replace("-", " "), None
+
+
+def _alerts(front: Fields, name: str, title: str, part: Sequence[Block]) -> None:
+    """Make triggers of the alerts that the title, the file name and the document name."""
+    titled = alertnames.of_title(title, part)
+    known = {str(one.get("alert", "")) for one in front.values.get("triggers", ())}
+    found = [titled, "" if titled else alertnames.of_file(name), *alertnames.of_parts(part)]
+    fresh = [one for one in dict.fromkeys(found) if one and one not in known]
+    for one in fresh:
+        if not holes.find(one):
+            front.say("triggers", [{"alert": one}])
+
+
+def _stem(name: str) -> str:
+    return PurePath(source.notebook_stem(name)).name
 
 
 def _guess(title: str, front: Fields, part: Sequence[Block]) -> str:
@@ -209,19 +238,39 @@ def _first_words(part: Sequence[Block]) -> str:
     return ""
 
 
-def _yaml(block: Block, steps: Steps) -> None:
-    """Bind what the source's own front matter says; what no field holds stays a fence."""
-    text = "\n".join(block.text.strip().splitlines()[1:-1])
-    problem = "the front matter is not a YAML mapping"
+def _declared(part: Sequence[Block]) -> tuple[Mapping[str, Any] | None, str]:
+    """Return what the source's own front matter says, in YAML or TOML, or why it says nothing."""
+    block = next((block for block in part if block.kind == "yaml"), None)
+    if block is None:
+        return None, ""
+    text = _inside(block)
     try:
-        said = yaml.safe_load(text)
-    except ValueError as error:  # a date that is none
-        said, problem = None, f"the front matter cannot be read: {error}"
+        said = tomllib.loads(text) if block.text.startswith("+++") else yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError):
         said = None
-    if not isinstance(said, dict):
-        steps.keep(block, text, "yaml", problem)
+    except ValueError as error:  # a date that is none, or no TOML
+        return None, f"the front matter cannot be read: {error}"
+    known = isinstance(said, dict)
+    return (said, "") if known else (None, "the front matter is not a YAML mapping")
+
+
+def _inside(block: Block) -> str:
+    return "\n".join(block.text.strip().splitlines()[1:-1])
+
+
+def _yaml(block: Block, steps: Steps, said: Mapping[str, Any] | None, problem: str) -> None:
+    """Bind what the source's own front matter says; what no field holds stays a fence."""
+    text, info = _inside(block), "toml" if block.text.startswith("+++") else "yaml"
+    if said is None:
+        steps.keep(block, text, info, problem)
         return
     meant = {"description": "summary", "name": ""}
     values = [(meant.get(str(key), str(key)), value) for key, value in said.items()]
-    steps.keep(block, text, "yaml", "", values)
+    values += [
+        ("triggers", [{"alert": one}])
+        for key, value in said.items()
+        if re.fullmatch(r"alert(?:_?names?|s)?", str(key))
+        for one in (value if isinstance(value, list) else [value])
+        if isinstance(one, str) and one.strip()
+    ]
+    steps.keep(block, text, info, "", values)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rbkernel.importer import tables
 from rbkernel.importer.reading import holes
 from rbkernel.importer.reading.blocks import Block
+from rbkernel.importer.stated import alertnames
 from rbkernel.model import Severity
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.placeholders import placeholder, unfilled
@@ -42,7 +43,8 @@ _FIELDS: tuple[tuple[str, str], ...] = (
     (r"test(?:ing)? schedule", "testing_schedule"),
     (r"slo(?: target)?|sla", "slo"),
     (r"category|type", "category"),
-    (r"(?:trigger|detect|detection|alert|alert name|when to use|auslöser)", "triggers"),
+    (r"trigger(?:ed by)?|detect(?:ion)?|when to use|auslöser", "triggers"),
+    (r"(?:\w+ )?alert ?(?:names?|rules?|s)?", "triggers"),
     (r"symptoms?|symptome|síntomas|symptômes", "symptoms"),
     (r"(?:user )?impact|auswirkung(?:en)?", "impact.summary"),
     (r"handles", "scope.handles"),
@@ -77,7 +79,9 @@ _SECTIONS: tuple[tuple[str, str], ...] = (
     (r"escalat|eskalation|escalad", "escalation.when"),
 )
 _SUMMARY = re.compile(
-    r"summary|overview|purpose|description|zweck|zusammenfassung|objet", re.IGNORECASE
+    r"summary|overview|purpose|description|zweck|zusammenfassung|objet"
+    r"|^\W*(?:\d+[.)]? +)?(?:about|introduction|meaning|background|goal)\b",
+    re.IGNORECASE,
 )
 _ID = re.compile(r"\bRUN-(\d{3,})\b")
 _ANY_ID = re.compile(r"\b(?:RUN|MON|DEP|RISK)-\d+\b")
@@ -198,17 +202,11 @@ def of_pair(key: str, value: str) -> tuple[str, Any] | None:
         ids = list(dict.fromkeys(_ANY_ID.findall(words)))
         return (field, ids) if ids else None
     if field == "triggers":
-        return field, [_trigger(key, words)]
+        named = alertnames.of_words(key, value) if not unfilled(words) else []
+        return field, [{"alert": one} for one in named] or [{"when": words}]
     if field == "links":
         return field, [{"title": key, "url": words}]
     return field, [words] if field in _MANY else words
-
-
-def _trigger(key: str, words: str) -> dict[str, str]:
-    bare = words.strip("`")
-    if key.strip().lower() == "alert name" and re.fullmatch(r"[\w:.-]+", bare):
-        return {"alert": bare}
-    return {"when": words}
 
 
 def _severity(words: str) -> str:

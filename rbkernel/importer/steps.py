@@ -61,6 +61,11 @@ class Steps(Page):
         went = Went(fate="front matter", into=[name], notes=[*block.remarks])
         self._went.append((block, went))
 
+    def remark_first(self, note: str) -> None:
+        """Note something on the first block, which the report shows."""
+        if self._went:
+            self._went[0][1].notes.append(note)
+
     def keep(
         self,
         block: Block,

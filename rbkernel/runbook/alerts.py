@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from rbkernel.errors import AlertRulesError
-from rbkernel.runbook.triggers import NAME
+from rbkernel.runbook.triggers import FAILING, NAME, NO_DATA
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE = "__line__"
@@ -33,19 +33,28 @@ class AlertSeverity(StrEnum):
 
 _WORDS = {
     **dict.fromkeys(
-        ("critical", "page", "emergency", "fatal", "disaster", "high", "p0", "p1", "sev1", "sev2"),
+        ("critical", "page", "emergency", "fatal", "disaster", "high", "p0", "p1"),
         AlertSeverity.CRITICAL,
     ),
+    **dict.fromkeys(("sev0", "sev1", "sev2", "s0", "s1", "s2"), AlertSeverity.CRITICAL),
     **dict.fromkeys(
-        ("info", "information", "informational", "none", "notice", "low", "p3", "p4", "sev4"),
+        ("info", "information", "informational", "none", "notice", "low", "p3", "p4"),
         AlertSeverity.INFO,
     ),
+    **dict.fromkeys(("sev4", "sev5", "s4", "s5"), AlertSeverity.INFO),
 }
+# what separates a word from its number: SEV-1, Sev 1
+_BEFORE_NUMBER = re.compile(r"(?<=[a-z])[\s_-]+(?=\d$)")
+# Grafana raises these alerts for a rule without data, or with a failing query
+_STATES = {"noDataState": ("NoData", NO_DATA), "execErrState": ("Error", FAILING)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One alerting rule; ``line`` is its line in the file, ``url`` its ``runbook_url``."""
+    """One alerting rule; ``line`` is its line in the file, ``url`` its ``runbook_url``.
+
+    ``also`` are the alerts that Grafana raises for the rule when it has no data or fails.
+    """
 
     name: str
     group: str
@@ -53,6 +62,7 @@ class Alert:
     line: int
     labels: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def severity(self) -> AlertSeverity:
@@ -70,8 +80,11 @@ def severity(words: str) -> AlertSeverity:
 
     >>> severity("page").value, severity("ticket").value, severity("none").value
     ('critical', 'warning', 'info')
+    >>> [severity(words).value for words in ("s1", "SEV-2", "S3", "s4")]
+    ['critical', 'critical', 'warning', 'info']
     """
-    return _WORDS.get(words.strip().lower(), AlertSeverity.WARNING)
+    plain = _BEFORE_NUMBER.sub("", words.strip().lower())
+    return _WORDS.get(plain, AlertSeverity.WARNING)
 
 
 def files(paths: Sequence[Path]) -> list[Path]:
@@ -187,7 +200,15 @@ def _alerts(path: Path, group: Mapping[str, Any]) -> Iterator[Alert]:
                 line=int(rule.get(_LINE, 1)),
                 labels=_texts({**_mapping(group, "labels"), **_mapping(rule, "labels")}),
                 url=_texts(_mapping(rule, "annotations")).get("runbook_url", "").strip(),
+                also=() if rule.get("alert") else tuple(_of_states(rule)),
             )
+
+
+def _of_states(rule: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the alerts that a rule of Grafana raises when it has no data or fails."""
+    for setting, (default, name) in _STATES.items():
+        if rule.get(setting, default) == default:
+            yield name
 
 
 def _mapping(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -35,7 +35,8 @@ class Runbook:
     """A readable runbook: its path, its bytes, its front matter and its parameters.
 
     ``cells`` are (kind, source), in order. For a working copy of a run, ``continues`` is the id of
-    that run and ``incident`` the id of its incident.
+    that run and ``incident`` the id of its incident. ``source`` is the Markdown file that an
+    import made it from.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Runbook:
     cells: tuple[tuple[str, str], ...] = ()
     continues: str = ""
     incident: str = ""
+    source: str = ""
 
     @property
     def id(self) -> str:
@@ -120,7 +122,14 @@ def _runbook(path: Path, document: bytes, notebook: NotebookNode) -> Runbook:
         cells=tuple((cell.cell_type, cell.source) for cell in notebook.cells),
         continues=_told(notebook, "continues", RUN_ID),
         incident=_told(notebook, "incident", INCIDENT_ID),
+        source=_source(notebook),
     )
+
+
+def _source(notebook: NotebookNode) -> str:
+    own = notebook.metadata.get("rbkernel")
+    made = own.get("import") if isinstance(own, Mapping) else None
+    return str(made.get("source", "")) if isinstance(made, Mapping) else ""
 
 
 def _told(notebook: NotebookNode, name: str, form: re.Pattern[str]) -> str:

@@ -11,15 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from rbkernel.model import Verdict
 from rbkernel.runbook import triggers
 from rbkernel.runbook.alerts import Alert, AlertSeverity
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import Trigger
+from rbkernel.runbook.links import Known, Link, follow, known
 from rbkernel.runbook.quantities import duration_s
 from rbkernel.runbook.registry import Entry
 
@@ -34,7 +33,6 @@ _RESPONSE_WORDS = {
     AlertSeverity.WARNING: "30 min",
     AlertSeverity.INFO: "the next business day",
 }
-_ID = re.compile(r"RUN-\d{3,}", re.IGNORECASE)
 # category, name, and a pattern for the title or scope of such a runbook
 MUST_HAVE = (
     ("incident", "Service down", r"\bdown\b|outage|unreachable|does not answer"),
@@ -50,15 +48,6 @@ MUST_HAVE = (
     ("recovery", "Failover", r"fail(?:ing)?[ -]?over|switch-?over"),
     ("recovery", "Service restart", r"restart"),
 )
-
-
-class Link(StrEnum):
-    """The target of a ``runbook_url``; web addresses are not requested."""
-
-    NONE = "none"
-    RUNBOOK = "runbook"
-    ELSEWHERE = "elsewhere"
-    DEAD = "dead"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,21 +107,6 @@ class Coverage:
         if self.without_alert or missing or self.unanswered:
             found.append(Verdict.WARNING)
         return Verdict.worst([Verdict.OK, *found])
-
-
-@dataclass(frozen=True)
-class Known:
-    """The possible targets of a ``runbook_url``."""
-
-    ids: frozenset[str]
-    files: Mapping[str, str]
-    folders: tuple[Path, ...]
-
-
-def known(runbooks: Iterable[Runbook], folders: Sequence[Path]) -> Known:
-    """Collect the ids and file names of a catalogue."""
-    by_name = {runbook.path.name: runbook.id for runbook in runbooks}
-    return Known(frozenset(by_name.values()), by_name, tuple(folders))
 
 
 def compare(
@@ -203,32 +177,6 @@ def _starts(runbook: Runbook, alert: Alert, *, certainly: bool) -> bool:
     )
 
 
-def follow(alert: Alert, places: Known) -> tuple[Link, str]:
-    """Follow the ``runbook_url`` of an alert.
-
-    The URL may contain a runbook's id or a notebook's file name, or be a path relative to the
-    rules or the catalogue.
-
-    Returns
-    -------
-    tuple
-        The target of the URL, and the runbook's id; the id is empty if no runbook matches.
-    """
-    if not alert.url:
-        return Link.NONE, ""
-    if named := _ID.search(alert.url):
-        name = named[0].upper()
-        return (Link.RUNBOOK, name) if name in places.ids else (Link.DEAD, "")
-    address = urlsplit(alert.url)
-    path = Path(unquote(address.path))
-    if path.name in places.files:
-        return Link.RUNBOOK, places.files[path.name]
-    if address.scheme or address.netloc or "{{" in alert.url:
-        return (Link.DEAD, "") if path.suffix == ".ipynb" else (Link.ELSEWHERE, "")
-    beside = any((folder / path).exists() for folder in (alert.path.parent, *places.folders))
-    return (Link.ELSEWHERE if beside else Link.DEAD), ""
-
-
 def _gaps(alert: Alert, found: Sequence[Runbook], link: Link) -> Iterable[Gap]:
     worst = Verdict.CRITICAL if alert.severity is AlertSeverity.CRITICAL else Verdict.WARNING
     if link is Link.DEAD:
@@ -276,10 +224,13 @@ def _own(runbooks: Sequence[Runbook], bundled: Path | None) -> Sequence[Runbook]
 def _without_alert(rows: Sequence[Row], runbooks: Sequence[Runbook]) -> Iterable[Runbook]:
     """Yield runbooks whose triggers match no alerting rule."""
     started = {name for row in rows for name in row.runbooks}
+    also = {name for row in rows for name in row.alert.also}
     for runbook in runbooks:
         said = runbook.front_matter.triggers
         waits = any(one.alert or one.match for one in said)
         if runbook.id in started or any(map(_takes_all, said)):
+            continue
+        if any(triggers.may_match(one, {triggers.NAME: name}) for one in said for name in also):
             continue
         if waits or (not said and runbook.front_matter.category == "incident"):
             yield runbook

@@ -7,7 +7,8 @@ from typing import Any
 
 from rbkernel.model import Verdict
 from rbkernel.runbook.alerts import AlertSeverity
-from rbkernel.runbook.coverage import Coverage, Link, Row
+from rbkernel.runbook.coverage import Coverage, Row
+from rbkernel.runbook.links import Link
 
 COLUMNS = ("", "severity", "alert", "runbook", "what is missing")
 _HOW = {"trigger": "", "labels": " if its labels fit", "url": " by its URL only"}

@@ -2,6 +2,10 @@
 
 The result is deterministic, so that coverage and the routing of alerts always agree. An alert is a
 set of labels; its name is the label ``alertname``. Triggers are case-sensitive globs.
+
+Grafana renames an alert whose rule has no data, or whose query fails, to ``DatasourceNoData`` or
+``DatasourceError``; the rule's own name is then the label ``rulename``. Such an alert matches the
+triggers of both names.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ from typing import TypeVar
 from rbkernel.runbook.frontmatter_sections import Trigger
 
 NAME = "alertname"
+RULE = "rulename"
+NO_DATA, FAILING = "DatasourceNoData", "DatasourceError"
 _LABEL = "labels."
 _Key = TypeVar("_Key")
 
@@ -30,11 +36,23 @@ def matches(trigger: Trigger, labels: Mapping[str, str]) -> bool:
     False
     >>> matches(Trigger(when="somebody telephones"), {"alertname": "x"})
     False
+    >>> matches(Trigger(alert="Lag"), {"alertname": "DatasourceNoData", "rulename": "Lag"})
+    True
     """
+    return any(_fits(trigger, named) for named in _by_each_name(labels))
+
+
+def _fits(trigger: Trigger, labels: Mapping[str, str]) -> bool:
     wanted = _wanted(trigger)
     return bool(wanted) and all(
         fnmatchcase(labels.get(name, ""), pattern) for name, pattern in wanted.items()
     )
+
+
+def _by_each_name(labels: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """Return the labels, and those with the name of the rule behind an alert of Grafana."""
+    renamed = labels.get(NAME) in {NO_DATA, FAILING} and labels.get(RULE)
+    return [labels, {**labels, NAME: renamed}] if renamed else [labels]
 
 
 def may_match(trigger: Trigger, labels: Mapping[str, str]) -> bool:
@@ -49,9 +67,10 @@ def may_match(trigger: Trigger, labels: Mapping[str, str]) -> bool:
     True
     """
     wanted = _wanted(trigger)
-    known = {name: value for name, value in labels.items() if "{{" not in value}
-    return bool(wanted) and all(
-        fnmatchcase(known[name], pattern) for name, pattern in wanted.items() if name in known
+    return bool(wanted) and any(
+        all(fnmatchcase(known[name], pattern) for name, pattern in wanted.items() if name in known)
+        for named in _by_each_name(labels)
+        for known in [{name: value for name, value in named.items() if "{{" not in value}]
     )
 
 
@@ -87,13 +106,23 @@ def best(
     >>> runbooks = [("RUN-000", [Trigger(alert="*")]), ("RUN-005", [Trigger(alert="*Lag")])]
     >>> [name for name, trigger in best(runbooks, {"alertname": "PostgresLag"})]
     ['RUN-005', 'RUN-000']
+    >>> runbooks = [(name, [Trigger(alert=name)]) for name in ("DatasourceNoData", "Lag")]
+    >>> labels = {"alertname": "DatasourceNoData", "rulename": "Lag"}
+    >>> [name for name, trigger in best(runbooks, labels)]  # one rule is narrower than all rules
+    ['Lag', 'DatasourceNoData']
     """
+
+    def narrow(trigger: Trigger) -> tuple[bool, bool, int, int]:
+        exact, length, count = specificity(trigger)
+        of_the_rule = RULE in trigger.match or not _fits(trigger, labels)
+        return exact, of_the_rule, length, count
+
     found = [
-        (key, max(matching, key=specificity))
+        (key, max(matching, key=narrow))
         for key, triggers in candidates
         if (matching := [trigger for trigger in triggers if matches(trigger, labels)])
     ]
-    return sorted(found, key=lambda pair: specificity(pair[1]), reverse=True)
+    return sorted(found, key=lambda pair: narrow(pair[1]), reverse=True)
 
 
 def parameters(trigger: Trigger, labels: Mapping[str, str]) -> dict[str, str]:

@@ -96,22 +96,23 @@ def text_of(one: Imported) -> str:
 
 def command(*words: str, code: int = 0) -> str:
     """Call `rbkernel import` as the command line does, and return what it says."""
-    return "".join(_called(*words, code=code))
+    return "".join(called("import", *words, code=code))
 
 
-def _called(*words: str, code: int = 0) -> tuple[str, str]:
+def called(*words: str, code: int | None = 0) -> tuple[str, str]:
+    """Call a command of `rbkernel`, and return what it says on both streams; None: any code."""
     said, warned = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(warned):
-        patch.setattr(sys, "argv", ["rbkernel", "import", *words])
+        patch.setattr(sys, "argv", ["rbkernel", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-    assert (ended.value.code or 0) == code, warned.getvalue()
+    assert code in {None, ended.value.code or 0}, warned.getvalue()
     return said.getvalue(), warned.getvalue()
 
 
 def by_command(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:
     """Import a seed by the command, and return what it tells a machine."""
     source = str(FOLDER / "seeds" / f"{name}.md")
-    said, _ = _called(source, "-o", str(folder), "--json", *options)
+    said, _ = called("import", source, "-o", str(folder), "--json", *options)
     told: list[dict[str, Any]] = json.loads(said)
     return told

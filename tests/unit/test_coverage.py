@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from rbkernel.model import Verdict
 from rbkernel.runbook import alerts, catalogue, coverage_figure, coverage_report
 from rbkernel.runbook.alerts import Alert, AlertSeverity
 from rbkernel.runbook.catalogue import Runbook
-from rbkernel.runbook.coverage import Coverage, Link, compare, follow, known
+from rbkernel.runbook.coverage import Coverage, compare
 from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.links import Link, follow, known
 from rbkernel.runbook.registry import Entry
 from tests.conftest import missing_part
 
@@ -115,6 +117,23 @@ def test_a_prometheus_rule_resource_and_a_list_of_them() -> None:
     assert set(found) == {"PostgresLocks", "BillingLag"}
     assert found["PostgresLocks"].labels["severity"] == "warning"  # of the group
     assert found["BillingLag"].severity is AlertSeverity.CRITICAL
+
+
+def test_grafanas_states_raise_alerts_of_their_own(tmp_path: Path) -> None:
+    waits = runbook(triggers=[{"alert": "DatasourceNoData"}])
+    rules = tmp_path / "rules.yaml"
+    rule = {"title": "Lag", "uid": "a"}
+    rules.write_text(json.dumps({"groups": [{"name": "g", "rules": [rule]}]}))
+    assert not compare(alerts.read(rules), [waits]).without_alert
+    kept = {**rule, "noDataState": "OK", "execErrState": "Error"}
+    rules.write_text(json.dumps({"groups": [{"name": "g", "rules": [kept]}]}))
+    assert compare(alerts.read(rules), [waits]).without_alert
+
+
+def test_grafanas_name_of_the_rule_counts_in_coverage() -> None:
+    lag = alert("DatasourceError", rulename="PostgresReplicationLag")
+    assert compare([lag], [runbook()]).rows[0].covered
+    assert not compare([alert("Other", rulename="PostgresLag")], [runbook()]).rows[0].covered
 
 
 def test_grafanas_export() -> None:

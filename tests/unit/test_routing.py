@@ -77,6 +77,21 @@ def test_every_runbook_made_for_an_alert_is_started_with_typed_parameters(
     assert routing.routes[0].key == ("orders-standby",)
 
 
+@pytest.mark.parametrize("state", ["DatasourceNoData", "DatasourceError"])
+def test_grafanas_alert_on_a_rule_starts_what_the_rule_starts(
+    books: list[Runbook], state: str
+) -> None:
+    more = {"severity": "critical", "cluster": "orders-standby", "limit": "7", "who": "x"}
+
+    def started(**labels: str) -> Routing:
+        return route({**more, **labels}, Catalogue(runbooks=tuple(books)), configured())
+
+    of_rule = started(alertname=state, rulename="PostgresLag")
+    assert ids(of_rule) == ids(started(alertname="PostgresLag"))
+    other = started(alertname="Other", rulename="PostgresLag")
+    assert ids(other) != ids(of_rule)  # a label of this name says nothing on other alerts
+
+
 def test_what_is_made_for_everything_comes_after_what_is_made_for_it(books: list[Runbook]) -> None:
     assert ids(starts(books, alertname="DiskFull", team="db")) == ["RUN-209"]
     assert ids(starts(books, alertname="DiskFull")) == ["RUN-000"]

@@ -102,10 +102,12 @@ def read(lines: Sequence[str], speaks: Speaks) -> list[Block]:
 
 
 def _front_matter(lines: Sequence[str]) -> int:
-    if not lines or lines[0].strip() != "---":
+    """Return the line after the front matter: YAML, or the TOML of Hugo; 0 if there is none."""
+    ends = {"---": {"---", "..."}, "+++": {"+++"}}.get(lines[0].strip() if lines else "")
+    if not ends:
         return 0
     for number, line in enumerate(lines[1:], 1):
-        if line.strip() in {"---", "..."}:
+        if line.strip() in ends:
             return number + 1 if number > 1 else 0
     return 0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BOMS = {
@@ -33,6 +34,31 @@ class Source:
     def text(self) -> str:
         """The whole text."""
         return "".join(self.lines)
+
+
+# files that stand for their folder
+_INDEX = frozenset({"index", "readme", "_index"})
+
+
+def name_of(path: str) -> str:
+    """Return the name of a file, with its folder where it stands for that.
+
+    >>> name_of("docs/lag.md"), name_of("docs/NodeDown/README.md"), name_of("README.md")
+    ('lag.md', 'NodeDown/README.md', 'README.md')
+    """
+    named = PurePath(path)
+    folder = named.parent.name
+    return f"{folder}/{named.name}" if folder and named.stem.lower() in _INDEX else named.name
+
+
+def notebook_stem(path: str) -> str:
+    """Return what the notebook of a file is called after: the file, or the folder it stands for.
+
+    >>> notebook_stem("docs/lag.md"), notebook_stem("docs/NodeDown/README.md")
+    ('lag', 'NodeDown')
+    """
+    named = PurePath(name_of(path))
+    return named.parent.name or named.stem
 
 
 def read(document: bytes) -> Source:
