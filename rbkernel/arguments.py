@@ -82,7 +82,7 @@ def _must_fit(
 
 
 def _outline(signature: inspect.Signature) -> str:
-    """Return the form of the call as text: the required arguments, then … for optional ones."""
+    """Return the signature of a call as text: the required arguments, then … for optional ones."""
     needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
     return f"({', '.join(needed)}{', …' if len(needed) < len(signature.parameters) else ''})"
 

@@ -87,7 +87,8 @@ class Severity(StrEnum):
 
     @classmethod
     def place(cls, words: str) -> int:
-        """Return the sort position of a word: 0 for the most severe; unknown words come last.
+        """Return the sort position of a severity word: 0 for the most severe; unknown words come
+        last.
 
         >>> Severity.place("SEV1"), Severity.place("low"), Severity.place("")
         (0, 3, 4)

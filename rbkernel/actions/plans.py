@@ -268,7 +268,7 @@ def _literal_or_hole(place: str, value: Any) -> str:
 def _chosen(
     sessions: pd.DataFrame | Diagnosis, verb: Verb
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return the sessions to end and those whose query is cancelled, and the effect of both.
+    """Return the sessions to terminate, the sessions whose query to cancel, and the effect.
 
     Rows that the caller passes all get the same treatment; they come first.
     """

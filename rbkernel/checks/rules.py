@@ -150,7 +150,7 @@ def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = Fal
 
 
 def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
-    """Return whether the cut rows cannot be worse than the rows that were read.
+    """Return whether the rows cut by the cap cannot be worse than the rows that were read.
 
     >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
     >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
@@ -164,7 +164,7 @@ def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
 
 
 def _final(rule: Rule, verdict: Verdict) -> bool:
-    """Return whether further rows cannot improve the verdict, as for a maximum beyond its limit.
+    """Return whether unread rows cannot change the verdict, as for a maximum beyond its limit.
 
     >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
     >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
@@ -268,7 +268,7 @@ def _figure_of(value: Any) -> float:
 def _no_figure(
     column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
 ) -> str:
-    """Return the reason why some rows have no figure; `missing` is NaN or NULL, as in the answer.
+    """Return the reason why some rows have no number; `missing` is NaN or NULL, as in the answer.
 
     >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
     >>> nans = pd.Series([float("nan"), 2.0])

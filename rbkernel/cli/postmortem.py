@@ -22,7 +22,7 @@ def postmortem(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create the postmortem of an incident, or update it from the record.
+    """Create the postmortem of an incident, or update it from the incident's record.
 
     Exit codes: 0 written, 3 error.
 

@@ -35,7 +35,9 @@ class Execution:
 
     @property
     def cells_to_tell(self) -> tuple[tuple[CellRun, bool], ...]:
-        """The cells that ran again or failed, each with whether it had run before."""
+        """The cells that ran again or failed; each with a flag that tells whether it had run
+        before.
+        """
         seen: set[str] = set()
         found = []
         for cell in self.cells:

@@ -24,7 +24,8 @@ def written() -> dict[str, Any]:
 
 
 def refuse_newer(beginning: Mapping[str, Any], where: str) -> None:
-    """Check that this rbkernel supports the version of a file, given its first fields.
+    """Raise an error if the first fields of a file name a version newer than this rbkernel
+    supports.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def _same_source(cell: Candidate, run: CellRun) -> bool:
 
 
 def _can_be(cell: Candidate, run: CellRun) -> bool:
-    """Tell whether a run may match a cell without equal ids: one of the two must have no id."""
+    """Tell whether a run may match a cell although their ids are not equal: one must have no id."""
     return not cell.cell_id or not run.cell_id
 
 

@@ -189,7 +189,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> Non
 
 
 def prove(path: Path, size_bytes: int) -> None:
-    """Check that a file of that size can be written beside a path; the test file is removed.
+    """Check, with a temporary file, that a file of this size can be written next to a path.
 
     Raises
     ------

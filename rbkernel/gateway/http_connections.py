@@ -277,7 +277,8 @@ def file_limit() -> int:
 
 
 def room(wanted: int, files: int) -> int:
-    """Return how many connections may be open; the other files stay free for other uses.
+    """Return how many connections may be open; the remaining file descriptors are kept for other
+    uses.
 
     >>> [room(1000, files) for files in (64, 256, 1024, 20_000)]
     [32, 128, 768, 1000]

@@ -154,7 +154,7 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """The answers to a sender's two requests: with its secret, and with a wrong secret."""
+    """The gateway's answers to two requests of a sender: with the right and with a wrong secret."""
 
     right: int
     wrong: int | None

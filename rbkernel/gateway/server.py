@@ -145,7 +145,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """The local address of the server, whatever its public address."""
+        """The local address of the server; its public address may differ."""
         return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:

@@ -52,7 +52,7 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
 
 
 def moment(at: str) -> str:
-    """Return a time as text in UTC, whatever the time zone of its sender.
+    """Return a time as text in UTC; the given time may have any time zone.
 
     >>> moment("2026-11-20T04:02:11+01:00"), moment("soon")
     ('2026-11-20 03:02:11 UTC', 'soon')

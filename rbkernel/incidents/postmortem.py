@@ -56,7 +56,7 @@ class Postmortem:
 
 
 def make(root: Path, incident: str, output: Path) -> Postmortem:
-    """Create the postmortem of an incident, or update it from the record.
+    """Create the postmortem of an incident, or update it from the incident's record.
 
     Parameters
     ----------

@@ -332,7 +332,7 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
 
 
 def _left(found: Incident) -> list[str]:
-    """Return what is still unfinished when the incident is closed, one sentence an entry."""
+    """Return the open points of an incident that is being closed, one sentence per entry."""
     firing = [
         f"alert {alert.name} is still firing"
         for alert in found.record.alerts

@@ -107,7 +107,8 @@ def _age(at: str, made_at: datetime) -> str:
 
 
 def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
-    """Return an output for reading only: without dead buttons and machine-readable data.
+    """Return an output for reading only: without buttons, which would not work, and without JSON
+    data.
 
     Return None for a widget without text: it would show only Python's name for the object.
     """

@@ -176,7 +176,7 @@ class RecordingKernel(IPythonKernel):
 
 
 def _leaves(reply: Mapping[str, Any]) -> bool:
-    """Tell whether a cell called `exit()` or `quit()`, which IPython answers with success."""
+    """Tell whether a cell called `exit()` or `quit()`, which IPython reports as success."""
     return any(one.get("source") == "ask_exit" for one in reply.get("payload") or ())
 
 

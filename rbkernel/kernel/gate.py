@@ -49,7 +49,7 @@ class _Flood(threading.local):
 
     @property
     def cell(self) -> str:
-        """The cell that the thread's output is charged to; empty when there is none."""
+        """The cell whose limit the thread's output counts against; empty if there is none."""
         return self._cell if time.monotonic() < self._until else ""
 
     def end(self) -> None:

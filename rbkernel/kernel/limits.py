@@ -113,7 +113,7 @@ class OutputLimits:
         self._lock = threading.Lock()
 
     def admit(self, cell: str, size: int, *, whole: bool = False) -> Admission:
-        """Charge some output to a cell, and return how much of the output may be sent.
+        """Count output against the limit of a cell; return how many bytes may be sent.
 
         Parameters
         ----------

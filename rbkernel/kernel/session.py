@@ -157,7 +157,7 @@ class RecordingSession(Session):
             self.recorder.learn("typed", typed)
 
     def flushed(self, name: str) -> None:
-        """Send the held text of a stream, except an end that may be the beginning of a secret."""
+        """Send the held-back text of a stream, except the possible beginning of a secret."""
         with self.recorder.lock:
             for stream in [one for one in self._streams.values() if one.key[0] == name]:
                 self._send_held(stream, stream.carry.flushed)
@@ -179,7 +179,9 @@ class RecordingSession(Session):
         return said
 
     def _release_later(self, stream: _Stream) -> None:
-        """Send held text after a delay, unless more text comes; at once in a forked child."""
+        """Send held-back text after a delay, unless more text arrives; immediately in a forked
+        child.
+        """
         if getattr(stream.socket, "thread", None) is threading.current_thread():
             stream.socket.io_loop.call_later(RELEASE_S, self._release, stream)
         else:  # a forked child, or a kernel that is ending
@@ -200,7 +202,7 @@ class RecordingSession(Session):
             self.send(socket, "stream", content, message["parent_header"], b"stream.stderr")
 
     def _let_go(self) -> None:
-        """Send the held text of the streams."""
+        """Send the held-back text of all streams."""
         for stream in self._streams.values():
             self._send_held(stream, stream.carry.rest)
 
@@ -242,7 +244,9 @@ class RecordingSession(Session):
             self.recorder.record("iopub", type=kind, parent=parent, content=clean.content, **extra)
 
     def _begin_in_child(self) -> None:
-        """Renew the lock and drop the held text in a forked child: both belong to the parent."""
+        """In a forked child, create a new lock and drop the held-back text: both belong to the
+        parent.
+        """
         self.recorder.lock = threading.RLock()
         self._streams = {}
 

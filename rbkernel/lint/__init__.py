@@ -77,7 +77,9 @@ THEMES: Group[ModuleType] = Group(
 
 
 def load_extensions() -> list[ExtensionError]:
-    """Register the rules of other packages; return why those of some cannot be used."""
+    """Register the rules of other packages; return an error for each package whose rules cannot be
+    used.
+    """
     problems = []
     for extension in THEMES.extensions():
         before = dict(RULES)

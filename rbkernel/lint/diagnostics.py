@@ -28,7 +28,7 @@ _FIGURE_NAMES = re.compile(r".*_(?:s|ms|bytes|pct|mb|gb)")
 
 
 def files(folders: Iterable[Path]) -> list[DiagnosticFile]:
-    """Read the diagnostics in folders, with what is wrong with those that cannot be read."""
+    """Read the diagnostics in folders; return the readable ones, and the errors of the others."""
     packaged = set(library.Library().names())
     return [
         _file(name, path, others=tuple(one for one in paths if one != path), ours=name in packaged)

@@ -300,7 +300,7 @@ def _steps(document: Document) -> Iterator[Step]:
 
 
 def _ends(step: Block, other: Block) -> bool:
-    """Tell whether a heading ends the step that another one began."""
+    """Tell whether a heading ends the step that an earlier heading began."""
     if other.kind != "heading" or other.level > step.level:
         return False
     return other.level < step.level or _PART.match(other.text) is None

@@ -55,7 +55,7 @@ def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def ours(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and text of commands given to `rb.shell` as words, not as names."""
+    """Yield cell, line and text of the commands that `rb.shell` gets as words, not by name."""
     for call in document.called("shell"):
         given = _argument(call.node, 1, "command")
         for value in document.values(given) if given is not None else ():

@@ -143,7 +143,7 @@ def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
 
 
 def _replaces(here: Path, other: Path, ours: Path) -> bool:
-    """Tell whether one of two notebooks is ours, and the other a team's in its place."""
+    """Tell whether one notebook comes with rbkernel, and the other is a team's replacement."""
     return ours in {here.parent, other.parent} and here.parent != other.parent
 
 

@@ -107,7 +107,7 @@ class _Jobs:
 
     @property
     def free(self) -> int:
-        """Return how many more parts may start; each of the other jobs may be one part ahead."""
+        """Return how many more parts may start: each job except the first may be one part ahead."""
         return 2 * len(self._crew) - 1 - len(self._asked)
 
     def ask(self, part: Part, *, room: int, dense: bool) -> None:

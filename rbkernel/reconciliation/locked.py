@@ -34,7 +34,7 @@ def _holders(session: Session, table: str) -> Iterator[str]:
 
 
 def _closes(lock: str, table: str) -> bool:
-    """Return whether a lock blocks readers of a table; the name is written as in the question.
+    """Return whether a lock blocks readers of this table.
 
     >>> _closes("AccessExclusiveLock on public.orders", 'public."orders"')
     True

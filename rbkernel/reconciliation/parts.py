@@ -1,4 +1,4 @@
-"""Split the tables, so that one statement works on some hundred thousand rows.
+"""Split the tables into parts of a few hundred thousand rows, one statement for each part.
 
 A part is a condition on the key. Each side of a part is read within one snapshot. The result for a
 part does not depend on the other parts, so a long run can be resumed. A key of one integer with an

@@ -19,7 +19,7 @@ _PART_OF_NAME = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Compare `target` with `source`, which is taken as the truth.
+    """A comparison of `target` with `source`; the source is assumed to be right.
 
     Parameters
     ----------

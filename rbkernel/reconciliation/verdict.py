@@ -76,7 +76,7 @@ def _examine(
 
 @dataclass(frozen=True)
 class _Seen:
-    """The rows that one side has, and the hashes of their columns (columns × rows)."""
+    """The rows of one side, with the hashes of their columns (columns × rows)."""
 
     present: NDArray[np.bool_]
     hashes: NDArray[np.int64]

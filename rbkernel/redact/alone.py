@@ -1,4 +1,4 @@
-"""Decide whether a piece of text stands alone or is a part of a longer word or number.
+"""Decide whether a piece of text is a whole word or number, or part of a longer one.
 
 A known password of digits must not mask digits of a longer number, and a password that is a plain
 word must not mask letters of a longer word. The characters around a value are checked as text; in
@@ -25,7 +25,7 @@ _NUMBER_AFTER = re.compile(r"\.\d")
 
 
 def needs_to_be_alone(value: str) -> bool:
-    """Tell whether a value may occur in longer words by chance, and so must stand alone.
+    """Tell whether a value may be part of longer words by chance, so that only whole words count.
 
     >>> [needs_to_be_alone(value) for value in ("12345678", "production", "hunter2", "c4n&ry-Tr0u")]
     [True, True, True, False]
@@ -70,7 +70,7 @@ def _is_word(letter: str) -> bool:
 
 
 def in_hex(text: str, start: int, end: int) -> bool:
-    """Tell whether a value in hex stands alone: the bytes around it belong to other words.
+    """Tell whether a value in hex is a whole word: the bytes around it belong to other words.
 
     >>> as_hex = b"id 9123456780".hex()
     >>> in_hex(as_hex, as_hex.find("31"), as_hex.find("31") + 16)
@@ -92,7 +92,7 @@ def _is_hex_of_word(pair: str) -> bool:
 
 
 def in_base64(text: str, start: int, end: int, value: str) -> bool:
-    """Tell whether a value stands alone in the text that the base64 around it encodes.
+    """Tell whether a value is a whole word in the text that the surrounding base64 encodes.
 
     >>> one, more = (base64.b64encode(data).decode() for data in (b"u:12345678", b"9123456780"))
     >>> in_base64(one, 3, 14, "12345678"), in_base64(more, 2, 12, "12345678")

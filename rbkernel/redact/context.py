@@ -200,7 +200,7 @@ class Place:
         return "_" in self.name and (self.name.isupper() or self.name.islower())
 
     def is_remark(self, value: str) -> bool:
-        """Tell whether ``password: word`` is a part of a sentence."""
+        """Tell whether ``password: word`` is part of a sentence."""
         return value.isalpha() and bool(_WORDS.search(self.line))
 
     def _is_block(self) -> bool:

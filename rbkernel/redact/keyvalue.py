@@ -97,7 +97,7 @@ _STATE = re.compile(
 
 
 def is_state(value: str) -> bool:
-    """Tell whether a word is a log's report about a setting: ``smtp_password rotated``.
+    """Tell whether a word only reports the state of a setting: ``smtp_password rotated``.
 
     >>> is_state("rotated"), is_state("sesame")
     (True, False)

@@ -58,7 +58,7 @@ def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
 
 
 class _Form(NamedTuple):
-    """One form of a value, and the test that the form stands alone (None: not needed)."""
+    """One encoding of a value, and the test that it is a whole word (None: not needed)."""
 
     text: str
     name: str

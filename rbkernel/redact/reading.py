@@ -60,7 +60,9 @@ Back = Callable[..., int]
 
 
 def looks_written(text: str) -> bool:
-    """Tell whether the visible form of a text may differ from its characters."""
+    """Tell whether the visible form of a text may differ from its characters, as with escapes or
+    markup.
+    """
     return any(sign in text for sign in _SIGNS) or not text.isascii()
 
 

@@ -47,7 +47,7 @@ _TELLING = re.compile("|".join(map(re.escape, sorted(_NEEDLES))) + r"|\d(?:[ -]?
 
 
 class Carry:
-    r"""The held text of one stream, such as the standard output of one cell.
+    r"""The held-back text of one stream, such as the standard output of one cell.
 
     >>> carry = Carry(Redactor())
     >>> carry.take("a line\npassword=hun"), carry.take("ter2\n"), carry.rest()
@@ -63,17 +63,17 @@ class Carry:
 
     @property
     def holds(self) -> bool:
-        """Whether some text is held."""
+        """Whether some text is held back."""
         return bool(self._held)
 
     def take(self, text: str) -> str:
-        """Add a text; return the part to send, redacted, and hold the unfinished line."""
+        """Add a text; return the part to send, redacted, and hold back the unfinished line."""
         whole = self._sent + self._held + text
         spans = self._redactor.spans(whole)
         return self._let_go(whole, spans, _cut(whole, len(self._sent)))
 
     def flushed(self) -> str:
-        """Return the held text, redacted, up to a possible beginning of a secret."""
+        """Return the held-back text, redacted, up to a possible beginning of a secret."""
         if not self._held:
             return ""
         whole = self._sent + self._held
@@ -85,7 +85,7 @@ class Carry:
         return self._let_go(whole, spans, min([len(whole), *starts]))
 
     def rest(self) -> str:
-        """Return all held text, redacted, including the beginning of a known secret."""
+        """Return all held-back text, redacted, including the beginning of a known secret."""
         if not self._held:
             return ""
         whole = self._sent + self._held

@@ -356,7 +356,7 @@ def _step(finding: Finding) -> str:
 
 
 def _tells_more(finding: Finding) -> bool:
-    """Return whether the cause differs from title and figure."""
+    """Return whether the cause adds information to the title and the figure."""
     return finding.cause not in {"", finding.title, finding.actual}
 
 

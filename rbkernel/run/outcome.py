@@ -119,7 +119,7 @@ def outcome_of(record: Record) -> tuple[Outcome, str]:
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:
-    """Wait for the kernel of an open run to end, soon after its client; return whether it did."""
+    """Wait a short time for the kernel of an open run to end; return whether it ended."""
     deadline = time.monotonic() + wait_s
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:

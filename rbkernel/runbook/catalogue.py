@@ -285,7 +285,7 @@ def _is_evidence(folder: Path) -> bool:
 
 
 def _examined(path: Path) -> Runbook | Unreadable | None:
-    """Read a notebook of the catalogue; None if it is not meant as an entry."""
+    """Read a notebook of the catalogue; None if the notebook is not meant to be a runbook."""
     try:
         document, notebook = _opened(path)
     except RunbookError as error:
@@ -344,7 +344,9 @@ def _outputs(cell: NotebookNode) -> bool:
 
 
 def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[RunbookError]:
-    """Report which of two documents with one id is used; no report if a team's replaces ours."""
+    """Return an error that names which of two documents with the same id is used; None if a team's
+    runbook replaces a bundled one.
+    """
     if document.path.is_relative_to(packaged("notebooks")):
         return []
     return [

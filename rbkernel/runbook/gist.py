@@ -91,7 +91,7 @@ def _field(fields: Mapping[str, Any], name: str) -> Any:
 
 
 def _named(fields: Mapping[str, Any], name: str) -> str | None:
-    """Return the key of a field in this mapping, which may be misspelt; None if there is none.
+    """Return the key of a field in this mapping, even if it is misspelt; None if there is none.
 
     >>> _named({"Trigers": 1}, "triggers"), _named({"title": 1}, "triggers")
     ('Trigers', None)

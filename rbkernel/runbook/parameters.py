@@ -319,7 +319,8 @@ def _items(value: Any, annotation: str) -> Any:
 
 
 def _keeps_all(value: object, annotation: str) -> bool:
-    """Tell whether a conversion loses nothing: `True` is no number, a large float is inexact.
+    """Tell whether a conversion keeps all information: `True` is not a number, a large float is
+    inexact.
 
     >>> _keeps_all(True, "int"), _keeps_all(True, "bool"), _keeps_all(1e300, "int")
     (False, True, False)
@@ -331,7 +332,9 @@ def _keeps_all(value: object, annotation: str) -> bool:
 
 
 def _as_text(name: str) -> str:
-    """Say how to pass a text that looks like a number: papermill turns `1.10` into 1.1."""
+    """Return advice on how to pass a text that looks like a number: papermill turns `1.10` into
+    1.1.
+    """
     return (
         f"pass it as text, in quotes; papermill's -p has made a number or a word of Python of it,"
         f" and its digits may be lost: use -r {name} VALUE instead"

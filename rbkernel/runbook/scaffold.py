@@ -188,7 +188,7 @@ def create(
 
 
 def missing(form: Runbook) -> list[str]:
-    """Return the unfilled fields of a template that a person can answer at once."""
+    """Return the empty fields of a template that `rbkernel new` asks for."""
     told = form.front_matter
     asked = {
         "summary": told.summary,

@@ -69,7 +69,7 @@ def _places(runbook: Runbook) -> list[tuple[str, str]]:
 
 
 def _stands_in(word: str, name: str, text: str) -> bool:
-    """Tell whether a word of the text begins with this word.
+    """Tell whether a word of the text begins with the given letters.
 
     >>> _stands_in("lag", "title", "Replication lag"), _stands_in("lag", "title", "Flags")
     (True, False)

@@ -66,7 +66,7 @@ def drill_gateway(settings: Settings, folder: Path) -> Iterator[DrillGateway]:
 
 
 def _configuration(settings: Settings, folder: Path) -> Path:
-    """Write the gateway's configuration; it takes only the keys from the user's one."""
+    """Write the gateway's configuration; only the keys are copied from the user's configuration."""
     file = folder / "gateway.toml"
     keys = {"signing_key": settings.signing_key, "allowed_signers": settings.allowed_signers}
     lines = ["[evidence]", *(f'{name} = "{path}"' for name, path in keys.items())]

@@ -1,4 +1,4 @@
-"""What a source offers to the cells of a runbook, whatever system stands behind it.
+"""The interface of a source: what every queried system offers to the cells of a runbook.
 
 A source is asked by `rb.query`, which journals and shows the answer: a frame by the contract of
 `rbkernel.checks`, with its `Provenance`, for `rb.check` to judge. A system that fails is not an
@@ -54,7 +54,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what was opened."""
+        """Close connections and files."""
         ...
 
 
@@ -78,7 +78,7 @@ class TableSource(ABC):
 
     @abstractmethod
     def ask(self, question: str, values: Mapping[str, Any]) -> Table:
-        """Ask the system, within a time-out of its own.
+        """Query the system; the implementation applies its own time-out.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class TableSource(ABC):
         return None
 
     def close(self) -> None:  # noqa: B027  # most have nothing to release
-        """Release what was opened."""
+        """Close connections and files."""
 
     @final
     def query(

@@ -62,7 +62,7 @@ class OpenDecision:
             listener()
 
     def chose(self, *options: str) -> Condition:
-        """Return the condition that one of these options was chosen.
+        """Return a condition that is true when one of these options has been chosen.
 
         Raises
         ------

@@ -97,7 +97,7 @@ def dependencies() -> None:
 
 
 def connection_name(parameter: str) -> str:
-    """Return the value of the parameter of that name, or the name itself if there is none."""
+    """Return the value of the parameter with this name; if there is none, return the name."""
     return str(triage().run.parameters.get(parameter) or parameter)
 
 

@@ -175,7 +175,7 @@ def _beginning(word: str, options: Sequence[str]) -> str | None:
 
 
 def _led_by(findings: Sequence[Finding]) -> str:
-    """Return the headlines of the wrong findings, as the reason for a condition that is True."""
+    """Return the headlines of the findings that made a condition true, as the reason."""
     return "; ".join(one.headline for one in leading(findings) if one.wrong)
 
 

@@ -1,4 +1,4 @@
-"""What the comparison of a notebook with its journal says of each cell, and of the whole."""
+"""The results of comparing a notebook with its journal: of each cell, and in total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIFFERS = "differs from the catalogue's document"
 
 @dataclass(frozen=True, kw_only=True)
 class CellCheck:
-    """What the journal says of one cell of the notebook.
+    """The result of comparing one cell of the notebook with the journal.
 
     ``index`` counts from 0 and is None for a missing cell. ``ok`` is true in three cases: the
     journal attests the cell; the cell never ran and shows no output; or the cell differs from a

@@ -28,7 +28,9 @@ class Texts:
         self._cells: list[NotebookNode] = [cell for cell in cells if cell.cell_type != "code"]
 
     def check(self, index: int, cell: NotebookNode) -> CellCheck:
-        """Compare a cell of the notebook with its cell in the document, and take that one."""
+        """Compare a cell of the notebook with its cell in the document; each document cell is used
+        once.
+        """
         state, detail, ok = self._state(cell)
         return CellCheck(
             index=index,

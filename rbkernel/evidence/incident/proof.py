@@ -110,7 +110,7 @@ def _line(line: Line, heads: bytes) -> Line:
 
 
 def _is_copy(folder: Path) -> bool:
-    """Tell whether the folder is a copy: it has manifests, but lies in no evidence folder."""
+    """Tell whether the folder is a copy: it has manifests, but is not inside an evidence folder."""
     manifests = [p for p in suspect.entries(folder) if manifest.MANIFEST_NAME.fullmatch(p.name)]
     return bool(manifests) and not (folder.parent / store.LOCK).exists()
 

@@ -41,7 +41,7 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
 
 
 def with_lines(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
-    """Return the record with lines appended; a cut-off last line stays a line of its own."""
+    """Append lines to a record; a truncated last line stays a separate line."""
     return record_bytes + added(record_bytes, *lines)
 
 

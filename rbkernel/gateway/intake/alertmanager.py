@@ -42,7 +42,7 @@ class AlertBody(Body):
 
 
 class GroupBody(Body):
-    """A group: what is posted."""
+    """The body that Alertmanager posts: a group of alerts."""
 
     groupKey: Text = ""  # noqa: N815
     truncatedAlerts: Count | None = 0  # noqa: N815

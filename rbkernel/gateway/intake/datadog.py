@@ -49,7 +49,9 @@ Tags = Annotated[str, BeforeValidator(_tags)]
 
 
 class MonitorBody(Body):
-    """What is posted: the fields of our template; ``title``, ``body``, ``date`` are usual, too."""
+    """The body that Datadog posts: the fields of our template; ``title``, ``body`` and ``date`` are
+    common, too.
+    """
 
     title: Filled = ""
     body: Filled = ""

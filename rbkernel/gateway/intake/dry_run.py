@@ -118,7 +118,8 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
 
 
 def _bare(body: Any) -> Mapping[str, str] | None:
-    """Return labels that stand alone or under ``labels``; None for the body of a sender.
+    """Return the labels of a JSON object, directly or under ``labels``; None for the body of a
+    sender.
 
     >>> _bare({"cluster": "a"}), _bare({"labels": {"cluster": "a"}}), _bare({"alerts": []})
     ({'cluster': 'a'}, {'cluster': 'a'}, None)

@@ -84,7 +84,7 @@ class Body(BaseModel):
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a fingerprint of these values, in any order, for alerts without one of their own.
+    """Return a hash of these values, in any order, for alerts without a fingerprint.
 
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True

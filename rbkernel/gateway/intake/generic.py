@@ -55,7 +55,7 @@ class GenericAlertBody(Body):
 
 
 class GenericBody(Body):
-    """Several alerts at once; one may also be posted by itself."""
+    """A body with several alerts; a single alert may also be posted directly."""
 
     group_key: Text = ""
     alerts: list[Any]

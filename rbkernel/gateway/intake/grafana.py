@@ -15,7 +15,7 @@ _ANNOTATED = {"valueString": "values", "dashboardURL": "dashboard", "panelURL": 
 
 
 class GrafanaAlertBody(AlertBody):
-    """One alert of a group; what Grafana adds becomes annotations, under names of ours."""
+    """One alert of a group; Grafana's further fields become annotations, with our names."""
 
     @model_validator(mode="before")
     @classmethod

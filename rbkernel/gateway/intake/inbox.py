@@ -1,4 +1,4 @@
-"""Read delivered bodies and commit them to the store, in a thread of its own.
+"""Read delivered bodies and commit them to the store, in a separate thread.
 
 This thread removes secrets from alerts before they are stored or routed. Threads that serve
 requests never wait for a disk or parse a body. Each commit takes all deliveries that arrived during
@@ -235,7 +235,7 @@ class Inbox:
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
-    """Answer the waiting request in its own thread; the request may be gone."""
+    """Answer the waiting request in its own thread, unless the request has ended."""
 
     def tell() -> None:
         if one.answer.done():

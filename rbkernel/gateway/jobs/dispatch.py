@@ -220,7 +220,9 @@ class Dispatcher:
         named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
-        """Return the incidents that the alert may join; a merged one stands for its successor."""
+        """Return the incidents that the alert may join; a merged incident is replaced by its
+        successor.
+        """
         group, service = self._marks(stored)
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id

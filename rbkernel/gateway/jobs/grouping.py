@@ -37,7 +37,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The decision for an alert: its incident, and the incidents to merge into that one.
+    """The placement of an alert: its incident, and the incidents to merge into it.
 
     ``incident`` is empty when the alert opens a new incident. ``crowded`` is true when only an
     alert storm connects the alert with the incident.

@@ -316,7 +316,9 @@ class Ledger:
             )
 
     def all_well(self, incidents: Collection[str]) -> bool:
-        """Return whether these incidents have no pending job and their newest runs ended ok."""
+        """Return whether all of these incidents have no pending job, and their newest runs ended
+        ok.
+        """
         wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
         return all(
@@ -348,7 +350,7 @@ def live_key(runbook: str, key: Sequence[str]) -> str:
 
 
 def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
-    """Take a place at each connection, if all have one left; return whether it was taken.
+    """Reserve a slot at each connection if all have a free one; return whether it was reserved.
 
     >>> taken = Counter(orders=1)
     >>> _take(taken, ["orders", "billing"], 2), _take(taken, ["orders"], 2), taken["billing"]

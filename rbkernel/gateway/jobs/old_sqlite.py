@@ -20,7 +20,7 @@ _HAS_SUBSEC = (3, 42)  # 'subsec' needs this version: https://www.sqlite.org/lan
 
 
 class Connection(sqlite3.Connection):
-    """A connection with a working ``unixepoch('subsec')``, whatever SQLite's version.
+    """A connection with a working ``unixepoch('subsec')`` for every version of SQLite.
 
     >>> connection = Connection(":memory:")
     >>> connection.execute("SELECT unixepoch('subsec') > 1700000000").fetchone()

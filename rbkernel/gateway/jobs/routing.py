@@ -135,7 +135,7 @@ _NOTHING: list[_Choice] = []
 
 
 class _Why(list[str]):
-    """The reasons for a routing; ``mind`` holds the reasons why matching runbooks were left out."""
+    """The reasons for a routing; ``mind`` holds the reasons why matching runbooks cannot run."""
 
     def __init__(self) -> None:
         super().__init__()

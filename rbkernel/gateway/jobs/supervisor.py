@@ -99,7 +99,7 @@ class Supervisor:
         self._awake.set()
 
     def drain(self) -> None:
-        """Stop in order: take no more jobs, let runs end, and return unfinished jobs."""
+        """Shut down gracefully: take no more jobs, let runs end, and put unfinished jobs back."""
         self._draining.set()
         self._awake.set()
         self._queue.pause()
@@ -150,7 +150,7 @@ class Supervisor:
                 self._awake.wait(_TICK_S)
 
     def _look(self) -> bool:
-        """Do all due work; return whether there is more to do now."""
+        """Do all work that is due; return whether more work is due already."""
         self._every(_TICK_S, self._can_write)
         if self._evidence_problem:
             return False

@@ -244,7 +244,7 @@ class _Incident:
                 ending = None  # each close is notified once, with the next seal of the record
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
-        """Yield each step of each runbook's escalation path, with the time at which it is due."""
+        """Yield each escalation step of each runbook, with the time at which the step is due."""
         record = self.record
         if (
             record.state in {IncidentState.CLOSED, IncidentState.RUNS_ONLY}

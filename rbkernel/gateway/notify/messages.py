@@ -103,7 +103,7 @@ class Words:
         return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
-        """Return one message about all events that were held back."""
+        """Return one message about all events that the rate limit delayed."""
         incidents: dict[str, list[Event]] = {}
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
@@ -281,7 +281,7 @@ def _squeezed(body: str) -> str:
 
 
 def _shortened(body: str) -> str:
-    """Cut the middle out of a text that is too long: its last lines hold incident and link."""
+    """Cut the middle out of a long text, because its last lines hold the incident and the link."""
     body = re.sub(r"\n{3,}", "\n\n", body.strip())
     if len(body) <= _LONGEST_BODY:
         return body

@@ -70,7 +70,7 @@ class Outbox:
         self._store = store
 
     def begin(self, targets: Sequence[Target]) -> list[str]:
-        """Store that these targets exist from now on; return the names of the new ones.
+        """Register these targets; return the names of those that were not registered before.
 
         In a store that an earlier version wrote, a target began with its first message.
         """

@@ -1,1 +1,1 @@
-"""Shell text of runbooks: what a line runs, and whether it only looks. Pure."""
+"""Parse the shell text of runbooks, and decide whether a command changes something. Pure."""

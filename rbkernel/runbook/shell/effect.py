@@ -1,4 +1,4 @@
-"""What a command does: it only looks, it changes something, or it is unknown. Pure."""
+"""The effect of a command: it only reads, it changes something, or its effect is unknown. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class Effect(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """An effect, and the command that has it; empty where all only look."""
+    """An effect, and the command that has this effect; the command is empty if all commands only
+    read.
+    """
 
     effect: Effect
     what: str = ""
@@ -54,7 +56,7 @@ def written(target: str) -> Judgement:
 
 
 def first_bad(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the first that does more than look."""
+    """Return the first judgement that is not "only reads"."""
     return next((one for one in judgements if one.effect is not Effect.LOOKS), LOOKS)
 
 

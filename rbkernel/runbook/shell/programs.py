@@ -1,4 +1,4 @@
-"""The programs that are known, read from `programs.toml`: which of their uses only look. Pure.
+"""The known programs, read from `programs.toml`: which of their uses only read. Pure.
 
 A use that the table does not name is unknown.
 """
@@ -29,7 +29,7 @@ _MOST_GROUPS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What `programs.toml` says of a program, or of a sub-command that runs another command."""
+    """The entry of `programs.toml` for a program, or a sub-command that runs another command."""
 
     always: str = ""
     reads: tuple[Phrase, ...] = ()
@@ -57,14 +57,16 @@ class Program:
         return tuple(one for one in self.reads if not any("*" in word for word in one))
 
     def takes_value(self, option: str) -> bool:
-        """Tell whether an option takes the next word: `-n`, `--namespace`, `-iu` for `-u`."""
+        """Tell whether an option takes the next word as its value: `-n`, `--namespace`, `-iu` for
+        `-u`.
+        """
         if option in self.values:
             return True
         cluster = re.fullmatch(r"-[A-Za-z]{2,5}", option)
         return bool(cluster) and option not in self.flags and f"-{option[-1]}" in self.values
 
     def is_flag(self, option: str) -> bool:
-        """Tell whether an option is known to take no further word."""
+        """Tell whether an option is known to take no value."""
         if "=" in option or option.startswith("--no-") or _matches(option, self.flags):
             return True
         attached = option[:2] in self.values and not option.startswith("--") and len(option) > 2
@@ -108,7 +110,8 @@ class Program:
         return options, rest, ""
 
     def option_in(self, patterns: Iterable[str], arguments: Iterable[str]) -> str:
-        """Return the first argument that one of the patterns matches; a letter also in a cluster.
+        """Return the first argument that matches a pattern; a letter also matches in a cluster
+        (`-ls`).
 
         >>> named("sort").option_in(["-o"], ["-uo", "x"]), named("sort").option_in(["-o"], ["-u"])
         ('-uo', '')
@@ -122,7 +125,7 @@ class Program:
         return ""
 
     def phrase(self, wanted: Iterable[Phrase], words: Sequence[str]) -> str:
-        """Return the words that one of the phrases matches, the longest; empty for none.
+        """Return the words that match a phrase, such as "rollout status"; the longest match counts.
 
         >>> named("kubectl").phrase([("rollout", "status")], ["rollout", "status", "deploy/x"])
         'rollout status'
@@ -153,12 +156,12 @@ def _matched(phrase: Phrase, words: Sequence[str]) -> int | None:
 
 
 def suspicious(arguments: Iterable[str]) -> str:
-    """Return an option that says that something is written, changed or removed; else nothing."""
+    """Return an option whose name suggests a change, such as `--delete`; empty if there is none."""
     return next((word for word in arguments if _SUSPICIOUS.match(word)), "")
 
 
 def name_of(word: str) -> str:
-    """Return the name of a program, as it is called; empty for a file of somebody's own.
+    """Return the name of a program; empty for a path to a local file, such as `./kubectl`.
 
     >>> name_of("/usr/bin/kubectl"), name_of("./kubectl"), name_of("/"), name_of("ls")
     ('kubectl', '', '', 'ls')
@@ -175,7 +178,7 @@ def name_of(word: str) -> str:
 
 
 def named(name: str) -> Program | None:
-    """Return what is known of a program; None when nothing is."""
+    """Return the entry of a program; None if the program is unknown."""
     return known_programs().get(name)
 
 

@@ -1,4 +1,4 @@
-"""Shell text as a tree: the one module that knows tree-sitter and its grammar of bash.
+"""Parse shell text into a tree. Only this module uses tree-sitter and its grammar of bash.
 
 Pure; nothing is run. A placeholder (``<pod>``, ``[name]``, ``{{ pod }}``) is read as a word. Text
 with a syntax error is read as far as it goes, and its ``problem`` says so: it is no command.
@@ -53,7 +53,7 @@ _MOST_DEPTH = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One simple command, with what stands around it.
+    """One simple command, with its redirections and its place in the text.
 
     ``words`` are unquoted; an expansion stays as it is written (``$POD``, ``$(date)``).
     ``assignments`` are the ``NAME=value`` before it. ``writes`` are the files that its output goes
@@ -84,7 +84,7 @@ class Script:
 
 
 def masked(text: str) -> str:
-    """Return a text of the same length, in which a placeholder is a word, and all is ASCII.
+    """Replace each placeholder by a word of the same length, and all other characters by ASCII.
 
     >>> masked("kubectl logs <pod-name> | grep [word] > ‹PLACEHOLDER: x›")
     'kubectl logs _pod_name_ | grep _word_ > _PLACEHOLDER__x_'
@@ -125,7 +125,7 @@ def read(text: str) -> Script:
 
 
 def is_complete(text: str) -> bool:
-    r"""Tell whether a text is whole shell statements, without a syntax error.
+    r"""Tell whether a text consists of complete shell statements without a syntax error.
 
     >>> [is_complete(one) for one in ("ls", "for i in a; do", "echo 'a", "cat <<E\nx", "(1 row)")]
     [True, False, False, False, True]
@@ -212,7 +212,9 @@ class _Tree:
         return [word for text in texts for word in text.replace("\\\n", " ").split()]
 
     def _in_redirects(self, redirects: Iterable[Node], depth: int) -> None:
-        """Walk what redirections hold: the rest of a here-document's line, substitutions."""
+        """Walk the commands inside redirections: the rest of a here-document's first line, and
+        substitutions.
+        """
         for redirect in redirects:
             if redirect.type != "heredoc_redirect":
                 self._inside(redirect.children, _Around(), depth)
@@ -275,7 +277,7 @@ class _Tree:
         return self._text[node.start_byte : node.end_byte]
 
     def _value(self, node: Node) -> str:
-        """Return a word without its quotes; what is expanded stays as it is written."""
+        """Return a word without its quotes; variables and substitutions are not expanded."""
         source = self._source(node)
         if node.type == "raw_string":
             return source[1:-1]
@@ -329,7 +331,7 @@ class _Tree:
 
 @dataclass(kw_only=True)
 class _Around:
-    """The redirections that a statement stands in."""
+    """The redirections that apply to a statement."""
 
     writes: list[str] = field(default_factory=list)
     stdin: str | None = None
@@ -354,7 +356,7 @@ def _echoed(words: tuple[str, ...]) -> str | None:
 
 
 def _is_misplaced(node: Node) -> bool:
-    """Tell whether a statement ends as only a branch of `case` may."""
+    """Tell whether a statement ends with `;;`, which is only allowed in a branch of `case`."""
     return node.type in {";;", ";&", ";;&"}
 
 

@@ -1,4 +1,4 @@
-"""Shell text, read without a shell: does it change something, or only look?
+"""Judge shell text without running it: does it change something, or only read?
 
 Pure. A text is judged by its whole tree: every command in it, through pipes, loops, functions,
 substitutions, here-documents, and what `sudo`, `ssh`, `kubectl exec` run. It only looks when every
@@ -95,7 +95,7 @@ def _assigned(assignment: str) -> Judgement:
 def _of_words(
     words: Sequence[str], stdin: str | None, depth: int, functions: frozenset[str] = frozenset()
 ) -> Judgement:
-    """Judge a command by its words; a function's body is judged where it stands."""
+    """Judge a command by its words; a function's body is judged where it is defined."""
     if not words or words[0] in functions:
         return LOOKS
     if depth == 0:
@@ -138,7 +138,7 @@ def _program(call: Call) -> Judgement:
 
 
 def _listed(call: Call) -> Judgement:
-    """Judge a use by what the table says of the program."""
+    """Judge a call by the entry of the program in the table."""
     program, arguments, name = call.program, call.arguments, call.name
     words = program.words(arguments)
     if program.most is not None and len(words) > program.most:
@@ -207,7 +207,7 @@ def _runs(call: Call, how: Program, arguments: Sequence[str], named: str) -> Jud
 
 
 def _refused(how: Program, options: Sequence[str]) -> str:
-    """Return an option, or a value of one, with which it is unknown what is run."""
+    """Return an option (or its value) that makes it unknown which command runs."""
     return how.option_in(how.refuses, options) if how.refuses else ""
 
 

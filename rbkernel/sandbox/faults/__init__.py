@@ -1,1 +1,3 @@
-"""The faults of the sandbox. Each has a look-alike: the same symptom with another cause."""
+"""The faults of the sandbox. For each there is another fault with the same symptom and another
+cause.
+"""

@@ -49,7 +49,7 @@ def readers(seed: int) -> int:
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Create the queue, and return its truth: the root, the migration and the readers."""
+    """Create the lock queue; return the expected result: root, migration and readers."""
     root, behind = application_name(seed), readers(seed)
     processes.launch_module(
         "sessions", access.home, FAULT, str(seed), str(behind + 2), log=access.home.log(FAULT)

@@ -149,7 +149,7 @@ def equate(access: Access, drifted: Drift) -> None:
 
 
 def differing(raw: driver.RawConnection) -> int:
-    """Return the number of rows that differ now, which is the truth of the fault."""
+    """Return the number of rows that differ now, which a runbook must find."""
     row = raw.execute(_DIFFERING).fetchone()
     return int(row[0]) if row else 0
 

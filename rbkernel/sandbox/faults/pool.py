@@ -75,7 +75,7 @@ ACTIVE = Kind(
 
 
 def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
-    """Take the slots, and return the truth: which sessions hold them."""
+    """Take the slots; return the expected result: which sessions hold them."""
     name = kind.application_name(seed)
     with access.connect("postgres") as raw:
         usable, used = slots(raw)

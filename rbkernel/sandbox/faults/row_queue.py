@@ -43,7 +43,7 @@ def application_name(seed: int) -> str:
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Fill the pool with sessions that wait for the row, and return the truth."""
+    """Fill the pool with sessions that wait for the row; return the expected result."""
     root = application_name(seed)
     with access.connect("postgres") as raw:
         waiters = pool.free_slots(raw, share=_random(seed + 1_000_003).uniform(0.91, 0.96)) - 1

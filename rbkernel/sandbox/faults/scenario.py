@@ -1,4 +1,4 @@
-"""A scenario: a fault, and the truth that every runbook must find. Pure.
+"""A scenario: a fault, and the results that every runbook must find. Pure.
 
 The author of the scenario writes the truth, which is never computed from the state of the server.
 `Scenario.inject` creates the scenario on a `Stage`, and `Stage.heal` undoes it.
@@ -19,7 +19,7 @@ WRONG = frozenset({Verdict.WARNING, Verdict.CRITICAL})
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """The truth of a scenario: the correct results of runbooks.
+    """The expected results of a scenario: what each runbook must find.
 
     Parameters
     ----------

@@ -229,7 +229,7 @@ class Stage:
         cluster.wait(server)
 
     def rebuild_standby(self) -> None:
-        """Clone the primary anew into the standby, as after a promotion."""
+        """Rebuild the standby from the primary, as after a promotion."""
         self._remove("standby")
         self.until(_UNREAD, [SLOT_NAME], what="the slot is free")
         self.administer(f"SELECT pg_drop_replication_slot('{SLOT_NAME}')")

@@ -23,7 +23,9 @@ Edges = Mapping[int, frozenset[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Freed:
-    """The pids that are freed at once, and those that follow when the ones ahead commit."""
+    """The pids that are freed at once, and those that are freed when the sessions ahead of them
+    commit.
+    """
 
     at_once: frozenset[int] = frozenset()
     later: frozenset[int] = frozenset()

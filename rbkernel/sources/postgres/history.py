@@ -43,7 +43,7 @@ class Sighting:
         )
 
     def same(self, other: Sighting) -> bool:
-        """Return whether both are the same cause."""
+        """Return whether two causes are the same, although they were seen at different times."""
         if self.culprits or other.culprits:
             return not set(self.culprits).isdisjoint(other.culprits)
         return self.mechanism == other.mechanism

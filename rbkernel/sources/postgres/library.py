@@ -1,4 +1,4 @@
-"""The library of named diagnostics: one `.sql` file each, described by a YAML header of its own."""
+"""The library of named diagnostics: one `.sql` file each, described by its YAML header."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ _library = Library()
 
 
 def use(folders: Sequence[Path]) -> None:
-    """Make the diagnostics of these folders those of this process, beside ours; read them anew."""
+    """Load the diagnostics of these folders for this process, in addition to the built-in ones."""
     global _library
     _library = Library(folders)
 
@@ -343,7 +343,7 @@ def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
 
 @cache
 def _packaged() -> dict[str, tuple[str, dict[str, str]]]:
-    """Return the text of each base file of ours, and of its variants by capability."""
+    """Return the text of each built-in diagnostic, and of its variants by capability."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for file in _sql_files():
         stem, _, capability = file.name.removesuffix(".sql").partition("@")

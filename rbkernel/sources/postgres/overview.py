@@ -64,7 +64,7 @@ def survey(
     housekeeping: bool = False,
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
 ) -> Iterator[Finding]:
-    """Yield the findings on causes, then those of every topic.
+    """Yield the findings about causes, then the findings of every topic.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def stranger(standby: str, primary: str) -> Finding:
 
 
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:
-    """Return the ids of the runbooks to open: those of causes first, then the most urgent.
+    """Return the ids of the runbooks to open: first the runbooks for causes, then by urgency.
 
     >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
     >>> from dataclasses import replace

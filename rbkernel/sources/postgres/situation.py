@@ -309,7 +309,7 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
 
 def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
-    """Return the roots of each waiting session, except those with a young transaction."""
+    """Return the root blockers of each waiting session, without young transactions."""
     known = {one.pid: one for one in backends}
     waiters: dict[int, list[int]] = defaultdict(list)
     for one in known.values():

@@ -1,4 +1,4 @@
-"""What a judge is asked: a program with its arguments. Pure."""
+"""A call of a program with its arguments, for the functions that judge it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbkernel.runbook.shell.programs import Program
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A program with its arguments; ``stdin`` is what it reads, where that is known.
+    """A program with its arguments; ``stdin`` is its standard input, if known.
 
     ``of_words`` and ``of_text`` judge a command that it runs.
     """

@@ -40,7 +40,7 @@ _META = re.compile(
 
 
 def psql_options(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]] | None:
-    """Read psql's options as psql does; None when it would not take them.
+    """Parse psql's options as psql does; None if psql would refuse them.
 
     >>> psql_options(["-hdb9", "-Atc", "SELECT 1", "shop"])[0]
     [('-h', 'db9'), ('-A', ''), ('-t', ''), ('-c', 'SELECT 1')]
@@ -90,7 +90,7 @@ _SQL_STATEMENTS = re.compile(
 
 
 def sql(call: Call) -> Judgement:
-    """Decide for a client of another database, by the SQL that it is given."""
+    """Judge a client of another database by the SQL in its arguments."""
     given = list(_sql_given(call))
     # an option's dashes would begin a comment in SQL
     texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in [*call.arguments, *given])
@@ -124,7 +124,7 @@ _SLEEPS = re.compile(
 
 
 def _reads_elsewhere(text: str) -> bool:
-    """Tell whether a text only reads in the SQL of MySQL, SQLite and others."""
+    """Tell whether SQL of MySQL, SQLite or another database only reads."""
     if _DOT_READS.match(text) or _PRAGMA.match(text):
         return True
     plain = re.sub(r"\\G\s*$", "", text.strip())

@@ -1,4 +1,4 @@
-"""HTTP clients: by the method, what is sent, where the answer goes, what the address says. Pure."""
+"""Judge HTTP clients by method, data sent, output file and URL. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ _ASKS = re.compile(
 
 
 def _does_by_get(arguments: Sequence[str]) -> str:
-    """Return what an address does when it is asked for: `/cache/flush`, `?action=restart`."""
+    """Return the part of a URL that shows that a GET changes something: `/cache/flush`,
+    `?action=restart`.
+    """
     for word in arguments:
         if "://" not in word and not re.match(r"^[\w.-]+(?::\d+)?/", word):
             continue
@@ -123,7 +125,7 @@ def _wget_targets(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def httpie(call: Call) -> Judgement:
-    """Decide by the method; `a=b` is data that is sent."""
+    """Judge a call of HTTPie by its method; an argument `a=b` means that data is sent."""
     words = [word for word in call.arguments if not word.startswith("-")]
     if method := next(
         (w for w in words if re.fullmatch("POST|PUT|PATCH|DELETE", w, re.IGNORECASE)), ""

@@ -1,4 +1,4 @@
-"""Shells, and what they read: `bash -c`, `su`, `source`, `trap`. Pure."""
+"""Judge shells by the commands that they run: `bash -c`, `su`, `source`, `trap`. Pure."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def ip(call: Call) -> Judgement:
 
 
 def date(call: Call) -> Judgement:
-    """Decide whether the clock is set, by the options."""
+    """Decide by the options whether `date` sets the clock."""
     setting = r"^(?:-\w*s|--set.*|\d{8,}(?:\.\d+)?)$"
     found = next((word for word in call.arguments if re.match(setting, word)), "")
     described = {"-d", "--date"} & set(call.arguments)
@@ -28,7 +28,7 @@ def date(call: Call) -> Judgement:
 
 
 def kill(call: Call) -> Judgement:
-    """Decide by the signal: signal 0 only tests whether the process exists."""
+    """Judge `kill` by its signal: signal 0 only tests whether the process exists."""
     first = list(call.arguments[:1])
     return LOOKS if first in (["-0"], ["-l"], ["-L"]) else changes_something(call.name)
 

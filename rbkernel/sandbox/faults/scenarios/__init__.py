@@ -1,4 +1,4 @@
-"""The scenarios of the matrix: problems of servers, each with its truth.
+"""The scenarios of the matrix: problems of servers, each with the expected results.
 
 A scenario is created on a `Stage`, which also undoes it. There are at least 40 scenarios:
 

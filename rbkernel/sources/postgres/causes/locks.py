@@ -126,7 +126,7 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
 
 
 def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
-    """Return whether the queue moves without help: its first session has just begun to wait.
+    """Return whether the queue advances by itself: its first session has just begun to wait.
 
     The first session has waited for the transaction that holds the row since that transaction got
     it; the others wait for their turn.

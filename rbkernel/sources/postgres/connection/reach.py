@@ -119,7 +119,9 @@ def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _another_or_frozen(connection: Connection) -> Trouble:
-    """Return whether a silent server is stuck, or is another program, such as an HTTP server."""
+    """Return the trouble of a silent server: it is stuck, or another program, such as an HTTP
+    server.
+    """
     with _connected(connection) as found:
         try:
             found.sendall(b"OPTIONS * HTTP/1.0\r\n\r\n")
