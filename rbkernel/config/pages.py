@@ -72,7 +72,7 @@ class Pages(BaseModel):
         return ConfigError(
             what,
             where="[pages]",
-            next_step=f"set {name}, such as to what `openssl rand -hex 32` prints"
+            next_step=f"set {name}, for example to the output of `openssl rand -hex 32`"
             if name
             else "run the command by hand and see why",
         )

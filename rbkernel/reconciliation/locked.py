@@ -30,7 +30,7 @@ def _holders(session: Session, table: str) -> Iterator[str]:
         if _closes(one.strong_lock or "", table):
             yield f"{identity(one)} holds {one.strong_lock}"
         elif one.locktype == "relation" and _closes(f"{one.mode} on {one.relation}", table):
-            yield f"{identity(one)} wants {one.mode} on {one.relation}"
+            yield f"{identity(one)} waits for {one.mode} on {one.relation}"
 
 
 def _closes(lock: str, table: str) -> bool:

@@ -78,7 +78,9 @@ class Question:
         if "" in (*self.key, *self.columns) or len(set(self.columns)) < len(self.columns):
             raise _wrong("a column to compare has no name, or is named twice", "name each once")
         if both := sorted(set(self.ignore) & {*self.key, *self.columns}):
-            raise _wrong(f"{', '.join(both)} is to be compared and ignored", "name it once")
+            raise _wrong(
+                f"{', '.join(both)} is listed both to be compared and to be ignored", "list it once"
+            )
         for column, most in self.tolerance.items():
             if not 0 <= most < float("inf"):
                 raise _wrong(

@@ -61,7 +61,7 @@ class Searched:
 
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
-    """Row counts of both sides of a part, and the suspect keys; ``dense`` as above."""
+    """Row counts of both sides of a part, and the suspect keys; for ``dense`` see `Searched`."""
 
     source_rows: int
     target_rows: int

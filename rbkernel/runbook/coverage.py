@@ -188,8 +188,8 @@ def _gaps(alert: Alert, found: Sequence[Runbook], link: Link) -> Iterable[Gap]:
         )
     if not found and alert.severity is not AlertSeverity.INFO:
         step = f"add `alert: {alert.name}` to the triggers of a runbook, or write one: rbkernel new"
-        elsewhere = "; runbook_url leads elsewhere" if link is Link.ELSEWHERE else ""
-        yield Gap(verdict=worst, what=f"no runbook here{elsewhere}", next_step=step)
+        elsewhere = "; runbook_url leads to another place" if link is Link.ELSEWHERE else ""
+        yield Gap(verdict=worst, what=f"no runbook in the catalogue{elsewhere}", next_step=step)
     if found:
         yield from _too_slow(alert, found)
     own = any(one.front_matter.category in {"incident", "recovery"} for one in found)

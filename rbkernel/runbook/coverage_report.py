@@ -10,7 +10,7 @@ from rbkernel.runbook.alerts import AlertSeverity
 from rbkernel.runbook.coverage import Coverage, Row
 from rbkernel.runbook.links import Link
 
-COLUMNS = ("", "severity", "alert", "runbook", "what is missing")
+COLUMNS = ("", "severity", "alert", "runbook", "problem")
 _HOW = {"trigger": "", "labels": " if its labels fit", "url": " by its URL only"}
 
 

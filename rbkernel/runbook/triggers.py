@@ -86,7 +86,8 @@ def is_catch_all(trigger: Trigger) -> bool:
 
 
 def specificity(trigger: Trigger) -> tuple[bool, int, int]:
-    """Return how narrow a trigger is; of several matching triggers the greatest wins.
+    """Return how specific a trigger is; of several matching triggers, the most specific one
+    applies.
 
     An exact name is narrower than a glob; then a longer name; then more labels.
 

@@ -118,7 +118,7 @@ def sender(gateway: str, folder: Path) -> Iterator[Sender]:
     program = shutil.which(PROGRAM)
     if program is None:
         url = f"{gateway}/alerts/alertmanager"
-        yield Sender(who="We, in the place of Alertmanager,", url=url, real=False)
+        yield Sender(who="rbkernel, in place of Alertmanager,", url=url, real=False)
         return
     with _alertmanager(program, gateway, folder) as url:
         yield Sender(who="Alertmanager", url=f"{url}/api/v2/alerts", real=True)

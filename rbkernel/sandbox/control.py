@@ -48,7 +48,7 @@ class Status:
 
 
 def silent(_: str) -> None:
-    """Do nothing with a progress text: the default of ``report``."""
+    """Ignore a progress text; the default of ``report``."""
 
 
 def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:

@@ -102,7 +102,7 @@ def _drill(console: Console, settings: Settings, gateway: DrillGateway, folder: 
             console.print(f"Injecting {fault}")
             control.inject(fault)
         alerts.fire([rule for _, rule in SCENES])
-        console.print(f"{alerts.who} tells the gateway of {len(SCENES)} alerts")
+        console.print(f"{alerts.who} sends {len(SCENES)} alerts to the gateway")
         jobs = _await_runs(console, gateway)
     found = {job.id: _record(settings, job) for job in jobs}
     console.print(_table(jobs, found))

@@ -170,7 +170,7 @@ def _must_be_text(what: str, value: object) -> None:
         raise SqlTextError(
             f"{what} holds the character U+{ord(found[0]):04X}, which PostgreSQL cannot hold"
             f" (at character {found.start() + 1})",
-            next_step=f"take it out, such as with text.{without}",
+            next_step=f"remove this character, for example with text.{without}",
         )
 
 

@@ -16,7 +16,7 @@ from rbkernel.triage.query import show
 
 @checked
 def ask(source: str, question: str, *, row_cap: Count | None = None, **values: Any) -> pd.DataFrame:
-    """Ask a source a question, and show the answer.
+    """Query a source of an extension, and show the answer.
 
     Parameters
     ----------

@@ -362,7 +362,7 @@ class TestRefusals:
             waits = b"SELECT count(*) > 0 FROM pg_locks WHERE pid = %s AND NOT granted"
             waiting.until(reader, waits, [pid], what="it waits")
             with pytest.raises(
-                DatabaseError, match=rf"pid {pid}, .* wants AccessExclusiveLock on pairs\.t; "
+                DatabaseError, match=rf"pid {pid}, .* waits for AccessExclusiveLock on pairs\.t; "
             ):
                 answer(*full, Q)
 

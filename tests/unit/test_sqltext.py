@@ -83,7 +83,7 @@ def test_what_does_not_end_is_an_error(sql: str) -> None:
 def test_the_advice_takes_out_what_cannot_be_sent(value: str) -> None:
     with pytest.raises(SqlTextError) as caught:
         lexer.bind("SELECT :v", {"v": value})
-    advice = caught.value.next_step.partition("such as with text.")[2]
+    advice = caught.value.next_step.partition("for example with text.")[2]
     cleaned = eval(f"value.{advice}")  # our own words, as a reader would take them
     assert lexer.bind("SELECT :v", {"v": cleaned})["v"] in {"ab", "a?b"}
 

@@ -180,7 +180,7 @@ def test_an_alert_that_gets_no_incident_is_notified(
     [unhandled] = told(desk, notifier)
     message = notifier.words.message([unhandled])
     assert message.title == "Quick: no runbook ran"
-    assert "not yet: division by zero" in message.body
+    assert "not processed yet: division by zero" in message.body
     assert "No incident yet" in message.body
 
 

@@ -42,7 +42,7 @@ class Texts:
         )
 
     def left(self) -> list[CellCheck]:
-        """Return the cells of the document that no cell of the notebook took."""
+        """Return the cells of the document that match no cell of the notebook."""
         return [
             CellCheck(
                 index=None,

@@ -48,7 +48,7 @@ class RawDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What of a delivery is on disk: alerts, or its raw bytes in quarantine, or both.
+    """The stored part of a delivery: alerts, or its raw bytes in quarantine, or both.
 
     ``quarantine_number`` is the number of the raw bytes in quarantine. ``ignored`` names unknown
     fields of the alerts.

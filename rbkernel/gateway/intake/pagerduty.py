@@ -43,7 +43,7 @@ class _Named(Body):
 
 
 class IncidentBody(Body):
-    """PagerDuty's incident: to us, an alert."""
+    """An incident of PagerDuty, which rbkernel treats as an alert."""
 
     id: Text = Field(min_length=1)
     status: Text

@@ -346,7 +346,7 @@ class Dispatcher:
             retry = {"tries": min(tries + 1, 10), "retry_at": time.time() + pause_s}
             connection.execute(sa.update(alerts).where(own).values(retry))
             unplaced = sa.update(alerts).where(own, alerts.c.state == AlertState.RECEIVED)
-            connection.execute(unplaced.values(problem=f"not yet: {why}"))
+            connection.execute(unplaced.values(problem=f"not processed yet: {why}"))
 
 
 def _outcome(added: Sequence[bool], *, crowded: bool, by_rule: bool) -> AlertOutcome:

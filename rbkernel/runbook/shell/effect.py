@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Effect(StrEnum):
-    """What a command does, from the best to the worst."""
+    """The effect of a command, from harmless to harmful."""
 
     LOOKS = "only looks"
     UNKNOWN = "unknown"
@@ -32,17 +32,17 @@ _OWN_FILE = re.compile(r"^(?:/tmp/(?!.*\.\.).*|\$.*)$")
 
 
 def changes_something(*words: str) -> Judgement:
-    """Return that a command changes something."""
+    """Return the judgement "changes something", with the words of the command."""
     return Judgement(Effect.CHANGES, " ".join(filter(None, words)))
 
 
 def unknown(*words: str) -> Judgement:
-    """Return that it is unknown what a command does."""
+    """Return the judgement "unknown", with the words of the command."""
     return Judgement(Effect.UNKNOWN, " ".join(filter(None, words)))
 
 
 def written(target: str) -> Judgement:
-    """Judge a file that is written; one outside of the working folder and /tmp is a change.
+    """Judge a written file: a file outside the working folder and /tmp is a change.
 
     >>> written("/dev/null").effect.value, written("/etc/hosts").effect.value
     ('only looks', 'changes')
@@ -61,7 +61,7 @@ def first_bad(judgements: Iterable[Judgement]) -> Judgement:
 
 
 def worst(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the first of the worst."""
+    """Return the most harmful judgement; the first one of several."""
     return max(judgements, key=lambda one: _RANK[one.effect], default=LOOKS)
 
 

@@ -53,7 +53,7 @@ class Program:
 
     @property
     def exact_reads(self) -> tuple[Phrase, ...]:
-        """The reading sub-commands that are written out: `stash list` wins over `stash`."""
+        """The reading sub-commands without wildcards: `stash list` precedes `stash`."""
         return tuple(one for one in self.reads if not any("*" in word for word in one))
 
     def takes_value(self, option: str) -> bool:
@@ -74,7 +74,7 @@ class Program:
         return attached or (bool(cluster) and all(f"-{one}" in self.flags for one in option[1:]))
 
     def words(self, arguments: Sequence[str], *, unknown_takes_value: bool = False) -> list[str]:
-        """Return the arguments that are no options and no values of options.
+        """Return the arguments that are neither options nor values of options.
 
         >>> named("kubectl").words(["-n", "shop", "get", "-A", "pods"])
         ['get', 'pods']
@@ -96,7 +96,9 @@ class Program:
         return found
 
     def after_options(self, arguments: Sequence[str]) -> tuple[list[str], list[str], str]:
-        """Split arguments into options, the rest, and an option that is not known; else empty."""
+        """Split arguments into known options, the rest, and the first unknown option, which may be
+        empty.
+        """
         rest, options = list(arguments), list[str]()
         while rest and _is_option(rest[0]):
             word = rest.pop(0)
@@ -143,7 +145,9 @@ def _matches(word: str, patterns: Iterable[str]) -> bool:
 
 
 def _matched(phrase: Phrase, words: Sequence[str]) -> int | None:
-    """Return how many words a phrase matches from the first one on; None when it does not."""
+    """Return how many words a phrase matches, beginning at the first word; None if it does not
+    match.
+    """
     if phrase[0] == "**":
         ends = (_matched(phrase[1:], words[at:]) for at in range(min(len(words), _MOST_GROUPS)))
         return next((at + end for at, end in enumerate(ends) if end is not None), None)

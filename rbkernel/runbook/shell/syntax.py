@@ -69,7 +69,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A shell text: all simple commands in it, however deep they lie, and its functions.
+    """A parsed shell text: all simple commands at any depth, and its functions.
 
     ``sets`` tells whether it does nothing but set something in the shell: ``cd``, ``export``,
     variables, functions. ``remark`` is the comment behind its last line. ``problem`` says why it is
@@ -206,7 +206,7 @@ class _Tree:
         self._in_redirects(redirects, depth)
 
     def _between(self, node: Node) -> list[str]:
-        """Return the words between the parts of a node that the grammar leaves out: a lone `-`."""
+        """Return the words of a node that the grammar leaves out, such as a lone `-`."""
         gaps = zip(node.children, node.children[1:], strict=False)
         texts = (self._text[one.end_byte : following.start_byte] for one, following in gaps)
         return [word for text in texts for word in text.replace("\\\n", " ").split()]
@@ -312,7 +312,7 @@ class _Tree:
         return [one for one in values if not (signs == [">&"] and one == "-")]
 
     def words_of(self, redirect: Node) -> list[str]:
-        """Return the arguments that the grammar counts to a redirection: `sort <x -u`."""
+        """Return the arguments that the grammar assigns to a redirection: `-u` in `sort <x -u`."""
         if redirect.type == "heredoc_redirect":
             found = redirect.children_by_field_name("argument")
         else:
@@ -348,7 +348,7 @@ class _Around:
 
 
 def _echoed(words: tuple[str, ...]) -> str | None:
-    """Return what an `echo` prints, for the command behind the pipe."""
+    """Return the text that an `echo` prints, which is the input of the next command in the pipe."""
     if words[:1] not in {("echo",), ("printf",)}:
         return None
     said = [word for word in words[1:] if word not in {"-e", "-n", "-ne", "-en", "--"}]

@@ -43,7 +43,7 @@ _MOST_WRAPPED = 12
 
 
 def judged(text: str) -> Judgement:
-    r"""Say what a shell text does, and the worst of its commands.
+    r"""Return the effect of a shell text, and the command with the most harmful effect.
 
     >>> judged("kubectl get pods -n shop | grep -c Running").effect.value
     'only looks'
@@ -56,7 +56,7 @@ def judged(text: str) -> Judgement:
 
 
 def changes(text: str) -> str:
-    r"""Say which command of a shell text changes something; empty when none is known to.
+    r"""Return the command of a shell text that changes something; empty if none is known to.
 
     >>> changes("# the old one first\nsudo kubectl -n shop \\\n  delete pod web-1")
     'kubectl delete'
@@ -181,7 +181,7 @@ def _more_than(only: Sequence[str], word: str) -> bool:
 
 
 def _runs(call: Call, how: Program, arguments: Sequence[str], named: str) -> Judgement:
-    """Judge what a program runs: `sudo`, `ssh host`, `kubectl exec pod --`."""
+    """Judge the command that a program runs: `sudo`, `ssh host`, `kubectl exec pod --`."""
     options, rest, odd = how.after_options(arguments)
     if odd or (odd := _refused(how, options)):
         return unknown(named, odd)

@@ -100,7 +100,7 @@ def drift(access: Access, seed: int) -> dict[str, Any]:
 
 
 def separate(access: Access, drifted: Drift, seed: int) -> list[int]:
-    """Make these rows differ, record some of them as differences, and return these ids."""
+    """Make these rows differ, record some of them as differences, and return their ids."""
     figures = random.Random(f"orders-drift/{seed}/reports")  # noqa: S311 - figures of a drill
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.missing])

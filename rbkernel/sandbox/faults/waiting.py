@@ -35,7 +35,7 @@ def until(
             return row
         if time.monotonic() > deadline:
             raise SandboxError(
-                f"waited {timeout_s:.0f} s in vain: {what}",
+                f"timed out after {timeout_s:.0f} s, waiting for: {what}",
                 next_step="run `rbkernel sandbox down`, then `rbkernel sandbox up`",
             )
         time.sleep(_POLL_S)

@@ -33,7 +33,7 @@ class Sighting:
 
     @classmethod
     def of(cls, cause: Cause) -> Sighting:
-        """Return the summary of a cause."""
+        """Return the summary of a cause, for the history."""
         culprits = tuple(f"{one.pid} {one.backend_start}" for one in cause.culprits)
         return cls(
             verdict=cause.verdict.value,

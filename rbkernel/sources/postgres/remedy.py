@@ -179,7 +179,7 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
-    """Return each root alone, the roots of each waiter together, and all roots."""
+    """Return the groups of roots to try: each root, the roots of each waiter, all roots."""
     groups: dict[tuple[int, ...], None] = {(root,): None for root in tree.roots}
     reached = {root: tree.behind(root) for root in tree.roots}
     for waiter in tree.waiters:

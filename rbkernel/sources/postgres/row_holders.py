@@ -70,5 +70,5 @@ def _holders(session: Session, waiter: Backend) -> list[int] | None:
 
 
 def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
-    """Return the only value of an answer; None if there is no row."""
+    """Return the single value of an answer; None if there is no row."""
     return next((value for (value,) in session.answer(sql, values).rows), None)

@@ -15,7 +15,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add, rename and drop what differs."""
+    """Add, rename and drop columns and tables where version 1 differs."""
     there = sa.inspect(op.get_bind())
     if "rbkernel" not in {column["name"] for column in there.get_columns("rbkernel_version")}:
         op.add_column("rbkernel_version", sa.Column("rbkernel", sa.Text))

@@ -41,5 +41,5 @@ Judge = Callable[[Call], Judgement | None]
 
 
 def unknown_here(call: Call) -> Judgement:
-    """Return `unknown` for a program that is not in the table."""
+    """Return the judgement "unknown" for a program that is not in `programs.toml`."""
     return unknown(call.name, *call.arguments[:1])

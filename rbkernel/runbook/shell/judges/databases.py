@@ -1,4 +1,4 @@
-"""Clients of databases: by their SQL, by their command. Pure."""
+"""Judge clients of databases by their SQL or their command. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def psql_options(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]
 
 
 def psql(call: Call) -> Judgement:
-    """Decide for psql: by its SQL, its backslash commands and its files."""
+    """Judge psql by its SQL, its backslash commands and its files."""
     known = psql_options(call.arguments)
     if known is None:
         return unknown(call.name)
@@ -135,7 +135,7 @@ def _reads_elsewhere(text: str) -> bool:
 
 
 def bq(call: Call) -> Judgement | None:
-    """Decide for `bq query`, by its SQL."""
+    """Judge `bq query` by its SQL."""
     words = call.program.words(call.arguments)
     if words[:1] != ["query"]:
         return None
@@ -163,7 +163,7 @@ _MONGO_ASKED = re.compile(
 
 
 def mongo(call: Call) -> Judgement:
-    """Decide for the MongoDB shell, by the methods that are called."""
+    """Judge the MongoDB shell by the methods that are called."""
     text = call.value("--eval") if call.has("--eval*") else call.stdin
     if text is None or [one for one in call.arguments if re.search(r"\.js$|^-f$|^--file", one)]:
         return unknown(call.name)
@@ -225,7 +225,7 @@ _REDIS_MODES = re.compile(
 
 
 def redis(call: Call) -> Judgement:
-    """Decide for redis-cli, by the Redis command."""
+    """Judge redis-cli by the Redis command."""
     rest, words = list(call.arguments), list[str]()
     while rest:
         word = rest.pop(0)

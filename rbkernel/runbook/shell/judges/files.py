@@ -1,4 +1,4 @@
-"""Programs that work on files and streams: find, sed, awk, tar, dd, tee. Pure."""
+"""Judge programs that work on files and streams: find, sed, awk, tar, dd, tee. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def find(call: Call) -> Judgement:
-    """Decide by the options that write files, and by the commands that are run."""
+    """Judge find by its options that write files, and by the commands that it runs."""
     for number, word in enumerate(call.arguments):
         if word in {"-delete", "-fprint", "-fprint0", "-fprintf", "-fls"}:
             return changes_something(call.name, word)
@@ -37,7 +37,7 @@ _SED_WRITES = re.compile(r"(?:^|[;{}!,\d$\n])\s*[wWe](?:\s|$)")
 
 
 def sed(call: Call) -> Judgement:
-    """Decide for sed: in-place editing, and commands that write files or run programs."""
+    """Judge sed: in-place editing, and commands that write files or run programs, are changes."""
     if option := call.has("-i", "--in-place*"):
         return changes_something(call.name, option)
     if option := call.has("-f", "--file*"):
@@ -55,7 +55,7 @@ _AWK_DOES = re.compile(r"\bsystem\s*\(|\bgetline\b|(?<!\|)\|(?!\|)|\bprintf?\b[^
 
 
 def awk(call: Call) -> Judgement:
-    """Decide for awk: by the files that its program writes and the commands that it runs."""
+    """Judge awk by the files that its program writes and the commands that it runs."""
     if option := call.has("-f", "--file*", "-i", "--include*", "-E", "-l", "--load*"):
         return unknown(call.name, option)
     rest = list(call.arguments)
@@ -68,7 +68,7 @@ def awk(call: Call) -> Judgement:
 
 
 def tar(call: Call) -> Judgement:
-    """Decide by the mode: only listing an archive is a read."""
+    """Judge tar by its mode: only listing an archive is a read."""
     does = [
         word for word in call.arguments if re.match(r"--(?:to-command|use-comp|check|rsh)", word)
     ]
@@ -81,10 +81,10 @@ def tar(call: Call) -> Judgement:
 
 
 def dd(call: Call) -> Judgement:
-    """Decide by the file that is written."""
+    """Judge dd by the file that it writes."""
     return first_bad(written(word[3:]) for word in call.arguments if word.startswith("of="))
 
 
 def tee(call: Call) -> Judgement:
-    """Decide by the files that are written."""
+    """Judge tee by the files that it writes."""
     return first_bad(written(word) for word in call.arguments if not word.startswith("-"))

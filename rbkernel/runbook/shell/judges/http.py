@@ -103,7 +103,7 @@ def _outputs(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def wget(call: Call) -> Judgement:
-    """Decide by the data sent, and by where the answer is written (by default a file)."""
+    """Judge wget by the data sent, and by its output, which is a file by default."""
     for word, following in pairwise([*call.arguments, ""]):
         sends = re.match(r"--(?:post|body)", word)
         method = re.match(r"--method(?:=(?P<method>.*))?$", word)

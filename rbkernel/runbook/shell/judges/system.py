@@ -1,4 +1,4 @@
-"""Programs of the system: ip, date, kill, nc, Python. Pure."""
+"""Judge programs of the system: ip, date, kill, nc, Python. Pure."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def nc(call: Call) -> Judgement:
 
 
 def python(call: Call) -> Judgement:
-    """Decide for Python: only its version and `-m json.tool` are reads."""
+    """Judge Python: only its version and `-m json.tool` are reads."""
     module = call.value("-m")
     if call.arguments[:1] in (["-V"], ["--version"]):
         return LOOKS

@@ -9,7 +9,7 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def git(call: Call) -> Judgement | None:
-    """Decide for sub-commands that list without arguments, and change something with them."""
+    """Judge git sub-commands that list without arguments, and change something with arguments."""
     if call.has("-c", "--config-env*", "--exec-path*") and "-c" in call.arguments[:2]:
         return unknown(call.name, "-c")
     words = call.program.words(call.arguments)
@@ -50,7 +50,7 @@ def git(call: Call) -> Judgement | None:
 
 
 def ansible(call: Call) -> Judgement:
-    """Decide for an ad-hoc Ansible call, by its module."""
+    """Judge an ad-hoc Ansible call by its module."""
     if call.has("--list-hosts", "--version", "--check", "-C"):
         return LOOKS
     module = call.value("-m", "--module-name") or "command"

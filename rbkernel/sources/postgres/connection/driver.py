@@ -91,7 +91,7 @@ class Result(Protocol):
         """The columns of each row; read them before the rows."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
-        """Return the next rows, at most so many."""
+        """Return the next rows, at most the given number."""
 
     def close(self) -> None:
         """Close the result."""
