@@ -42,7 +42,7 @@ def list_evidence(as_json: AsJson = False) -> None:
 def verify(
     what: Annotated[
         str,
-        typer.Argument(help="A notebook, a run id or a folder. Default: everything sealed."),
+        typer.Argument(help="A notebook, a run id or a folder. Default: all sealed evidence."),
     ] = "",
     head: Annotated[
         list[str], typer.Option(help="A published head that must still exist; repeatable.")

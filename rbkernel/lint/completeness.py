@@ -71,7 +71,7 @@ _REQUIRED = (
     ),
     _Required(
         "RB107", "symptoms", ("incident",), "actionable", lambda f: f.symptoms,
-        "an engineer without an alert cannot find it by the symptoms",
+        "an engineer without an alert cannot find the runbook by its symptoms",
         "symptoms: [Applications log `too many clients already`]",
     ),
     _Required(
@@ -82,7 +82,7 @@ _REQUIRED = (
     ),
     _Required(
         "RB109", "triggers", ("incident",), "actionable", lambda f: f.triggers,
-        "no alert leads to it, and coverage does not list it",
+        "no alert leads to the runbook, and coverage does not list it",
         "triggers: [{alert: PostgresTooManyConnections}]",
     ),
     _Required(
@@ -125,17 +125,17 @@ _REQUIRED = (
     ),
     _Required(
         "RB117", "last_tested", _ALL, "tested", lambda f: f.last_tested,
-        "it is unclear whether it still works",
+        "it is unclear whether the runbook still works",
         "last_tested: 2026-11-20",
     ),
     _Required(
         "RB118", "testing_schedule", _ALL, "maintained", lambda f: f.testing_schedule,
-        "it will not be tested again",
+        "the runbook will not be tested again",
         "testing_schedule: quarterly",
     ),
     _Required(
         "RB119", "linked_ids", ("incident",), "maintained", lambda f: f.linked_ids,
-        "it cannot be traced from the alerts, deployments and risks that it covers",
+        "the runbook cannot be found from the alerts, deployments and risks that it covers",
         "linked_ids: [MON-005, RISK-008]",
     ),
 )  # fmt: skip

@@ -155,7 +155,7 @@ def name_taken(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
         message = f"{file.name} is a diagnostic of rbkernel, which is used instead"
         yield Found(0, 0, message, "rename the file or its folder")
     for other in file.others:
-        yield Found(0, 0, f"{file.name} is also {other}", "rename one of them")
+        yield Found(0, 0, f"{file.name} has the same name as {other}", "rename one of them")
 
 
 @diagnostic_rule("RB806", "diagnostic-columns", Level.ERROR, "verifiable")
@@ -203,11 +203,13 @@ def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     if file.declared is None:
         return
     if not file.declared.rules:
-        yield Found(0, 0, "it has no rule", "add one under `rules`")
+        yield Found(0, 0, "the diagnostic has no rule", "add one under `rules`")
     for rule in file.declared.rules:
         fields = ("cause", "next_step", "source")
         if missing := [name for name in fields if not getattr(rule, name)]:
-            yield Found(0, 0, f"{rule.title}: no {', '.join(missing)}", "add it to the rule")
+            yield Found(
+                0, 0, f"{rule.title}: the rule has no {', '.join(missing)}", "add it to the rule"
+            )
 
 
 @diagnostic_rule("RB809", "diagnostic-parameters", Level.ERROR, "complete")

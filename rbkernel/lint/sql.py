@@ -91,7 +91,7 @@ def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
     Why: a runbook only reads; a change is proposed, with its targets and its undo, and a
     human runs it. The cell would stop the run.
 
-    Instead: query with a SELECT, and propose the change: with `rb.act`.
+    Instead: query with a SELECT, and propose the change with `rb.act`.
     """
     for statement in statements(document):
         if statement.text is None or any(_unbound(statement.text)):

@@ -135,7 +135,9 @@ def too_long(document: Document) -> Iterator[Found]:
     numbered = sum(1 for _, block in document.blocks if block.kind == "numbered")
     count = max(len(document.steps), numbered)
     if count >= TOO_MANY_STEPS:
-        yield Found(0, 0, f"it has {count} steps", "split it into runbooks of one purpose each")
+        yield Found(
+            0, 0, f"the runbook has {count} steps", "split it into runbooks of one purpose each"
+        )
 
 
 @rule("RB207", "step-with-nothing-to-do", Level.WARNING, "complete")
@@ -195,7 +197,7 @@ def no_steps(document: Document) -> Iterator[Found]:
     Instead: `## Step 1: Is the alert true?`
     """
     if not document.steps and not document.is_template and document.cells:
-        yield Found(0, 0, "it has no steps", "write headings, such as `## Step 1: …`")
+        yield Found(0, 0, "the runbook has no steps", "write headings, such as `## Step 1: …`")
 
 
 def _at(step: Step, message: str, next_step: str) -> Found:

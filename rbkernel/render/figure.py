@@ -273,7 +273,7 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
     figure.update_layout(
         yaxis={"domain": upper},
         xaxis={"title": "key", "anchor": "y"},
-        xaxis2={"title": "changed rows that differ in it", "anchor": "y2", "dtick": _dtick(counts)},
+        xaxis2={"title": "changed rows, by column", "anchor": "y2", "dtick": _dtick(counts)},
         yaxis2={"domain": [0, 0.28], "autorange": "reversed", "automargin": True},
         showlegend=False,
     )

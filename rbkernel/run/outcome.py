@@ -115,7 +115,7 @@ def outcome_of(record: Record) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"cell [{last.execution_count}] failed{said}"
     if record.complete:
         return Outcome.DONE, ""
-    return Outcome.INTERRUPTED, "it was interrupted"
+    return Outcome.INTERRUPTED, "the run was interrupted"
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:

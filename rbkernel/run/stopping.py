@@ -85,7 +85,7 @@ class Stop:
         for each in self._before:
             signal.signal(each, signal.SIG_IGN)
         self.reason = _ASKED.get(
-            signal.Signals(number), f"it did not finish within {self._deadline_s:g} s"
+            signal.Signals(number), f"the run did not finish within {self._deadline_s:g} s"
         )
         if self._may_raise:
             raise KeyboardInterrupt(self.reason)

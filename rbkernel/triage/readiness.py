@@ -134,10 +134,10 @@ def _version(tool: str, path: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"it does not report its version ({type(error).__name__})"
+        return f"the tool does not report its version ({type(error).__name__})"
     said = (done.stdout or done.stderr).strip().splitlines()
     current().event("shell", command=tool, argv=argv, actual=f"exit code {done.returncode}")
-    return said[0][:200] if said else "it does not report its version"
+    return said[0][:200] if said else "the tool does not report its version"
 
 
 def at_least(told: str, wanted: str) -> Verdict:

@@ -145,7 +145,7 @@ class _Right:
             names = ", ".join(f"{one.name} {one.limit}" for one in missed)
             return Seen(Verdict.CRITICAL, said, f"find out why this was not met: {names}", shown)
         if unknown := [one.name for one in found if one.met is None]:
-            step = f"find {', '.join(unknown)} in the output below, and judge yourself"
+            step = f"find {', '.join(unknown)} in the output below, and judge the result yourself"
             return Seen(Verdict.UNKNOWN, said, step, shown)
         return Seen(Verdict.OK, said, output=shown)
 

@@ -216,7 +216,7 @@ class TestRoles:
             administrate(admin, f"ALTER ROLE patient SET {setting} = 'no_such_library'")
         title, told, next_step = broken(examine(role))
         assert title == "login"
-        assert "library that the role or the database has set" in told
+        assert "library in the settings of the role or the database" in told
         assert setting in next_step
         assert "memory" not in told + next_step
 

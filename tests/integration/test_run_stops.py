@@ -71,7 +71,7 @@ def asleep(evidence: Path) -> bool:
     [
         ([signal.SIGTERM, signal.SIGINT], SLEEP, "interrupted by SIGTERM"),
         ([signal.SIGINT], CAUGHT, "interrupted by Ctrl-C"),
-        ([signal.SIGALRM], SLEEP, "it did not finish within 3600 s"),  # as at the deadline
+        ([signal.SIGALRM], SLEEP, "the run did not finish within 3600 s"),  # as at the deadline
     ],
 )
 def test_signals_end_the_run_and_it_is_sealed(

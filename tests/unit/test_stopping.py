@@ -18,7 +18,7 @@ def wait_for_the_end(stop: Stop) -> None:
 def test_the_deadline_ends_the_execution() -> None:
     with Stop(0.05) as stop, pytest.raises(KeyboardInterrupt, match="did not finish within"):
         wait_for_the_end(stop)
-    assert stop.reason == "it did not finish within 0.05 s"
+    assert stop.reason == "the run did not finish within 0.05 s"
 
 
 def test_a_signal_before_the_execution_keeps_it_from_beginning() -> None:

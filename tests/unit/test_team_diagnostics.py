@@ -164,7 +164,7 @@ class TestLint:
         files = linted.files([folder, folder.parent / "more"])
         found = [str(problem) for file in files for problem in linted.check(file, AROUND)]
         assert len(found) == 2
-        assert all("RB805 orders/stuck is also" in one for one in found)
+        assert all("RB805 orders/stuck has the same name as" in one for one in found)
 
     def test_a_rule_can_be_off(self, folder: Path) -> None:
         write(folder, "orders/stuck", STUCK.replace("    unit: s\n", ""))
@@ -184,4 +184,6 @@ class TestLint:
         found = [problem for file in linted.files([ours]) for problem in linted.check(file, AROUND)]
         told = {str(one) for one in found if one.code != "RB805"}
         # a look at the whole server is judged by its causes
-        assert all("/situation/" in one and "RB808 it has no rule" in one for one in told), told
+        assert all(
+            "/situation/" in one and "RB808 the diagnostic has no rule" in one for one in told
+        ), told

@@ -128,8 +128,8 @@ class Proof:
             raise self._refusal(f"there is no Unix time in the header {self.timestamp_header}")
         if abs(now - int(given)) > self.window_s:
             raise self._refusal(
-                f"it was signed more than {self.window_s:g} s in the past or future",
-                "compare both clocks",
+                f"the request was signed more than {self.window_s:g} s ago, or in the future",
+                "compare the clocks of sender and gateway",
             )
         return given + b":"
 

@@ -72,7 +72,7 @@ class MonitorBody(Body):
     @model_validator(mode="after")
     def _says_something(self) -> MonitorBody:
         if not (self.title or self.alert_title):
-            raise ValueError("it has neither a title nor an alert_title")
+            raise ValueError("the alert has neither a title nor an alert_title")
         return self
 
     @property

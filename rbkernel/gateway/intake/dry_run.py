@@ -111,7 +111,7 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
     if bare:
         return [bare]
     raise Unreadable(
-        "it contains no alert",
+        "the file contains no alert",
         where=source or "the alert",
         next_step='use the body of a sender, or labels such as {"alertname": "PostgresLag"}',
     )

@@ -50,7 +50,7 @@ class GenericAlertBody(Body):
     @model_validator(mode="after")
     def _has_a_name(self) -> GenericAlertBody:
         if not (self.name or self.labels.get("alertname")):
-            raise ValueError("it has neither a name nor a label alertname")
+            raise ValueError("the alert has neither a name nor a label alertname")
         return self
 
 

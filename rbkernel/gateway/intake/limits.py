@@ -15,7 +15,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _BOM = b"\xef\xbb\xbf"
 _PLACE = re.compile(r"at (line \d+ column \d+)$")
 _REASONS = {  # messages of the parser → our own messages
-    "recursion limit": "it is nested deeper than 200 levels",
+    "recursion limit": "the body is nested deeper than 200 levels",
     "number out of range": "a number has more than 4,300 digits",
 }
 
@@ -50,7 +50,7 @@ def unpack(body: bytes, encoding: str, most_bytes: int) -> bytes:
             return _gunzip(body, most_bytes)
         case _:
             raise Unreadable(
-                "its Content-Encoding is not supported",
+                "the Content-Encoding of the body is not supported",
                 next_step="let the sender use gzip or no compression",
             )
 
@@ -60,16 +60,18 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
     try:
         plain = unpacker.decompress(body, most_bytes + 1)
     except zlib.error as error:
-        raise Unreadable(f"it is not gzip: {error}", next_step="look at the raw bytes") from error
+        raise Unreadable(
+            f"the body is not gzip: {error}", next_step="look at the raw bytes"
+        ) from error
     if len(plain) > most_bytes:
         raise TooLarge(
-            f"it is longer than {most_bytes} bytes when decompressed",
+            f"the body is longer than {most_bytes} bytes when decompressed",
             where="Content-Encoding: gzip",
             next_step="let the sender send fewer alerts at once, or raise [gateway.limits] body_mb",
         )
     if not unpacker.eof or unpacker.unused_data:
         raise Unreadable(
-            "its gzip stream is truncated, or followed by other bytes",
+            "the gzip stream of the body is truncated, or followed by other bytes",
             next_step="look at the raw bytes",
         )
     return plain
@@ -92,7 +94,7 @@ def parse(body: bytes) -> Any:
     >>> parse(b"[" * 100_000)
     Traceback (most recent call last):
     ...
-    rbkernel.errors.Unreadable: it is nested deeper than 200 levels: line 1 column 202. Next: ...
+    rbkernel.errors.Unreadable: the body is nested deeper than 200 levels: line 1 column ...
     >>> parse(b'{"alerts": [1], "alerts": []}')
     Traceback (most recent call last):
     ...

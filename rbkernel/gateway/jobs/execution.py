@@ -106,7 +106,7 @@ class JobExecutor:
             accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
             # the catalogue or the configuration has changed since the alert was routed
-            return Ending(outcome=Outcome.FAILED, failure=f"it cannot run: {error}")
+            return Ending(outcome=Outcome.FAILED, failure=f"the runbook cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
                 live = self._start(job, said, complained)
@@ -160,12 +160,12 @@ class JobExecutor:
             kernel_has_ended(root / "open" / job.run_id, _TO_SEAL_S)
             ending = ending_of(root, job.run_id, self.environment, why=why)
         if ending is None:
-            return Ending(outcome=Outcome.FAILED, failure="its kernel does not stop")
+            return Ending(outcome=Outcome.FAILED, failure="the kernel of the run does not stop")
         if ending.outcome != Outcome.INTERRUPTED or not live.stop:
             return ending
         outcome = Outcome.DRAINED if live.stop == Outcome.DRAINED else Outcome.FAILED
-        limit = f"it did not finish within {self._context.settings.queue.run_timeout_s:.0f} s"
-        failure = "its worker was stopped" if outcome == Outcome.DRAINED else limit
+        limit = f"the run did not finish within {self._context.settings.queue.run_timeout_s:.0f} s"
+        failure = "the worker of the run was stopped" if outcome == Outcome.DRAINED else limit
         return replace(ending, outcome=outcome, failure=failure)
 
     def _end(self, job: Job, ending: Ending | None) -> None:

@@ -136,7 +136,7 @@ def _asked(file: Path, owner: str) -> str:
         if told != "ok":
             return f"the database is damaged ({' '.join(told.split())})"
         tables = {name for [name] in connection.execute("SELECT name FROM sqlite_schema")}
-    return "" if not owner or owner in tables else "it is the database of another program"
+    return "" if not owner or owner in tables else "the file is the database of another program"
 
 
 def unusable(file: Path, error: Exception) -> StoreError:

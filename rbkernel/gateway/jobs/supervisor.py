@@ -233,7 +233,9 @@ class Supervisor:
                     ending = ending_of(root, job.run_id, self._executor.environment, wait_s=0)
                 if ending is not None:
                     if ending.outcome == Outcome.INTERRUPTED:
-                        ending = replace(ending, failure=f"its worker {job.worker} was killed")
+                        ending = replace(
+                            ending, failure=f"the worker of the run, {job.worker}, was killed"
+                        )
                     self._context.ledger.end(job.id, job.attempt, ending)
                     self.wake()
                     return

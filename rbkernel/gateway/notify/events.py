@@ -114,7 +114,9 @@ def due(
 def of_waiting(stored: StoredAlert) -> Event:
     """Return the event for an alert that has waited too long for its incident's record."""
     alert = stored.alert
-    reason = stored.problem or "it is not processed yet: check that `rbkernel serve` is running"
+    reason = (
+        stored.problem or "the alert is not processed yet: check that `rbkernel serve` is running"
+    )
     if stored.state == AlertState.PLACED:
         reason = (
             f"the record of {stored.incident} cannot be written: see the log of `rbkernel serve`"
@@ -166,8 +168,8 @@ class _Incident:
                 continue
             at = instant(run.queued_at) + WAITS_TOO_LONG
             reason = (
-                f"it was queued at {run.queued_at[:19]} UTC and has not started: check the queue on"
-                " the console, and that a worker is running"
+                f"the run was queued at {run.queued_at[:19]} UTC and has not started: check"
+                " the queue on the console, and that a worker is running"
             )
             facts = {"not_run": reason}
             key = f"unhandled/{run.run_id}"

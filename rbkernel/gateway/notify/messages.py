@@ -56,7 +56,7 @@ class Message:
         return re.sub(pages, lambda found: sign(found[1] or ""), self.body)
 
     def about(self, incident: str) -> str:
-        """Return the paragraphs of the body about an incident; the last one if none names it."""
+        """Return the paragraphs about an incident; the last one if no paragraph names it."""
         if len({event.incident for event in self.events}) == 1:
             return self.body
         named = re.compile(rf"(?<![\w-]){re.escape(incident)}(?![\w-])")

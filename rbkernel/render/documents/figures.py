@@ -58,7 +58,7 @@ def readable(figure: object) -> tuple[dict[str, Any] | None, str]:
     (None, 'a map needs the network, and a report loads nothing')
     """
     if not isinstance(figure, Mapping) or not isinstance(figure.get("data"), list):
-        return None, "it is not a plotly figure"
+        return None, "this output is not a plotly figure"
     traces = [trace for trace in figure["data"] if isinstance(trace, dict)]
     if any(str(trace.get("type", "")).startswith(_MAPS) for trace in traces):
         return None, "a map needs the network, and a report loads nothing"

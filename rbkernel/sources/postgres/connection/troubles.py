@@ -49,7 +49,7 @@ class Trouble(StrEnum):
     DATABASE_FULL = "the database has reached its own connection limit"
     SLOTS_FULL = "the server has no free connection slot for this role"
     STARTING = "the server is starting, stopping or in recovery"
-    LIBRARY_MISSING = "a library that the role or the database has set cannot be loaded"
+    LIBRARY_MISSING = "a library in the settings of the role or the database cannot be loaded"
     FILE_MISSING = "a file of the server is missing"
     NO_SERVICE = "libpq finds no usable definition of the service"
     POOLER_REFUSED = "a pooler refused the login"
