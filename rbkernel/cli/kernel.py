@@ -54,7 +54,7 @@ def stop(
 ) -> None:
     """Stop the fork servers of this user when their programs have ended.
 
-    Exit codes: 0 told to stop or none was there, 3 error.
+    Exit codes: 0 stopped or none was running, 3 error.
 
     Example: rbkernel kernel stop --now
     """

@@ -17,13 +17,13 @@ _ENDINGS = frozenset({"exit", "quit", "sys.exit", "os._exit"})
 
 @rule("RB301", "name-before-assignment", Level.ERROR, "complete")
 def undefined(document: Document) -> Iterator[Found]:
-    """A name is used before a cell above has assigned it.
+    """A name is used before an earlier cell has assigned it.
 
-    Also the `:name` values of `%%sql`. What `%%sql --into` assigns counts as assigned.
+    This includes the `:name` values of `%%sql`. `%%sql --into` counts as an assignment.
 
-    Why: it worked for its writer, whose kernel still knew the name; a new kernel stops there.
+    Why: the cell worked for its author, whose kernel still knew the name; a new kernel stops there.
 
-    Instead: assign it in a cell above, or move the cell.
+    Instead: assign the name in an earlier cell, or move the cell.
     """
     for cell, line, name in names.unassigned(document):
         yield in_cell(
@@ -52,9 +52,9 @@ def syntax(document: Document) -> Iterator[Found]:
 def long_cell(document: Document) -> Iterator[Found]:
     """A code cell is longer than 25 lines.
 
-    Why: nobody reads it during an incident, and one error stops all of it.
+    Why: nobody reads a long cell during an incident, and one error stops the whole cell.
 
-    Instead: split it, or put the code into a library that the runbook imports.
+    Instead: split the cell, or put the code into a library that the runbook imports.
     """
     for code in document.codes:
         count = len([line for _, line in code.cell.lines if line.strip()])
@@ -69,7 +69,7 @@ def pasted(document: Document) -> Iterator[Found]:
 
     Why: a fix to code that is copied into notebooks never reaches all of them.
 
-    Instead: put it into a package that the team installs, and import it.
+    Instead: move the code into a package that the team installs, and import it.
     """
     for cell, node in document.nodes(ast.stmt):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -113,11 +113,11 @@ _FINDING = "report the problem with rb.check instead"
 
 @rule("RB316", "error-swallowed", Level.WARNING, "verifiable")
 def swallowed(document: Document) -> Iterator[Found]:
-    """An error of any kind is caught and dropped.
+    """A cell catches errors of every kind and ignores them.
 
-    Why: what could not be checked looks ok.
+    Why: a check that failed to run looks ok.
 
-    Instead: let it raise. A server that does not answer already gives `unknown`.
+    Instead: let the error raise. A server that does not answer already gives `unknown`.
     """
     for cell, node in document.nodes(ast.ExceptHandler):
         broad = node.type is None or dotted(node.type) in {"Exception", "BaseException"}

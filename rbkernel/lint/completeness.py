@@ -38,7 +38,7 @@ _REQUIRED = (
     ),
     _Required(
         "RB102", "scope.does_not_handle", _ALL, "scoped", lambda f: f.scope.does_not_handle,
-        "the reader of the wrong runbook may follow it to the end before they notice",
+        "a reader may follow the wrong runbook to the end before noticing",
         "scope: {does_not_handle: [The server is down (RUN-010)]}",
     ),
     _Required(
@@ -60,12 +60,12 @@ _REQUIRED = (
     _Required(
         "RB105", "escalation.provide", _ALL, "escalatable",
         lambda f: f.escalation.provide or any(level.provide for level in f.escalation.levels),
-        "the person escalated to has to ask everything again",
+        "the next person has to ask everything again",
         "escalation: {provide: The sealed run}",
     ),
     _Required(
         "RB106", "response_time", _URGENT, "actionable", lambda f: f.response_time,
-        "it is unclear whether twenty minutes is late, and coverage cannot compare it with the"
+        "it is unclear how fast to respond, and coverage cannot compare the response time with the"
         " alert's severity",
         "response_time: 5 minutes",
     ),
@@ -77,7 +77,7 @@ _REQUIRED = (
     _Required(
         "RB108", "impact", ("incident", "recovery"), "actionable",
         lambda f: f.impact.summary or f.impact.users or f.impact.systems or f.impact.business,
-        "it is unclear how bad it is, and what to tell users",
+        "the severity is unclear, and so is what to tell users",
         "impact: New requests that need the database fail or wait",
     ),
     _Required(

@@ -26,11 +26,11 @@ from rbkernel.runbook.placeholders import unfilled
 def unknown_connections(document: Document, around: Surroundings) -> Iterator[Found]:
     """A connection is named that is not declared in any rbkernel.toml.
 
-    The defaults of parameters that carry a connection's name, and names written out in calls.
+    This includes defaults of parameters that contain a connection name, and names in calls.
 
     Why: the run stops at `rb.start`.
 
-    Instead: add it with `rbkernel init`, or name another.
+    Instead: add the connection with `rbkernel init`, or use the name of another one.
     """
     declared, front = document.declared[0], document.front
     cell = document.parameter_cells[0] if document.parameter_cells else None
@@ -58,7 +58,7 @@ def _unknown(cell: Cell, line: int, name: str, around: Surroundings) -> Iterator
 def connection_parameters(document: Document) -> Iterator[Found]:
     """`connections` names a parameter that is not declared, or whose default it forbids.
 
-    Why: what the front matter should restrict is not restricted.
+    Why: the restriction in the front matter has no effect.
 
     Instead: `connections: {db: "orders-*"}`, and `db: str = "orders-primary"  # …` below.
     """
@@ -78,7 +78,7 @@ def connection_parameters(document: Document) -> Iterator[Found]:
 def undeclared_connections(document: Document) -> Iterator[Found]:
     """A parameter contains a connection's name, but `connections` does not list it.
 
-    Why: `rb.start` does not check whether it can be reached, and a run may be sent to any database.
+    Why: `rb.start` does not check the connection, and a run may be sent to any database.
 
     Instead: `connections: {db: "orders-*"}` in the front matter.
     """

@@ -80,7 +80,7 @@ def check(file: DiagnosticFile, around: Surroundings) -> list[Problem]:
 def header(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     """A diagnostic cannot be read: its header is missing, is not YAML, or has a wrong field.
 
-    Why: `rb.query` stops the run there.
+    Why: `rb.query` of this diagnostic stops the run.
 
     Instead: `purpose`, `columns` and `rules` as in the reference, within `/*` and `*/`, then one
     statement.
@@ -93,9 +93,9 @@ def header(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 def not_reading(file: DiagnosticFile, around: Surroundings) -> Iterator[Found]:
     """The SQL of a diagnostic is not one statement that only reads, so the guard refuses it.
 
-    Why: no query is sent, and every finding of it is unknown.
+    Why: no query is sent, and every finding of this diagnostic is unknown.
 
-    Instead: one SELECT. A change is proposed in the runbook, with `rb.act`.
+    Instead: write one SELECT. Propose changes in the runbook, with `rb.act`.
     """
     if file.declared is None:
         return
@@ -108,7 +108,7 @@ def not_reading(file: DiagnosticFile, around: Surroundings) -> Iterator[Found]:
 def not_ascii(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     """The SQL of a diagnostic holds a character that is not ASCII.
 
-    Why: a database whose encoding lacks the character refuses the whole text.
+    Why: a database whose encoding lacks this character refuses the whole statement.
 
     Instead: write the SQL in ASCII, comments too. The header is not sent.
     """
@@ -124,11 +124,11 @@ def not_ascii(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB804", "diagnostic-limit-not-told", Level.ERROR, "verifiable")
 def limit_not_told(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A diagnostic has a LIMIT, and does not say how many rows there are without it.
+    """A diagnostic has a LIMIT, but does not return the number of all rows.
 
-    Why: rows that were cut look as if they did not exist, and the rules judge the rest.
+    Why: the missing rows look as if they did not exist, and the rules judge only the others.
 
-    Instead: return `count(*) OVER () AS of_all`, or leave the LIMIT to the row cap of the
+    Instead: return `count(*) OVER () AS of_all`, or remove the LIMIT and rely on the row cap of the
     connection.
     """
     if file.declared is None or file.declared.batch:
@@ -145,9 +145,9 @@ def limit_not_told(file: DiagnosticFile, _around: Surroundings) -> Iterator[Foun
 
 @diagnostic_rule("RB805", "diagnostic-name-taken", Level.ERROR, "complete")
 def name_taken(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A diagnostic has the name of another one.
+    """Two diagnostics have the same name.
 
-    Why: one of rbkernel is used instead of it; of two files of a team none is.
+    Why: a diagnostic of rbkernel takes precedence; of two files of a team, neither is used.
 
     Instead: rename the file or its folder.
     """
@@ -160,9 +160,9 @@ def name_taken(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB806", "diagnostic-columns", Level.ERROR, "verifiable")
 def columns(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A rule or a picture of a diagnostic speaks of a column that the header does not declare.
+    """A rule or the figure of a diagnostic refers to a column that the header does not declare.
 
-    Why: the answer has only the declared columns, so the finding is always unknown.
+    Why: the result has only the declared columns, so the finding is always unknown.
 
     Instead: declare it under `columns`, or correct the name.
     """
@@ -194,9 +194,10 @@ def units(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB808", "diagnostic-not-judged", Level.WARNING, "actionable")
 def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A diagnostic has no rule, or one that does not say what to do or where its threshold is from.
+    """A diagnostic has no rule, or a rule without a next step or without the source of its
+    threshold.
 
-    Why: rows without a verdict leave the reader alone with them.
+    Why: without a verdict, the reader has to judge the rows.
 
     Instead: `rules` with `cause`, `next_step` and `source`.
     """
@@ -214,9 +215,9 @@ def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB809", "diagnostic-parameters", Level.ERROR, "complete")
 def parameters(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """The SQL of a diagnostic and its header do not name the same parameters.
+    """The SQL of a diagnostic and its header have different parameters.
 
-    Why: a value that the header does not declare cannot be given, and the query is not sent.
+    Why: a parameter that the header does not declare cannot be passed, so the query is not sent.
 
     Instead: declare each `:name` under `parameters`, and remove those that the SQL does not use.
     """

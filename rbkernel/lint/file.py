@@ -23,9 +23,9 @@ add(
 
 It cannot be opened: it contains a merge conflict, is cut off, or has another format.
 
-Why: it will not open when it is needed.
+Why: the runbook will not open when it is needed.
 
-Instead: restore it from version control. `rbkernel lint` ends with exit code 3.""",
+Instead: restore the file from version control. `rbkernel lint` ends with exit code 3.""",
         # an unreadable file has no document to apply rules to
         check=lambda _document, _around: iter(()),
     )
@@ -36,12 +36,13 @@ Instead: restore it from version control. `rbkernel lint` ends with exit code 3.
 def front_matter(document: Document) -> Iterator[Found]:
     """The front matter is missing or wrong.
 
-    The first cell must be a raw cell with YAML between two lines `---`, and each field must be one
-    that the model knows. `rbkernel schema` prints the model for an editor.
+    The first cell must be a raw cell with YAML between two lines `---`, and each field must be
+    valid. `rbkernel schema` prints the JSON Schema for an editor.
 
-    Why: without it the runbook is not listed, no alert starts it, and it cannot run.
+    Why: without valid front matter the runbook is not listed, and neither alerts nor people
+    can start it.
 
-    Instead: correct the line that is named.
+    Instead: correct the line in the message.
     """
     for problem in document.examined[1]:
         field = f"{problem.field}: " if problem.field else ""
@@ -54,8 +55,8 @@ def front_matter(document: Document) -> Iterator[Found]:
 def outputs(document: Document) -> Iterator[Found]:
     """A code cell holds outputs or an execution count.
 
-    Why: an old output looks like a current finding, and may contain customers' data. What a run
-    found belongs into its evidence.
+    Why: an old output looks like a current finding, and may contain customers' data. The
+    findings of a run belong to its evidence.
 
     Instead: `rbkernel lint --fix` removes them.
     """
@@ -94,9 +95,9 @@ def reasons(document: Document) -> Iterator[Found]:
 def known_codes(document: Document) -> Iterator[Found]:
     """A suppression names a rule that does not exist.
 
-    Why: it suppresses nothing, although its writer expects it to.
+    Why: the comment suppresses nothing, although its author expects it to.
 
-    Instead: `rbkernel lint --rules` lists them.
+    Instead: use a code that `rbkernel lint --rules` lists.
     """
     for cell, said in suppression.of(document):
         for code in said.codes:
@@ -109,8 +110,7 @@ def known_codes(document: Document) -> Iterator[Found]:
 def leftovers(document: Document) -> Iterator[Found]:
     """The runbook contains a cell that papermill injected.
 
-    Its cell of injected parameters, or its metadata: the output of a run was saved over the
-    runbook.
+    This cell, or papermill's metadata, shows that the output of a run was saved over the runbook.
 
     Why: the injected values override the declared ones, so the next run
     queries the database of the last one.
@@ -142,15 +142,15 @@ def kernel(document: Document) -> Iterator[Found]:
 
 @rule("RB008", "cell-order", Level.ERROR, "complete", fixable=True)
 def order(document: Document) -> Iterator[Found]:
-    """The cells are not in the order that a reader, and papermill, expect.
+    """The cells are not in the order that readers and papermill expect.
 
-    First the front matter, then words for people, then the one cell of parameters, then
-    `rb.start`, then everything else.
+    The order is: front matter, an introduction in Markdown, the parameters cell, `rb.start`, then
+    everything else.
 
-    Why: papermill injects values after the parameters cell: what runs before it uses other
-    values. A first screen without words leaves the reader alone.
+    Why: papermill injects values after the parameters cell: code before it uses other
+    values. Without an introduction, the reader does not know what the runbook is for.
 
-    Instead: `rbkernel lint --fix` moves front matter and parameters; write the words.
+    Instead: `rbkernel lint --fix` moves front matter and parameters; write the introduction.
     """
     first = parameters_too_late(document)
     if first is not None:
@@ -168,11 +168,11 @@ def order(document: Document) -> Iterator[Found]:
 def cell_ids(document: Document) -> Iterator[Found]:
     """Cells have no ids, or two have the same.
 
-    A merge did that, or an old tool.
+    The cause is usually a merge or an old tool.
 
     Why: evidence is compared with the runbook cell by cell, by id.
 
-    Instead: `rbkernel lint --fix` gives new ones to those without, and to the second.
+    Instead: `rbkernel lint --fix` gives new ids to cells without an id and to duplicates.
     """
     written = [cell.get("id", "") for cell in json.loads(document.raw).get("cells", ())]
     for cell in document.cells:

@@ -34,9 +34,9 @@ _ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//|mailto:)", re.IGNORECASE)
 def dead_links(document: Document) -> Iterator[Found]:
     """A link leads to a file that does not exist.
 
-    Addresses of the web are not asked.
+    Web addresses are not requested.
 
-    Why: the page is missing when it is needed.
+    Why: the linked page is missing during the incident.
 
     Instead: correct the path, which is relative to the notebook, or commit the file.
     """
@@ -66,7 +66,7 @@ def dead_anchors(document: Document) -> Iterator[Found]:
 def dead_steps(document: Document) -> Iterator[Found]:
     """A text sends the reader to a step that does not exist.
 
-    Why: the reader looks for it.
+    Why: the reader searches for a step that does not exist.
 
     Instead: name an existing step.
     """
@@ -83,12 +83,12 @@ def dead_steps(document: Document) -> Iterator[Found]:
 def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found]:
     """A runbook is named that is not in the catalogue.
 
-    One that is planned stands in `registry.yaml`, in a folder of the catalogue:
+    A planned runbook is listed in `registry.yaml`, in a folder of the catalogue:
     `RUN-010: Database server down`.
 
     Why: "go to RUN-010" is a dead end.
 
-    Instead: write it, name another, or register it as planned.
+    Instead: write that runbook, name another one, or register it as planned.
     """
     known = {*around.runbooks, *(around.registry or ())}
     for cell in document.cells:
@@ -105,10 +105,10 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
 def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
     """An id of an alert, a deployment or a risk (MON-, DEP-, RISK-) is not registered.
 
-    Judged only where a folder of the catalogue has a `registry.yaml`:
+    This is checked only if a folder of the catalogue has a `registry.yaml`:
     `MON-005: {title: Connection pool above 90 %}`.
 
-    Why: the reader cannot look up what it stands for.
+    Why: the reader cannot look up the meaning of the id.
 
     Instead: correct the id, or register it.
     """
@@ -123,13 +123,13 @@ def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule_with_surroundings("RB609", "duplicate-id", Level.ERROR, "maintained", forms=False)
 def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
-    """Two notebooks have one id.
+    """Two notebooks have the same id.
 
-    A team's runbook may replace one of ours; two of a team's may not share an id.
+    A team's runbook may replace a bundled one; two runbooks of a team must have different ids.
 
-    Why: an alert opens the first that is found, and the other is never run.
+    Why: an alert starts the first runbook with the id, and the other one never runs.
 
-    Instead: `rbkernel list` shows which ids are taken.
+    Instead: choose an id that `rbkernel list` does not show.
     """
     front = document.front
     here = document.path.resolve()
@@ -151,9 +151,9 @@ def _replaces(here: Path, other: Path, ours: Path) -> bool:
 def drills(document: Document, around: Surroundings) -> Iterator[Found]:
     """The drill is not one of the sandbox's faults.
 
-    A sentence is taken as a drill that people do by hand.
+    A sentence instead of a name describes a drill that people do by hand.
 
-    Why: it cannot be tested.
+    Why: the runbook cannot be tested.
 
     Instead: `rbkernel sandbox inject` with an unknown name lists the faults.
     """

@@ -233,7 +233,7 @@ def add(new: Rule) -> None:
     if new.code in RULES or not CODE.fullmatch(new.code):
         raise ExtensionError(
             f"{new.code} is {'taken' if new.code in RULES else 'no code of a rule'}",
-            next_step="give the rule a code of its own: two letters, three digits, such as AC101",
+            next_step="give the rule an unused code of two letters and three digits, such as AC101",
         )
     RULES[new.code] = new
 

@@ -57,7 +57,7 @@ def secrets(document: Document) -> Iterator[Found]:
     Why: a runbook is in version control, and its runs are attachments of postmortems.
 
     Instead: name a connection of rbkernel.toml; take tokens from the environment. Then change the
-    secret: it has been seen. The message never repeats it.
+    secret, because others may have seen it. The message of lint never repeats the secret.
     """
     for cell in document.cells:
         for line, text in cell.lines if secret_in(cell.source) else ():
@@ -106,9 +106,10 @@ def _texts(value: object) -> Iterator[str]:
 def secret_parameter(document: Document) -> Iterator[Found]:
     """A parameter has the name of a secret, or its default is a DSN.
 
-    Why: parameters are kept in plain text in every executed notebook; `rb.start` refuses it.
+    Why: parameters are stored in plain text in every executed notebook, so `rb.start` refuses
+    such values.
 
-    Instead: a parameter holds the *name* of a connection.
+    Instead: pass the *name* of a connection as the parameter.
     """
     for cell in document.parameter_cells[:1]:
         code = next((code for code in document.codes if code.cell.number == cell.number), None)
@@ -125,9 +126,9 @@ def secret_parameter(document: Document) -> Iterator[Found]:
 def changing_shell(document: Document) -> Iterator[Found]:
     """A cell runs a command that changes something: `!kubectl delete …`, also by `rb.shell`.
 
-    Why: *Run All* and papermill run it without asking.
+    Why: *Run All* and papermill run the command without asking.
 
-    Instead: propose it with `rb.act`, so that a human sees it, runs it, and records that.
+    Instead: propose the command with `rb.act`, so that a human reviews, runs and records it.
     """
     for cell, line, text in (*effects.shells(document), *effects.ours(document)):
         if what := shelltext.changes(text):
@@ -140,7 +141,7 @@ def changing_shell(document: Document) -> Iterator[Found]:
 def looking_shell(document: Document) -> Iterator[Found]:
     """A cell runs a shell command without `rb.shell`.
 
-    Why: without a timeout it may hang, and it gives no finding.
+    Why: the command has no timeout, and its result is not a finding.
 
     Instead: allow the command in `[commands]` of rbkernel.toml, and call `rb.shell`.
     """
@@ -155,11 +156,11 @@ def looking_shell(document: Document) -> Iterator[Found]:
 def changing_text(document: Document) -> Iterator[Found]:
     """Markdown contains a command to copy that changes something.
 
-    Why: what is copied from text is not recorded, does not show what it would affect, and has
+    Why: a command copied from text is not recorded, does not show what it affects, and has
     no undo.
 
-    Instead: propose it with `rb.act`, or write it under `rollback`, `kill_switches` or `operations`
-    of the front matter, with its effect and undo.
+    Instead: propose the command with `rb.act`, or write it under `rollback`, `kill_switches` or
+    `operations` of the front matter, with its effect and undo.
     """
     for cell, block in document.blocks:
         if block.kind != "fence":
@@ -176,9 +177,9 @@ def changing_text(document: Document) -> Iterator[Found]:
 def changing_http(document: Document) -> Iterator[Found]:
     """A cell sends a request that changes something, or opens a connection that may.
 
-    Why: *Run All* does it without asking.
+    Why: *Run All* sends the request without asking.
 
-    Instead: `rb.http` looks (GET and HEAD); propose the rest with `rb.act`.
+    Instead: use `rb.http` to read (GET and HEAD), and propose changes with `rb.act`.
     """
     for cell, line, name in effects.requests(document):
         yield in_cell(
@@ -190,9 +191,9 @@ def changing_http(document: Document) -> Iterator[Found]:
 def changing_files(document: Document) -> Iterator[Found]:
     """A cell writes, moves or removes files, or ends processes: `os.remove`, `Path.write_text`.
 
-    Why: *Run All* does it without asking, on any machine that runs the notebook.
+    Why: *Run All* changes them without asking, on any machine that runs the notebook.
 
-    Instead: propose it with `rb.act`; what the run found is in its evidence already.
+    Instead: propose the change with `rb.act`; the findings of the run are already in its evidence.
     """
     for cell, line, name in effects.files(document):
         yield in_cell(
@@ -204,7 +205,7 @@ def changing_files(document: Document) -> Iterator[Found]:
 def undecided(document: Document) -> Iterator[Found]:
     """An action does not wait for a decision.
 
-    Why: it is proposed even if the findings recommend something else.
+    Why: the action is proposed even if the findings recommend something else.
 
     Instead: `rb.act(plan, when=choice.chose("resume replay"))`.
     """
@@ -241,8 +242,8 @@ def unverified(document: Document) -> Iterator[Found]:
 
     Why: the incident may be closed while the fault is still there.
 
-    Instead: `rb.done(plan)` records that a human did it, and queries again; then check with the
-    title that the fault was found under.
+    Instead: `rb.done(plan)` records that a human executed the action, and queries again. Then
+    repeat the check that found the problem, with the same title.
     """
     acts = document.called("act")
     if not acts:

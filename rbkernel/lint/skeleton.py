@@ -19,11 +19,11 @@ _CHECKS = (
 def one_cell(document: Document) -> Iterator[Found]:
     """There is not exactly one cell that is tagged `parameters`.
 
-    Why: papermill finds the parameters by that tag. Without it an alert cannot say which database;
-    with two of them the second wins.
+    Why: papermill finds the parameters by that tag. Without it, an alert cannot set the database;
+    with two tagged cells, the second one is used.
 
-    Instead: tag the cell (`rbkernel lint --fix` does, where it is plain which one is meant), and
-    write one line for each: `db: str = "orders-primary"  # connection name`.
+    Instead: tag the cell (`rbkernel lint --fix` does this if there is only one candidate), and
+    write one line for each parameter: `db: str = "orders-primary"  # connection name`.
     """
     tagged = document.parameter_cells
     if not tagged and document.codes:
@@ -35,10 +35,10 @@ def one_cell(document: Document) -> Iterator[Found]:
 
 @rule("RB306", "parameters-wrong", Level.ERROR, "complete")
 def declarations(document: Document) -> Iterator[Found]:
-    """The cell of parameters holds something else than declarations.
+    """The parameters cell contains code other than declarations.
 
-    Why: without a type, an alert's text cannot be turned into a number, and nothing can refuse a
-    wrong one.
+    Why: without a type, the text from an alert cannot be converted to a number, and wrong values
+    cannot be refused.
 
     Instead: `name: type = default  # what it means`, with `str`, `int`, `float`, `bool`, one of
     them `| None`, `list[str]`, `list[int]`, `list[float]`, or `Literal["a", "b"]`.
@@ -52,7 +52,7 @@ def declarations(document: Document) -> Iterator[Found]:
 def help_texts(document: Document) -> Iterator[Found]:
     """A parameter has no comment that says what it means.
 
-    Why: an engineer who runs it by hand has to guess, above all the units.
+    Why: an engineer who runs the runbook by hand has to guess the meaning and the unit.
 
     Instead: `stuck_after_s: float = 5.0  # s in one state after which a session counts as stuck`.
     """
@@ -74,7 +74,7 @@ def unused(document: Document) -> Iterator[Found]:
 
     Why: an engineer may change it and expect an effect.
 
-    Instead: use it, or remove it.
+    Instead: use the parameter, or remove it.
     """
     used = names.used(document)
     if document.called("start"):
@@ -133,7 +133,7 @@ def start_parameters(document: Document) -> Iterator[Found]:
 def summary(document: Document) -> Iterator[Found]:
     """`rb.summary()` is not the last call.
 
-    Why: it records what was found, decided and done, for the next shift and the postmortem.
+    Why: `rb.summary` records findings, decisions and actions for the next shift and the postmortem.
 
     Instead: end with a cell `rb.summary()`.
     """
@@ -149,7 +149,7 @@ def checks(document: Document) -> Iterator[Found]:
 
     Why: the first screen stays empty, and the run ends as unknown.
 
-    Instead: `rb.check`, `rb.assess`, `rb.http` or another call that gives a finding.
+    Instead: add `rb.check`, `rb.assess`, `rb.http` or another call that produces a finding.
     """
     if document.called("start") and not document.called(*_CHECKS):
         yield Found(0, 0, "no call produces a finding", "add rb.check, rb.assess or rb.http")
@@ -161,7 +161,7 @@ def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
 
     Why: the run stops there with an AttributeError.
 
-    Instead: see the reference for the calls there are.
+    Instead: use a call from the reference (docs/reference/notebook.md).
     """
     for call in document.calls:
         name = call.name.partition(".")[0]
@@ -175,7 +175,7 @@ def unknown_diagnostics(document: Document, around: Surroundings) -> Iterator[Fo
 
     Why: the run stops there.
 
-    Instead: `rbkernel query` lists them.
+    Instead: use a name that `rbkernel query` lists.
     """
     for call in document.called("assess", "query", "sample"):
         named = call.node.args[0] if call.node.args else call.keyword("what")

@@ -25,12 +25,12 @@ _QUOTED_VALUE = re.compile(r"'(?::[A-Za-z_]\w*|%s|\$\{\w+\}|\{\{?\s*\w+\s*\}?\})
 
 @rule("RB401", "sql-built", Level.ERROR, "safe")
 def built(document: Document) -> Iterator[Found]:
-    """SQL is put together from strings: an f-string, `%`, `.format`, `+`.
+    """SQL is built from strings: an f-string, `%`, `.format`, `+`.
 
-    Why: a value with a quote in it breaks the query, and one from an alert may say anything.
+    Why: a value with a quote breaks the query, and a value from an alert may contain anything.
 
     Instead: `rb.query("SELECT … WHERE status = :status", db, status=status)`, or `:status` in
-    `%%sql`. A name of a table cannot be bound: write it out.
+    `%%sql`. The name of a table cannot be bound; write it in the SQL.
     """
     for statement in statements(document):
         if statement.built:
@@ -48,10 +48,9 @@ _BIND = "write `:name` in the SQL, and pass name=… (`%%sql` uses the variable 
 def pasted(document: Document) -> Iterator[Found]:
     """SQL contains a value that is not bound: `{name}`, `${NAME}`, `'%s'`, or `':name'`.
 
-    Why: nothing fills it in, so the query searches for that text and finds nothing; no row then
-    looks like good news.
+    Why: the placeholder is never replaced, so the query finds no rows, and no rows look ok.
 
-    Instead: `:name`, without quotes.
+    Instead: write `:name`, without quotes.
     """
     for statement in statements(document):
         if statement.text is None:
@@ -88,7 +87,7 @@ def _unbound(sql: str) -> Iterator[tuple[int, str]]:
 def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
     """SQL is not one statement that only reads, so the guard refuses it.
 
-    Why: a runbook only reads; a change is proposed, with its targets and its undo, and a
+    Why: a runbook only reads; a change is proposed with its targets and its undo, and a
     human runs it. The cell would stop the run.
 
     Instead: query with a SELECT, and propose the change with `rb.act`.

@@ -52,7 +52,7 @@ def goal(document: Document) -> Iterator[Found]:
     Why: without the goal the engineer cannot tell when to skip a step, or what to do if the
     screen looks different.
 
-    Instead: begin it with `**Goal:** see how many slots are taken now.`
+    Instead: begin the step with `**Goal:** see how many slots are taken now.`
     """
     for step in document.steps:
         if not _says(step, _GOAL):
@@ -65,7 +65,7 @@ def expected(document: Document) -> Iterator[Found]:
 
     Why: without it the engineer cannot tell whether the step worked.
 
-    Instead: `**Expected:** below 80 %.` Success criteria, or a list to tick off, count too.
+    Instead: `**Expected:** below 80 %.` Success criteria and checklists count, too.
     """
     for step in document.steps:
         if not (_says(step, _EXPECTED) or _checklist(step)):
@@ -91,7 +91,7 @@ def vague(document: Document) -> Iterator[Found]:
 
     "Investigate the issue", "take appropriate action", "fix as needed".
 
-    Why: it tells the reader nothing new.
+    Why: such a sentence tells the reader nothing new.
 
     Instead: name the command, the cell or the page, and what to look for in it.
     """
@@ -111,7 +111,7 @@ def assumed(document: Document) -> Iterator[Found]:
 
     Why: the reader may be new, or tired.
 
-    Instead: explain it.
+    Instead: explain the step in full, or link to the explanation.
     """
     for cell, block in document.blocks:
         for line in block.prose:
@@ -128,9 +128,9 @@ def too_long(document: Document) -> Iterator[Found]:
 
     Headings `Step N` and the items of numbered lists count.
 
-    Why: nobody finishes it during an incident, and it is hard to maintain.
+    Why: nobody finishes a runbook of that length during an incident, and it is hard to maintain.
 
-    Instead: split it into runbooks of one purpose each, and let the first say which one to open.
+    Instead: split it into runbooks with one purpose each; the first says which one to open.
     """
     numbered = sum(1 for _, block in document.blocks if block.kind == "numbered")
     count = max(len(document.steps), numbered)

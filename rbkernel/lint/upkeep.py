@@ -68,10 +68,10 @@ def stale(document: Document, around: Surroundings) -> Iterator[Found]:
     """The last test is older than the schedule allows (anti-pattern: outdated).
 
     `testing_schedule` says monthly, quarterly, yearly …; without one it is half a year for
-    incidents, recovery and escalation, and a year for the rest. One that says *after each change*
-    grows old by a change only.
+    incidents, recovery and escalation, and a year for the rest. With *after each change*,
+    only a change makes the test old.
 
-    Why: systems change, and an untested runbook becomes wrong.
+    Why: systems change, and an untested runbook becomes incorrect.
 
     Instead: run the drill in the sandbox, correct the runbook, and update `last_tested`.
     """
@@ -115,7 +115,7 @@ def changed(document: Document) -> Iterator[Found]:
 def future(document: Document, around: Surroundings) -> Iterator[Found]:
     """A date of the front matter is in the future.
 
-    Why: a future test counts as done.
+    Why: a test date in the future would count as tested.
 
     Instead: correct the date.
     """
@@ -144,7 +144,7 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
 
     Why: the command fails at the worst moment.
 
-    Instead: the replacement that the message names.
+    Instead: use the replacement that the message names.
     """
     ours = DEPRECATED if _ANY_DEPRECATED.search(document.text) else {}
     for pattern, instead in {**ours, **around.deprecated}.items():
@@ -158,11 +158,11 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
 def placeholders(document: Document) -> Iterator[Found]:
     """A placeholder is not filled in: `‹PLACEHOLDER: …›`, TODO, TBD, YYYY-MM-DD, [Team Name].
 
-    A template may hold them; a runbook may not.
+    A template may contain placeholders; a runbook may not.
 
     Why: the reader finds a placeholder instead of the answer.
 
-    Instead: fill it in, or remove it.
+    Instead: fill in the placeholder, or remove it.
     """
     for cell in document.cells:
         some = _LEFT_OVER.search(cell.source) or hints(cell.source)

@@ -34,7 +34,7 @@ _SHORTEST_MASKED = 6
 
 # words that stand before secrets, and the first digits of a card number
 def _tells(needle: str) -> bool:
-    """Whether a needle is distinctive; a part of a time (``9:``) or a dash is not.
+    """Whether a search word is distinctive; a part of a time (``9:``) or a dash is not.
 
     >>> [_tells(needle) for needle in ("password", "://", "$2", "9:", "--")]
     [True, True, True, False, False]

@@ -2,7 +2,7 @@
 
 The comparison also finds ``runbook_url`` links that lead nowhere, response times that are too slow
 for the alert's severity, and missing must-have runbooks. Response times, must-haves and gates come
-from a published skill for runbook creation (critical < 5 min with a runbook of its own, warning
+from a published skill for runbook creation (critical < 5 min with its own runbook, warning
 < 30 min, info on the next business day with documentation).
 """
 

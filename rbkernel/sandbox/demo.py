@@ -108,7 +108,9 @@ def _drill(console: Console, settings: Settings, gateway: DrillGateway, folder: 
     console.print(_table(jobs, found))
     incident = jobs[0].incident
     verified = _verify(console, settings, incident)
-    console.print(Text(f"head {jobs[-1].head}: keep it elsewhere, in the ticket or a chat"))
+    console.print(
+        Text(f"head {jobs[-1].head}: store this value elsewhere, such as in the ticket or a chat")
+    )
     _tell_next(console, jobs, found)
     if sys.stdin.isatty() and console.is_terminal:
         _open(console, settings, gateway, incident)

@@ -48,7 +48,7 @@ expect.set_options(timeout=TIMEOUT_S * 1000)
 
 
 def chromium() -> str | None:
-    """Return the path of the system's Chromium, None where there is none."""
+    """Return the path of the system's Chromium, None if there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 

@@ -152,7 +152,7 @@ class _Moment(Body):
 
 
 def _time(written: str) -> datetime | None:
-    """Parse a time: ISO 8601, or seconds or milliseconds since 1970; None if it is none.
+    """Parse a time: ISO 8601, or seconds or milliseconds since 1970; None if it is not a time.
 
     >>> _time("1406662672000").isoformat(), _time("yesterday")
     ('2014-07-29T19:37:52+00:00', None)

@@ -3,7 +3,7 @@
 Ordering rules. A job changes its state only as `JOB_TRANSITIONS` allows. The worker that changes
 ``queued`` to ``running`` for the next attempt's number executes that attempt: only one worker can.
 Only the running attempt ends the job, so a worker that was considered lost cannot end a job that
-another worker has reclaimed. The column ``told`` is set to false by every change, until the
+another worker has reclaimed. The column ``recorded`` is set to false by every change, until the
 incident's record has that change.
 """
 

@@ -4,7 +4,7 @@ A run begins seconds later: it needs the queue, a process and a kernel. By then 
 over, and its cause can no longer be seen. So the situation is captured as soon as the alert has its
 incident, and is kept in the incident's record.
 
-Rules. A capture has a thread of its own, so that it delays nothing else. Each server has one
+Rules. A capture runs in a separate thread, so that it delays nothing else. Each server has one
 capture at a time, and a further alert within `_FRESH_S` shares its result. An incident gets at most
 one capture of a server in `_EVERY_S`, so that a storm of alerts causes no storm of captures. A
 capture may take `_LIMIT_S`. An error is written into the record, and affects nothing else.

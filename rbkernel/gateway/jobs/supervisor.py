@@ -3,7 +3,7 @@
 `rbkernel serve` and `rbkernel worker` have one `Supervisor` each. Every supervisor can do each of
 these tasks, and finishes tasks that another one left half done:
 
-- send heartbeats (in a thread of its own, so that nothing delays them);
+- send heartbeats (in a separate thread, so that nothing delays them);
 - dispatch alerts to their incidents and jobs, and put jobs into the queue;
 - create jobs of schedules that are due;
 - find silent or dead workers, and reassign their runs;

@@ -110,7 +110,7 @@ class EvidenceCache:
         return ids | set(self.recorded())
 
     def recorded(self) -> list[str]:
-        """Return the ids of all incidents that have a record of their own."""
+        """Return the ids of all incidents that have a record."""
         paths = self.root.glob(f"INC-*/{manifest.INCIDENT}")
         return [path.parent.name for path in paths if INCIDENT_ID.fullmatch(path.parent.name)]
 

@@ -18,7 +18,7 @@ _LIVE_REFRESH_S, _REFRESH_S = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class RunLine:
-    """One run of the incident; ``progress`` is set only while the run goes on."""
+    """One run of the incident; ``progress`` is set only while the run is live."""
 
     entry: RunEntry
     progress: Progress | None

@@ -23,7 +23,7 @@ class Route:
     """An address below the root of the pages.
 
     ``wanted`` returns the ids that a link must name to open this address. ``brief`` pages take only
-    a moment; the other pages get threads of their own.
+    a moment; the other pages use separate threads.
     """
 
     pattern: str

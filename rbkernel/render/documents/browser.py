@@ -49,7 +49,7 @@ _DRAW = """
 
 
 def find() -> str | None:
-    """Return the path of the system's Chromium or Chrome; None where there is none."""
+    """Return the path of the system's Chromium or Chrome; None if there is none."""
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 

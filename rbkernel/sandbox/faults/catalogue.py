@@ -1,6 +1,6 @@
 """The faults by name.
 
-A fault is a pair of functions: ``start`` injects the fault and returns the truth that a runbook
+A fault is a pair of functions: ``start`` injects the fault and returns the result that a runbook
 must find; ``stop`` undoes the fault. ``stop`` needs only the seed, so it works even if the
 injection was killed or an operator has already repaired something by hand.
 """

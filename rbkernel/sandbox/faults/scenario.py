@@ -1,6 +1,6 @@
 """A scenario: a fault, and the results that every runbook must find. Pure.
 
-The author of the scenario writes the truth, which is never computed from the state of the server.
+The author of the scenario writes the expected results; they are never computed from the server.
 `Scenario.inject` creates the scenario on a `Stage`, and `Stage.heal` undoes it.
 """
 
@@ -30,7 +30,7 @@ class Truth:
         The same for a runbook that examines only one of two servers (RUN-001, RUN-007), if it can
         see less there. Its verdict may then be a warning.
     opens
-        The right runbook, which every other runbook must name. Empty if there is none.
+        The runbook for the problem, which every other runbook must name; empty if there is none.
     verdicts
         The allowed verdicts.
     step
@@ -44,7 +44,7 @@ class Truth:
     stays
         The number of sessions of the scenario that still wait for a lock after the step.
     unseen
-        Whether the truth is not visible to the diagnostic role.
+        Whether the diagnostic role cannot see the problem.
     seen_by
         The runbooks that can see the scenario; empty: all.
     rows
@@ -86,7 +86,7 @@ class Scenario:
     inject
         Creates the scenario, which is active when this returns.
     truth
-        The correct results.
+        The expected results.
     on
         The server whose connection an alert would name.
     db, standby, standby_name

@@ -129,7 +129,7 @@ class Diagnostic(_Part):
         for rule in self.rules:
             if not rule.name.isidentifier() or rule.name in taken:
                 raise ValueError(
-                    f"the rule {rule.title!r} needs a `name:` of its own: {rule.name!r} is"
+                    f"the rule {rule.title!r} needs its own `name:`: {rule.name!r} is"
                     f" {'taken' if rule.name else 'empty'}"
                 )
             taken.add(rule.name)

@@ -29,7 +29,7 @@ BEGIN;
 -- Diagnostic: sees sessions and statistics; cannot write, cannot signal sessions.
 {create_diagnostic}
 ALTER ROLE {diagnostic} LOGIN INHERIT CONNECTION LIMIT 10;
--- It has no settings of its own, which would hide those of the server: rbkernel starts every
+-- It has no settings, which would override those of the server: rbkernel starts every
 -- transaction read-only, with timeouts. Earlier versions set these four.
 ALTER ROLE {diagnostic} RESET default_transaction_read_only;
 ALTER ROLE {diagnostic} RESET statement_timeout;

@@ -7,7 +7,7 @@ from rbkernel.sandbox.faults.catalogue import Fault
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Make it, and return the truth that a runbook must find."""
+    """Inject the fault, and return the result that a runbook must find."""
     with access.connect("postgres") as raw:
         raw.execute(b"ALTER ROLE rb_nobody CONNECTION LIMIT 0")
     return {"role": "rb_nobody", "seed": seed}
