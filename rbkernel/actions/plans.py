@@ -192,7 +192,7 @@ def statement(
         becomes a visible placeholder, which the server refuses, so that nobody runs the SQL by
         accident.
     undo, risk
-        Words for the one who copies it.
+        Texts for the person who copies the statement.
 
     >>> statement("orders", "DELETE FROM t WHERE id = :id", values={"id": "it's"}).sql
     "DELETE FROM t WHERE id = 'it''s'"
@@ -227,7 +227,7 @@ def command(
         Placeholder in the text, such as ``<pod>``, → its value. A value with characters that are
         special in a shell is not inserted; the text then says so.
     undo, risk
-        Words for the one who copies it.
+        Texts for the person who copies the statement.
 
     >>> command("Roll back", "kubectl rollout undo <name>", values={"<name>": "api"}).command
     'kubectl rollout undo api'

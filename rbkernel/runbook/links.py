@@ -21,7 +21,7 @@ from rbkernel.runbook.catalogue import Runbook
 _ID = re.compile(r"RUN-\d{3,}", re.IGNORECASE)
 _ALERT_NAME = re.compile(r"\{\{-?\s*\$?(?:labels)?\.?(?:Labels\.)?alertname\s*-?\}\}")
 _PAGES = re.compile(r"\.(?:md|mdx|markdown|html?|rst|adoc|ipynb)$", re.IGNORECASE)
-# files that stand for their folder
+# files that represent their folder, such as an index page
 INDEX = frozenset({"index", "readme", "_index"})
 # names that many pages have: they say nothing of what a page is about
 _ANY = frozenset({"", "runbook", "runbooks", "playbook", "overview", "home", "docs", "alerts"})

@@ -199,7 +199,7 @@ def _explained(tokens: list[_Token], where: str) -> list[_Token]:
         if option.word not in _EXPLAIN_OPTIONS and option.text != ",":
             raise _refused(f"unknown option {option.text} of EXPLAIN", where, "remove it")
     if not rest:
-        raise _refused("there is nothing to explain", where)
+        raise _refused("EXPLAIN has no statement", where)
     return rest
 
 

@@ -94,7 +94,7 @@ def overview(
         housekeeping=housekeeping,
         tell=partial(earlier.findings, run, db),
     )
-    # each server has a finding of its own for the same check
+    # each server has a separate finding for the same check
     found += [
         dataclasses.replace(finding, title=_on(standby, finding.title))
         for seen in there

@@ -539,7 +539,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("configuration", "words"),
         [
-            ('[notify.targets.p]\nurl_env = "NOPE_X"\n', "it is not set"),
+            ('[notify.targets.p]\nurl_env = "NOPE_X"\n', "NOPE_X is not set"),
             ('[notify.targets.p]\nurl_command = ["echo", "nothing"]\n', "apprise"),
             ('[pages]\nlink_secret_env = "NOPE_X"\n', "the secret for links is not set"),
             (

@@ -68,7 +68,7 @@ def test_in_postgresql_the_backup_is_the_users(
         connection.exec_driver_sql((FROZEN / "store.postgresql.sql").read_text())
     with caplog.at_level(logging.INFO):
         store = Store.open(url, upgrade=True)
-    assert "without a backup" in caplog.text
+    assert "makes no backup" in caplog.text
     assert "upgraded from version 1 to 2" in caplog.text
     assert store.counts().jobs == {"done": 1, "queued": 1}
     assert store.quarantine("generic", b"after", "test") == 2

@@ -48,7 +48,7 @@ class Metrics:
         )
         self._deliveries = Counter(
             "rbkernel_deliveries",
-            "Requests of senders by outcome; quarantined ones are acknowledged as well",
+            "Requests of senders by outcome; quarantined requests are acknowledged, too",
             ("source", "outcome"),
             registry=self._registry,
         )

@@ -21,7 +21,7 @@ PLACEHOLDER = re.compile(
     r"|(?<![\w\])$])\[[A-Za-z#@][\w .,:|/'’-]{0,120}?\](?![(\[])"
     r"|\{\{\s*\.?[A-Za-z][\w. -]*?\s*\}\}"
 )
-# `[a-z]` and `[n]ginx` are patterns; `[host]` is none
+# `[a-z]` and `[n]ginx` are patterns, `[host]` is a placeholder
 _PATTERN = re.compile(r"^\[(?:.-.)+\]$|^\[\w\]$")
 _NOT_A_WORD = re.compile(r"[^A-Za-z0-9_]")
 _WRITING = frozenset({">", ">>", ">|", "&>", "&>>", ">&", "<>"})

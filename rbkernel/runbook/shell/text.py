@@ -26,7 +26,7 @@ from rbkernel.runbook.shell.judges.call import Call
 from rbkernel.runbook.shell.programs import Program, suspicious
 from rbkernel.runbook.shell.syntax import Command
 
-# programs of somebody's own that say in their names what they do
+# local programs whose names say what they do
 _CHANGING_NAME = re.compile(
     r"(?:^|[-_.])(?:deploy|rollback|roll-back|restart|hotfix|migrate|rotate|delete|drop|purge|clear"
     r"|flush|failover|promote|scale|kill|restore|notify|reconcile|cleanup|clean)(?:$|[-_.])",
