@@ -260,7 +260,7 @@ def _update(
     wanted = [called[name] for name in columns]
     fixed = [name for name in wanted if _fixed(_column(script, name))]
     if fixed:
-        script.note(f"NOT REPAIRED, the server makes these values: {', '.join(fixed)}")
+        script.note(f"NOT REPAIRED, PostgreSQL generates these values: {', '.join(fixed)}")
     names = [name for name in wanted if name not in fixed and theirs[name] != ours[name]]
     if not names:
         return

@@ -150,9 +150,9 @@ def test_condensed_keeps_the_statement_that_a_step_would_end() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (None, "not a situation"),
-        ([], "not a situation"),
-        ({}, "not a situation"),
+        (None, "not a stored sample"),
+        ([], "not a stored sample"),
+        ({}, "not a stored sample"),
         ({"version": 3, "connection": "db", "at": ""}, "version 3"),
         ({"version": 1}, "damaged"),
         ({"version": 1, "connection": "db", "at": "", "backends": [7]}, "damaged"),

@@ -105,7 +105,7 @@ def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
     try:
         fields = yaml.safe_load(source)
     except (yaml.YAMLError, ValueError, RecursionError):
-        return (("as it was written", visible(source)),)
+        return (("not valid YAML", visible(source)),)
     return _gathered(islice(flat(fields, "" if isinstance(fields, dict) else "text"), _MOST_LINES))
 
 

@@ -282,7 +282,9 @@ def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
     extended = before + "\n".join([f"[connections.{key}]", *lines, ""])
     if name not in _connections(extended):
-        raise ConfigError("a section cannot be added", next_step="write it by hand")
+        raise ConfigError(
+            "the section cannot be added to this file", next_step="add the section by hand"
+        )
     return extended
 
 

@@ -46,7 +46,7 @@ def from_json(stored: object) -> Situation:
         The value is not a situation, or a later version wrote it.
     """
     if not isinstance(stored, Mapping) or "version" not in stored:
-        raise _unusable("it is not a situation")
+        raise _unusable("it is not a stored sample")
     if stored["version"] not in _READ:
         raise _unusable(
             f"it has version {stored['version']!r}, this rbkernel reads up to {VERSION}"
