@@ -50,7 +50,7 @@ def _fits(trigger: Trigger, labels: Mapping[str, str]) -> bool:
 
 
 def _by_each_name(labels: Mapping[str, str]) -> list[Mapping[str, str]]:
-    """Return the labels, and those with the name of the rule behind an alert of Grafana."""
+    """Return the labels; for an alert of Grafana about a rule, also with the name of that rule."""
     renamed = labels.get(NAME) in {NO_DATA, FAILING} and labels.get(RULE)
     return [labels, {**labels, NAME: renamed}] if renamed else [labels]
 
