@@ -9,18 +9,19 @@ import os
 import threading
 import time
 from concurrent.futures import Future
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 
 from rbkernel.arguments import checked
+from rbkernel.checks.quoted import Quoted
 from rbkernel.config.quantities import Seconds, Whole
 from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.triage.context import triage
-from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
+from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
 
 # s to wait beyond the time-out, while the connection is closed
 _GRACE_S = 1.0
@@ -33,6 +34,9 @@ def http(
     *,
     status: Whole = 200,
     contains: str = "",
+    answers: str = "",
+    json: dict[str, Any] | None = None,
+    wrong: str | dict[str, Any] = "",
     within_s: Seconds = 2.0,
     timeout_s: Seconds = 10.0,
     method: Literal["GET", "HEAD"] = "GET",
@@ -51,6 +55,12 @@ def http(
         The expected status code.
     contains
         Text that the body must contain.
+    answers
+        What the body must be, or one line of it.
+    json
+        Fields of a JSON object that the body must have, such as ``{"status": "ok"}``.
+    wrong
+        What the body must not say: text, or fields of a JSON object.
     within_s
         Seconds; a slower answer is a warning.
     timeout_s
@@ -74,6 +84,7 @@ def http(
     """
     triage()  # nothing is asked before rb.start
     _refuse(url, title)
+    quoted = Quoted(answers=answers, fields=json, wrong=wrong)
     started = time.monotonic()
     try:
         answer = _within(timeout_s, method, url)
@@ -82,7 +93,10 @@ def http(
     else:
         took_s = time.monotonic() - started
         seen = _judge_answer(answer, took_s, status=status, contains=contains, within_s=within_s)
-    expected = f"{status}" + (f" with {contains!r}" if contains else "") + f" within {within_s:g} s"
+        seen = judged_as_quoted(seen, answer.body, quoted)
+    said = f" with {contains!r}" if contains else ""
+    said += f", {quoted}" if str(quoted) else ""
+    expected = f"{status}{said} within {within_s:g} s"
     current().event("http", url=url, method=method, actual=seen.actual, body=seen.output)
     return keep(title, expected, seen, cause, next_step, f"{method} {url}")
 

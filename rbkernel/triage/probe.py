@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from IPython.display import display
 
+from rbkernel.checks import quoted as answers
+from rbkernel.checks.quoted import Quoted
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.render import cards
 from rbkernel.triage.context import triage
@@ -24,6 +26,18 @@ class Seen(NamedTuple):
     actual: str
     step: str = ""
     output: str = ""
+
+
+def judged_as_quoted(seen: Seen, output: str, quoted: Quoted) -> Seen:
+    """Return a result, worse if an answer that is otherwise right is not the quoted one."""
+    if seen.verdict not in {Verdict.OK, Verdict.WARNING}:
+        return seen
+    missed = next((one for one in answers.judge(output, quoted) if one.met is not True), None)
+    if missed is None:
+        return seen
+    verdict = Verdict.CRITICAL if missed.met is False else Verdict.UNKNOWN
+    step = "compare the answer below with the expected one"
+    return Seen(verdict, f"{seen.actual}: {missed.actual}", step, seen.output)
 
 
 def keep(title: str, expected: str, seen: Seen, cause: str, next_step: str, asked: str) -> Finding:

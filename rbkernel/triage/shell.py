@@ -13,10 +13,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from IPython.display import display
 
 from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks.quoted import Quoted
 from rbkernel.config import Command
 from rbkernel.config.quantities import Whole
 from rbkernel.evidence import current
@@ -27,11 +29,14 @@ from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import hints
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
-from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, keep
+from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
 
 # s to wait for a killed process to end; after that, a process in a system call is abandoned
 _KILL_S = 1.0
-_OWN = ("exit_code", "contains", "expect", "cause", "next_step")
+_OWN = (
+    *("exit_code", "contains", "expect", "answers", "json", "rows", "wrong"),
+    *("cause", "next_step"),
+)
 
 
 @checked
@@ -42,6 +47,10 @@ def shell(
     exit_code: Whole = 0,
     contains: str = "",
     expect: Mapping[str, str] | None = None,
+    answers: str = "",
+    json: dict[str, Any] | None = None,
+    rows: Mapping[str, str] | None = None,
+    wrong: str | dict[str, Any] = "",
     cause: str = "",
     next_step: str = "",
     **arguments: str,
@@ -62,6 +71,16 @@ def shell(
     expect
         Figures in the output and their limits, such as ``{"p95": "< 800ms", "error rate": "<
         0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
+    answers
+        What the output must be, or one line of it.
+    json
+        Fields of a JSON object that the output must have, such as ``{"status": "ok"}``.
+    rows
+        Column → value that each row of a printed table must have, such as ``{"STATUS": "Running",
+        "READY": "1/1"}``. A row of another state is critical if the state is surely wrong
+        (CrashLoopBackOff), else unknown.
+    wrong
+        What the output must not say: text, or fields of a JSON object.
     arguments
         Values for the command's placeholders.
 
@@ -95,7 +114,8 @@ def shell(
     argv = allowed.with_arguments(arguments)
     secrets = {one.password_env for one in triage().settings.connections.values()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
-    right = _Right(exit_code=exit_code, contains=contains, figures=expect or {})
+    quoted = Quoted(answers=answers, fields=json, rows=rows, wrong=wrong)
+    right = _Right(exit_code=exit_code, contains=contains, figures=expect or {}, quoted=quoted)
     seen = _run(argv, allowed, environment, right)
     expected = str(right)
     current().event("shell", command=command, argv=argv, actual=seen.actual, output=seen.output)
@@ -124,11 +144,13 @@ class _Right:
     exit_code: int
     contains: str
     figures: Mapping[str, str]
+    quoted: Quoted
 
     def __str__(self) -> str:
         contains = f" with {self.contains!r}" if self.contains else ""
         figures = "".join(f", {name} {limit}" for name, limit in self.figures.items())
-        return f"exit code {self.exit_code}{contains}{figures}"
+        quoted = f", {self.quoted}" if str(self.quoted) else ""
+        return f"exit code {self.exit_code}{contains}{figures}{quoted}"
 
     def judge(self, code: int, output: str) -> Seen:
         """Compare the result of a command with the expected one; long output is shortened."""
@@ -147,7 +169,7 @@ class _Right:
         if unknown := [one.name for one in found if one.met is None]:
             step = f"find {', '.join(unknown)} in the output below, and judge the result yourself"
             return Seen(Verdict.UNKNOWN, said, step, shown)
-        return Seen(Verdict.OK, said, output=shown)
+        return judged_as_quoted(Seen(Verdict.OK, said, output=shown), output, self.quoted)
 
 
 def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], right: _Right) -> Seen:
