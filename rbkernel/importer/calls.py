@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rbkernel.importer.reading.holes import Hole
 from rbkernel.runbook.placeholders import placeholder
@@ -80,6 +81,18 @@ def command(title: str, text: str, holes: Sequence[Hole], risk: str = "") -> str
         values=mapped({hole.text: hole.parameter for hole in holes if hole.parameter}),
         risk=quoted(risk) if risk else "",
     )
+
+
+def literal(value: Any) -> str:
+    """Write a value of JSON.
+
+    >>> literal({"status": "ok", "db": {"up": True}})
+    '{"status": "ok", "db": {"up": True}}'
+    """
+    if isinstance(value, Mapping):
+        pairs = (f"{quoted(str(key))}: {literal(inner)}" for key, inner in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def mapped(values: Mapping[str, str]) -> str:

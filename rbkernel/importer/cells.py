@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rbkernel.importer import tables
+from rbkernel.importer.reading import plaintext
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.report import Entry, Fate
 
@@ -44,7 +44,12 @@ class Went:
 
     def executable(self) -> None:
         """Something of it can be done."""
-        self.fate = "executable"
+        if self.fate != "evaluated":
+            self.fate = "executable"
+
+    def evaluated(self) -> None:
+        """A program judges what it states."""
+        self.fate = "evaluated"
 
     def bound(self, name: str) -> None:
         """The front matter holds something of it."""
@@ -120,7 +125,7 @@ def tasks(block: Block) -> list[str]:
     """
     found = []
     for text, ticked, level in block.tasks:
-        words = tables.plain(text, code=True)
+        words = plaintext.plain(text, code=True)
         item = f"{words} (ticked in the source)" if ticked else words
         found.append("↳ " * level + item if words else "")
     return list(dict.fromkeys(filter(None, found)))

@@ -6,17 +6,63 @@ written here executes one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from rbkernel.importer import calls, tables, titles
-from rbkernel.importer.cells import Went, as_fence
+from rbkernel.importer import calls, sqlchecks, titles
+from rbkernel.importer.cells import Cell, Went, as_fence
 from rbkernel.importer.page import Page
-from rbkernel.importer.reading import commands, holes, languages, shell, spans, statements
+from rbkernel.importer.reading import (
+    commands,
+    holes,
+    languages,
+    plaintext,
+    shell,
+    spans,
+    statements,
+)
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.reading.holes import Hole
+from rbkernel.importer.stated import expectations
+from rbkernel.importer.stated.expectations import Expectation
 from rbkernel.runbook.placeholders import placeholder
+
+NOTHING = Expectation()
+_LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
+_IN_WORDS = "what is expected stays text: only a person can judge it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A command that a cell runs: its call without what is expected, and its cell."""
+
+    function: str
+    arguments: tuple[str, ...]
+    cell: Cell | None = None
+    expected: Expectation = NOTHING
+
+    def call(self, expected: Expectation) -> str:
+        """Write the call, with what is expected of its answer."""
+        named = {
+            "contains": calls.quoted(expected.contains) if expected.contains else "",
+            "answers": calls.quoted(expected.answers) if expected.answers else "",
+            "json": calls.literal(expected.json) if expected.json else "",
+            "wrong": calls.literal(expected.wrong) if expected.wrong else "",
+        }
+        if self.function == "rb.http":
+            status = "" if expected.status in {0, 200} else str(expected.status)
+            return calls.call(self.function, *self.arguments, status=status, **named)
+        figures = calls.mapped({name: calls.quoted(of) for name, of in expected.figures.items()})
+        rows = calls.literal(expected.rows) if expected.rows else ""
+        return calls.call(self.function, *self.arguments, expect=figures, rows=rows, **named)
+
+    def checks(self, expected: Expectation) -> bool:
+        """Tell whether the call judges something of what is expected."""
+        if self.function == "rb.http":
+            return bool(expected.status or expected.of_output) and not expected.rows
+        return bool(expected.figures or expected.of_output)
 
 
 class CommandCells:
@@ -25,6 +71,9 @@ class CommandCells:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._after: list[str] = []
+        self._last: _Asked | None = None
+        self._answers: set[str] = set()
+        self._asked: list[tuple[_Asked, Went]] = []
 
     def step(self, block: Block, went: Went) -> None:
         """Write what a list item or a paragraph has in code spans."""
@@ -43,8 +92,12 @@ class CommandCells:
         if block.info in statements.LANGUAGES or (
             not block.info and statements.is_sql(block.content)
         ):
-            for one in statements.split(block.content):
-                self._sql(block, went, one, "")
+            found = statements.split(block.content)
+            expected = expectations.of_statements(block.content, found)
+            for one, what in zip(found, expected, strict=True):
+                self._sql(block, went, one, "", expected=what)
+            return
+        if self._answers_the_last(block, went):
             return
         if block.info in shell.LANGUAGES or (
             not block.info and spans.looks_like_one(block.content)
@@ -78,18 +131,24 @@ class CommandCells:
 
     def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
-        place = ""
+        place, above = "", False
         for number, piece in enumerate(pieces):
             place = self._placed(block, went, piece, place)
-            if piece.kind == "comment":
+            above = expectations.of_the_above(pieces, number, after=above)
+            if above:
+                self._expected_in_words(block, went)
+                self._page.remark(block, went, [*said, *piece.text.splitlines()])
+                said = []
+            elif piece.kind == "comment":
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
-                expected = shell.expected_after(pieces[number + 1 :])
+                expected = expectations.of_piece(pieces, number)
                 self._command(block, went, piece, [*said, piece.behind], expected)
                 said = []
             elif piece.kind == "sql":
-                remarks = [*said, piece.behind]
-                self._sql(block, went, piece.text, "\n".join(filter(None, remarks)), piece.target)
+                remarks = "\n".join(filter(None, [*said, piece.behind]))
+                expected = expectations.of_piece(pieces, number)
+                self._sql(block, went, piece.text, remarks, piece.target, expected)
                 said = []
             else:
                 self._aside(block, went, piece, said)
@@ -99,6 +158,13 @@ class CommandCells:
             self._page.once(block, went, call)
         self._after = []
 
+    def _expected_in_words(self, block: Block, went: Went) -> None:
+        """Label an expectation that no program checks."""
+        last = self._last
+        if last and not last.checks(last.expected) and _IN_WORDS not in went.notes:
+            went.notes.append(_IN_WORDS)
+            self._page.text(block, went, "*For you to judge:*")
+
     def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
         """What stands between the commands: requirements, output, holes, a psql that connects."""
         if piece.kind == "requirement":
@@ -106,6 +172,7 @@ class CommandCells:
             self._page.say(went, "prerequisites", [{"tool": tool, "version": f">= {version}"}])
             self._page.remark(block, went, [*said, f"`{piece.text}`"])
             self._after.append("rb.prerequisites()")
+            went.evaluated()
         elif piece.kind == "connect":
             db = self._page.connection(went, piece.target)
             went.bound(f"connections.{db}")
@@ -141,7 +208,7 @@ class CommandCells:
         went: Went,
         piece: Piece,
         said: Sequence[str],
-        expected: Mapping[str, str],
+        expected: Expectation,
     ) -> None:
         """Write a command: shown to copy where it only looks, else proposed behind the decision.
 
@@ -152,7 +219,7 @@ class CommandCells:
         told = [line for line in said if line.strip()]
         words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
         found = self._page.declare(holes.find(piece.text))
-        is_test = bool(expected) and piece.kind == "words"
+        is_test = bool(expected.figures) and piece.kind == "words"
         if piece.changes and not is_test:
             title = self._page.titles.one_of_its_own(words or titles.of_code(piece.name))
             self._keep_remarks(block, went, told, title)
@@ -160,21 +227,57 @@ class CommandCells:
             return
         title = self._look(block, words, piece.name)
         self._keep_remarks(block, went, told, title)
+        went.notes += [piece.reason] if piece.reason and piece.kind != "http" else []
         if piece.kind == "http":
-            call = calls.call("rb.http", calls.quoted(title), calls.filled(piece.words[0], found))
+            function, what = "rb.http", calls.filled(piece.words[0], found)
         else:
-            went.notes += [piece.reason] if piece.reason else []
-            call = calls.call(
-                "rb.shell",
-                calls.quoted(title),
-                self._argv(piece, found),
-                expect=calls.mapped({name: calls.quoted(of) for name, of in expected.items()}),
-            )
-        self._page.code(block, went, call, joins=True)
+            function, what = "rb.shell", self._argv(piece, found)
+        asked = _Asked(function=function, arguments=(calls.quoted(title), what))
+        self._page.code(block, went, asked.call(expected), joins=True)
+        if asked.checks(expected):
+            went.evaluated()
+        self._last = replace(asked, cell=went.cells[-1], expected=expected)
+        self._asked.append((self._last, went))
+
+    def _answers_the_last(self, block: Block, went: Went) -> bool:
+        """Make a fence below "Expected output:" the check of the command above it."""
+        last = self._last
+        if last is None or last.cell is None or not expectations.announced(self._page.label):
+            return False
+        expected = expectations.with_answer(last.expected, block.content)
+        if not last.checks(expected) or last.call(last.expected) not in last.cell.source:
+            return False
+        last.cell.source = last.cell.source.replace(
+            last.call(last.expected), last.call(expected), 1
+        )
+        self._asked.append((replace(last, expected=expected), went))
+        went.cells.append(last.cell)
+        went.evaluated()
+        self._page.text(block, went, as_fence(block))
+        self._last, self._page.label = None, ""
+        return True
+
+    def finish(self) -> None:
+        """Expect of each command what the document expects of the same command elsewhere.
+
+        Else one of two health checks would say ok for the answer that the document calls failing.
+        """
+        known: dict[tuple[str, str], Expectation] = {}
+        for asked, _ in self._asked:
+            if asked.checks(asked.expected):
+                known.setdefault((asked.function, asked.arguments[-1]), asked.expected)
+        for asked, went in self._asked:
+            expected = known.get((asked.function, asked.arguments[-1]))
+            cell, old = asked.cell, asked.call(asked.expected)
+            if expected and cell and not asked.checks(asked.expected) and old in cell.source:
+                cell.source = cell.source.replace(old, asked.call(expected), 1)
+                went.evaluated()
 
     def _keep_remarks(self, block: Block, went: Went, told: Sequence[str], title: str) -> None:
         """Write the comments of a command as text, but for one that its title says in full."""
-        self._page.remark(block, went, [line for line in told if tables.plain(line) not in title])
+        self._page.remark(
+            block, went, [line for line in told if plaintext.plain(line) not in title]
+        )
 
     def _argv(self, piece: Piece, found: Sequence[Hole]) -> str:
         """Write the words of a command; what fills a placeholder can be no command."""
@@ -201,7 +304,15 @@ class CommandCells:
         went.notes.append(f"proposed: {piece.changes}")
         self._act(block, went, calls.command(title, piece.text, found))
 
-    def _sql(self, block: Block, went: Went, text: str, remark: str, target: str = "") -> None:
+    def _sql(
+        self,
+        block: Block,
+        went: Went,
+        text: str,
+        remark: str,
+        target: str = "",
+        expected: Expectation = NOTHING,
+    ) -> None:
         statement = statements.read(text)
         kept = "a command of psql, to be run there" if text.startswith("\\") else ""
         if dialect := languages.dialect(text):
@@ -216,7 +327,15 @@ class CommandCells:
         db = self._page.connection(went, target)
         self._page.declare(statement.holes)
         if not refused:
-            self._page.code(block, went, f"%%sql {db} --untried\n{statement.sql}")
+            checked = sqlchecks.of(statement.sql, expected)
+            into = f" --into {self._answer(checked[0].column)}" if checked else ""
+            self._page.code(block, went, f"%%sql {db}{into} --untried\n{statement.sql}")
+            if checked:
+                said = [*remark.splitlines()[-1:], *_LEADING.findall(statement.sql)[:1]]
+                words = self._look(block, next(iter(said), ""), "")
+                source = sqlchecks.calls_of(checked, words, into.split()[-1])
+                self._page.code(block, went, source)
+                went.evaluated()
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
@@ -230,6 +349,14 @@ class CommandCells:
             values=calls.mapped(names),
         )
         self._act(block, went, plan)
+
+    def _answer(self, column: str) -> str:
+        """Return the name of the frame that holds an answer; no other cell has it."""
+        name, number = f"{column or 'answer'}_rows", 2
+        while name in self._answers or name in self._page.parameters:
+            name, number = f"{column or 'answer'}_rows_{number}", number + 1
+        self._answers.add(name)
+        return name
 
     def _act(self, block: Block, went: Went, plan: str) -> None:
         option = titles.option(block)

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from rbkernel.importer import fields, queries, references, tables
+from rbkernel.importer import fields, queries, references
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.notebook import Imported, assemble
 from rbkernel.importer.page import Refuses
-from rbkernel.importer.reading import blocks, holes, secrets, source, spans, statements
+from rbkernel.importer.reading import blocks, holes, plaintext, secrets, source, spans, statements
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.stated import alertnames
 from rbkernel.importer.steps import Steps
@@ -171,6 +171,7 @@ def _steps(
         front.replace("metrics", measured)
         if any("query" in one for one in measured):
             steps.connections.of("")
+    steps.finish()
     if not front.has("category") and (guess := _guess(words, front, part)):
         front.say("category", guess)
     if not front.has("summary") and (summary := _first_words(part)):
@@ -192,12 +193,12 @@ def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Bl
     if of_site and (best is None or (best.level > 1 and not _begins(best))):
         return fields.declared_id(of_site), of_site, None
     if best is not None:
-        words = _NOT_A_TITLE.sub("", tables.plain(best.content)).strip()
+        words = _NOT_A_TITLE.sub("", plaintext.plain(best.content)).strip()
         declared = fields.declared_id(words)
         plain = re.sub(rf"^\W*{declared}\W+", "", words) if declared else words
         return declared, plain or words or _stem(name), best
     heading = next((found for block in part if (found := _HTML_TITLE.search(block.text))), None)
-    words = tables.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
+    words = plaintext.plain(re.sub(r"<[^>]+>", "", heading[1])) if heading else ""
     return "", words or _stem(name).replace("_", " ").replace("-", " "), None
 
 
@@ -234,7 +235,7 @@ def _first_words(part: Sequence[Block]) -> str:
     for block in part:
         words = " ".join(block.text.split())
         if block.kind == "paragraph" and not fields.pairs(block) and len(words) > 40:
-            return holes.loud(tables.plain(words))
+            return holes.loud(plaintext.plain(words))
     return ""
 
 

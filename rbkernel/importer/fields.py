@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rbkernel.importer import tables
-from rbkernel.importer.reading import holes
+from rbkernel.importer.reading import holes, plaintext
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.stated import alertnames
 from rbkernel.model import Severity
@@ -174,7 +174,7 @@ def pairs(block: Block) -> list[tuple[str, str]]:
     [('Owner', 'DBA team')]
     """
     matches = (_KEY.match(line) for line in block.text.splitlines())
-    return [(tables.plain(found["key"]), found["value"]) for found in matches if found]
+    return [(plaintext.plain(found["key"]), found["value"]) for found in matches if found]
 
 
 def of_pair(key: str, value: str) -> tuple[str, Any] | None:
@@ -187,7 +187,7 @@ def of_pair(key: str, value: str) -> tuple[str, Any] | None:
     """
     word = re.sub(r"\s*\(.*\)$", "", key.strip().lower()).rstrip(":")
     field = next((name for pattern, name in _FIELDS if re.fullmatch(pattern, word)), "")
-    words = holes.loud(tables.plain(value))
+    words = holes.loud(plaintext.plain(value))
     if not field or field in {"author", "rollback_words"}:
         return None
     if field == "last_tested":
@@ -250,7 +250,7 @@ def _section(words: str) -> str:
 def of_section(field: str, block: Block) -> Any:
     """Return the items of a list as values of a field."""
     lines = (_LIST_LINE.match(line) for line in block.text.splitlines())
-    items = [holes.loud(tables.plain(found["words"])) for found in lines if found]
+    items = [holes.loud(plaintext.plain(found["words"])) for found in lines if found]
     if field == "links":
         return [_link(item) for item in items]
     if field == "assumptions":
@@ -265,7 +265,7 @@ def failure_mode(block: Block) -> dict[str, str]:
     heading = re.match(r"failure mode[\s\d]*[:–-]\s*(.+)", (block.path or ("",))[-1], re.IGNORECASE)
     if heading is None:
         return {}
-    said = {key.lower(): holes.loud(tables.plain(value)) for key, value in pairs(block)}
+    said = {key.lower(): holes.loud(plaintext.plain(value)) for key, value in pairs(block)}
     parts = ("symptom", "impact", "detection", "mitigation")
     known = {part: said[part] for part in parts if part in said}
     return {"name": holes.loud(heading[1]), **known} if known else {}

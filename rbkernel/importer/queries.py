@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rbkernel.importer import tables
-from rbkernel.importer.reading import holes, languages, statements
+from rbkernel.importer.reading import holes, languages, plaintext, statements
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.sql.words import only_reads
 
@@ -95,7 +95,7 @@ def _named(blocks: Sequence[Block]) -> Iterator[tuple[str, str]]:
 
 
 def _plain(text: str) -> str:
-    return " ".join(re.findall(r"[a-z0-9]+", tables.plain(text).lower()))
+    return " ".join(re.findall(r"[a-z0-9]+", plaintext.plain(text).lower()))
 
 
 def _speaks_of(said: str, name: str) -> bool:

@@ -1,4 +1,7 @@
-"""Where each block of the source went: executable, front matter, or text, with the reason."""
+"""Where each block of the source went: executable, evaluated, front matter or text, and why.
+
+*Evaluated* is what a program judges: an expected answer, a limit, a time after which to escalate.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Fate = Literal["executable", "front matter", "text"]
-FATES: tuple[Fate, ...] = ("executable", "front matter", "text")
+Fate = Literal["executable", "evaluated", "front matter", "text"]
+FATES: tuple[Fate, ...] = ("executable", "evaluated", "front matter", "text")
 # they say nothing that a notebook could do anything with
 _PLAIN = frozenset({"heading", "paragraph", "list", "blank", "rule", "frame", "quote"})
 
@@ -68,8 +71,8 @@ def joined(reports: Iterable[Report]) -> Report:
 
 def as_markdown(title: str, reports: Sequence[tuple[str, Report]]) -> str:
     """Write the report for people: the counts, what was kept and why, then every block."""
-    lines = [f"# Import of {title}", "", "| notebook | executable | front matter | text |"]
-    lines.append("|---|---|---|---|")
+    lines = [f"# Import of {title}", "", f"| notebook | {' | '.join(FATES)} |"]
+    lines.append("|---|---|---|---|---|")
     for name, report in reports:
         counts = " | ".join(str(report.counts[fate]) for fate in FATES)
         lines.append(f"| {name} | {counts} |")

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rbkernel.importer import calls, fields, measured, tables, titles
-from rbkernel.importer.cells import Went, entry, plain_lines, tasks, unfolded, with_breaks
+from rbkernel.importer.cells import Went, as_fence, entry, plain_lines, tasks, unfolded, with_breaks
 from rbkernel.importer.commandcells import CommandCells
+from rbkernel.importer.conditions import Conditions
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.page import Page, Refuses
-from rbkernel.importer.reading import holes
+from rbkernel.importer.reading import holes, plaintext
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.report import Entry
+from rbkernel.importer.stated import communications, permissions
 from rbkernel.runbook.frontmatter import FrontMatter
 
 
@@ -27,6 +29,7 @@ class Steps(Page):
         super().__init__(front_matter, refuses)
         self._document = document
         self._commands = CommandCells(self)
+        self.conditions = Conditions(self)
         self._went: list[tuple[Block, Went]] = []
         self._item = ""
         self._shown: dict[int, str] = {}
@@ -41,7 +44,7 @@ class Steps(Page):
         elif block.kind == "fence" and block.text[:1].isspace():
             self.label = self.label or self._item  # it lies in that item
         handlers: dict[str, Callable[[Block, Went], None]] = {
-            "fence": self._commands.fence,
+            "fence": self._fence,
             "code": self._commands.fence,
             "table": self._table,
             "checklist": self._checklist,
@@ -83,6 +86,11 @@ class Steps(Page):
         if text.strip():
             self.text(block, went, f"```{info}\n{plain_lines(text)}\n```")
 
+    def finish(self) -> None:
+        """Complete what is known only at the end: shared expectations, measured metrics."""
+        self._commands.finish()
+        self.conditions.finish()
+
     def entries(self) -> list[Entry]:
         """Return where each block went; to be asked when the cells have their ids."""
         return [entry(block, went) for block, went in self._went]
@@ -107,30 +115,44 @@ class Steps(Page):
         itself = fields.speaks_of_itself(block)
         found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
         known = [one for one in found if one]
+        measures = False
         for name, value in known:
+            if name == "escalation.when":
+                self.conditions.escalate(block, went, value)
+                continue
             self.say(went, name, value)
             if name == "triggers":
-                self._measure(block, went, value)
+                measures |= self._measure(block, went, value)
         if mode := fields.failure_mode(block):
             self.say(went, "failure_modes", [mode])
         if endpoints := tables.endpoints(block.text) if block.kind == "list" else []:
             self.say(went, "health", endpoints)
             if "health" in went.into:
                 self.once(block, went, "rb.health()")
+                went.evaluated()
             return
         section = fields.section_of(block)
         if not known and section and block.kind == "list":
-            self.say(went, section, fields.of_section(section, block))
+            value = fields.of_section(section, block)
+            if section == "escalation.when":
+                self.conditions.escalate(block, went, value)
+            else:
+                self.say(went, section, value)
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
-            self.say(went, "summary", holes.loud(tables.plain(" ".join(block.text.split()))))
+            self.say(went, "summary", holes.loud(plaintext.plain(" ".join(block.text.split()))))
+        self.conditions.severities(block, went)
+        if not measures:
+            self.conditions.words(block, went)
 
-    def _measure(self, block: Block, went: Went, triggers: Iterable[Mapping[str, str]]) -> None:
+    def _measure(self, block: Block, went: Went, triggers: Iterable[Mapping[str, str]]) -> bool:
         """Check a condition that a diagnostic of rbkernel measures, in its place."""
         rows = [row for one in triggers for row in measured.metrics(one.get("when", ""))]
         if rows:
             self.say(went, "metrics", rows)
             self.connections.of("")
             self.once(block, went, "rb.metrics()")
+            went.evaluated()
+        return bool(rows)
 
     def _contacts_of_another(
         self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]
@@ -146,6 +168,13 @@ class Steps(Page):
     def _step(self, block: Block, went: Went) -> None:
         self._words(block, went)
         self._commands.step(block, went)
+
+    def _fence(self, block: Block, went: Went) -> None:
+        if communications.is_message(block) and block.document == self._document:
+            self.text(block, went, as_fence(block))
+            self.say(went, "communication.message", holes.loud(block.content.strip()))
+            return
+        self._commands.fence(block, went)
 
     # tables and checklists
 
@@ -164,8 +193,13 @@ class Steps(Page):
         self.say(went, bound.field, bound.value)
         if went.fate == "front matter" and bound.call:
             self.once(block, went, bound.call)
+        if bound.field == "metrics":
+            self.conditions.table(went, [row["name"] for row in bound.value])
         if bound.field == "metrics" and any("diagnostic" in row for row in bound.value):
             self.connections.of("")
+        if bound.call == "rb.health()" and "health" in went.into:
+            went.evaluated()
+        self.conditions.levels(block, went, bound.levels)
 
     def _checklist(self, block: Block, went: Went) -> None:
         items = tasks(block)
@@ -188,5 +222,16 @@ class Steps(Page):
         section = fields.section_of(block)
         bound = section in {"prerequisites", "escalation.when", "symptoms"}
         if bound and block.document == self._document:
-            words = dict.fromkeys(tables.plain(text) for text, *_ in block.tasks if text)
-            self.say(went, section, [holes.loud(item) for item in words])
+            words = dict.fromkeys(plaintext.plain(text) for text, *_ in block.tasks if text)
+            said = [holes.loud(item) for item in words]
+            if section == "escalation.when":
+                self.conditions.escalate(block, went, said)
+            else:
+                self.say(went, section, said)
+        if block.document == self._document:
+            lines = [plaintext.plain(text) for text, *_ in block.tasks]
+            self.conditions.limits(block, went, lines)
+            if section == "prerequisites" or (
+                block.path and permissions.is_section(block.path[-1])
+            ):
+                self.conditions.permissions(block, went, lines)

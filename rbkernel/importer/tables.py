@@ -6,6 +6,7 @@ Markdown, which is kept beside it.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +16,11 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from rbkernel.importer import measured
-from rbkernel.importer.reading import holes
+from rbkernel.importer.reading import holes, plaintext
+from rbkernel.importer.stated import escalations
 
 Row = Mapping[str, str]
 _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})
-_EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)")
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a table becomes: the field, its value, and a call that uses it, if there is one."""
+    """What a table becomes: the field, its value, and a call that uses it, if there is one.
+
+    ``levels`` are the timed levels of escalation that it states beside.
+    """
 
     field: str
     value: Any
     call: str = ""
+    levels: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def read(text: str) -> Table:
@@ -80,26 +84,12 @@ def read(text: str) -> Table:
         if token.type == "tr_open":
             rows.append([])
         if token.type in {"th_open", "td_open"}:
-            rows[-1].append(plain(tokens[at + 1].content))
+            rows[-1].append(plaintext.plain(tokens[at + 1].content))
     if not rows:
         return Table(header=(), rows=())
     header = tuple(name.lower() for name in rows[0])
     body = (tuple(cells) for cells in rows[1:] if any(cells))
     return Table(header=header, rows=tuple(cells for cells in body if len(cells) == len(header)))
-
-
-def plain(text: str, *, code: bool = False) -> str:
-    """Return Markdown as plain text: no emphasis, links with their address, ``code`` as it is.
-
-    >>> plain("**On-call**, see [it](https://x/y), run `a_b`")
-    'On-call, see it (https://x/y), run a_b'
-    """
-    text = re.sub(r"\\([\\*_{}\[\]()#+.!|-])", r"\1", text)
-    text = _LINK.sub(lambda found: f"{found[1]} ({found[2]})", text.strip())
-    for _ in range(2):
-        text = _EMPHASIS.sub(r"\2", text)
-    text = re.sub(r"<br\s*/?>", "; ", text).strip()
-    return text if code else re.sub(r"`+([^`]*)`+", r"\1", text).strip()
 
 
 def bind(table: Table) -> Bound | None:
@@ -109,7 +99,7 @@ def bind(table: Table) -> Bound | None:
     [{'name': 'Errors', 'critical': '> 9%', 'warning': '> 5%'}]
     """
     for known in _KNOWN:
-        if (bound := known(table)) is not None and bound.value:
+        if (bound := known(table)) is not None and (bound.value or bound.levels):
             return bound
     return None
 
@@ -180,17 +170,38 @@ def _severities(table: Table) -> Bound | None:
 
 
 def _escalation(table: Table) -> Bound | None:
-    levels = table.has("level|tier|severity|priority|step")
-    if not levels or not table.has("contact|who|team|person|escalate"):
+    levels = table.has("level|tier|severity|priority|step|time|timing|after|elapsed|wait")
+    if not levels or not table.has("contact|who|team|person|escalate (?!after)"):
         return None
     picked = table.picked(
-        level="level|tier|severity|priority|step",
+        level="level|tier|severity|priority|step|action",
         contact="contact|who|team|person|escalate to",
-        when="trigger|when|condition|criteria",
-        response_time="response|sla|time",
+        when="trigger|when|condition|criteria|situation",
+        response_time="response|sla",
+        after="^tim|after|elapsed|wait",
         provide="provide|information",
     )
-    return Bound(field="escalation.levels", value=_louder(picked))
+    timed = [row for row in picked if escalations.is_time(row.get("after", ""))]
+    if not timed and not table.has("level|tier|severity|priority|step"):
+        return None
+    found = _louder([_timed(row) for row in picked])
+    if timed:
+        return Bound(field="escalation.levels", value=[], levels=[dict(row) for row in found])
+    return Bound(field="escalation.levels", value=found)
+
+
+def _timed(row: Mapping[str, str]) -> dict[str, str]:
+    """Return a level; a time that is none, and words beside a time, are a condition."""
+    after = row.get("after", "")
+    if after and not escalations.is_time(after):
+        rest = {name: words for name, words in row.items() if name != "after"}
+        return {**rest, "when": rest.get("when", after)}
+    if after and row.get("when"):
+        # before that time it is not due, so its condition is no condition of its own
+        rest = {name: words for name, words in row.items() if name != "when"}
+        severity = escalations.severity_of(row["when"])
+        return {"level": row["when"], **rest, **({"severity": severity} if severity else {})}
+    return dict(row)
 
 
 def _contacts(table: Table) -> Bound | None:
@@ -204,7 +215,9 @@ def _contacts(table: Table) -> Bound | None:
         contact="contact|phone|slack|e-?mail|pager|channel|reach",
         after="escalate after|after|when|wait",
     )
-    return Bound(field="contacts", value=_louder(picked))
+    rows = _louder(picked)
+    levels = [level for row in rows if (level := escalations.of_contact(row))]
+    return Bound(field="contacts", value=rows, levels=levels)
 
 
 def _dependencies(table: Table) -> Bound | None:

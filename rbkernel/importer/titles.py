@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rbkernel.importer import tables
+from rbkernel.importer.reading import plaintext
 from rbkernel.importer.reading.blocks import Block
 
 _STEP = re.compile(r"^\W*(?:(?:step|schritt|paso|étape|etape)\b|\d+[.)]\s|phase \d)", re.IGNORECASE)
@@ -43,7 +43,7 @@ class Titles:
 
     def one_of_its_own(self, words: str) -> str:
         """Return the words as a title that no other call has."""
-        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", tables.plain(words).strip()) or "Step"
+        plain = re.sub(r"^\W*?\d+[.)]\s+|[:\s]+$", "", plaintext.plain(words).strip()) or "Step"
         plain = plain if len(plain) <= 80 else plain[:79] + "…"
         title, number = plain, 2
         while title in self._taken:
@@ -65,7 +65,7 @@ def of_code(text: str) -> str:
 
 def heading_of(block: Block) -> str:
     """Return the nearest heading that says something by itself, with the step it belongs to."""
-    names = [tables.plain(words) for words in block.path if words.strip()]
+    names = [plaintext.plain(words) for words in block.path if words.strip()]
     if len(names) > 2 and _GENERIC.match(names[-1]):
         return f"{names[-2]}: {names[-1]}"
     return names[-1] if names else ""
@@ -92,7 +92,7 @@ def label(block: Block) -> str:
 def last_words(block: Block) -> str:
     """Return the last line in plain words; nothing when it is a long one."""
     last = _ITEM.sub("", (block.text.strip().splitlines() or [""])[-1])
-    words = tables.plain(last)
+    words = plaintext.plain(last)
     return words if len(words) < 80 else ""
 
 
@@ -103,7 +103,7 @@ def lead(block: Block) -> str:
     'Query logs'
     """
     before = block.text.partition("`")[0]
-    return tables.plain(_ITEM.sub("", before)).strip(": ")
+    return plaintext.plain(_ITEM.sub("", before)).strip(": ")
 
 
 def option(block: Block) -> str:
@@ -115,5 +115,5 @@ def option(block: Block) -> str:
     """
     for words in reversed(block.path[1 if not block.document else 0 :]):
         if not _STEP.match(words) and not _GENERIC.match(words):
-            return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", tables.plain(words)) or GO_AHEAD
+            return re.sub(r"^[^\w\[<(]+|[\s:]+$", "", plaintext.plain(words)) or GO_AHEAD
     return GO_AHEAD

@@ -20,6 +20,7 @@ from rbkernel.importer.convert import convert
 from rbkernel.importer.notebook import Imported
 from rbkernel.importer.reading import secrets, source
 from rbkernel.runbook import catalogue, frontmatter, parameters
+from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.sql import guard
 
 FOLDER = Path(__file__).parents[1] / "corpora" / "markdown"
@@ -68,7 +69,7 @@ def is_a_runbook(one: Imported) -> None:
     assert len(ids) == len(set(ids))
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     for text in code:
-        if not re.match(r"%%sql db\w* --untried\n", text):
+        if not re.match(r"%%sql db\w*(?: --into \w+)? --untried\n", text):
             ast.parse(text)
     assert code[0].splitlines()
     assert code[1].startswith("import rbkernel as rb\n\nrb.start(")
@@ -116,3 +117,8 @@ def by_command(name: str, folder: Path, *options: str) -> list[dict[str, Any]]:
     said, _ = called("import", source, "-o", str(folder), "--json", *options)
     told: list[dict[str, Any]] = json.loads(said)
     return told
+
+
+def front_of(one: Imported) -> FrontMatter:
+    """The front matter of an imported notebook."""
+    return frontmatter.of_notebook(catalogue.parse(one.document), "x")

@@ -63,7 +63,8 @@ class Piece:
     no shell; ``reason`` says why it needs one, and of output what it is. ``changes`` is the part
     that changes something, or may: a command that is not known to only read counts as a change.
     ``target`` names the database of the SQL; empty when unknown. ``behind`` is the comment behind
-    it, ``place`` where it is to be typed, ``own`` its text without what is set before it.
+    it, ``place`` where it is to be typed, ``own`` its text without what is set before it. ``apart``
+    is whether a blank line stands before it.
     """
 
     kind: Kind
@@ -75,6 +76,7 @@ class Piece:
     behind: str = ""
     place: str = ""
     own: str = ""
+    apart: bool = False
 
     @property
     def name(self) -> str:

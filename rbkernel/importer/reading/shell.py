@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from rbkernel.importer.reading import commands, languages, psql, statements
 from rbkernel.importer.reading.commands import Piece
-from rbkernel.runbook.quantities import threshold
 from rbkernel.runbook.shell import programs, syntax
 from rbkernel.runbook.shell import text as shelltext
 from rbkernel.runbook.shell.effect import LOOKS
@@ -95,12 +94,16 @@ class _Reader:
         if re.match(r"\s*#!", "\n".join(self._lines)) and self._is_whole(0, len(self._lines)):
             yield self._one("\n".join(self._lines))
             return
+        apart = True
         while self._at < len(self._lines):
             if not self._lines[self._at].strip():
                 self._at += 1
                 self._printed = self._ran = False
+                apart = True
                 continue
-            yield from self._next()
+            for number, piece in enumerate([*self._next()]):
+                yield replace(piece, apart=apart and not number)
+            apart = False
 
     def _next(self) -> Iterator[Piece]:
         lines, line = self._lines, self._lines[self._at]
@@ -397,7 +400,8 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
     for piece in pieces:
         if last and piece.kind == last.kind and piece.kind in {"comment", "output"}:
             labels = dict.fromkeys(filter(None, [last.reason, piece.reason]))
-            if len(labels) < 2 or piece.reason in languages.PRINTED:
+            parted = piece.kind == "comment" and piece.apart
+            if not parted and (len(labels) < 2 or piece.reason in languages.PRINTED):
                 last = replace(last, text=f"{last.text}\n{piece.text}")
                 continue
         if last:
@@ -405,24 +409,3 @@ def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
         last = piece
     if last:
         yield last
-
-
-_EXPECTED = re.compile(
-    r"^expected\s+(?P<name>[\w %().-]+?)\s*[:=]?\s*(?P<limit>[<>≤≥]=?.*)$", re.IGNORECASE
-)
-
-
-def expected_after(pieces: Sequence[Piece]) -> dict[str, str]:
-    """Return the figures that the comments right after a command expect of it.
-
-    >>> expected_after(read("# Expected p95: < 800ms\\n# Expected error rate: < 0.1%"))
-    {'p95': '< 800ms', 'error rate': '< 0.1%'}
-    """
-    found = {}
-    for piece in pieces:
-        if piece.kind != "comment":
-            break
-        for line in piece.text.splitlines():
-            if (match := _EXPECTED.match(line.strip())) and threshold(match["limit"]):
-                found[match["name"].strip()] = match["limit"].strip()
-    return found

@@ -1,0 +1,97 @@
+"""What a document expects of a query as `rb.check`. Pure.
+
+A figure is checked only where the query surely has it: in its one column, or in the column that the
+document names. A limit with a unit is checked only where the column's unit is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbkernel.importer import calls, queries
+from rbkernel.importer.stated.expectations import Expectation
+from rbkernel.runbook.quantities import Threshold, converted, needs_unit
+
+_SELECTED = re.compile(
+    r"^\s*(?:--[^\n]*\n\s*)*select\b(?P<what>.+?)\bfrom\b", re.IGNORECASE | re.DOTALL
+)
+# columns of PostgreSQL that are intervals, and expressions that give one; a check reads them as s
+_INTERVALS = re.compile(r"^(?:replay_lag|write_lag|flush_lag)$")
+_SUFFIXES = {"s": "s", "sec": "s", "secs": "s", "seconds": "s", "ms": "ms", "min": "min"}
+_SUFFIXES |= {"minutes": "min", "bytes": "B", "kb": "kB", "mb": "MB", "gb": "GB", "pct": "%"}
+_SUFFIXES |= {"percent": "%"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A figure of an answer and its limit; ``column`` is empty for the number of rows."""
+
+    column: str
+    limit: float
+    below: bool = False
+    unit: str = ""
+
+
+def of(sql: str, expected: Expectation) -> list[Check]:
+    """Return the checks of a query; none where the query has no such figure for sure.
+
+    >>> from rbkernel.importer.stated import expectations
+    >>> of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
+    [Check(column='stuck', limit=0.0, below=False, unit='')]
+    >>> of("SELECT * FROM outbox", expectations.read(["expected: 0"]))
+    []
+    """
+    if expected.no_rows:
+        return [Check(column="", limit=0)]
+    found = [_check(sql, column, limit) for column, limit in expected.limits]
+    return [one for one in found if one] if all(found) else []
+
+
+def _check(sql: str, named: str, limit: Threshold) -> Check | None:
+    bare = re.sub(r"--[^\n]*", "", sql)
+    column = queries.column_of(bare.strip())
+    if named and named != column:
+        selected = _SELECTED.match(sql)
+        what = re.sub(r"\([^()]*\)", "", selected["what"]) if selected else ""
+        alone = rf"(?:^|,|\bas\s|\.)\s*{re.escape(named)}\s*(?:,|$)"
+        column = named if re.search(alone, what.strip(), re.IGNORECASE) else ""
+    if not column:
+        return None
+    unit = _unit(column, bare)
+    if not limit.unit:
+        return Check(column=column, limit=limit.value, below=limit.below, unit=unit)
+    value = converted(limit.value, limit.unit, unit) if unit else None
+    if value is None and (unit or needs_unit(limit.unit)):
+        return None
+    return Check(
+        column=column, limit=limit.value if value is None else value, below=limit.below, unit=unit
+    )
+
+
+def _unit(column: str, sql: str) -> str:
+    """Return the unit of a column; empty when unknown."""
+    if _INTERVALS.match(column) and "pg_stat_replication" in sql:
+        return "s"
+    if re.search(rf"\bage\s*\(.*\bas\s+{re.escape(column)}\b", sql, re.IGNORECASE | re.DOTALL):
+        return "s"
+    stem, _, suffix = column.rpartition("_")
+    return _SUFFIXES.get(suffix, "") if stem else ""
+
+
+def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
+    """Write the calls of `rb.check`; a figure with two limits has two."""
+    return "\n".join(
+        calls.call(
+            "rb.check",
+            calls.quoted(title if not number else f"{title}, at least"),
+            frame,
+            *([calls.quoted(check.column)] if check.column else []),
+            agg="" if check.column else calls.quoted("rows"),
+            critical=f"{check.limit:g}",
+            below="True" if check.below else "",
+            unit=calls.quoted(check.unit) if check.unit else "",
+        )
+        for number, check in enumerate(checks)
+    )

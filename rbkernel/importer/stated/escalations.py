@@ -1,0 +1,156 @@
+"""When to escalate, as sentences say it: after a time, after attempts, at a severity. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rbkernel.importer.reading import holes
+from rbkernel.model import Severity
+
+_UNIT = r"(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
+_BARE = r"(?:after\s+|>\s*|\+\s*|T\+\s*)?"
+_TIME = re.compile(
+    r"(?:after|within|in|for|exceed(?:s|ing)?|(?:longer|more) than|over|past|>=?|≥"
+    r"|persist(?:s|ent|ing)?(?: for)?|lasts?)\s*(?:>=?|more than|longer than|at least)?\s*"
+    rf"(?P<time>\d+(?:\.\d+)?\s*-?{_UNIT})\b",
+    re.IGNORECASE,
+)
+_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "once": 1, "twice": 2}
+_ATTEMPTS = re.compile(
+    r"\b(?P<number>\d+|one|two|three|four|five)\s+(?:failed\s+|unsuccessful\s+)?"
+    r"(?:attempts?|tries|times|retries)\b|\bfail(?:s|ed)?\s+(?P<word>once|twice)\b",
+    re.IGNORECASE,
+)
+_SEVERITY = re.compile(
+    r"\b(?P<code>p[0-4]|sev[- ]?[0-5]|s[1-4])\b(?!\w)"
+    r"|\b(?:for|at|if|on)\s+(?P<word>critical|high|medium|low)\b(?!\s+(?:load|traffic|latency))",
+    re.IGNORECASE,
+)
+_CALLS = re.compile(
+    r"\b(?:page|contact|call|notify|engage|ping|involve|inform|reach out to|hand over to"
+    r"|escalate to|alert)\s+(?P<who>(?:the\s+)?[@#\w][^,.;:()→\n]*?)"
+    r"(?=\s+(?:after|if|when|within|and|or|via|at|in|for)\b|[,.;:()→\n]|$)",
+    re.IGNORECASE,
+)
+_LABELLED = re.compile(r"^[^:()]{1,40}:\s*(?P<who>[^:()]{2,60}?)\s*\((?P<rest>[^)]*)\)\s*$")
+_HEDGED = re.compile(
+    r"\b(?:usual(?:ly)?|typical(?:ly)?|normally|sometimes|answers?|replies|office hours)\b",
+    re.IGNORECASE,
+)
+# what somebody is to do in a time is no reason to escalate
+_DUTY = re.compile(
+    r"^\W*(?:acknowledge|respond|reply|post|send|update|begin|start|complete|review|schedule|file"
+    r"|document|wait|monitor|check|provide|report)\b(?!.*\b(?:not|escalat\w+)\b)",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(r"\bescalat\w+|\bengage\b|\bhand over\b", re.IGNORECASE)
+
+
+def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
+    """Return the level of escalation that a sentence states; empty where it states none.
+
+    Parameters
+    ----------
+    words
+        A sentence or an item of a list, in plain words.
+    in_section
+        Whether it stands in a section on escalation; elsewhere it must speak of escalating.
+
+    >>> level("Resolution steps don't work after 2 attempts")
+    {'level': "Resolution steps don't work after 2 attempts", 'after_attempts': 2}
+    >>> found = level("Incident duration > 1 hour for Critical")
+    >>> found["after"], found["severity"]
+    ('1 hour', 'Critical')
+    >>> level("The vendor usually answers after 2 hours"), level("Wait for 5 min", in_section=False)
+    ({}, {})
+    """
+    if _HEDGED.search(words) or _DUTY.match(words) or holes.find(words):
+        return {}
+    if not in_section and not _ASKS.search(words):
+        return {}
+    time, tried = _TIME.search(words), _ATTEMPTS.search(words)
+    if not time and not tried:
+        return {}
+    found: dict[str, Any] = {"level": _short(words)}
+    if who := _contact(words):
+        found["contact"] = who
+    if time:
+        found["after"] = re.sub(r"(?<=\d)-", " ", " ".join(time["time"].split()))
+    if tried:
+        found["after_attempts"] = _count(tried["number"] or tried["word"])
+    if severity := severity_of(words):
+        found["severity"] = severity
+    return found
+
+
+def severity_of(words: str) -> str:
+    """Return the severity at which something holds; empty for any. Of several, the mildest.
+
+    >>> severity_of("P1 not resolved in 1 hour"), severity_of("SEV1/SEV2"), severity_of("x")
+    ('P1', 'SEV2', '')
+    """
+    bare = re.sub(r"\bescalate to\s+(?:a\s+)?\S+", "", words, flags=re.IGNORECASE)
+    found = [one["code"] or one["word"] for one in _SEVERITY.finditer(bare)]
+    return max(found, key=Severity.place, default="")
+
+
+def parts(words: str) -> list[str]:
+    """Return the conditions that a line lists, each by itself.
+
+    >>> parts("Issue persists >15 minutes, data integrity concern")
+    ['Issue persists >15 minutes', 'data integrity concern']
+    >>> parts("no progress, call the team after 5 min")
+    ['no progress, call the team after 5 min']
+    """
+    split = [one.strip() for one in re.split(r"\s*[,;]\s+", words) if one.strip()]
+    alone = all(len(one.split()) < 7 and not _CALLS.match(one) for one in split)
+    return split if alone and any(_TIME.search(one) for one in split) else [words]
+
+
+def is_time(words: str) -> bool:
+    """Tell whether words are a time and nothing else.
+
+    >>> is_time("15 min"), is_time("> 1 hour"), is_time("0 min"), is_time("SEV1")
+    (True, True, True, False)
+    """
+    return re.fullmatch(rf"{_BARE}\d+(?:\.\d+)?\s*{_UNIT}", words, re.IGNORECASE) is not None
+
+
+def of_contact(row: dict[str, str]) -> dict[str, Any]:
+    """Return the level that a row of contacts states in its column *escalate after*.
+
+    >>> of_contact({"role": "Secondary", "contact": "@two", "after": "15 min"})
+    {'level': 'Secondary', 'contact': '@two', 'after': '15 min'}
+    >>> of_contact({"role": "Commander", "contact": "@ic", "after": "SEV1/SEV2"})
+    {'level': 'Commander', 'contact': '@ic', 'severity': 'SEV2'}
+    """
+    said = row.get("after", "")
+    who = ", ".join(filter(None, [row.get("name", ""), row.get("contact", "")]))
+    found: dict[str, Any] = {"level": row.get("role", ""), "contact": who}
+    if is_time(said):
+        found["after"] = re.sub(_BARE, "", said, count=1, flags=re.IGNORECASE)
+    elif severity := severity_of(said):
+        found["severity"] = severity
+    else:
+        return {}
+    return {name: value for name, value in found.items() if value}
+
+
+def _contact(words: str) -> str:
+    if labelled := _LABELLED.match(words):
+        return labelled["who"].strip()
+    for found in _CALLS.finditer(words):
+        who = found["who"].strip()
+        if not _SEVERITY.fullmatch(who) and not re.match(r"(?:an?|this|it|us)\b", who):
+            return who
+    return ""
+
+
+def _count(word: str) -> int:
+    return int(word) if word.isdigit() else _NUMBERS[word.lower()]
+
+
+def _short(words: str) -> str:
+    plain = " ".join(words.split()).strip(" .")
+    return plain if len(plain) <= 80 else f"{plain[:79]}…"

@@ -1,0 +1,367 @@
+"""What a document expects a command or a query to answer, as its check. Pure.
+
+An expectation stands in a comment above, behind or below the command, or in a fence after it.
+Quoted values that change from run to run (times, versions, names) are not compared. If the answer
+that the document quotes as failing would pass, there is no check.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rbkernel.checks import quoted as answers
+from rbkernel.importer.reading import holes
+from rbkernel.importer.reading.commands import Piece
+from rbkernel.runbook.quantities import Threshold, threshold
+
+# a comment that begins so speaks of the command above it
+BEGINS = re.compile(
+    r"^\W*(?:expect(?:ed|s)?\b|(?:example|sample) output|(?:the )?output\b|(?:you )?should\b|must\b"
+    r"|returns?\b|alert threshold|threshold)",
+    re.IGNORECASE,
+)
+# a line that says that the expected answer follows; "should look like this" promises no equality
+_FOLLOWS = re.compile(
+    r"^\W*(?:expected(?:\s+(?:output|result|response|answer))?(?:\s*\(.*\))?"
+    r"|(?:example|sample) output|(?:it |this |you )?should (?:return|print|show|see|output|get)"
+    r"|(?:healthy|good|normal|successful) (?:output|response|answer))\s*:?\s*$",
+    re.IGNORECASE,
+)
+_FAILS = re.compile(
+    r"\bif (?:it |this |the \w+ )?(?:fail\w*|is (?:down|unhealthy|broken)|unhealthy)\b"
+    r"|\bon failure\b|\b(?:failing|unhealthy) (?:output|answer|response)\b|\botherwise\b"
+    r"|\bif not\b",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    r"\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
+    r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include"
+    r"|respond(?: with)?)|returns?)\s*:?\s*(?P<what>.+?)\s*$",
+    re.IGNORECASE,
+)
+_CONTAINS = re.compile(r"\b(?:contains?|includes?)\s*:?\s*(?P<what>.+?)\s*$", re.IGNORECASE)
+_STATUS = re.compile(
+    r"^(?:an?\s+)?(?:HTTP(?:/[\d.]+)?\s*)?(?:status(?: code)?\s*)?(?P<code>[1-5]\d\d)\b"
+    r"(?!\s*(?:ms|s\b|rows?|%))",
+    re.IGNORECASE,
+)
+_FIGURE = re.compile(
+    r"^expected\s+(?P<name>[\w %().-]+?|[\w/]+)\s*[:=]?\s*(?P<limit>[<>≤≥]=?.*)$", re.IGNORECASE
+)
+_NONE = re.compile(r"^(?:no|0|zero)\s+(?:rows?|results?|records?|lines?|output)\b", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"(?P<sign><=?|>=?|≤|≥|(?:less|fewer|lower|smaller) than|below|under|(?:more|greater|higher)"
+    r" than|above|over|at most|at least)\s*(?P<figure>-?\d[\d,]*(?:\.\d+)?)"
+    r"\s*(?P<unit>%|[A-Za-z]+)?\s*$",
+    re.IGNORECASE,
+)
+_COLUMN = re.compile(
+    r"(?P<column>[a-z_]\w*)\s*(?P<sign><=?|>=?|≤|≥)\s*(?P<figure>\d[\d,]*(?:\.\d+)?)"
+    r"\s*(?P<unit>%|[A-Za-z]+)?"
+)
+_WRONG = re.compile(r"\balert|\bthreshold|\bcritical|\bif\b|\bwarn", re.IGNORECASE)
+_TEXT = re.compile(r"^[`\"']?(?P<text>[\w][\w .:/%-]{0,40}?)[`\"']?[.]?$")
+_PROSE = re.compile(
+    r"\b(?:an?|the|list|of|current|something|similar|like|with|your|some|all|every|no|not|see|one"
+    r"|and|or|time)\b",
+    re.IGNORECASE,
+)
+_FIELD = re.compile(
+    r"status|health|state|ready|ok|success|available|connected|database|db|cache|result|alive|up",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[A-Za-z][A-Za-z _-]{0,30}")
+_STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITION")
+_SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
+_BELOW = re.compile(r"<|≤|less|fewer|lower|smaller|below|under|at most", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """The answer that is right; all fields empty if the document says nothing that can be judged.
+
+    ``limits`` are what is wrong for a figure of a query, by column; the column is empty for the
+    only one. ``no_rows`` expects an answer without rows.
+    """
+
+    status: int = 0
+    answers: str = ""
+    contains: str = ""
+    json: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, str] = field(default_factory=dict)
+    wrong: str | Mapping[str, Any] = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[tuple[str, Threshold], ...] = ()
+    no_rows: bool = False
+
+    def __bool__(self) -> bool:
+        return self != Expectation()
+
+    @property
+    def of_output(self) -> bool:
+        """Whether it says something of the text of an answer."""
+        return bool(self.answers or self.contains or self.json or self.rows or self.wrong)
+
+
+def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
+    """Return what comments expect of their command.
+
+    Parameters
+    ----------
+    comments
+        Its lines, without the mark of a comment.
+    below
+        Whether they stand below the command: what is expected may then follow in several lines.
+
+    >>> read(["Expected output", '{"status": "ok"}'], below=True).json
+    {'status': 'ok'}
+    >>> read(["expected: active"]).answers, read(["must return HTTP 204"]).status
+    ('active', 204)
+    >>> bool(read(["Expected output: a list of pods"])), bool(read(["Look at the pods"]))
+    (False, False)
+    """
+    right, wrong, rest = _parted(comments) if below else ([], [], list(comments))
+    found = of_output("\n".join(right)) if right else Expectation()
+    for line in rest:
+        found = _joined(found, _of_line(line))
+    return _that_fails(found, "\n".join(wrong))
+
+
+def _parted(comments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the lines that are expected, those of a failing answer, and the sentences."""
+    right: list[str] = []
+    wrong: list[str] = []
+    rest: list[str] = []
+    into = rest
+    for line in comments:
+        if _FAILS.search(line) and len(line) < 80:
+            into = wrong
+            if quoted := re.search(r"[{\[].*[}\]]", line):
+                wrong.append(quoted[0])
+        elif _FOLLOWS.match(line):
+            into = right
+        elif into is rest or _is_sentence(line):
+            into = rest
+            rest.append(line)
+        else:
+            into.append(line)
+    return right, wrong, rest
+
+
+def _is_sentence(line: str) -> bool:
+    words = line.split()
+    looks = re.search(r"\s{2,}|[{}\[\]|\"]|^\S+:\s", line)
+    return len(words) > 2 and not looks and re.match(r"[A-Z][a-z]+ [a-z]", line) is not None
+
+
+def announced(label: str) -> bool:
+    """Tell whether a line says that the expected answer follows.
+
+    >>> announced("Expected output"), announced("You should see something like this")
+    (True, False)
+    """
+    return bool(label) and _FOLLOWS.match(label) is not None
+
+
+def with_answer(expected: Expectation, text: str) -> Expectation:
+    """Add what a quoted answer says to what is expected already."""
+    return _joined(expected, of_output(text))
+
+
+def of_output(text: str) -> Expectation:
+    """Return what a quoted answer says that holds in every run.
+
+    >>> of_output("NAME   READY   STATUS\\nweb-1  1/1     Running").rows
+    {'READY': '1/1', 'STATUS': 'Running'}
+    >>> of_output('{"status":"ok","uptime":17,"version":"1.2.3"}').json
+    {'status': 'ok'}
+    >>> of_output("OK").answers, of_output("10:14 up 12 days, 1 user").answers
+    ('OK', '')
+    """
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    if not lines:
+        return Expectation()
+    if body := _object(text):
+        return Expectation(json=_fixed(body))
+    if answers.columns(lines[0]):
+        return Expectation(rows=_columns(lines))
+    if len(lines) == 1 and _is_answer(lines[0]) and not holes.find(text):
+        return Expectation(answers=lines[0].strip())
+    return Expectation()
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _fixed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields whose values are words or truths, and not names, times or versions."""
+    found: dict[str, Any] = {}
+    for key, value in body.items():
+        if isinstance(value, Mapping):
+            if inner := _fixed(value):
+                found[key] = inner
+        elif value in (True, False) or (_FIELD.search(key) and _WORD.fullmatch(str(value))):
+            found[key] = value
+    return found
+
+
+def _columns(lines: Sequence[str]) -> dict[str, str]:
+    """Return the columns on the state whose value is the same in all quoted rows."""
+    names = [name for name, _ in answers.columns(lines[0])]
+    rows = [re.split(r"\s{2,}|\t", line.strip()) for line in lines[1:]]
+    if not rows or any(len(row) != len(names) for row in rows):
+        return {}
+    found = {}
+    for at, name in enumerate(names):
+        values = {row[at] for row in rows}
+        whole = all(re.fullmatch(r"(\d+)/\1", value) for value in values)
+        if name in _STABLE and (len(values) == 1 or whole):
+            value = rows[0][at]
+            if whole or re.fullmatch(r"[A-Za-z]+", value):
+                found[name] = value
+    return found
+
+
+def _is_answer(text: str) -> bool:
+    return _TEXT.match(text.strip()) is not None and not re.search(r"\d", text) and len(text) < 30
+
+
+def _of_line(line: str) -> Expectation:
+    """Return what one sentence expects."""
+    if holes.find(line):
+        return Expectation()
+    figure = _FIGURE.match(line.strip())
+    if figure and threshold(figure["limit"]):
+        return Expectation(figures={figure["name"].strip(): figure["limit"].strip()})
+    if (column := _COLUMN.search(line)) and _WRONG.search(line):
+        return Expectation(limits=((column["column"].lower(), _threshold(column)),))
+    said = _SAID.search(line)
+    if said is None:
+        return Expectation()
+    what = said["what"].strip()
+    return _of_value(what, contains=_CONTAINS.search(line))
+
+
+def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
+    if status := _STATUS.match(what):
+        return Expectation(status=int(status["code"]))
+    if body := _object(what):
+        return Expectation(json=_fixed(body))
+    if _NONE.match(what):
+        return Expectation(no_rows=True)
+    if limit := _LIMIT.search(what):
+        return Expectation(limits=(("", _threshold(limit, right=True)),))
+    if re.fullmatch(r"\d[\d,]*(?:\.\d+)?", what.rstrip(".")):
+        figure = float(what.rstrip(".").replace(",", ""))
+        above = Threshold(value=figure)
+        both = (("", above),) if not figure else (("", above), ("", replace(above, below=True)))
+        return Expectation(limits=both)
+    if contains and (text := _TEXT.match(contains["what"])) and not _PROSE.search(text["text"]):
+        return Expectation(contains=text["text"].strip())
+    text = _TEXT.match(what)
+    quoted = re.fullmatch(r"[`\"'].*[`\"'][.]?", what) is not None
+    if text and (quoted or (len(text["text"].split()) < 3 and not _PROSE.search(what))):
+        return Expectation(answers=text["text"].strip())
+    return Expectation()
+
+
+def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold:
+    """Return what is wrong: the limit as it is written, or its opposite where that is right."""
+    below = _BELOW.search(match["sign"]) is not None
+    figure = float(match["figure"].replace(",", ""))
+    return Threshold(value=figure, below=below != right, unit=match["unit"] or "")
+
+
+def _joined(first: Expectation, other: Expectation) -> Expectation:
+    """Return both; what the first says stands."""
+    given = {
+        name: value
+        for name, value in vars(other).items()
+        if value and not getattr(first, name) and name != "figures"
+    }
+    return replace(first, **given, figures={**first.figures, **other.figures})
+
+
+def _that_fails(found: Expectation, quoted: str) -> Expectation:
+    """Return an expectation that the failing answer of its own document does not meet."""
+    if not quoted.strip():
+        return found
+    right = answers.Quoted(answers=found.answers, fields=found.json, rows=found.rows)
+    if any(one.met is False for one in answers.judge(quoted, right)):
+        return found
+    body = _object(quoted.strip())
+    failing = _fixed(body) if body else {}
+    if failing and any(found.json.get(name) != value for name, value in failing.items()):
+        return replace(found, wrong=failing)
+    if not body and "\n" not in quoted.strip() and len(quoted) < 80:
+        return replace(found, wrong=quoted.strip())
+    return replace(found, json={}, answers="", rows={})  # nothing tells the two answers apart
+
+
+def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
+    """Return what the comments around a command of a fence expect of it.
+
+    A comment belongs to the command right below it, or to the one above it if it begins as an
+    expectation does and a blank line, or nothing, follows it.
+    """
+    piece = pieces[number]
+    found = read([piece.behind]) if piece.behind else Expectation()
+    if number and pieces[number - 1].kind == "comment" and not of_the_above(pieces, number - 1):
+        found = _joined(found, read(pieces[number - 1].text.splitlines()))
+    below: list[str] = []
+    for at in range(number + 1, len(pieces)):
+        follows = below and _FOLLOWS.match(below[-1])
+        printed = follows and pieces[at].kind == "output"
+        if not printed and not of_the_above(pieces, at, after=bool(below)):
+            break
+        below += pieces[at].text.splitlines()
+    return _joined(found, read(below, below=True)) if below else found
+
+
+def of_the_above(pieces: Sequence[Piece], at: int, *, after: bool = False) -> bool:
+    """Tell whether a comment speaks of the command above it."""
+    comment = pieces[at]
+    if comment.kind != "comment" or (at and pieces[at - 1].kind == "comment" and not after):
+        return False
+    following = pieces[at + 1] if at + 1 < len(pieces) else None
+    tied = following is not None and following.kind not in {"comment", "output"}
+    tied = tied and following is not None and not following.apart
+    if after:
+        return not tied
+    first = comment.text.split("\n", 1)[0]
+    if not at or not (BEGINS.match(first) or _FAILS.search(first)):
+        return False
+    # right between two commands: only "Expected …" surely speaks of the first
+    return not tied or (not comment.apart and comment.text.lower().startswith("expect"))
+
+
+def of_statements(content: str, statements: Sequence[str]) -> list[Expectation]:
+    """Return what the comments in and around each statement of a fence expect of it.
+
+    >>> sql = "SELECT 1 AS a;\\n-- expected: 0\\n\\nSELECT 2 AS b;"
+    >>> found = of_statements(sql, ["SELECT 1 AS a", "-- expected: 0\\nSELECT 2 AS b"])
+    >>> [len(one.limits) for one in found]
+    [1, 0]
+    """
+    own: list[list[str]] = []
+    lines = [line.strip() for line in content.splitlines()]
+    for number, statement in enumerate(statements):
+        comments = _SQL_COMMENT.findall(statement)
+        own.append(comments)
+        leading = statement.lstrip().startswith("--")
+        if number and leading and comments and BEGINS.match(comments[0]):
+            at = next((at for at, line in enumerate(lines) if line.endswith(comments[0])), 0)
+            apart, tied = not lines[at - 1], bool(lines[at + 1 : at + 2] and lines[at + 1])
+            if not apart:
+                own[number] = comments[1:]
+                own[number - 1] += [] if tied else comments[:1]
+    return [read(comments) for comments in own]
