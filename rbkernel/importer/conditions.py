@@ -163,6 +163,8 @@ class Conditions:
                 said["every"] = every
         for field, value in said.items():
             self._page.say(went, f"communication.{field}", value)
+        if any(place.startswith("communication") for place in went.into):
+            self._page.once(block, went, 'rb.show("communication")')
 
     def permissions(self, block: Block, went: Went, lines: Iterable[str]) -> None:
         """Check the roles and the rights that lines name."""

@@ -15,7 +15,7 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.model import Finding, Verdict
 from rbkernel.run import runner
-from tests.support.markdown_corpus import command
+from tests.support.markdown_corpus import FOLDER, command
 
 OK, FAILING = b'{"status": "ok"}', b'{"status":"error","database":"unreachable"}'
 
@@ -72,6 +72,16 @@ def test_a_health_check_judges_the_answer_that_its_document_quotes(
         judged = found(text, shop, tmp_path)
     assert judged["Check health"].verdict is verdict
     assert judged["Look once more"].verdict is verdict
+
+
+def test_the_template_of_an_incident_is_critical_when_its_service_fails(
+    shop: Settings, evidence: Path, tmp_path: Path
+) -> None:
+    seed = (FOLDER / "seeds" / "incident.md").read_text()
+    with answering(FAILING) as url:
+        judged = found(seed.replace("https://api.aios.example.com/health", url), shop, tmp_path)
+    checks = ("Check system health", "Verify service is responding", "Verify health")
+    assert [judged[title].verdict for title in checks] == [Verdict.CRITICAL] * 3
 
 
 @pytest.mark.parametrize(
