@@ -327,15 +327,7 @@ class CommandCells:
         db = self._page.connection(went, target)
         self._page.declare(statement.holes)
         if not refused:
-            checked = sqlchecks.of(statement.sql, expected)
-            into = f" --into {self._answer(checked[0].column)}" if checked else ""
-            self._page.code(block, went, f"%%sql {db}{into} --untried\n{statement.sql}")
-            if checked:
-                said = [*remark.splitlines()[-1:], *_LEADING.findall(statement.sql)[:1]]
-                words = self._look(block, next(iter(said), ""), "")
-                source = sqlchecks.calls_of(checked, words, into.split()[-1])
-                self._page.code(block, went, source)
-                went.evaluated()
+            self._query(block, went, db, statement.sql, remark, expected)
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
@@ -349,6 +341,22 @@ class CommandCells:
             values=calls.mapped(names),
         )
         self._act(block, went, plan)
+
+    def _query(
+        self, block: Block, went: Went, db: str, sql: str, remark: str, expected: Expectation
+    ) -> None:
+        """Write a query, and the check of what is expected of it."""
+        checked = sqlchecks.of(sql, expected)
+        into = self._answer(checked[0].column) if checked else ""
+        named = f" --into {into}" if into else ""
+        self._page.code(block, went, f"%%sql {db}{named} --untried\n{sql}")
+        if checked:
+            said = [*remark.splitlines()[-1:], *_LEADING.findall(sql)[:1]]
+            words = self._look(block, next(iter(said), ""), "")
+            self._page.code(block, went, sqlchecks.calls_of(checked, words, into))
+            went.evaluated()
+        elif expected.limits:
+            went.notes.append("the limit in its comment is not checked: its figure is not clear")
 
     def _answer(self, column: str) -> str:
         """Return the name of the frame that holds an answer; no other cell has it."""

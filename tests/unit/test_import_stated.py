@@ -52,6 +52,18 @@ class TestTheFailingAnswerOfADocument:
         text = '```sh\ncurl http://x/health\n# If it fails:\n# {"status": "error"}\n```\n'
         assert 'wrong={"status": "error"}' in code_of(_one(f"# T\n\n{text}"))
 
+    @pytest.mark.parametrize(
+        ("failing", "wrong"),
+        [
+            ('{"error": "db unreachable"}', 'wrong={"error": "db unreachable"}'),
+            ('{"status": "error", "at": 17}', 'wrong={"status": "error"}'),
+            ("Service Unavailable\n# try again later", 'wrong="Service Unavailable"'),
+        ],
+    )
+    def test_whatever_is_quoted_as_failing_is_refused(self, failing: str, wrong: str) -> None:
+        text = f"```sh\ncurl http://x/health\n# If it fails:\n# {failing}\n```\n"
+        assert wrong in code_of(_one(f"# T\n\n{text}"))
+
     def test_no_check_is_made_where_nothing_tells_the_answers_apart(self) -> None:
         text = (
             '```sh\ncurl http://x/health\n# Expected output\n# {"status": "ok"}\n'
