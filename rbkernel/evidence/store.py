@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rbkernel import filelocks
 from rbkernel.errors import EvidenceError, RecorderError
 
 JOURNAL = "journal.jsonl"
@@ -118,17 +119,7 @@ def recorder_error(error: OSError, folder: Path) -> RecorderError:
 
 def kernel_is_alive(folder: Path) -> bool:
     """Tell whether the kernel of this open run is still running."""
-    try:
-        lock = os.open(folder / KERNEL_LOCK, os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+    return filelocks.is_held(folder / KERNEL_LOCK)
 
 
 def file_mode(folder: Path, *, sealed: bool = False) -> int:
