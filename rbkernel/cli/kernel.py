@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Annotated
 
@@ -38,7 +39,9 @@ def status(as_json: AsJson = False) -> None:
         )
         return
     if not place.is_supported():
-        typer.echo(f"fast start is off: it needs Linux and {place.SWITCH}=on")
+        typer.echo(f"fast start is off: it needs Linux, and {place.SWITCH} must not be off")
+    elif not servers and (reason := client.problem(os.environ)):
+        typer.echo(f"no fork server can be started: {reason}")
     elif not servers:
         typer.echo("no fork server runs: the next kernel starts one")
     for one in servers:

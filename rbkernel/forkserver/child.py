@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rbkernel.forkserver import programs, wire
+from rbkernel.forkserver import origin, programs, wire
 
 _PARENT = "JPY_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
@@ -47,6 +47,7 @@ def await_request(post: socket.socket, server: int) -> None:
             request, streams = wire.receive_request(connection)
             main = programs.load(programs.PROGRAMS[request.program])
             _become(request, streams)
+            origin.set_client(wire.peer(connection).pid)
             wire.send(connection, {"pid": os.getpid()})
         post.close()
         status = _run(main)
@@ -66,7 +67,8 @@ def _become(request: wire.Request, streams: list[int]) -> None:
         with contextlib.suppress(OSError, ValueError):  # the C library reserves some signals
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python does at its start
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # as Python does at its start
+        signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
     os.umask(request.umask)
     os.chdir(request.folder)

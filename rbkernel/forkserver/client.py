@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import json
 import logging
 import os
@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbkernel import filelocks
+from rbkernel.forkserver import memory, variables, wire
 from rbkernel.forkserver import place as places
-from rbkernel.forkserver import wire
 from rbkernel.forkserver.place import Place
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ _ANSWER_S = 5.0
 _LOST = -signal.SIGKILL  # the exit status if the server was killed, and the program with it
 # the first program is started as a new process, and should not compete with the server's imports
 _AFTER_S = 10.0
+# a server that cannot start is tried again after this time
+_RETRY_AFTER_S = 3_600.0
 # a program ends when its connection closes: the object must not be garbage-collected before
 _running: set[ForkedProcess] = set()
 
@@ -132,12 +135,8 @@ def start(
     ForkedProcess
         None when the program must be started plainly.
     """
-    if not places.is_supported():
-        return None
-    try:
-        place = places.place_for(environment)
-    except OSError as error:
-        _log.warning("programs start slowly, since there can be no fork server: %s", error)
+    place = _place(environment)
+    if place is None:
         return None
     request = wire.Request(
         program=program,
@@ -153,10 +152,32 @@ def start(
 
 
 def prepare(environment: Mapping[str, str]) -> None:
-    """Launch a server for programs with this environment, if the system supports it."""
-    if places.is_supported():
-        with contextlib.suppress(OSError):
-            launch(places.place_for(environment), environment)
+    """Launch a server for programs with this environment, or keep the present one from ending.
+
+    An unused server ends after some time, counted from the last call.
+    """
+    place = _place(environment)
+    if place is None:
+        return
+    launch(place, environment)
+    with contextlib.suppress(OSError):  # it may be about to start, or to end
+        os.utime(place.lock)
+
+
+def _place(environment: Mapping[str, str]) -> Place | None:
+    """Return the place of the server; None if there can be none, and warn of the reason once."""
+    if not places.is_supported():
+        return None
+    try:
+        return places.place_for(environment)
+    except OSError as error:
+        _warn_once(str(error))
+    return None
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    _log.warning("kernels start slowly, without a fork server: %s", reason)
 
 
 def _ask(
@@ -171,6 +192,8 @@ def _ask(
         return ForkedProcess(connection, int(json.loads(line)["pid"]), rest)
     except (FileNotFoundError, ConnectionRefusedError):
         pass  # no server is running
+    except TimeoutError:
+        _warn_once(f"it did not answer in {_ANSWER_S:.0f} s")
     except (OSError, ValueError, KeyError) as error:
         _log.info("the fork server did not start a program: %s", error)
     connection.close()  # a child that exceeds the time limit ends with the connection
@@ -201,7 +224,10 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
     after_s
         How long the server waits before it loads its libraries, in seconds.
     """
-    if is_locked(place):
+    if filelocks.is_held(place.lock):
+        return
+    if reason := _obstacle(place):
+        _warn_once(reason)
         return
     # the shell exits at once, so that the server is not a child of this process
     command = ["/bin/sh", "-c", '"$@" &', "sh"]
@@ -215,27 +241,29 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=places.environment_of_server(environment),
+                env=variables.of_server(environment),
                 cwd="/",
                 start_new_session=True,
             )
     except OSError as error:
-        _log.info("no fork server could be started: %s", error)
+        _warn_once(f"it could not be started: {error}")
 
 
-def is_locked(place: Place) -> bool:
-    """Return whether a server runs or is starting at this place."""
+def problem(environment: Mapping[str, str]) -> str:
+    """Return why no server can be started for this environment, or an empty text."""
     try:
-        lock = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+        return _obstacle(places.place_for(environment))
+    except OSError as error:
+        return str(error)
+
+
+def _obstacle(place: Place) -> str:
+    try:
+        if time.time() - place.failure.stat().st_mtime < _RETRY_AFTER_S:
+            return f"the last one ended with {place.failure.read_text()} (see {place.log})"
     except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
+        pass  # none failed
+    return memory.shortage()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +281,7 @@ def living() -> list[Status]:
     """Return the running servers of this user."""
     found = []
     for place in places.servers():
-        if is_locked(place):
+        if filelocks.is_held(place.lock):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 said = json.loads(place.lock.read_bytes())
                 ready = place.socket.exists()

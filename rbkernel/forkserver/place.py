@@ -12,30 +12,21 @@ import hashlib
 import json
 import os
 import resource
+import site
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Set to ``on`` to fork programs; otherwise they start as new processes.
+from rbkernel.forkserver import variables
+
+#: Set to ``off`` to start all programs as new processes.
 SWITCH = "RBKERNEL_FORK_SERVER"
 
-# variables read by Python itself, by C libraries, or by modules at import
-_PREFIXES_READ_AT_IMPORT = (
-    *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "COVERAGE_"),
-    *("MKL_", "OPENBLAS_", "OMP_", "NUMEXPR_", "PLOTLY_"),
-)
-_NAMES_READ_AT_IMPORT = (
-    *("LANG", "LANGUAGE"),
-    *("PY_COLORS", "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS"),
-)
-# variables of the server itself; not part of the identity, since programs get their own
-_FOR_THE_SERVER = ("HOME", "PATH", "TMPDIR", "XDG_RUNTIME_DIR")
-# a BLAS with running threads cannot be forked; pydevd warns when it is imported
-_FIXED = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 # the longest name of a Unix socket, less that of the file in the folder
 _LONGEST_FOLDER_BYTES = 107 - len("/0123456789abcdef.socket")
+_OFF = ("off", "0", "no", "false")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -52,17 +43,22 @@ class Place:
         return self.socket.with_suffix(".json")
 
     @property
+    def failure(self) -> Path:
+        """The file that says why the last server at this place could not start."""
+        return self.socket.with_suffix(".failed")
+
+    @property
     def log(self) -> Path:
         """The log file: output of the server, and of its children before a program has started."""
         return self.socket.with_suffix(".log")
 
 
 def is_supported() -> bool:
-    """Return whether the fork server is switched on and this system supports it."""
+    """Return whether this system supports the fork server, and it is not switched off."""
     return (
         sys.platform == "linux"
         and hasattr(os, "pidfd_open")
-        and os.environ.get(SWITCH, "").lower() == "on"
+        and os.environ.get(SWITCH, "").lower() not in _OFF
     )
 
 
@@ -75,7 +71,7 @@ def folder() -> Path:
         The folder cannot be created, has too long a name, or belongs to another user.
     """
     base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if base and os.access(base, os.W_OK):
+    if base and _is_ours(base):
         path = Path(base) / "rbkernel"
     else:
         path = Path(tempfile.gettempdir()) / f"rbkernel-{os.getuid()}"
@@ -87,6 +83,13 @@ def folder() -> Path:
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or not path.is_dir():
         raise PermissionError(f"{path} is not a folder of this user alone")
     return path
+
+
+def _is_ours(path: str) -> bool:
+    """Return whether this user owns the folder: with `sudo` it may be that of another user."""
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_uid == os.getuid() and os.access(path, os.W_OK)
+    return False
 
 
 def servers() -> Iterator[Place]:
@@ -113,7 +116,9 @@ def place_for(environment: Mapping[str, str]) -> Place:
 def identity(environment: Mapping[str, str]) -> str:
     """Return a hash of the state that a forked program would inherit from its server."""
     own = {
+        "host": [os.uname().nodename, _text("/proc/sys/kernel/random/boot_id")],
         "python": [sys.executable, sys.prefix, sys.version],
+        "user site": site.USER_SITE if site.ENABLE_USER_SITE else None,
         "code": str(Path(__file__).parent.parent),
         "user": [os.getuid(), os.geteuid(), os.getgid(), os.getegid(), sorted(os.getgroups())],
         "limits": [resource.getrlimit(getattr(resource, name)) for name in _LIMITS],
@@ -123,32 +128,9 @@ def identity(environment: Mapping[str, str]) -> str:
         "group": _text("/proc/self/cgroup"),
         "security": _text("/proc/self/attr/current"),
         "oom": _text("/proc/self/oom_score_adj"),
-        "environment": read_at_import(environment),
+        "environment": variables.read_at_import(environment),
     }
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that take effect while modules are imported.
-
-    >>> read_at_import({"PYTHONPATH": "lib", "PGPASSWORD": "x", "LANG": "C"})
-    {'PYTHONPATH': 'lib', 'LANG': 'C'}
-    """
-    return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith(_PREFIXES_READ_AT_IMPORT) or name in _NAMES_READ_AT_IMPORT
-    }
-
-
-def environment_of_server(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the server for programs with this one, without any secret.
-
-    >>> sorted(environment_of_server({"HOME": "/root", "PGPASSWORD": "x", "LANG": "C"}))
-    ['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PYDEVD_DISABLE_FILE_VALIDATION']
-    """
-    own = {name: environment[name] for name in _FOR_THE_SERVER if name in environment}
-    return {**read_at_import(environment), **own, **_FIXED}
 
 
 def _link(path: str) -> str:

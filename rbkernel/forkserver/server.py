@@ -101,7 +101,14 @@ class Server:
             return True  # the server's programs end with it
         if self._by_connection:
             return False
-        return self._stopping or time.monotonic() - quiet_since > self._idle_s
+        if self._stopping:
+            return True
+        try:
+            # a worker that may need the server touches the file
+            kept = time.time() - self._place.lock.stat().st_mtime
+        except FileNotFoundError:
+            return True  # its folder was removed: no client can find the server
+        return min(time.monotonic() - quiet_since, kept) > self._idle_s
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
@@ -133,7 +140,12 @@ class Server:
     def _accept(self, listener: socket.socket) -> None:
         connection, _address = listener.accept()
         child, self._spare = self._spare, None
-        if self._stopping or child is None or child.post is None or not _is_own(connection):
+        if (
+            self._stopping
+            or child is None
+            or child.post is None
+            or wire.peer(connection).uid != os.getuid()
+        ):
             connection.close()  # the client then starts its program as a new process
             self._spare = child
             return
@@ -194,13 +206,6 @@ def _listening(path: Path) -> socket.socket:
     return listener
 
 
-def _is_own(connection: socket.socket) -> bool:
-    """Return whether the peer is a process of the same user."""
-    size = 3 * 4  # pid, uid, gid
-    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int.from_bytes(peer[4:8], sys.byteorder) == os.getuid()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve, unless another server does so already."""
     parser = argparse.ArgumentParser(prog="rbkernel.forkserver.server")
@@ -212,11 +217,17 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores SIGINT
     if not _take(place):
         return 0
+    used = [place.socket, place.lock]
+    place.failure.unlink(missing_ok=True)
     try:
         time.sleep(given.after_s)  # the program that started plainly goes first
         Server(place, given.idle_s).serve()
+        used.append(place.log)
+    except Exception as error:
+        place.failure.write_text(f"{type(error).__name__}: {error}")
+        raise
     finally:
-        for file in (place.socket, place.log, place.lock):
+        for file in used:
             file.unlink(missing_ok=True)
     return 0
 
@@ -226,8 +237,8 @@ def _take(place: Place) -> bool:
     while True:
         lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             os.close(lock)
             return False
         with contextlib.suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import site
 from pathlib import Path
 
 # packages are installed into the folders of these modules
@@ -27,4 +28,8 @@ def version() -> dict[str, int]:
 
 def _package_folders() -> set[Path]:
     specs = [importlib.util.find_spec(name) for name in _LARGE]
-    return {Path(spec.origin).parent.parent for spec in specs if spec and spec.origin}
+    folders = {Path(spec.origin).parent.parent for spec in specs if spec and spec.origin}
+    folders |= {Path(path) for path in site.getsitepackages()}
+    if site.ENABLE_USER_SITE and site.USER_SITE:
+        folders.add(Path(site.USER_SITE))
+    return {folder for folder in folders if folder.is_dir()}

@@ -11,9 +11,10 @@ import json
 import socket
 import struct
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _LENGTH = struct.Struct("!I")
+_CREDENTIALS = struct.Struct("iII")  # struct ucred
 _STREAMS = 3
 
 
@@ -60,6 +61,21 @@ def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
     if len(streams) != _STREAMS:
         raise ValueError(f"{len(streams)} streams instead of {_STREAMS}")
     return Request(**json.loads(body)), streams
+
+
+class Peer(NamedTuple):
+    """The process that opened a connection."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer(connection: socket.socket) -> Peer:
+    """Return which process opened the connection, as the system says."""
+    size = _CREDENTIALS.size
+    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return Peer(*_CREDENTIALS.unpack(said))
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from rbkernel.arguments import checked
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter, UnknownRunbook
 from rbkernel.evidence import current
+from rbkernel.forkserver.origin import started_by
 from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
 from rbkernel.runbook import catalogue, connections, parameters
 from rbkernel.runbook.catalogue import Runbook
@@ -199,7 +200,7 @@ def _on_the_command_line(runbook: str) -> str:
     The command line is that of the process that started this kernel.
     """
     try:
-        parent = psutil.Process(os.getppid())
+        parent = psutil.Process(started_by())
         words, folder = parent.cmdline(), Path(parent.cwd())
     except (psutil.Error, OSError):
         return ""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 import rbkernel
-from rbkernel.forkserver import client, place
+from rbkernel.forkserver import client, place, variables
 from rbkernel.forkserver.client import ForkedProcess
 from tests.support.kernels import PATIENCE_S
 from tests.support.waiting import until
@@ -179,17 +180,20 @@ def test_a_kernel_shows_what_a_plain_one_shows(
         "columns": "__import__('pandas').get_option('display.max_columns')",
         "name": "__name__",
         "main": "__import__('sys').modules['__main__'].__name__",
-        "signals": "[str(__import__('signal').getsignal(n))[:30] for n in (1, 13, 15, 17)]",
+        "signals": "[str(signal.getsignal(n))[:30] for n in sorted(signal.valid_signals())]",
         "umask": "open('/proc/self/status').read().split('Umask:')[1][:6]",
         "standard input": "__import__('os').read(0, 1)",
         "argv": "__import__('sys').argv[1:2]",
         "flags": "str(__import__('sys').flags)",
         "shell": "type(get_ipython()).__name__, get_ipython().kernel is not None",
         "encoding": "__import__('sys').getfilesystemencoding()",
+        "started by": "__import__('rbkernel.forkserver.origin').forkserver.origin.started_by()",
         "zone": "__import__('time').tzname",
     }
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
-    imports = "import pandas, plotly.io"  # in a cell, as notebooks do: both look for a kernel
+    imports = (
+        "import signal, pandas, plotly.io"  # in a cell, as notebooks do: both look for a kernel
+    )
     with _kernel() as (_manager, talk):
         _run(talk, imports)
         forked = {name: _value(talk, expression) for name, expression in asked.items()}
@@ -308,6 +312,100 @@ def test_changed_code_is_not_run_by_a_server_that_has_the_old(tmp_path: Path) ->
             "the old server ends",
             timeout_s=PATIENCE_S,
         )
+
+
+@pytest.fixture
+def own_place(monkeypatch: pytest.MonkeyPatch) -> Iterator[place.Place]:
+    """The place of a server of the test's own, in a folder of its own."""
+    with TemporaryDirectory(prefix="rb-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv(place.SWITCH, "on")
+        yield place.place_for(os.environ)
+        until(_none_lives, "the end of the servers")
+
+
+@contextmanager
+def _process(own_place: place.Place, idle_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server that is a child of this process, and wait until it is ready."""
+    module = [sys.executable, "-m", "rbkernel.forkserver.server", str(own_place.socket)]
+    with subprocess.Popen(
+        [*module, "--idle-s", str(idle_s)], env=variables.of_server(os.environ)
+    ) as process:
+        until(own_place.socket.exists, "the fork server", timeout_s=PATIENCE_S)
+        yield process
+        process.kill()
+
+
+def test_an_idle_server_ends_unless_a_worker_keeps_it(own_place: place.Place) -> None:
+    with _process(own_place, idle_s=0.5) as process:
+        later = time.time() + 3600
+        os.utime(own_place.lock, (later, later))  # as if kept now and again
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        client.prepare(os.environ)
+        assert own_place.lock.stat().st_mtime < later
+        assert process.wait(PATIENCE_S) == 0
+    assert list(own_place.socket.parent.iterdir()) == []
+
+
+def test_a_server_ends_when_its_folder_is_removed(own_place: place.Place) -> None:
+    with _process(own_place, idle_s=3600) as process:
+        shutil.rmtree(own_place.socket.parent)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_a_server_that_cannot_start_is_tried_once_and_the_reason_is_said_once(
+    own_place: place.Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, threading, time\n"
+        "if 'rbkernel.forkserver.server' in sys.orig_argv:\n"
+        "    threading.Thread(target=time.sleep, args=(600,), name='of a library', daemon=True)"
+        ".start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    own_place = place.place_for(os.environ)
+    client.prepare(os.environ)
+    until(own_place.failure.exists, "the failure", timeout_s=PATIENCE_S)
+    until(lambda: client.living() == [], "the end of the server")
+    for _ in range(2):
+        with _kernel() as (_manager, talk):
+            assert int(_value(talk, "__import__('os').getppid()")) == os.getpid()
+    assert client.living() == []  # no further one was started
+    [said] = [one.getMessage() for one in caplog.records if "fork server" in one.getMessage()]
+    assert "NotAlone" in said
+    assert "of a library" in said
+    assert str(own_place.log) in said
+    assert "NotAlone" in client.problem(os.environ)
+
+
+def test_every_variable_that_is_read_at_import_is_known() -> None:
+    """Another value would have another effect in a new process: it needs another server."""
+    script = (
+        "import os\n"
+        "read, encode, given = set(), os.environ.encodekey, set(os.environ)\n"
+        "def noted(name):\n"
+        "    read.add(name)\n"
+        "    return encode(name)\n"
+        "os.environ.encodekey = noted\n"
+        "from rbkernel.kernel.preload import preload\n"
+        "preload()\n"
+        "read -= {*os.environ} - given  # a shell sets some\n"
+        "print(*sorted(name for name in read if isinstance(name, str)))\n"
+    )
+    read = subprocess.run(
+        [sys.executable, "-c", script],
+        env=variables.of_server(os.environ),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert "PANDAS_COPY_ON_WRITE" in read
+    known = {*variables.read_at_import(dict.fromkeys(read, "x")), *variables.HARMLESS}
+    assert {*read} - known - {*variables.of_server({})} == set()
 
 
 def test_a_program_that_would_inherit_other_limits_uses_another_server(

@@ -46,6 +46,7 @@ _TICK_S = 1.0
 _LOST_WORKERS_EVERY_S = 2.0
 _STRANDED_JOBS_EVERY_S = 5.0
 _FORGET_EVERY_S = 3_600.0
+_FAST_START_EVERY_S = 60.0
 _PATIENCE = 3
 _SEALS_AT_ONCE = 2  # a report takes a process and a second of CPU time
 _CLOCK_STEP_S = 2.0  # the clock behind a process's start time may be adjusted
@@ -87,8 +88,7 @@ class Supervisor:
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
         self._register()
-        if self.kernels:
-            prepare_fast_start(self._executor.environment)
+        self._keep_fast_start()
         self._queue.start(self.id, kernels=self.kernels)
         for thread in self._threads:
             thread.start()
@@ -161,6 +161,7 @@ class Supervisor:
         self._every(_LOST_WORKERS_EVERY_S, self._reclaim_lost_workers)
         self._every(_STRANDED_JOBS_EVERY_S, self._restore)
         self._every(_FORGET_EVERY_S, self._forget)
+        self._every(_FAST_START_EVERY_S, self._keep_fast_start)
         return moved > 0
 
     def _every(self, period_s: float, do: Callable[[], object]) -> None:
@@ -170,6 +171,11 @@ class Supervisor:
             do()
 
     # --- tasks of the loop
+
+    def _keep_fast_start(self) -> None:
+        """Have a fork server ready for the next run, however long the last one is ago."""
+        if self.kernels:
+            prepare_fast_start(self._executor.environment)
 
     def _can_write(self) -> bool:
         """Return whether evidence can be written now; log each change once."""
