@@ -65,10 +65,11 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ["executed.ipynb", "runbook.ipynb", "journal.jsonl", "SHA256SUMS"])
-def test_one_changed_byte_in_a_run_is_found(root: Path, name: str) -> None:
+@pytest.mark.parametrize("count", [15, pytest.param(60, marks=pytest.mark.soak)])
+def test_one_changed_byte_in_a_run_is_found(root: Path, name: str, count: int) -> None:
     path = run_folder(root) / name
     sealed = path.read_bytes()
-    for changed in mutations(sealed, 60, seed=len(sealed)):
+    for changed in mutations(sealed, count, seed=len(sealed)):
         overwrite(path, changed)
         for folder in (path.parent, root / INCIDENT, root):
             assert path in files(verify_folder(folder))
@@ -85,10 +86,11 @@ def test_one_changed_byte_in_a_run_is_found(root: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["HEADS", f"{INCIDENT}/incident.jsonl", f"{INCIDENT}/MANIFEST.0001"]
 )
-def test_one_changed_byte_above_the_runs_is_found(root: Path, name: str) -> None:
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.soak)])
+def test_one_changed_byte_above_the_runs_is_found(root: Path, name: str, count: int) -> None:
     path = root / name
     sealed = path.read_bytes()
-    for changed in mutations(sealed, 100, seed=len(sealed)):
+    for changed in mutations(sealed, count, seed=len(sealed)):
         overwrite(path, changed)
         assert verify_folder(root)
 
