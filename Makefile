@@ -2,6 +2,7 @@
 # PYTHON=python3.12 chooses the Python, VENV=folder the virtual environment.
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
+#   make test FORK_SERVER=off   the same, with kernels that start plainly
 #   make quick   the same without the tests that start servers or kernels
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
 #   make matrix   every runbook on every scenario, held against the truth
@@ -46,8 +47,10 @@ $(STAMP): requirements.lock pyproject.toml rbkernel/kernel/spec/kernel.json
 demo: setup
 	$(BIN)/python -m rbkernel demo
 
+# FORK_SERVER=off: kernels start plainly
+FORK_SERVER ?= on
 test: setup lint debian
-	$(BIN)/python -m pytest $(PARALLEL)
+	RBKERNEL_FORK_SERVER=$(FORK_SERVER) $(BIN)/python -m pytest $(PARALLEL)
 
 # mypy works on one core: the tests that start no servers and kernels run beside it
 quick: setup

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import warnings
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import NoReturn
 
 import hypothesis
@@ -28,7 +30,9 @@ with warnings.catch_warnings():
 from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.forkserver import client as forkserver
+from rbkernel.forkserver.place import SWITCH
 from rbkernel.sandbox import control
+from tests.support import processes
 
 # the search for doctests would import the package of another team, which then adds its lint rules
 collect_ignore = ["support/extension_package"]
@@ -58,6 +62,9 @@ _LONGEST = (
 )
 _FOLDERS = ("acceptance", "integration", "unit")
 
+_RUNTIME = pytest.StashKey[str]()
+_LEFT = pytest.StashKey[list[str]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make soak` run a sample of what `make soak-all` runs."""
@@ -66,10 +73,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--soak-seed", default="0", help="chooses them: a date, for example")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say which sample it is, so that it can be run again."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the whole run, with all its workers, one folder for fork servers."""
+    os.environ.setdefault(SWITCH, "on")
+    if not hasattr(config, "workerinput"):  # workers inherit the environment
+        # the path of a socket must be short
+        config.stash[_RUNTIME] = mkdtemp(prefix="rb-")
+        os.environ["XDG_RUNTIME_DIR"] = config.stash[_RUNTIME]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """End the fork servers when all workers have ended; a process that is left is a failure."""
+    yield
+    folder = session.config.stash.get(_RUNTIME, None)
+    if folder is None:
+        return
+    if left := processes.left_behind(folder):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.stash[_LEFT] = left
+    shutil.rmtree(folder)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name the processes that the tests left behind."""
+    for line in config.stash.get(_LEFT, []):
+        terminalreporter.write_line(f"left behind by the tests: {line}", red=True)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say how kernels start, and which sample it is, so that it can be run again."""
     number, seed = config.getoption("soak_sample"), config.getoption("soak_seed")
-    return f"soak: at most {number} parametrisations of a test, seed {seed}" if number else ""
+    header = [f"kernels: {SWITCH}={os.environ[SWITCH]}"]
+    if number:
+        header.append(f"soak: at most {number} parametrisations of a test, seed {seed}")
+    return header
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -104,7 +144,9 @@ def _place_in_line(item: pytest.Item) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def _nothing_of_the_user(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """Keep everything out of the user's folders, also what kernels and commands write."""
     home = tmp_path_factory.mktemp("user")
     # a shell without job control starts what is in the background deaf to Ctrl-C, and its children
@@ -118,10 +160,9 @@ def _nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         patch.setenv("RBKERNEL_CONFIG", str(empty))
         patch.setenv("RBKERNEL_EVIDENCE", str(home / "evidence"))
         patch.setenv("RBKERNEL_SANDBOX", str(home / "no-sandbox"))
-        patch.setenv("XDG_RUNTIME_DIR", str(home))  # fork servers of this session's own
+        if any(item.path.parent.name != "unit" for item in request.session.items):
+            forkserver.prepare(os.environ)
         yield home
-        for server in forkserver.living():
-            forkserver.stop(server, now=True)
 
 
 @pytest.fixture(autouse=True)

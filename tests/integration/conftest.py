@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
+from rbkernel.forkserver import client as forkserver
+from rbkernel.forkserver import place as forkserver_place
+from rbkernel.forkserver.place import SWITCH
 from rbkernel.sandbox.access import passfile
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics
@@ -17,6 +21,19 @@ from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import working_sandbox
 from tests.support.places import Place, elsewhere, other_server, place
 from tests.support.servers import Servers, servers
+from tests.support.waiting import until
+
+
+@pytest.fixture(params=["forked", "plain"])
+def each_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test with kernels from the fork server, and again with kernels as new processes."""
+    start: str = request.param
+    monkeypatch.setenv(SWITCH, "on" if start == "forked" else "off")
+    if start == "forked":
+        socket = forkserver_place.place_for(os.environ).socket
+        forkserver.prepare(os.environ)
+        until(socket.exists, "the fork server")
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from rbkernel.cli import output
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
 from rbkernel.sandbox import control
+from tests.support.command import run_command
 from tests.support.kernels import (
     PATIENCE_S,
     START,
@@ -33,14 +34,7 @@ SECRET = "hunter2-Tr0ub4dor"
 
 
 def rbkernel(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rbkernel", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    return run_command(*arguments, environment={**os.environ, **environment})
 
 
 def listing(folder: Path) -> list[str]:

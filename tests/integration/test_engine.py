@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from rbkernel.errors import EvidenceError, SecretParameter
 from rbkernel.evidence import bundle, store
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.run import runner
+from tests.support.command import run_command
 from tests.support.kernels import (
     METADATA,
     PATIENCE_S,
@@ -189,13 +189,7 @@ def test_papermills_own_claims_are_corrected_by_verify(tmp_path: Path) -> None:
 
 
 def verify(notebook: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rbkernel", "evidence", "verify", str(notebook)],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command("evidence", "verify", str(notebook))
 
 
 def test_a_run_killed_before_rb_start_keeps_its_incident_and_its_document(

@@ -20,6 +20,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError
 from rbkernel.evidence import bundle, reading
 from rbkernel.sandbox import control
+from tests.support.command import run_command
 from tests.support.kernels import METADATA
 from tests.support.serving import serving
 from tests.support.waiting import until
@@ -90,19 +91,8 @@ url_env = "RB_TEST_FILE"
 
 
 def rbkernel(team: Path, package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rbkernel", *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(package),
-            "RBKERNEL_CONFIG": str(team / "rbkernel.toml"),
-        },
-        cwd=team,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    places = {"PYTHONPATH": str(package), "RBKERNEL_CONFIG": str(team / "rbkernel.toml")}
+    return run_command(*arguments, environment={**os.environ, **places}, folder=team)
 
 
 def test_an_alert_of_its_sender_starts_a_run_that_uses_the_rest(

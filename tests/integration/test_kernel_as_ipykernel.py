@@ -1,4 +1,4 @@
-"""What JupyterLab asks of a kernel besides running cells works as in ipykernel."""
+"""What JupyterLab asks of a kernel besides running cells works as in ipykernel, on both starts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelMana
 from traitlets.config import Config
 
 from rbkernel import __version__
+from rbkernel.forkserver.client import ForkedProcess
 from tests.support.kernels import PATIENCE_S, Kernel, kernel
+
+pytestmark = pytest.mark.usefixtures("each_start")
 
 
 @pytest.fixture
-def running(evidence: Path) -> Iterator[Kernel]:
+def running(evidence: Path, each_start: str) -> Iterator[Kernel]:
     with kernel() as started:
+        forked = isinstance(vars(started.manager.provisioner)["process"], ForkedProcess)
+        assert forked == (each_start == "forked")
         yield started
 
 

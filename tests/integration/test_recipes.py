@@ -79,6 +79,7 @@ def place(tmp_path: Path, evidence: Path) -> Place:
     environment = {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": os.environ["HOME"],
+        "TMPDIR": os.environ["XDG_RUNTIME_DIR"],  # for fork servers: cron has no runtime folder
         "RBKERNEL_CONFIG": str(configure(tmp_path)),
         "RBKERNEL_EVIDENCE": str(evidence),
         "PYTHONWARNINGS": "ignore",

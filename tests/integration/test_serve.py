@@ -12,7 +12,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import psutil
 import pytest
 
 from rbkernel.gateway.jobs.store import Store
+from tests.support.command import run_command
 from tests.support.serving import (
     DEFAULT_CONNECTION,
     NOBODY,
@@ -306,14 +306,7 @@ def rbkernel(
         "RBKERNEL_STORE_URL": f"sqlite:///{folder}/store.sqlite",
         "RBKERNEL_EVIDENCE": str(folder / "evidence"),
     }
-    return subprocess.run(
-        [sys.executable, "-m", "rbkernel", *arguments],
-        env={**os.environ, **places, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_command(*arguments, environment={**os.environ, **places, **environment})
 
 
 class TestTheWorstHour:

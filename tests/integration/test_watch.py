@@ -20,6 +20,7 @@ from rbkernel.sources.postgres import sampling, setup
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from rbkernel.sources.postgres.ring import Ring
+from tests.support.command import run_command
 from tests.support.servers import ROW, Servers
 from tests.support.waiting import until
 
@@ -62,13 +63,7 @@ def watching(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def why(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "rbkernel", "why", "orders", "--json", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command("why", "orders", "--json", *arguments, environment=environment)
     assert done.returncode in {0, 1, 2}, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

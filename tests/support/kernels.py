@@ -7,7 +7,7 @@ import queue
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+
+from rbkernel.forkserver import client, place
+from tests.support.waiting import until
 
 # a test that waits so long has failed, also on a machine that does much else
 PATIENCE_S = 180.0
@@ -56,14 +59,23 @@ def configure(folder: Path) -> Path:
     return file
 
 
+def await_fast_start(environment: Mapping[str, str]) -> None:
+    """Wait for the fork server, so that kernels are forked whenever the tests run on it."""
+    if place.is_supported() and not client.problem(environment):
+        client.prepare(environment)
+        until(place.place_for(environment).socket.exists, "the fork server")
+
+
 def papermill(
     document: Path, output: Path, *arguments: str, **environment: str
 ) -> subprocess.Popen[str]:
     """Start plain papermill, as a user would; it has its own process group."""
     command = [sys.executable, "-m", "papermill", str(document), str(output), "-k", "rbkernel"]
+    variables = {**os.environ, "PYTHONWARNINGS": "ignore", **environment}
+    await_fast_start(variables)
     return subprocess.Popen(
         [*command, "--no-progress-bar", *arguments],
-        env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
+        env=variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,14 +137,16 @@ class Kernel:
 def kernel(**environment: str) -> Iterator[Kernel]:
     """Start an rbkernel kernel with these environment variables besides ours."""
     manager = KernelManager(kernel_name="rbkernel")
-    manager.start_kernel(env={**os.environ, **environment})
-    client = manager.client()
+    variables = {**os.environ, **environment}
+    await_fast_start(variables)
+    manager.start_kernel(env=variables)
+    talk = manager.client()
     try:
-        client.start_channels()
-        client.wait_for_ready(timeout=PATIENCE_S)
-        yield Kernel(manager, client)
+        talk.start_channels()
+        talk.wait_for_ready(timeout=PATIENCE_S)
+        yield Kernel(manager, talk)
     finally:
-        client.stop_channels()
+        talk.stop_channels()
         manager.shutdown_kernel()
         manager.cleanup_resources()
         manager.context.destroy()
