@@ -18,6 +18,7 @@ _WRONG = re.compile(
     r"|unavailable|exited|stopped|pending|terminating|invalid|degraded|disconnected|broken",
     re.IGNORECASE,
 )
+_STATES = ("STATUS", "STATE", "PHASE")
 _PARTS = re.compile(r"(\d+)/(\d+)")
 
 
@@ -81,6 +82,9 @@ def judge(output: str, quoted: Quoted) -> list[Judged]:
 
 
 def _text(output: str, wanted: str) -> Judged:
+    state = next((name for row in _table(output) for name in row if name in _STATES), "")
+    if state and re.fullmatch(r"[A-Z][A-Za-z]+", wanted):
+        return _rows(output, {state: wanted})  # "Expected: Running" below `kubectl get pods`
     lines = [" ".join(line.split()).strip("\"'") for line in output.splitlines()]
     wanted = " ".join(wanted.split())
     if wanted in lines or " ".join(" ".join(lines).split()) == wanted:

@@ -181,7 +181,7 @@ def _escalation(table: Table) -> Bound | None:
         after="^tim|after|elapsed|wait",
         provide="provide|information",
     )
-    timed = [row for row in picked if escalations.is_time(row.get("after", ""))]
+    timed = [row for row in map(_timed, picked) if escalations.is_time(row.get("after", ""))]
     if not timed and not table.has("level|tier|severity|priority|step"):
         return None
     found = _louder([_timed(row) for row in picked])
@@ -196,6 +196,8 @@ def _timed(row: Mapping[str, str]) -> dict[str, str]:
     if after and not escalations.is_time(after):
         rest = {name: words for name, words in row.items() if name != "after"}
         return {**rest, "when": rest.get("when", after)}
+    if not after and (stated := escalations.of_condition(row.get("when", ""))):
+        return {**{name: words for name, words in row.items() if name != "when"}, **stated}
     if after and row.get("when"):
         # before that time it is not due, so its condition is no condition of its own
         rest = {name: words for name, words in row.items() if name != "when"}

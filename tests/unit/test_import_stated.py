@@ -74,6 +74,35 @@ class TestTheFailingAnswerOfADocument:
         assert "wrong=" not in code
 
 
+class TestExpectations:
+    @pytest.mark.parametrize(
+        ("comment", "call"),
+        [
+            ("Expected: STATUS=Bound, VOLUME=pv-1", 'rows={"STATUS": "Bound"}'),
+            ("Expected: Running", 'answers="Running"'),
+            ('Expected: {"status":"up","timestamp":"...","cache":"connected"}', '"cache": '),
+        ],
+    )
+    def test_what_one_line_says_is_judged(self, comment: str, call: str) -> None:
+        assert call in code_of(_one(f"# T\n\n```sh\nkubectl get pv\n# {comment}\n```\n"))
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "Expected: 2 keys (one, two), backend=hsm",
+            "Should return: 10.0.0.1 or the internal address",
+            'Expected output: Both "active (running)"',
+            "Should have a timestamp",
+            "Expected: TOTAL: 12 (2.8 GiB) in 4 blobs",
+        ],
+    )
+    def test_what_is_ambiguous_is_left_to_a_person(self, comment: str) -> None:
+        one = _one(f"# T\n\n```sh\nkubectl get pv\n# {comment}\n```\n")
+        assert 'rb.shell("T", ["kubectl", "get", "pv"])' in code_of(one)
+        assert "*For you to judge:*" in text_of(one)
+        assert any("only a person can judge" in entry.note for entry in one.report.entries)
+
+
 class TestQueries:
     def test_a_limit_in_a_comment_is_a_check_on_the_column_that_it_names(self) -> None:
         sql = (
@@ -104,7 +133,57 @@ class TestQueries:
         assert '"n", critical=3, below=True)' in code
 
 
+class TestLimits:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "## Symptoms\n\n- Error rate < 1%\n",  # few errors are not what is wrong
+            "## Signs\n\nAlert if the success rate > 99%.\n",
+            "The condition of the operator is True for more than 30 minutes.\n",
+            "This alert fires when the app has more than 5 errors per minute.\n",
+            "Warning if > 30 days, critical if > 7 days.\n",
+            "Between 5 and 10 jobs run if all is well; more than 3 may wait.\n",
+            "The clock is off by more than 60 seconds.\n",
+        ],
+    )
+    def test_a_limit_that_would_be_misread_stays_text(self, text: str) -> None:
+        one = _one(f"# T\n\n{text}")
+        assert not front_of(one).metrics
+        assert "rb.metrics()" not in code_of(one)
+
+    def test_the_report_says_that_a_figure_stays_text(self) -> None:
+        one = _one("# T\n\nLatency may rise above 2 s during a deploy.\n")
+        assert any("a figure stays text" in entry.note for entry in one.report.entries)
+
+
 class TestEscalationAndSeverity:
+    @pytest.mark.parametrize(
+        ("row", "level"),
+        [
+            ("| P1 not recovered within 30 min | CTO | After 30 min |", (1800, "P1", "CTO")),
+            ("| No progress | @lead | 1 hour |", (3600, "", "@lead")),
+        ],
+    )
+    def test_a_table_of_situations_with_their_time(
+        self, row: str, level: tuple[float, str, str]
+    ) -> None:
+        table = f"| Situation | Escalate to | Timing |\n|---|---|---|\n{row}\n"
+        [found] = front_of(_one(f"# T\n\n## Escalation\n\n{table}")).escalation.levels
+        assert (found.after_s, found.severity, found.contact) == level
+        assert not found.when
+
+    def test_a_time_in_the_column_of_conditions_is_a_time(self) -> None:
+        table = "| Level | Who | When |\n|-|-|-|\n| L3 | Director | > 1 hour for Critical |\n"
+        [found] = front_of(_one(f"# T\n\n## Escalation\n\n{table}")).escalation.levels
+        assert (found.after_s, found.severity, found.when) == (3600, "Critical", "")
+
+    @pytest.mark.parametrize(
+        "item", ["Acknowledge pages within 15 minutes", "Post an update after 30 min"]
+    )
+    def test_a_duty_with_a_time_is_no_level(self, item: str) -> None:
+        front = front_of(_one(f"# T\n\n## Escalation\n\n- {item}\n- Data is lost\n"))
+        assert not front.escalation.levels
+
     def test_conditions_without_a_time_stay_in_words(self) -> None:
         text = "- **When to escalate**: Issue persists >15 minutes, data loss"
         front = front_of(_one(f"# T\n\n## Escalation\n\n{text}\n"))
@@ -246,6 +325,12 @@ class TestAnswers:
     )
     def test_fields_of_json_whatever_its_blanks(self, output: str, met: bool) -> None:
         assert answers.judge(output, Quoted(fields={"status": "ok"}))[0].met is met
+
+    def test_a_state_is_that_of_each_row(self) -> None:
+        right = Quoted(answers="Running")
+        for state, met in {"Running": True, "CrashLoopBackOff": False, "Completed": None}.items():
+            [found] = answers.judge(f"NAME   STATUS\napi-1  {state}\n", right)
+            assert found.met is met
 
     @pytest.mark.parametrize(
         ("output", "met"),

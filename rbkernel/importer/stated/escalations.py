@@ -16,6 +16,8 @@ _TIME = re.compile(
     rf"(?P<time>\d+(?:\.\d+)?\s*-?{_UNIT})\b",
     re.IGNORECASE,
 )
+_ALONE = re.compile(rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{_UNIT})\b(?P<rest>.*)$", re.IGNORECASE)
+_JOINS = re.compile(r"\W*(?:for|at|if|on)?\W*", re.IGNORECASE)
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "once": 1, "twice": 2}
 _ATTEMPTS = re.compile(
     r"\b(?P<number>\d+|one|two|three|four|five)\s+(?:failed\s+|unsuccessful\s+)?"
@@ -117,6 +119,20 @@ def is_time(words: str) -> bool:
     return re.fullmatch(rf"{_BARE}\d+(?:\.\d+)?\s*{_UNIT}", words, re.IGNORECASE) is not None
 
 
+def of_condition(words: str) -> dict[str, str]:
+    """Return the time and the severity of a condition that says nothing else.
+
+    >>> of_condition("> 1 hour for Critical"), of_condition("no progress after 5 min")
+    ({'after': '1 hour', 'severity': 'Critical'}, {})
+    """
+    found = _ALONE.match(words)
+    if found is None:
+        return {}
+    severity = severity_of(found["rest"])
+    alone = _JOINS.fullmatch(_SEVERITY.sub("", found["rest"]))
+    return {"after": found["time"], **({"severity": severity} if severity else {})} if alone else {}
+
+
 def of_contact(row: dict[str, str]) -> dict[str, Any]:
     """Return the level that a row of contacts states in its column *escalate after*.
 
@@ -140,6 +156,8 @@ def of_contact(row: dict[str, str]) -> dict[str, Any]:
 def _contact(words: str) -> str:
     if labelled := _LABELLED.match(words):
         return labelled["who"].strip()
+    if handle := re.match(r"\W{0,3}(?P<who>[@#][\w-]+)", words):
+        return handle["who"]
     for found in _CALLS.finditer(words):
         who = found["who"].strip()
         if not _SEVERITY.fullmatch(who) and not re.match(r"(?:an?|this|it|us)\b", who):

@@ -77,6 +77,8 @@ _FIELD = re.compile(
 _WORD = re.compile(r"[A-Za-z][A-Za-z _-]{0,30}")
 _STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITION")
 _SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
+# STATUS=Bound, VOLUME=pv-1
+_CELLS = re.compile(r"\b([A-Z]{3,})\s*[=:]\s*([A-Za-z][\w-]*)")
 _BELOW = re.compile(r"<|≤|less|fewer|lower|smaller|below|under|at most", re.IGNORECASE)
 
 
@@ -256,6 +258,8 @@ def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
         return Expectation(status=int(status["code"]))
     if body := _object(what):
         return Expectation(json=_fixed(body))
+    if (cells := _CELLS.findall(what)) and _CELLS.sub("", what).strip(" ,.;") == "":
+        return Expectation(rows={name: value for name, value in cells if name in _STABLE})
     if _NONE.match(what):
         return Expectation(no_rows=True)
     if limit := _LIMIT.search(what):

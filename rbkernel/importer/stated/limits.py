@@ -67,7 +67,7 @@ _LEAD = re.compile(
 )
 _VERBS = re.compile(
     r"[\s:,]*\b(?:(?:should|must|shall|needs? to|has to|have to|ought to|will|is expected to|is|are"
-    r"|does|do)\b|be|not|never|stay|stays|remain|remains|go|fall|rise|n't)[\s:]*$",
+    r"|does|do)\b|if|when|be|not|never|stay|stays|remain|remains|go|fall|rise|n't)[\s:]*$",
     re.IGNORECASE,
 )
 _BEGINS = re.compile(
@@ -80,6 +80,7 @@ _VAGUE = frozenset(
     [
         *("it", "its", "this", "that", "these", "value", "values", "which", "they", "there"),
         *("result", "results", "number", "figure", "count", "expected", "output", "answer"),
+        *("warning", "critical", "info", "ok", "normal"),
         *("threshold", "target", "severity", "level", "duration", "downtime", "time"),
     ]
 )
@@ -223,6 +224,8 @@ def _name(before: str) -> str:
     text = _until_same(_VERBS, text, " :,")
     text = _LEAD.sub("", text)
     text = _until_same(_BEGINS, text, " .:,–—-")
+    if re.search(r"\b(?:is|are|was|were|for|by)\b", text):
+        return ""  # a sentence, and no name
     words = text.split()
     known = [word for word in words if re.search(r"[A-Za-z]{2}", word)]
     if not known or len(words) > 6 or {word.lower() for word in known} <= _VAGUE:
