@@ -158,19 +158,7 @@ def rule_with_surroundings(
     """Register a function as a rule."""
 
     def register(check: Check) -> Check:
-        text = inspect.cleandoc(check.__doc__ or "")
-        add(
-            Rule(
-                code=code,
-                name=name,
-                level=level,
-                criterion=criterion,
-                text=text,
-                check=check,
-                fixable=fixable,
-                forms=forms,
-            )
-        )
+        _add(check, code, name, level, criterion, fixable=fixable, forms=forms)
         return check
 
     return register
@@ -205,21 +193,24 @@ def diagnostic_rule(
     """Register a function as a rule about a team's diagnostic."""
 
     def register(check: CheckDiagnostic) -> CheckDiagnostic:
-        text = inspect.cleandoc(check.__doc__ or "")
-        add(
-            Rule(
-                code=code,
-                name=name,
-                level=level,
-                criterion=criterion,
-                text=text,
-                check=check,
-                about="diagnostic",
-            )
-        )
+        _add(check, code, name, level, criterion, about="diagnostic")
         return check
 
     return register
+
+
+def _add(
+    check: Callable[[Any, Surroundings], Iterator[Found]],
+    code: str,
+    name: str,
+    level: Level,
+    criterion: Criterion,
+    **more: Any,
+) -> None:
+    """Register a function as a rule whose page is the function's docstring."""
+    text = inspect.cleandoc(check.__doc__ or "")
+    fields = {"code": code, "name": name, "level": level, "criterion": criterion, **more}
+    add(Rule(text=text, check=check, **fields))
 
 
 def add(new: Rule) -> None:
