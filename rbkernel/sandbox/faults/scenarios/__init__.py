@@ -9,12 +9,14 @@ True
 from rbkernel.sandbox.faults.scenario import Scenario
 from rbkernel.sandbox.faults.scenarios import (
     controls,
-    locks,
+    other_locks,
     reach,
     replication,
+    row_locks,
     rows,
     slots,
     standbys,
+    table_locks,
     transactions,
 )
 
@@ -22,6 +24,9 @@ __all__ = ["SCENARIOS"]
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
-    for module in (controls, locks, slots, transactions, standbys, replication, rows, reach)
+    for module in (
+        *(controls, row_locks, table_locks, other_locks),
+        *(slots, transactions, standbys, replication, rows, reach),
+    )
     for scenario in module.SCENARIOS
 }

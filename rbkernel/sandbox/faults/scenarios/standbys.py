@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rbkernel.sandbox.faults.scenario import Scenario, Truth
-from rbkernel.sandbox.faults.scenarios.locks import open_cursor
+from rbkernel.sandbox.faults.scenarios.other_locks import open_cursor
 from rbkernel.sandbox.faults.stage import Stage
 
 _READ = "SELECT count(*) FROM reconciliation_diffs"
