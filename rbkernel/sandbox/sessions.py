@@ -1,4 +1,4 @@
-"""Sessions of a pool or lock fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
+"""Sessions of a fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
 
 One process holds all sessions. It does not reconnect, and ends when the server has ended them all.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from rbkernel.errors import DatabaseError
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import locks, pool, row_queue
+from rbkernel.sandbox.faults import locks, pool, row_queue, vacuum
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
@@ -40,6 +40,9 @@ def _session(access: Access, fault: str, seed: int, number: int) -> driver.RawCo
     elif fault == row_queue.FAULT:
         raw = _connect(access, row_queue.session_name(seed, number))
         row_queue.hold(raw, seed, number)
+    elif fault == vacuum.HELD_BACK:
+        raw = _connect(access, vacuum.HOLDER)
+        vacuum.hold(raw)
     else:
         raw = _connect(access, locks.session_name(seed, number))
         locks.hold(raw, number)

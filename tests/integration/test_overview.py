@@ -37,6 +37,10 @@ OPENS = {
     "receiver-down": "RUN-005",
     "orders-drift": "RUN-006",
     "orders-in-flight": None,
+    "slot-unread": "RUN-018",
+    "slot-lost": "RUN-018",
+    "vacuum-held-back": "RUN-019",
+    "vacuum-switched-off": "RUN-019",
 }
 # what PostgreSQL tells every role
 PUBLIC = {

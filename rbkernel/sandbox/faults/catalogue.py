@@ -15,7 +15,15 @@ from typing import Any
 from rbkernel.errors import SandboxError
 from rbkernel.extensions import Group
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import locks, orders, pool, replication, row_queue
+from rbkernel.sandbox.faults import (
+    locks,
+    orders,
+    pool,
+    replication,
+    row_queue,
+    slots,
+    vacuum,
+)
 
 Truth = dict[str, Any]
 
@@ -72,6 +80,32 @@ _OURS: dict[str, Fault] = {
             start=replication.cut,
             stop=replication.restore,
             look_alike_of="replay-paused",
+        ),
+        Fault(
+            name="slot-unread",
+            summary="a replication slot of a removed standby keeps WAL on the primary",
+            start=slots.leave,
+            stop=slots.remove,
+        ),
+        Fault(
+            name="slot-lost",
+            summary="a replication slot has lost its WAL, so its standby must be rebuilt",
+            start=slots.lose,
+            stop=slots.remove,
+            look_alike_of="slot-unread",
+        ),
+        Fault(
+            name="vacuum-held-back",
+            summary="an export holds a snapshot open, and VACUUM cannot remove dead rows",
+            start=vacuum.hold_back,
+            stop=vacuum.clear,
+        ),
+        Fault(
+            name="vacuum-switched-off",
+            summary="a table has many dead rows, and autovacuum is switched off for it",
+            start=vacuum.switch_off,
+            stop=vacuum.clear,
+            look_alike_of="vacuum-held-back",
         ),
         Fault(
             name="orders-drift",

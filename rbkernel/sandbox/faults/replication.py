@@ -71,15 +71,21 @@ def restore(access: Access, _: int) -> None:
         waiting.until(raw, _STREAMING, [STANDBY_NAME], what="the standby streams again")
 
 
-def _fall_behind(access: Access, fault: str, seed: int) -> dict[str, Any]:
+def write_wal(access: Access, fault: str, seed: int, *, at_least: int = 0) -> int:
+    """Write some megabytes of WAL on the primary, and return the number of bytes."""
     figures = random.Random(f"{fault}/{seed}")  # noqa: S311 - figures of a drill
-    burst_bytes = figures.randint(2, 24) * _MEGABYTE
-    already_s = round(figures.uniform(1, 4), 1)
+    burst_bytes = at_least + figures.randint(2, 24) * _MEGABYTE
     with access.connect("postgres") as raw:
         for _ in range(burst_bytes // _MEGABYTE):
             raw.execute(
                 b"SELECT pg_logical_emit_message(false, 'shop-burst', repeat('x', %s))",
                 [_MEGABYTE],
             )
+    return burst_bytes
+
+
+def _fall_behind(access: Access, fault: str, seed: int) -> dict[str, Any]:
+    burst_bytes = write_wal(access, fault, seed)
+    already_s = round(random.Random(f"{fault}/{seed}/s").uniform(1, 4), 1)  # noqa: S311 - as above
     time.sleep(already_s)
     return {"burst_bytes": burst_bytes, "waited_s": already_s}

@@ -19,9 +19,12 @@ def until(
     values: Sequence[Any] | Mapping[str, Any] = (),
     *,
     what: str,
+    before: bytes = b"",
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
     """Repeat a query until its first column is true, and return the row.
+
+    A statement in `before` is executed before each query.
 
     Raises
     ------
@@ -30,6 +33,8 @@ def until(
     """
     deadline = time.monotonic() + timeout_s
     while True:
+        if before:
+            raw.execute(before)
         row = raw.execute(query, values).fetchone()
         if row and row[0]:
             return row
