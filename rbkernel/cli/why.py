@@ -15,6 +15,7 @@ from rbkernel.model import Finding, Verdict
 
 if TYPE_CHECKING:
     from rbkernel.checks.answer import Answer
+    from rbkernel.config import Settings
     from rbkernel.sources.postgres.causes import Cause
     from rbkernel.sources.postgres.diagnosis import Diagnosis
     from rbkernel.sources.postgres.situation import Situation
@@ -68,6 +69,7 @@ def why(
             cause=cause,
             since=history.first_seen(cause, glances),
             connection=seen.situation.connection,
+            parameters=_parameters(cause, seen.situation, settings),
             reached=seen.reached,
         )
         for seen in found
@@ -87,12 +89,27 @@ def why(
 
 @dataclass(frozen=True, kw_only=True)
 class _FoundCause:
-    """A cause, the server on which it was found, and the time when it was first seen, if known."""
+    """A cause, the server on which it was found, and the time when it was first seen, if known.
+
+    ``parameters`` are those of the runbook that it opens.
+    """
 
     cause: Cause
     connection: str
+    parameters: str
     reached: bool
     since: str
+
+
+def _parameters(cause: Cause, situation: Situation, settings: Settings) -> str:
+    """Return the parameters of the runbook to open, as options of `rbkernel run`."""
+    from rbkernel.sources.postgres.causes.cause import REPLICATION
+
+    name = situation.connection
+    if cause.opens != REPLICATION or not situation.standby:
+        return f"-p db={name}"
+    # this runbook examines a primary and its standby; the primary may not be configured
+    return f"-p db={settings.primary_of(name) or '<primary>'} -p standby={name}"
 
 
 def _verdict(found: Sequence[Diagnosis]) -> Verdict:
@@ -119,7 +136,7 @@ def _print(db: str, found: Sequence[Diagnosis], causes: Sequence[_FoundCause]) -
             typer.echo(f"  next: {cause.next_step}")
         # a runbook cannot examine an unreachable server either
         if cause.opens and one.reached:
-            typer.echo(f"  open: rbkernel run {cause.opens} -p db={one.connection}")
+            typer.echo(f"  open: rbkernel run {cause.opens} {one.parameters}")
     if found[0].sampled is not None:
         _print_waits(found[0].sampled)
 

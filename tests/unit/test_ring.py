@@ -13,8 +13,9 @@ from rbkernel.errors import WatchError
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import history, ring
 from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
+from rbkernel.sources.postgres.history import Earlier
 from rbkernel.sources.postgres.ring import Ring
-from rbkernel.sources.postgres.situation import Backend, Situation
+from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation
 
 SECRET = "c4naryInAStatement"
 
@@ -136,3 +137,46 @@ class TestHistory:
         assert finding.actual == "unknown: the server does not answer now"
         [finding] = history.findings(look(0), [earlier])
         assert finding.cause.endswith("blocks 4 sessions, over by now")
+
+
+_NOW = datetime(2026, 11, 20, 3, tzinfo=UTC).isoformat()
+
+
+def lagging(lag_s: float) -> Situation:
+    late = Measured(
+        title="Replay lag",
+        column="replay_lag_s",
+        verdict="critical",
+        value=lag_s,
+        actual=f"{lag_s} s",
+    )
+    return Situation(
+        connection="orders", at=_NOW, usable=97, standby_name="copy", replication=(late,)
+    )
+
+
+def prepared(name: str) -> Situation:
+    left = Prepared(name=name, owner="bank", prepared_s=400.0)
+    return Situation(connection="orders", at=_NOW, usable=97, prepared=(left,))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "same"),
+    [
+        (lagging(33.0), lagging(7.2), True),
+        (
+            Situation(connection="orders", at=_NOW, usable=97, limited_roles=("app",)),
+            Situation(connection="orders", at=_NOW, usable=97, limited_roles=("report",)),
+            False,
+        ),
+        (prepared("payout-17"), prepared("payout-18"), False),
+        (prepared("payout-17"), prepared("payout-17"), True),
+    ],
+)
+def test_a_cause_without_culprits_is_recognised_whatever_its_figures_are(
+    earlier: Situation, later: Situation, same: bool
+) -> None:
+    """A lag of 33 s that is 7 s now is not over, and another role's limit is another cause."""
+    before = Earlier(diagnosis=judged(earlier), occasion="when the alert arrived")
+    over = list(history.findings(judged(later), [before]))
+    assert (over == []) == same

@@ -1,7 +1,7 @@
 """The history of causes: the start of present causes, and causes that are over. Pure.
 
 Two causes are the same when they share a culprit, identified by process id and start, since
-process ids are reused. Causes without a culprit are the same if they have the same mechanism.
+process ids are reused. Causes without a culprit are the same if they are about the same subject.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sighting:
 
     verdict: str
     headline: str
-    mechanism: str
+    subject: str
     culprits: tuple[str, ...] = ()
 
     @classmethod
@@ -38,7 +38,7 @@ class Sighting:
         return cls(
             verdict=cause.verdict.value,
             headline=cause.headline,
-            mechanism=cause.mechanism,
+            subject=cause.lasting,
             culprits=culprits,
         )
 
@@ -46,7 +46,7 @@ class Sighting:
         """Return whether two causes are the same, although they were seen at different times."""
         if self.culprits or other.culprits:
             return not set(self.culprits).isdisjoint(other.culprits)
-        return self.mechanism == other.mechanism
+        return self.subject == other.subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,15 @@ class Glance:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Glance:
         """Return the summary from the value that `to_json` returned."""
+        # version 0.1.0 stored the mechanism as the subject
         causes = (
-            Sighting(**{**one, "culprits": tuple(one["culprits"])}) for one in stored["causes"]
+            Sighting(
+                verdict=one["verdict"],
+                headline=one["headline"],
+                subject=one.get("subject") or one.get("mechanism", ""),
+                culprits=tuple(one["culprits"]),
+            )
+            for one in stored["causes"]
         )
         return cls(**{**stored, "causes": tuple(causes)})
 
@@ -106,7 +113,7 @@ def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
     glances
         Earlier snapshots, the oldest first. Failed snapshots are ignored.
 
-    >>> held = Sighting(verdict="critical", headline="", mechanism="m")
+    >>> held = Sighting(verdict="critical", headline="", subject="m")
     >>> def glance(minute, *causes):
     ...     return Glance(at=f"2026-11-20T03:0{minute}:00+00:00", verdict="ok", used=0, usable=9,
     ...                   waiting=0, causes=causes)

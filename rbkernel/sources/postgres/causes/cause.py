@@ -36,7 +36,8 @@ class Cause:
     that help, the least harmful first. If the recommended step does not act on a session,
     ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``. ``late``
     is true if the cause is only that a standby is behind, which is a symptom if another cause
-    explains it.
+    explains it. ``subject`` recognises the cause in a later snapshot, if it has no culprits: what
+    the cause is about, without figures; by default the mechanism.
     """
 
     headline: str
@@ -51,6 +52,12 @@ class Cause:
     explains: tuple[str, ...] = ()
     option: str = ""
     late: bool = False
+    subject: str = ""
+
+    @property
+    def lasting(self) -> str:
+        """What does not change from one snapshot to the next."""
+        return self.subject or self.mechanism
 
     @property
     def named(self) -> frozenset[int]:

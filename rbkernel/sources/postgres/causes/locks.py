@@ -202,6 +202,7 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
         " seconds=5)",
         opens="RUN-007",
         explains=("RUN-007",),
+        subject="waits for a lock whose holder was not seen",
     )
 
 

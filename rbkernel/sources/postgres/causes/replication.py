@@ -53,5 +53,6 @@ def broken(situation: Situation) -> Iterator[Cause]:
                 explains=("RUN-005",),
                 option=_OPTIONS.get(column, ""),
                 late=column in _LATE,
+                subject=f"{column} of {situation.connection} {situation.standby_name}",
             )
             return

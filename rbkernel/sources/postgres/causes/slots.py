@@ -53,6 +53,7 @@ def limits(situation: Situation) -> Iterator[Cause]:
                 f" (ALTER {kind.upper()} … CONNECTION LIMIT)",
                 opens="RUN-001",
                 explains=("RUN-001",),
+                subject=f"connection limit of the {kind} {name}",
             )
 
 

@@ -74,6 +74,7 @@ def prepared(situation: Situation) -> Iterator[Cause]:
         " session that could be ended",
         opens="RUN-007",
         explains=("RUN-007",),
+        subject=f"prepared transaction {first.name}",
     )
 
 
