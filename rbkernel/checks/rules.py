@@ -64,6 +64,9 @@ def apply(
     verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
     cut = source.cut_by if source and not _worst_seen(rule, rows, frame) else ""
     shown = _shown(rule, value, frame, capped=bool(cut))
+    if rule.agg not in {"rows", "sum"} and rows.empty and not frame.empty and value is not None:
+        # the figure is the rule's, not of a row that was read
+        shown = f"not judged: no row has {_conditions(rule.where)}"
     if value is not None and (cut or undecided) and not _final(rule, verdict):
         verdict = Verdict.UNKNOWN
         reason = f"{shown} in the rows that were read; {_unseen(rule, cut, undecided)}"
@@ -147,6 +150,20 @@ def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = Fal
         fits = frame[column].isin(values)
         frame = frame[fits | frame[column].isna() if or_null else fits]
     return frame
+
+
+def _conditions(where: dict[str, Any]) -> str:
+    """Return the conditions on rows in words.
+
+    >>> _conditions({"large": True, "state": ["idle", "active"]})
+    'large = true and state = idle or active'
+    """
+    said = []
+    for column, wanted in where.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        words = (str(one).lower() if isinstance(one, bool) else str(one) for one in values)
+        said.append(f"{column} = {' or '.join(words)}")
+    return " and ".join(said)
 
 
 def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:

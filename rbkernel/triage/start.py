@@ -66,8 +66,8 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     values = _accepted(given, document, runbook)
     carriers = _carriers(document)
     filled = connections.filled(carriers, values, settings)
-    _set_variables(variables, given, values, filled)
     values |= filled
+    _set_variables(variables, values)
     if incident and not INCIDENT_ID.fullmatch(incident):
         raise ParameterError(
             f"{incident!r} is not an incident id",
@@ -256,19 +256,9 @@ def _said(filled: Mapping[str, str]) -> str:
     return ", ".join(f"{parameter} = {name}" for parameter, name in filled.items())
 
 
-def _set_variables(
-    variables: dict[str, Any],
-    given: Mapping[str, Any],
-    values: Mapping[str, Any],
-    filled: Mapping[str, str],
-) -> None:
-    """Set the notebook's variables to the converted values, and empty ones to their defaults.
+def _set_variables(variables: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Set the notebook's variables to the values of the run: cells use what is recorded.
 
-    A variable whose value differs from the argument of `start` is not changed.
+    A name that the notebook does not use is not added.
     """
-    for name, value in values.items():
-        if name in variables and variables[name] is given[name]:
-            variables[name] = value
-    for name, value in filled.items():
-        if variables.get(name) in (None, ""):
-            variables[name] = value
+    variables.update({name: value for name, value in values.items() if name in variables})

@@ -141,7 +141,7 @@ def test_a_keyword_wins_over_the_variable(tmp_path: Path, evidence: Path) -> Non
         one.run(DECLARED)
         answer = one.run(f"{SHORT[:-1]}, limit_s=9, incident='INC-20261120-7f3a')\n{TOLD}")
         assert answer.reply["status"] == "ok", answer.reply
-        assert answer.text.strip() == "[] fast 5.0"
+        assert answer.text.strip() == "[] fast 9.0", "cells use what is recorded"
     assert recorded(evidence) == {"ignore": [], "mode": "fast", "limit_s": 9.0}
 
 

@@ -191,3 +191,33 @@ def test_a_healthy_answer_is_surely_ok() -> None:
     answer = Answer(columns=columns, rows=[(1.0, "a"), (9.0, "b")], provenance=told)
     assert Rule(title="x", column="n", where={"kind": "a"}, warn=2).surely_ok(answer)
     assert not Rule(title="x", column="n", warn=2).surely_ok(answer)
+
+
+@pytest.mark.parametrize(
+    ("rows", "actual"),
+    [
+        ([], "0 %"),
+        ([(18.75, "small")], "not judged: no row has kind = large"),
+        ([(18.75, "small"), (40.0, "large")], "40 %"),
+    ],
+)
+def test_a_figure_of_no_row_is_not_shown_as_a_figure(
+    rows: list[tuple[float, str]], actual: str
+) -> None:
+    """A folder that is at 19 % of its limit was reported with 0 %, because it is too small."""
+    told = Provenance(
+        name="x",
+        connection="db",
+        server="",
+        role="",
+        sql="",
+        values={},
+        at="",
+        duration_s=0.0,
+        rows=len(rows),
+        cut_by="",
+    )
+    answer = Answer(columns=(Column("n", FLOAT8), Column("kind", TEXT)), rows=rows, provenance=told)
+    rule = Rule(title="x", column="n", where={"kind": "large"}, empty=0, unit="%", warn=50)
+    found = apply(rule, to_frame(answer))
+    assert (found.verdict, found.actual) == (OK, actual)
