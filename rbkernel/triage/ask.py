@@ -59,5 +59,4 @@ def ask(source: str, question: str, *, row_cap: Count | None = None, **values: A
             if known is not None and name not in known:
                 raise unknown_keyword("rb.ask", name, ["row_cap", *known])
         frame = asked.query(question, values, row_cap=row_cap)
-    show(frame)
-    return frame
+    return show(frame)

@@ -45,8 +45,7 @@ def history(db: str) -> pd.DataFrame:
     ring = Ring(triage().settings.watch_root, db)
     glances = ring.glances()
     frame = frames.to_frame(_answer(db, ring, glances) if glances else _nothing(db))
-    show(frame)
-    return frame
+    return show(frame)
 
 
 def _answer(db: str, ring: Ring, glances: list[Glance]) -> Answer:

@@ -31,6 +31,7 @@ from rbkernel.sources.postgres.twice import PAUSE
 from rbkernel.sql import lexer
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
+from rbkernel.triage.shown import shown
 
 _SHOWN_ROWS = 20
 
@@ -81,7 +82,7 @@ def query(
         told = provenance(frame)
         answered = told is None or not told.reason
         undone.note(undone.QUERIES, {lexer.first_line(" ".join(what.split())): answered})
-    return frame
+    return shown(frame)
 
 
 @checked
@@ -126,7 +127,7 @@ def sample(
         joined.attrs["rbkernel"] = replace(joined.attrs["rbkernel"], cut_by=cuts[0])
     if told := provenance(joined):
         joined.attrs["rbkernel"] = replace(told, missing=_missing(filled))
-    return joined
+    return shown(joined)
 
 
 def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
@@ -139,12 +140,15 @@ def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     return found if len(frames) == 1 else dict.fromkeys(found, "NULL or NaN")
 
 
-def show(frame: pd.DataFrame) -> None:
-    """Show a frame's first rows, and below them the SQL, server, role, time and number of rows."""
+def show(frame: pd.DataFrame) -> pd.DataFrame:
+    """Show a frame's first rows, and below them the SQL, server, role, time and number of rows.
+
+    Returns the frame, which the same cell does not show again.
+    """
     told = provenance(frame)
     if told is None:
         display(frame)
-        return
+        return shown(frame)
     source = traced(frame)
     if told.reason:
         text = f"no answer from {told.connection}: {told.reason}. Next: {told.next_step}."
@@ -157,6 +161,7 @@ def show(frame: pd.DataFrame) -> None:
         html = _table(frame)
     html += source
     display({"text/html": html, "text/plain": text}, raw=True)
+    return shown(frame)
 
 
 def traced(frame: pd.DataFrame) -> str:

@@ -110,8 +110,7 @@ def reconcile(
         frame.attrs["rbkernel"] = _told(asked, outcome, policies, db, target_db)
         frame.attrs["asked"] = (asked, outcome, db, target_db or db)
     frame.attrs["question"] = asked
-    show(frame)
-    return frame
+    return show(frame)
 
 
 def _told(

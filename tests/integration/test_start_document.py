@@ -157,3 +157,22 @@ def test_without_the_document_the_run_goes_on_and_says_so(tmp_path: Path, eviden
         assert answer.reply["status"] == "ok", answer.reply
         assert "types of the parameters were not checked" in str(answer.messages)
     assert recorded(evidence) == {"ignore": ["a"]}
+
+
+def test_what_a_call_shows_is_not_shown_again_as_the_last_value(
+    tmp_path: Path, evidence: Path
+) -> None:
+    def shown(cell: str) -> list[str]:
+        kinds = ("display_data", "execute_result")
+        return [m["msg_type"] for m in one.run(cell).messages if m["msg_type"] in kinds]
+
+    document = write_runbook(tmp_path / "x.ipynb", [SHORT], parameters=DECLARED)
+    file = str(configure(tmp_path))
+    with kernel(RBKERNEL_CONFIG=file, JPY_SESSION_NAME=str(document)) as one:
+        one.run(DECLARED)
+        one.run(SHORT)
+        assert shown('frame = rb.query("locks/prepared", "")\nframe') == ["display_data"]
+        assert shown('rb.sample("locks/prepared", "", n=1)') == ["display_data"]
+        # whoever asks for it later sees it, and what is made of it is shown as usual
+        assert len(shown("frame")) == 1
+        assert shown('rb.query("locks/prepared", "").head(1)') == ["display_data", "execute_result"]

@@ -140,11 +140,14 @@ def _decision(one: Decision) -> str:
 
 def _plan(plan: Plan, files: _Files) -> str:
     if not plan.text:
-        return f"- {escaped(plan.title)}: nothing to do"
+        return f"nothing to do: **{escaped(plan.title)}**"
     heading = f"{escaped(plan.state)}: **{escaped(plan.title)}**, {escaped(plan.place)}"
-    after = _pairs([("Risk", plan.risk), ("Undo", plan.undo)])
     language = "sh" if plan.command else "sql"
-    return f"{heading}\n\n{fenced(plan.text, language)}\n\n{after}\n\n{files.table(plan.targets)}"
+    is_script = "\n" in plan.undo
+    after = _pairs([("Risk", plan.risk), ("Undo", "" if is_script else plan.undo)])
+    undo = f"Undo:\n\n{fenced(plan.undo, 'sql')}" if is_script else ""
+    parts = [heading, fenced(plan.text, language), after, undo, files.table(plan.targets)]
+    return "\n\n".join(filter(None, parts))
 
 
 def _cell(cell: Cell, files: _Files) -> Iterator[str]:

@@ -2,7 +2,7 @@
 // Draws a figure with plotly.js, in the colours of the page.
 const plots = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const config = { displaylogo: false, showSendToCloud: false, showEditInChartStudio: false, plotlyServerURL: "" };
+  const config = { displaylogo: false, showSendToCloud: false, showEditInChartStudio: false, plotlyServerURL: "", displayModeBar: matchMedia("(max-width: 600px)").matches ? false : "hover" };
   const drawn = new Map();
 
   const themed = (figure) => {
