@@ -111,7 +111,7 @@ def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_p
         until(lambda: not ring.glances()[-1].causes, "it is over")
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
-    assert said.count(f"orders: over: refund-job (pid {root}") == 1
+    assert said.count(f"orders: no longer present: refund-job (pid {root}") == 1
     found = why(environment)
     assert found["causes"] == []
     [earlier] = found["earlier"]
@@ -222,5 +222,5 @@ class TestSampling:
             text=True,
             check=True,
         )
-        assert re.search(r"waits of the busy sessions \(the mean of \d+ looks", done.stdout)
+        assert re.search(r"waits of the busy sessions \(the mean of \d+ samples", done.stdout)
         assert "  100 % Timeout: PgSleep (report)" in done.stdout
