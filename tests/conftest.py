@@ -92,7 +92,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if left := processes.left_behind(folder):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         session.config.stash[_LEFT] = left
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_terminal_summary(
