@@ -1,4 +1,4 @@
-"""The evidence of a run: journal, seal, verification, rebuilt notebook.
+"""The evidence of runs: write the journal, seal it, verify the seal, rebuild the notebook.
 
 `current` gives other packages the flight recorder of this process. It is loaded at its first use,
 because the command line does not record.

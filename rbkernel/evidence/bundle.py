@@ -4,7 +4,7 @@ Ordering rules: all new files are first written and fsynced in a staging folder 
 run, where a full disk does no harm. They are then renamed into place in this order: run folder,
 `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal; the open folder is
 removed after it is written. After a crash at any point, the run can be sealed again. Sealing a
-sealed run changes nothing. The root's lock is held during all of these steps.
+sealed run changes nothing. The lock of the evidence folder is held during all of these steps.
 
 Optional parts never prevent a seal: without a key or a report the run is sealed, and the seal says
 what is missing.
@@ -39,7 +39,7 @@ _STAGING = "sealing"
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRun:
-    """A sealed run; ``head`` is the hash to publish.
+    """A sealed run; ``head`` is the hash of its seal, to be published.
 
     ``signer`` is the name of the signer, empty if unsigned. ``missing`` lists the optional parts
     that the seal lacks, as texts. ``is_new`` is false for a run that was sealed before.
@@ -107,7 +107,7 @@ def seal(
 
 
 class _Seal:
-    """One sealing operation, while the root is locked."""
+    """One sealing operation, during which the evidence folder is locked."""
 
     def __init__(
         self, root: Path, run_id: str, *, edited: bool, key: Path | None, report: Report | None
@@ -233,7 +233,7 @@ class _Seal:
 
 
 def read_heads(root: Path) -> list[Head]:
-    """Return all seals in `HEADS` of an evidence folder, in order.
+    """Return all seals that an evidence folder's `HEADS` lists, the oldest first.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def previous(heads: Sequence[Head]) -> str:
 
 
 def numbered(incident: Path, name: str, run_id: str) -> Path:
-    """Return the path for the folder of the next seal in an incident."""
+    """Return the path of the folder for the next seal of an incident: its name has a number."""
     numbers = [
         int(found[1])
         for path in _entries(incident)
@@ -270,7 +270,7 @@ def new_generation(
     run_id: str,
     at: str,
 ) -> tuple[Head, bytes]:
-    """Return the next manifest of an incident, and its line in `HEADS`.
+    """Return the entry in `HEADS` for an incident's next manifest, and the manifest's bytes.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ def new_generation(
 
 
 def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: bytes) -> None:
-    """Write manifest and `HEADS` into the staging folder, where a full disk does no harm."""
+    """Write the new manifest and `HEADS` to the staging folder, where a full disk does no harm."""
     text = "".join(one.line for one in (*heads, head)).encode()
     read_only = store.file_mode(staging, sealed=True)
     store.write_atomically(staging / "MANIFEST", listing, mode=read_only)
@@ -309,19 +309,19 @@ def stage_generation(staging: Path, heads: Sequence[Head], head: Head, listing: 
 
 
 def move_generation(staging: Path, root: Path, head: Head) -> None:
-    """Move the manifest, then `HEADS`, into place; moving `HEADS` completes the seal."""
+    """Move the new manifest, then `HEADS`, into place; moving `HEADS` completes the seal."""
     incident = root / head.incident
     store.move(staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
     store.move(staging / manifest.HEADS, root / manifest.HEADS)
 
 
 def incident_of(record: Record) -> str:
-    """Return the incident of a run; empty when neither `rb.start` nor its caller named one."""
+    """Return a run's incident; empty if neither `rb.start` nor the run's caller named one."""
     return record.run.incident if record.run else str(record.kernel.get("incident") or "")
 
 
 def runbook_of(record: Record) -> str:
-    """Return the id of a run's runbook; empty when neither `rb.start` nor its caller named one."""
+    """Return the id of a run's runbook; empty if neither `rb.start` nor the caller named one."""
     return record.run.runbook if record.run else str(record.kernel.get("runbook") or "")
 
 

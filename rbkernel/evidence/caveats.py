@@ -23,7 +23,7 @@ from rbkernel.model import Verdict
 
 
 def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
-    """Return all caveats of an incident, each once."""
+    """Return all caveats of an incident, without duplicates."""
     runs = (of_run(record, run) for run in record.runs)
     alerts = (
         _of_alert(line)
@@ -34,7 +34,7 @@ def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
 
 
 def unhandled(record: IncidentRecord) -> Iterator[Line]:
-    """Yield the firing alerts for which no runbook ran, or only a runbook not made for them.
+    """Yield the record's lines of firing alerts for which no runbook, or another one, ran.
 
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}
@@ -55,7 +55,7 @@ def _of_alert(line: Line) -> str:
 
 
 def of_run(record: IncidentRecord, run: RunHistory) -> str:
-    """Return the caveat of one run; empty for most runs."""
+    """Return the caveats of one run as a text; empty if it has none."""
     late = run in too_late(record)
     lacks = (
         f"{record.id} was closed before {run.runbook} {run.run_id} ended, so the exported"
@@ -67,13 +67,16 @@ def of_run(record: IncidentRecord, run: RunHistory) -> str:
 
 
 def judged(record: IncidentRecord, found: Verdict) -> Verdict:
-    """Return the verdict; storms, runs elsewhere and unhandled alerts turn ok into unknown."""
+    """Return the verdict found by an incident's runs; with some caveats, ok becomes unknown.
+
+    These are: a run was not as intended, an alert is unhandled, or alerts came in a storm.
+    """
     elsewhere = of_storm(record) or any(unhandled(record)) or any(r.mind for r in record.runs)
     return Verdict.UNKNOWN if elsewhere and found is Verdict.OK else found
 
 
 def of_storm(record: IncidentRecord) -> str:
-    """Say how many alerts were attached to the incident only because of an alert storm."""
+    """Say how many alerts were added only because of an alert storm; empty if none were."""
     joined = {
         line.text("fingerprint")
         for line in record.lines
@@ -89,7 +92,7 @@ def of_storm(record: IncidentRecord) -> str:
 
 
 def too_late(record: IncidentRecord) -> tuple[RunHistory, ...]:
-    """Return the runs that ended after the incident was closed or last exported.
+    """Return the runs that ended after the incident was closed and last sealed.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> def said(kind, minute, **data):

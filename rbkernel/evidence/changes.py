@@ -1,4 +1,4 @@
-"""Find the changed cells of a sealed notebook, by comparing it with the files beside it.
+"""Find the changed cells of a sealed notebook: compare it with other files of the same run.
 
 The module finds which cells of a changed notebook changed after the seal, and which cells of an
 unchanged notebook were edited before the seal.
@@ -20,7 +20,7 @@ from rbkernel.evidence.reading import read, snapshot_of
 
 
 def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] | None:
-    """Compare a changed notebook of a sealed run with the journal or its sibling.
+    """Return the cells that were changed in a sealed run's notebook after the seal.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] 
 
 
 def edited_before(folder: Path) -> list[tuple[str, str]]:
-    """Return the cells of a sealed run's notebook that its journal does not attest.
+    """Return the cells that were edited before the seal: the run's journal does not attest them.
 
     Notebook and journal must be unchanged since the seal. Each entry is (cell name, difference).
     """

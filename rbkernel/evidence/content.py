@@ -1,4 +1,4 @@
-"""Collect the files of a run that are sealed, as bytes.
+"""Collect the files of a run that a seal covers, as bytes.
 
 A run has only one sealed notebook. A notebook that the journal does not attest is therefore
 refused unless the caller asks for it explicitly. A notebook that holds a secret is always refused:
@@ -30,7 +30,7 @@ _NAMED = 3
 
 
 def files(record: Record, notebook: bytes) -> dict[str, bytes]:
-    """Return journal, document and notebook of an open run, by name."""
+    """Return the content of an open run's journal, snapshot and notebook, by file name."""
     found = {store.JOURNAL: (record.folder / store.JOURNAL).read_bytes()}
     snapshot = record.folder / store.SNAPSHOT
     if snapshot.is_file():
@@ -39,7 +39,7 @@ def files(record: Record, notebook: bytes) -> dict[str, bytes]:
 
 
 def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
-    """Return the notebook to seal: the one given, else rebuilt from the journal.
+    """Return the notebook to seal: the given notebook, else one rebuilt from the journal.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
 def report(
     record: Record, notebook: bytes, make: Report | None
 ) -> tuple[dict[str, bytes], Missing]:
-    """Return the report files for people, or the reason why there are none."""
+    """Return the readable report files, or the reason why there are none."""
     try:
         return dict(make(record, notebook) if make else {}), ()
     except EvidenceError as error:
@@ -83,7 +83,7 @@ def report(
 def sums(
     sealed: Mapping[str, bytes], previous: str, key: Path | None
 ) -> tuple[dict[str, bytes], Missing]:
-    """Return `SHA256SUMS` of these files and its signature, or the reason for no signature."""
+    """Return the files `SHA256SUMS` and its signature, or say why there is no signature."""
     listing = Listing(previous=previous, sums={name: digest(data) for name, data in sealed.items()})
     if key is None:
         return {manifest.SUMS: listing.text.encode()}, ()

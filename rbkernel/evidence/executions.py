@@ -35,9 +35,7 @@ class Execution:
 
     @property
     def cells_to_tell(self) -> tuple[tuple[CellRun, bool], ...]:
-        """The cells that ran again or failed; each with a flag that tells whether it had run
-        before.
-        """
+        """The cells to report: failed, or run again; with each, whether it had run before."""
         seen: set[str] = set()
         found = []
         for cell in self.cells:
@@ -49,12 +47,15 @@ class Execution:
 
     @property
     def complete(self) -> bool:
-        """Whether `rb.summary` ran."""
+        """Whether the execution reached its end, which means that `rb.summary` ran."""
         return any(event.kind == "summary" for event in self.events)
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; at least unknown when the execution is incomplete or a cell failed."""
+        """The verdict of the worst finding.
+
+        It is at least unknown when `rb.summary` did not run or a cell failed.
+        """
         found = {str(one.data["title"]): one for one in self.events if one.kind == "finding"}
         verdicts = [Verdict(one.data["verdict"]) for one in found.values()]
         whole = self.complete and all(cell.status == DONE for cell in latest(self.cells))
@@ -62,7 +63,7 @@ class Execution:
 
 
 def executions(record: Record) -> tuple[Execution, ...]:
-    """Return the executions in a journal; there is at least one."""
+    """Split a journal into its executions; the result has at least one execution."""
     starts = [event for event in record.events if event.kind == "run"]
     bounds = [0, *_beginnings(record.cells, starts), len(record.cells)]
     positions = [0, *(record.events.index(event) for event in starts[1:]), len(record.events)]
@@ -87,7 +88,7 @@ def _started_at(record: Record, starts: Sequence[Event], number: int) -> str:
 
 
 def _beginnings(cells: Sequence[CellRun], starts: Iterable[Event]) -> list[int]:
-    """Return the index of the first cell of each execution except the first one.
+    """Return the index of the first cell of each execution; the first execution is left out.
 
     An execution begins with the first of the cells that stand before its `rb.start`.
     """
@@ -104,7 +105,7 @@ def _beginnings(cells: Sequence[CellRun], starts: Iterable[Event]) -> list[int]:
 
 
 def _place(cells: Sequence[CellRun], event: Event) -> int:
-    """Return the index of the cell that recorded an event, or the number of cells if none did."""
+    """Return the index of the cell that recorded an event; if unknown, the number of cells."""
     found = (index for index, cell in enumerate(cells) if cell.msg_id == event.parent)
     return next(found, len(cells))
 

@@ -1,4 +1,4 @@
-"""The version of the formats of evidence: journal, record of an incident, manifest, `SHA256SUMS`.
+"""The format version of evidence files: journal, incident record, manifest and `SHA256SUMS`.
 
 Each file begins with its format version and the version of rbkernel that wrote it. A file without
 a version has version 1. The layout of this beginning, and all of `HEADS`, is the same in every

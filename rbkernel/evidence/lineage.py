@@ -8,7 +8,7 @@ from rbkernel.evidence.reading import Record
 
 
 def last_of_each(runs: Iterable[Record]) -> list[Record]:
-    """Return the runs that no later run continues, in the order of their start.
+    """Return the last run of each chain of runs, in the order of their start.
 
     Two runs that continue the same run were made in one working copy: the later run counts.
     """
@@ -19,7 +19,7 @@ def last_of_each(runs: Iterable[Record]) -> list[Record]:
 
 
 def _first(run_id: str, continues: dict[str, str]) -> str:
-    """Return the first run of a chain, even if it is missing.
+    """Return the id of the first run in the chain of a run, even if that first run is missing.
 
     >>> _first("c", {"c": "b", "b": "a"}), _first("c", {"c": "d", "d": "c"})
     ('a', 'd')

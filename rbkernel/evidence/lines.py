@@ -1,4 +1,4 @@
-"""Redact the texts in a journal's line or in a document. Pure.
+"""Remove secrets from the texts in a line of a journal or in a document. Pure.
 
 Only texts of people and programs are searched for secrets. All other fields are written by the
 recorder: numbers, times, ids, hashes, states, counts. They have a fixed form and hold no typed
@@ -45,7 +45,7 @@ _OWN_OF_DOCUMENT = frozenset({"nbformat", "nbformat_minor"})
 
 
 def redacted_data(kind: str, data: Fields, redactor: Redactor) -> Fields:
-    """Return the data of an event without secrets; the same object if there are none.
+    """Return an event's data without secrets; the same object if the data holds no secret.
 
     >>> redactor = Redactor()
     >>> redactor.learn("typed", "unknown-2026")
@@ -58,7 +58,7 @@ def redacted_data(kind: str, data: Fields, redactor: Redactor) -> Fields:
 
 
 def redacted_line(line: bytes, redactor: Redactor) -> bytes:
-    """Return a line of a journal without secrets; the same bytes object if there are none.
+    """Return a journal's line without secrets; the same bytes object if it holds no secret.
 
     >>> redacted_line(b'{"seq":1,"kind":"redaction","data":{"rules":{"password":5}}}', Redactor())
     b'{"seq":1,"kind":"redaction","data":{"rules":{"password":5}}}'
@@ -78,7 +78,7 @@ def redacted_line(line: bytes, redactor: Redactor) -> bytes:
 
 
 def redacted_document(document: bytes, redactor: Redactor) -> bytes:
-    r"""Return a notebook without secrets; the same bytes object if there are none.
+    r"""Return a notebook without secrets; the same bytes object if it holds no secret.
 
     A secret may span several lines, so the lines of a cell are searched as one text.
 
@@ -127,7 +127,7 @@ def _all_but(own: frozenset[str], fields: Fields, redactor: Redactor) -> Fields:
 
 
 def _only(texts: frozenset[str], fields: Fields, redactor: Redactor) -> Fields:
-    """Redact only the named fields; return the same object if nothing changes."""
+    """Remove secrets from the named fields only; return the same object if nothing changes."""
     said = {name: value for name, value in fields.items() if name in texts}
     clean = redactor.fields(said)
     return fields if clean is said or clean == said else {**fields, **clean}

@@ -41,18 +41,18 @@ _HEAD = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """The length and the hash of the first bytes of a file that grows."""
+    """The length and the hash of a growing file's beginning."""
 
     sha256: str
     size_bytes: int
 
     @classmethod
     def of(cls, data: bytes) -> Prefix:
-        """Return the prefix that consists of all these bytes."""
+        """Return the length and the hash of these bytes."""
         return cls(sha256=digest(data), size_bytes=len(data))
 
     def begins(self, data: bytes) -> bool:
-        """Tell whether these bytes begin with this prefix.
+        """Tell whether these bytes begin with the bytes that this prefix was made from.
 
         >>> Prefix.of(b"ab").begins(b"abc"), Prefix.of(b"ab").begins(b"a")
         (True, False)
@@ -91,7 +91,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One seal: the hash of the manifest that it wrote.
+    """One line of `HEADS`: a seal, with the hash of the manifest that the seal wrote.
 
     ``run_id`` is the id of the run, or an id of the same form for a seal of an incident's record.
     """
@@ -104,7 +104,7 @@ class Head:
 
     @property
     def line(self) -> str:
-        """The line in `HEADS`, with its line feed."""
+        """The text of the seal's line in `HEADS`, with its line feed."""
         manifest = f"{self.incident}/{manifest_name(self.generation)}"
         return f"{self.sha256}  {manifest}  {self.at}  {self.run_id}\n"
 
@@ -128,7 +128,7 @@ def is_sealable(name: str) -> bool:
 
 
 def is_record(folder: str) -> bool:
-    """Tell whether a folder of an incident holds a seal of its record, not of a run.
+    """Tell whether an incident's subfolder holds a sealed copy of its record, not a sealed run.
 
     >>> is_record("0002-record-20261120T030211Z-3fa9c1"), is_record("0001-RUN-005-x")
     (True, False)
@@ -152,7 +152,7 @@ def digest(data: bytes) -> str:
 
 
 def sums_text(sums: Mapping[str, str]) -> str:
-    """Return the lines that `sha256sum` prints for these files (name → hash).
+    """Format file hashes (name → hash) as the lines that `sha256sum` prints.
 
     >>> sums_text({"b": "00", "a": "11"})
     '11  a\\n00  b\\n'
@@ -161,7 +161,7 @@ def sums_text(sums: Mapping[str, str]) -> str:
 
 
 def is_signer(name: str) -> bool:
-    """Tell whether a signer's name is valid in a listing and on the command line of OpenSSH.
+    """Tell whether a signer's name can be used in `SHA256SUMS` and on OpenSSH's command line.
 
     >>> is_signer("ops@db1.example.org"), is_signer("-n ops"), is_signer("")
     (True, False, False)

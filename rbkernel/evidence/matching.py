@@ -1,8 +1,8 @@
-"""Match each run in a journal with a cell of the document. Pure.
+"""Match each cell execution in a journal with a cell of the document. Pure.
 
-JupyterLab sends a cell's id with the request, papermill does not. A run therefore belongs to the
-cell with the same id; else to the next cell with the same source; else, as a second run, to an
-earlier cell with the same source; else to no cell (the cell was injected, edited or removed).
+JupyterLab sends a cell's id with the request, papermill does not. An execution therefore belongs to
+the cell with the same id; else to the next cell with the same source; else, as a second execution,
+to an earlier cell with the same source; else to no cell (it was injected, edited or removed).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rbkernel.evidence.reading import CellRun
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A code cell of a document: its index, its own id if the document gives one, its source."""
+    """A code cell of a document; ``cell_id`` is None if the document gives the cell no id."""
 
     index: int
     cell_id: str | None
@@ -28,7 +28,7 @@ class Candidate:
 
 
 def candidates(notebook: NotebookNode) -> list[Candidate]:
-    """Return the code cells of a notebook that a run can match."""
+    """Return the notebook's code cells, with which executed cells can be matched."""
     return [
         Candidate(index=index, cell_id=lasting_id(cell), source=cell.source)
         for index, cell in code_cells(notebook)
@@ -36,7 +36,7 @@ def candidates(notebook: NotebookNode) -> list[Candidate]:
 
 
 def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | None]:
-    """Return for each run the index of its cell in the document, or None.
+    """Return for each executed cell the index of its cell in the document; None if it has none.
 
     >>> cells = [Candidate(index=0, cell_id="a", source="x = 1"),
     ...          Candidate(index=2, cell_id="b", source="x")]
@@ -66,17 +66,17 @@ def _same_source(cell: Candidate, run: CellRun) -> bool:
 
 
 def _can_be(cell: Candidate, run: CellRun) -> bool:
-    """Tell whether a run may match a cell although their ids are not equal: one must have no id."""
+    """Tell whether an executed cell may match a cell by source: at least one of them has no id."""
     return not cell.cell_id or not run.cell_id
 
 
 def place_edited(
     cells: Sequence[Candidate], runs: Sequence[CellRun], places: Sequence[int | None]
 ) -> list[int | None]:
-    """Match each unmatched run with an unmatched cell at the same position.
+    """Match executed cells that match no source with edited cells at the same position.
 
-    A run between two matched runs belongs to a cell between the two matched cells. If no cell
-    there has its source, a cell there that never ran was edited after the run.
+    An execution between two matched executions belongs to a cell between the two matched cells.
+    If no cell there has its source, an unmatched cell there was edited after the execution.
     """
     filled = list(places)
     taken = {index for index in places if index is not None}
@@ -103,7 +103,7 @@ def place_edited(
 
 
 def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[CellRun, ...]:
-    """Return the runs; runs without an id get the id of their cell in the document."""
+    """Return the executed cells; those without an id get the id of the matching document cell."""
     if document is None:
         return tuple(runs)
     cells = candidates(document)
@@ -115,9 +115,10 @@ def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[
 
 
 def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
-    """Return the smallest set of moved cells: index in the notebook → index in the document.
+    """Return the cells that were moved: index in the notebook → index in the document.
 
-    Blank cells, and cells that only one of the two has, are ignored.
+    The result is as small as possible. Blank cells, and cells that only one of the two
+    notebooks has, are ignored.
     """
     known = _places_in(notebook, document)
     indexes, there = list(known), list(known.values())
@@ -125,7 +126,7 @@ def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
 
 
 def _places_in(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
-    """Pair cells by their own ids; pair the remaining cells by their source, in order."""
+    """Pair the cells of two notebooks by their ids; pair the rest by their source, in order."""
     ids = {lasting_id(cell): index for index, cell in enumerate(document.cells)}
     ids.pop(None, None)
     filled = {index: cell for index, cell in enumerate(notebook.cells) if cell.source.strip()}
@@ -143,7 +144,7 @@ def _places_in(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]
 
 
 def out_of_order(numbers: Sequence[int]) -> list[int]:
-    """Return the positions outside a longest increasing subsequence (patience sorting).
+    """Return the positions of numbers outside a longest increasing subsequence.
 
     >>> out_of_order([0, 3, 1, 2, 4]), out_of_order([2, 0, 1]), out_of_order([])
     ([1], [0], [])

@@ -53,7 +53,7 @@ def same_outputs(left: Iterable[Output], right: Iterable[Output]) -> bool:
 def missing_and_added(
     shown: Iterable[Output], recorded: Iterable[Output]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the recorded outputs that are not shown, and the shown outputs not recorded.
+    """Compare a notebook's outputs with the journal's; return missing outputs and added outputs.
 
     >>> text = {"output_type": "stream", "name": "stdout", "text": "3 rows"}
     >>> missing_and_added([], [text])
@@ -72,7 +72,7 @@ def missing_and_added(
 
 
 def join_streams(outputs: Iterable[Output]) -> list[dict[str, Any]]:
-    """Join consecutive streams of the same name.
+    """Join consecutive outputs of the same stream, such as stdout, into one output.
 
     >>> out = {"output_type": "stream", "name": "stdout", "text": "a"}
     >>> err = {"output_type": "stream", "name": "stderr", "text": "b"}
@@ -98,7 +98,7 @@ def join_streams(outputs: Iterable[Output]) -> list[dict[str, Any]]:
 
 
 def text(value: object) -> str:
-    r"""Return nbformat's multi-line string as one string.
+    r"""Return a text of a notebook, which nbformat may store as a list of lines, as one string.
 
     >>> text(["a\n", "b"]), text("c"), text(None)
     ('a\nb', 'c', '')
@@ -111,7 +111,7 @@ def text(value: object) -> str:
 
 
 def resolve_overwriting(stream: str) -> str:
-    r"""Apply carriage returns and backspaces, as JupyterLab does before it stores a stream.
+    r"""Apply the carriage returns and backspaces in printed text, as JupyterLab does.
 
     Unlike on a terminal, a backspace removes a character. A line feed never cuts the line.
 
@@ -172,7 +172,7 @@ def _canonical(value: object) -> str:
 
 
 def _as_javascript(value: object) -> object:
-    """Return JSON with whole numbers as JavaScript writes them: JupyterLab saves 1.0 as 1.
+    """Return JSON data with numbers as JupyterLab would save them: JavaScript writes 1.0 as 1.
 
     >>> _as_javascript({"a": [1.0, True, 2.5, 1.2345678901234568e20]})
     {'a': [1, True, 2.5, '123456789012345680000']}

@@ -70,7 +70,7 @@ def dump(notebook: NotebookNode) -> bytes:
 
 
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
-    """Return the code cells that a frontend would run, each with its index."""
+    """Return the code cells that a frontend would run (not the empty ones), with their indexes."""
     return [
         (index, cell)
         for index, cell in enumerate(notebook.cells)
@@ -85,7 +85,7 @@ def node(value: object) -> NotebookNode:
 
 
 def label(index: int | None, cell_id: str | None, source: str) -> str:
-    """Return the name of a cell for messages; cells count from 1, None is a missing cell.
+    """Return the name of a cell for messages; the first cell is cell 1.
 
     The name has the cell's id if a person chose the id, else the first line of the source.
 
@@ -111,7 +111,7 @@ def first_line(source: str) -> str:
 
 
 def first_difference(shown: str, recorded: str) -> str:
-    r"""Describe the first line in which two texts differ, as each of them has it.
+    r"""Describe the first difference of two texts: its line number, and the line in each text.
 
     >>> first_difference("a\nb = 1\nc", "a\nb = 2\nc")
     'line 2: `b = 1` instead of `b = 2`'
@@ -130,7 +130,7 @@ def first_difference(shown: str, recorded: str) -> str:
 
 
 def _quoted(line: str | None, at: int) -> str:
-    """Quote a line for a message; the character at the position is never cut off."""
+    """Quote a line for a message, cut to a short length around the character at a position."""
     if not line:
         return "no line" if line is None else "an empty line"
     start = 0 if at < _SHOWN_CHARACTERS - 20 else at - 20
@@ -144,7 +144,7 @@ def _cut(line: str) -> str:
 
 
 def lasting_id(cell: NotebookNode) -> str | None:
-    """Return the id that the document gives the cell; None for an id generated here."""
+    """Return the cell's id if the document gave it; None for an id that rbkernel generated."""
     return None if cell.id.startswith(_MADE_UP) else str(cell.id)
 
 

@@ -20,7 +20,7 @@ _OUTPUT_WIDGET = "OutputModel"
 
 
 class OutputArea:
-    """Receives IOPub messages in order, and returns the outputs of each request.
+    """Builds the current outputs of each cell from a kernel's IOPub messages, received in order.
 
     ``widgets`` maps each widget's id to its state after the last message.
     """
@@ -36,7 +36,7 @@ class OutputArea:
     def receive(
         self, kind: str, parent: str, content: Mapping[str, Any], buffers: Sequence[str] = ()
     ) -> None:
-        """Apply one message.
+        """Apply one IOPub message to the outputs.
 
         Raises
         ------
@@ -51,11 +51,11 @@ class OutputArea:
             self._output(kind, parent, content)
 
     def outputs(self, parent: str) -> tuple[dict[str, Any], ...]:
-        """Return the current outputs of the cell of a request, in nbformat's form."""
+        """Return the current outputs of the cell that a request executed, in nbformat's form."""
         return tuple(join_streams(self._shown.get(parent, ())))
 
     def widget_state(self) -> dict[str, Any]:
-        """Return the state of all widgets in the form of `metadata.widgets`."""
+        """Return the state of all widgets, in the form of a notebook's `metadata.widgets`."""
         return {comm_id: self._widget(comm_id) for comm_id in self.widgets}
 
     def _output(self, kind: str, parent: str, content: Mapping[str, Any]) -> None:

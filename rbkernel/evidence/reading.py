@@ -34,7 +34,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, kw_only=True)
 class CellRun:
-    """One execution of a cell; times are UTC, ISO 8601, or empty if the event did not happen."""
+    """One execution of a cell; times are UTC, ISO 8601; empty if it did not start or end."""
 
     msg_id: str
     code: str
@@ -54,7 +54,7 @@ class CellRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event that a cell recorded: a query, a finding, a decision, a plan …"""
+    """An event that a cell recorded in the journal, such as a query, a finding or a decision."""
 
     kind: str
     at: str
@@ -64,7 +64,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The content of the journal of one kernel.
+    """The content of one run's journal.
 
     ``complete`` means that every requested cell has a reply, and that the runbook reached its
     end: `rb.summary` ran, or the kernel ended normally after every code cell of the document had
@@ -91,12 +91,12 @@ class Record:
         return tuple(one for one in self.unreadable if one.lost)
 
     def of_kind(self, kind: str) -> tuple[Event, ...]:
-        """Return the events of one kind, in order."""
+        """Return the journal's events of one kind, in order."""
         return tuple(event for event in self.events if event.kind == kind)
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the worst finding.
+        """The verdict of the run's worst finding.
 
         It is at least unknown when the run is incomplete, a cell failed, or a line of the journal
         is lost.
@@ -133,7 +133,7 @@ def read(folder: Path) -> Record:
 
 
 def snapshot_of(record: Record) -> bytes | None:
-    """Return the document as it was at `rb.start`; None if its snapshot is missing or changed."""
+    """Return the snapshot of a run's document; None if the snapshot is missing or changed."""
     try:
         data = (record.folder / store.SNAPSHOT).read_bytes()
     except OSError:
@@ -200,7 +200,7 @@ class _Reader:
         self.ended = False
 
     def read(self, number: int, line: bytes, *, last: bool) -> None:
-        """Read a line, or note why it is unreadable; a power loss may truncate the last line."""
+        """Read one line of the journal, or note why not; ignore a truncated last line."""
         try:
             entry = _entry(line)
             self._count(number, entry["seq"])
@@ -223,7 +223,7 @@ class _Reader:
         self.unreadable.append(Unreadable(first=number, last=number, what=what, lost=lost))
 
     def _count(self, number: int, sequence: object) -> None:
-        """Compare a sequence number with the expected one; refuse a line that was read already."""
+        """Note an unexpected sequence number; raise an error if a line with it was already read."""
         if not isinstance(sequence, int) or sequence in self._seen:
             raise ValueError(f"its sequence number is {sequence}, not {self._due}")
         if sequence != self._due:
@@ -302,7 +302,7 @@ class _Reader:
         )
 
     def _run_id(self, folder: Path) -> str:
-        """Return the run id of the journal; else of the folder, if no line was written."""
+        """Return the run id from the journal; if the journal has none, from the folder's name."""
         return str(self.kernel.get("run_id") or folder.name)
 
     def _cell(self, msg_id: str, request: dict[str, Any]) -> CellRun:
@@ -343,7 +343,7 @@ class _Reader:
 
 
 def _left_out(snapshot: Path, cells: tuple[CellRun, ...]) -> bool:
-    """Tell whether the document has a code cell that was never run."""
+    """Tell whether the document has a code cell that was not executed in this run."""
     done = [run for run in cells if run.status != NOT_RUN]
     ran = {run.code for run in done} | {run.cell_id for run in done if run.cell_id}
     try:
@@ -372,7 +372,7 @@ def run_of(event: Event) -> Run:
 
 
 def _value(kind: type[_Value], event: Event) -> _Value:
-    """Build a value of this class from an event, and check the type of each field.
+    """Build a value of the given class from an event's data; check the type of each field.
 
     Unknown fields are ignored, because a later version may record more. Numbers in normal form
     are converted back to numbers.

@@ -62,7 +62,7 @@ def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
 
 
 def annotate(notebook: NotebookNode, record: Record) -> NotebookNode:
-    """Return papermill's notebook with the statuses that the journal attests.
+    """Return papermill's notebook with its cell statuses corrected from the journal.
 
     papermill knows less than the journal, so its statuses of cells and notebook are corrected.
     ``metadata.rbkernel`` is added to each code cell.
@@ -104,7 +104,7 @@ def tags(cell: NotebookNode) -> Sequence[str]:
 
 
 def _blank(document: NotebookNode | None) -> NotebookNode:
-    """Return the document without any trace of an earlier execution."""
+    """Return a copy of the document without outputs and other traces of earlier executions."""
     if document is None:
         kernelspec = {"name": "rbkernel", "display_name": "rbkernel", "language": "python"}
         return documents.node(
@@ -125,7 +125,7 @@ def _blank(document: NotebookNode | None) -> NotebookNode:
 
 
 def _place_all(built: NotebookNode, runs: Sequence[CellRun]) -> dict[int, list[CellRun]]:
-    """Insert cells that the document lacks; return the runs of each cell by index."""
+    """Insert executed cells that the document lacks; return the executions of each cell."""
     places = matching.place(matching.candidates(built), runs)
     added: dict[int, list[tuple[NotebookNode, list[CellRun]]]] = defaultdict(list)
     mine: dict[str, tuple[int, list[CellRun]]] = {}  # added cells by id or source
@@ -180,19 +180,20 @@ def _new_cell(run: CellRun, taken: set[str]) -> NotebookNode:
 
 
 def is_injected(run: CellRun) -> bool:
-    """Tell whether a run is the cell of parameters that papermill injected."""
+    """Tell whether an executed cell is the parameters cell that papermill injected."""
     return run.cell_id is None and run.code.startswith("# Parameters\n")
 
 
 def _replaced_injection(built: NotebookNode, run: CellRun) -> int | None:
-    """Return the index of the document's injected cell, which papermill replaces."""
+    """Return the index of the older injected cell that this injected cell replaces, or None."""
     return _tagged(built, INJECTED) if is_injected(run) else None
 
 
 def _after_parameters(built: NotebookNode, run: CellRun, after: int) -> int:
-    """Return the index where papermill injects its cell.
+    """Return the index of the cell after which a missing executed cell is to be inserted.
 
-    An empty parameters cell does not run, so its position cannot be taken from the runs.
+    papermill injects its cell after the parameters cell. An empty parameters cell is not
+    executed, so the order of the executions cannot give this position.
     """
     tagged = _tagged(built, PARAMETERS) if is_injected(run) else None
     return after if tagged is None else tagged
@@ -211,7 +212,7 @@ def _grouped(runs: Iterable[CellRun], places: Iterable[int | None]) -> dict[int,
 
 
 def _show(cell: NotebookNode, runs: Sequence[CellRun]) -> None:
-    """Set a cell's outputs and count to those of its last run, as a frontend does."""
+    """Set a cell's source, outputs and count to those of its last execution."""
     last = runs[-1] if runs else None
     cell.outputs = [documents.node(one) for one in last.outputs] if last else []
     cell.execution_count = last.execution_count if last else None

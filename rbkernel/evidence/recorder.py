@@ -1,4 +1,4 @@
-"""Write the journal: each kernel process has one recorder.
+"""The recorder, which writes a kernel's journal: each kernel process has one.
 
 Invariants: sequence numbers have no gap and follow the order of the bytes (one lock around both);
 a forked child never writes (the pid is checked); after the first failure to write, which `broken`
@@ -85,11 +85,11 @@ class Recorder:
 
     @property
     def started(self) -> bool:
-        """Whether a cell was requested; before the first request nothing is recorded."""
+        """Whether a client has requested a cell; nothing is recorded before the first request."""
         return self._journal is not None
 
     def record(self, kind: str, *, sync: bool = False, **fields: Any) -> None:
-        """Append one line.
+        """Append one line to the journal.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class Recorder:
                 raise
 
     def event(self, kind: str, **data: Any) -> None:
-        """Append an event of a cell, redacted, with the request that the event belongs to.
+        """Append an event of a cell to the journal, redacted, with the id of the cell's request.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class Recorder:
             self.record(kind, parent=self.request.get("msg_id"), data=self._redacted(kind, data))
 
     def snapshot(self, document: bytes, path: Path, sha256: str, found: str) -> None:
-        """Save the redacted document that is being run into the run's folder.
+        """Save the document that is being run, with secrets removed, into the run's folder.
 
         ``found`` says how the document was found: ``named``, ``command line`` or ``catalogue``
         (found by the runbook's id only). Saving the same bytes again changes nothing.
@@ -185,14 +185,14 @@ class Recorder:
             return lines
 
     def tell_redactions(self, parent: str | None) -> None:
-        """Append an event with the matches of each redaction rule since the last such event."""
+        """Record how often each redaction rule matched since the last such record."""
         new = self.redactor.counts - self._told
         if new and os.getpid() == self._pid:
             self.record("redaction", parent=parent, data={"rules": dict(sorted(new.items()))})
             self._told = Counter(self.redactor.counts)
 
     def close(self) -> None:
-        """Write the last line and release the lock; do nothing if nothing was recorded.
+        """Write the journal's last line and release its lock; do nothing if nothing was recorded.
 
         Later records, from a thread that outlives its kernel, are ignored.
         """
@@ -217,7 +217,7 @@ class Recorder:
             raise self.broken from error
 
     def _take_out(self, journal: store.JournalFile) -> int:
-        """Rewrite the journal without the known secrets; the replacement is atomic."""
+        """Rewrite the journal without the known secrets, atomically."""
         lines = (journal.folder / store.JOURNAL).read_bytes().splitlines(keepends=True)
         clean = [redacted_line(line, self.redactor) for line in lines]
         changed = sum(old != new for old, new in zip(lines, clean, strict=True))
@@ -249,7 +249,7 @@ class Recorder:
         return self._journal
 
     def _keep_document(self) -> None:
-        """Save the document that the caller named; `rb.start` reports any error in the document."""
+        """Save a snapshot of the document that the kernel's caller named, if it can be read."""
         if self._document is None:
             return
         try:
@@ -292,7 +292,7 @@ def install(recorder: Recorder) -> None:
 
 
 def current() -> Recorder:
-    """Return the recorder of this process.
+    """Return the recorder that writes the journal of this process.
 
     Raises
     ------

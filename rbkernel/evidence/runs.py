@@ -20,7 +20,7 @@ LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class RunEntry:
-    """One run in a list.
+    """The entry of one run in a list of runs.
 
     ``problem`` describes the unreadable parts of its journal; it is empty if there are none.
     ``is_readable`` is false if the whole journal is unreadable.
@@ -44,13 +44,13 @@ class RunEntry:
 
 
 def open_entry(folder: Path) -> RunEntry:
-    """Return the list entry of an open run; this reads the whole journal."""
+    """Return the list entry of an open run; read its whole journal."""
     state = LIVE if store.kernel_is_alive(folder) else OPEN
     return _read_entry(folder, folder.name, state, "")
 
 
 def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -> list[RunEntry]:
-    """Return all runs, open and sealed, in the order of their start.
+    """Return all runs in an evidence folder, open and sealed, in the order of their start.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def list_runs(root: Path, open_entry: Callable[[Path], RunEntry] = open_entry) -
 
 
 def of_incident(root: Path, incident: str) -> list[RunEntry]:
-    """Return the runs of an incident and of incidents merged into it, in order of their start.
+    """Return an incident's runs, also of incidents merged into it, in the order of their start.
 
     Raises
     ------

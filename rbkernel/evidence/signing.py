@@ -1,8 +1,8 @@
 """Sign seals and check signatures with OpenSSH, in OpenSSH's formats.
 
 `ssh-keygen` is the only program that reads a key. It cannot prompt, so a key with a passphrase
-must be in the agent. A signature proves who sealed a run. Only a published head proves that no
-run was removed since.
+must be in the agent. A signature proves who sealed a run. Only a published seal hash proves that
+no run was removed since.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Signer:
 
 
 def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
-    """Create a key unless it exists, and add it to the list of signers.
+    """Create a signing key unless it exists, and add the key to the list of trusted signers.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def keygen(root: Path, key: Path, allowed: Path, name: str = "") -> Signer:
 
 
 def signer_of(key: Path, *, is_new: bool = False) -> Signer:
-    """Return the signer of this key; the name is the comment of the public key.
+    """Return the signer to whom a key belongs; the name is the comment in the public key.
 
     Raises
     ------
@@ -115,7 +115,7 @@ _MEND = (
 
 
 def public_half(key: Path) -> Path:
-    """Return the file of the public key; a path ending in `.pub` means a key in the agent."""
+    """Return the path of a key's public half: a path ending in `.pub` is that half already."""
     return key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
 
 
@@ -131,7 +131,7 @@ def sign(key: Path, data: bytes) -> bytes:
 
 
 def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
-    """Return why the signature of a file is not trusted; empty if the signature is trusted."""
+    """Return why a file's signature is not trusted; an empty text if it is trusted."""
     if not suspect.is_plain(signature):
         return suspect.why_unreadable(signature)
     if not allowed.is_file():

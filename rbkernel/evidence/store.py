@@ -35,12 +35,12 @@ _CHUNK_BYTES = 1 << 20
 
 
 def open_folder(root: Path, run_id: str) -> Path:
-    """Return the folder of a run from the start of its kernel until its seal."""
+    """Return the folder of an open run, which holds its files until the run is sealed."""
     return root / OPEN / run_id
 
 
 class JournalFile:
-    """A journal opened for appending.
+    """The file of a journal, opened for appending.
 
     It holds the folder's ``kernel.lock`` as long as the process lives. The lock is a POSIX lock
     (`lockf`), which a forked child does not inherit. A held lock therefore means that the kernel
@@ -61,7 +61,7 @@ class JournalFile:
         self.folder = folder
 
     def append(self, line: bytes) -> None:
-        """Write one whole line.
+        """Append one whole line to the journal.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class JournalFile:
             raise recorder_error(error, self.folder) from error
 
     def replace(self, data: bytes) -> None:
-        """Replace the whole journal; a reader sees either the old or the new bytes.
+        """Replace the whole journal atomically: a reader sees either the old or the new bytes.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class JournalFile:
             raise recorder_error(cause, self.folder) from error
 
     def sync(self) -> None:
-        """Force everything appended so far to disk."""
+        """Force all lines of the journal that were appended so far to disk."""
         try:
             os.fsync(self._file)
         except OSError as error:
@@ -108,7 +108,7 @@ class JournalFile:
 
 
 def recorder_error(error: OSError, folder: Path) -> RecorderError:
-    """Return the error that says why the flight recorder cannot write, and what to do."""
+    """Return the error that says why the journal cannot be written, and what to do."""
     return RecorderError(
         f"the kernel cannot write its journal: {error.strerror or error}",
         where=str(folder),
@@ -118,17 +118,17 @@ def recorder_error(error: OSError, folder: Path) -> RecorderError:
 
 
 def kernel_is_alive(folder: Path) -> bool:
-    """Tell whether the kernel of this open run is still running."""
+    """Tell whether the kernel of an open run is still running: it holds a lock in the folder."""
     return filelocks.is_held(folder / KERNEL_LOCK)
 
 
 def file_mode(folder: Path, *, sealed: bool = False) -> int:
-    """Return the mode of a file in a folder: owner only, unless the folder is shared."""
+    """Return the permissions for a file: owner only, or also the group if the folder is shared."""
     return (0o400 if sealed else 0o600) | (0o040 if _is_shared(folder) else 0)
 
 
 def folder_mode(parent: Path, *, sealed: bool = False) -> int:
-    """Return the mode of a subfolder: owner only, unless the parent is shared."""
+    """Return the permissions for a folder: owner only, or also the group in a shared parent."""
     return (0o500 if sealed else 0o700) | (stat.S_ISGID | 0o050 if _is_shared(parent) else 0)
 
 
@@ -180,7 +180,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int | None = None) -> Non
 
 
 def prove(path: Path, size_bytes: int) -> None:
-    """Check, with a temporary file, that a file of this size can be written next to a path.
+    """Check, by writing a temporary file, that a path's folder has room for this many bytes.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def evidence_error(error: OSError, path: Path) -> EvidenceError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the file names in a folder to disk."""
+    """Force new and renamed file names in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -269,7 +269,7 @@ def make_root(root: Path, *, group: bool | None = None) -> None:
 
 
 def _is_ours(root: Path) -> bool:
-    """Tell whether a folder is used for evidence only; it may also be a home folder or /tmp."""
+    """Tell whether a folder is used for evidence only, and is not, say, a home folder or /tmp."""
     known = root.stat().st_uid == os.geteuid() and not root.stat().st_mode & stat.S_ISVTX
     names = {path.name for path in root.iterdir()}
     return known and (not names or bool(names & {OPEN, LOCK}))
@@ -285,7 +285,7 @@ def make_folder(folder: Path, *, exist_ok: bool = True) -> None:
 
 
 def seal_folder(folder: Path) -> None:
-    """Make a folder read-only."""
+    """Make the folder of a seal read-only."""
     folder.chmod(folder_mode(folder.parent, sealed=True))
 
 
@@ -303,7 +303,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a durable file or folder into place; an existing file is replaced."""
+    """Rename a file or folder that is already on disk; replace an existing file."""
     source.replace(target)
     sync_folder(target.parent)
 
@@ -322,7 +322,7 @@ def sha256(path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the regular files below a folder, as sorted relative names; links are left out."""
+    """Return the sorted relative names of the regular files below a folder, without links."""
     found = []
     for where, _folders, names in os.walk(folder):
         for name in names:

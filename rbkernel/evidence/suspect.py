@@ -1,4 +1,4 @@
-"""Read untrusted paths: a file may be damaged, missing, a folder, a link or a pipe."""
+"""Read files safely at untrusted paths: there may be a damaged file, a link, a pipe or nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Return the bytes of a regular file; None for anything else."""
+    """Return the bytes of a file; None if the path is not a readable regular file."""
     return path.read_bytes() if is_plain(path) else None
 
 
@@ -27,14 +27,14 @@ def may_be_read(path: Path) -> bool:
 
 
 def why_unreadable(path: Path) -> str:
-    """Say in words why a path cannot be read."""
+    """Return the reason why a path cannot be read, as the end of a sentence."""
     if not os.path.lexists(path):
         return "is missing"
     return "cannot be read" if path.is_file() else "is not a regular file"
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the sorted entries of a folder; empty if the folder cannot be read."""
+    """Return the sorted paths of a folder's entries; empty if the folder cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -51,7 +51,7 @@ def all_below(folder: Path) -> Iterator[str]:
 
 
 def empty_folders(folder: Path) -> Iterator[Path]:
-    """Yield the empty folders among a folder and all folders below it."""
+    """Yield each empty folder at or below this folder."""
     for where, folders, names in os.walk(folder):
         if not folders and not names:
             yield Path(where)

@@ -71,7 +71,7 @@ def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...
 
 
 def utc(at: str) -> str:
-    """Return a time of the record in UTC; an invalid time is returned unchanged.
+    """Convert a time from the record to UTC; return an invalid time unchanged.
 
     >>> utc("2026-11-20T04:02:00+01:00"), utc("soon")
     ('2026-11-20T03:02:00+00:00', 'soon')
@@ -85,7 +85,7 @@ _RANK = {"alert": 0, "sealed": 2, SEALING: 2, "closed": 2}
 
 
 def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
-    """Yield the entry of a line of the record; none if a run's journal has the event."""
+    """Yield the timeline entry for a line of the record, unless a run's journal has the event."""
     if line.kind == "alert":
         yield _alert(line)
     elif line.kind == "run":
@@ -110,7 +110,7 @@ def alert_name(line: Line) -> str:
 
 
 def _alert(line: Line) -> Entry:
-    """Return the entry of an alert, at the time that the sender gave.
+    """Return the timeline entry of an alert, at the time that the sender gave.
 
     >>> data = {"status": "resolved", "starts_at": "2026-11-20T03:02:00Z", "source": "grafana",
     ...         "ends_at": "2026-11-20T03:41:00Z", "labels": {"alertname": "Lag"}}
@@ -155,7 +155,7 @@ def _texts(line: Line, *names: str) -> list[str]:
 
 
 def _said(*parts: str) -> str:
-    """Join the non-empty parts of an entry.
+    """Join the non-empty parts of a timeline entry's text.
 
     >>> _said("note", "", "x")
     'note: x'
@@ -178,7 +178,7 @@ def _sealed(line: Line) -> str:
 
 
 def when_alerted(line: Line) -> str:
-    """Describe the state of a server when an alert arrived.
+    """Describe the state of a server at the time when an alert arrived.
 
     >>> data = {"connection": "orders", "causes": ["refund-job blocks 9 sessions"]}
     >>> when_alerted(Line(number=1, kind="situation", at="", by="rbkernel", data=data))
@@ -192,7 +192,7 @@ def when_alerted(line: Line) -> str:
 
 
 def wrong_when_alerted(record: IncidentRecord) -> list[str]:
-    """Return the problems of servers when alerts arrived, one sentence per problem.
+    """Return the problems that servers had when alerts arrived, one sentence per problem.
 
     >>> from rbkernel.evidence.incident import tell
     >>> data = {"connection": "orders", "verdict": "critical", "causes": ["it blocks 9 sessions"]}
@@ -215,7 +215,7 @@ def _merged(line: Line) -> str:
 
 
 def _notified(line: Line) -> str:
-    """Say who was notified, and of what.
+    """Return the text of a timeline entry that says who was notified, and of what.
 
     >>> data = {"whom": "on-call", "title": "RUN-005 CRITICAL: Replay is paused"}
     >>> _notified(Line(number=1, kind="notified", at="", by="rbkernel", data=data))
@@ -251,7 +251,7 @@ def _mapping(line: Line, name: str) -> Mapping[str, Any]:
 
 
 def _of_run(run: Record) -> Iterator[Entry]:
-    """Yield the entries of a run's journal.
+    """Yield the timeline entries of a run's journal.
 
     They are the beginning and end of each execution, with its findings, decisions, plans, actions
     and notes.
@@ -283,7 +283,7 @@ def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry
 
 
 def _cell(cell: CellRun, *, repeated: bool) -> str:
-    """Describe a cell that ran again, failed or was interrupted.
+    """Return the text of a timeline entry for a cell that ran again, failed or was interrupted.
 
     >>> cell = CellRun(msg_id="", code="lag = look()", cell_id=None, status="interrupted",
     ...                execution_count=1, started_at="", ended_at="", outputs=())
@@ -300,7 +300,7 @@ def _named(name: str, title: str) -> str:
 
 
 class _Teller:
-    """Makes the entries of one run."""
+    """Makes the timeline entries of one run: all have the same source."""
 
     def __init__(self, run: Record, name: str) -> None:
         self.run_id = run.run_id
@@ -318,7 +318,7 @@ class _Teller:
 
 
 def _event(event: Event, entry: _Teller) -> Entry | None:
-    """Return the entry of a decision, a plan, an action or a note; None for other events."""
+    """Return the timeline entry of a decision, plan, action or note; None for other events."""
     data = {name: "" if value is None else str(value) for name, value in event.data.items()}
     at, state = data.get("at") or event.at, data.get("state", "")
     if event.kind == "decision" and state == DecisionState.CHOSEN:
@@ -340,7 +340,7 @@ def _event(event: Event, entry: _Teller) -> Entry | None:
 
 
 def _findings(runs: Iterable[Record]) -> Iterator[Entry]:
-    """Yield each finding when it is first not ok, and whenever its verdict changes.
+    """Yield an entry whenever a finding is first not ok, or its verdict changes.
 
     In a journal with several executions, also yield everything that each execution found not ok.
     """
@@ -370,7 +370,7 @@ def _looks(run: Record) -> Iterator[tuple[Execution, Event]]:
 
 
 def _change(was: str, verdict: str) -> str:
-    """Describe the change from the previous verdict, which may be empty, to this one.
+    """Describe the change from a finding's previous verdict, which may be empty, to its new one.
 
     >>> _change("", "critical"), _change("critical", "critical"), _change("critical", "ok")
     ('critical', 'still critical', 'critical → ok')
@@ -386,6 +386,6 @@ def _cause(event: Event) -> str:
 
 
 def _parameters(one: Execution) -> str:
-    """Return the parameters that distinguish two executions of the same runbook."""
+    """Return an execution's parameters as a text, to distinguish executions of one runbook."""
     given = one.run.parameters if one.run else {}
     return repr(sorted((str(name), str(value)) for name, value in given.items()))

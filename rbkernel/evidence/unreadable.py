@@ -29,7 +29,7 @@ class Unreadable:
 
 
 def in_rows(found: Iterable[Unreadable]) -> tuple[Unreadable, ...]:
-    """Join consecutive lines that have the same fault.
+    """Join unreadable lines of a journal that are consecutive and have the same fault.
 
     >>> lines = [Unreadable(first=n, last=n, what="no JSON") for n in (3, 4, 5, 9)]
     >>> for one in in_rows(lines):

@@ -46,7 +46,7 @@ _ENDED = {FAILED: "failed", INTERRUPTED: "was interrupted"}
 
 
 def verify_notebook(notebook: NotebookNode, record: Record, snapshot: bytes | None) -> Verification:
-    """Compare a notebook with the record of its run.
+    """Compare a notebook, cell by cell, with the record of its run.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def if_attested(notebook: NotebookNode, record: Record) -> NotebookNode | None:
 
 
 def run_id_of(notebook: NotebookNode) -> str | None:
-    """Return the id of the run that a notebook shows.
+    """Return the id of the run that produced this notebook; None if the notebook holds no run id.
 
     `rb.start` writes the id into its output. The engine writes it into the metadata, for runs
     that end before `rb.start`.
@@ -110,7 +110,7 @@ def run_id_of(notebook: NotebookNode) -> str | None:
 
 
 def _is_guess(record: Record) -> bool:
-    """Tell whether the document was found in the catalogue by the runbook's id."""
+    """Tell whether the snapshot is of a document that was only found by the runbook's id."""
     snapshots = record.of_kind("snapshot")
     return bool(snapshots) and snapshots[-1].data.get("found") == "catalogue"
 
@@ -179,13 +179,13 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
 
 
 def _shown(output: Mapping[str, Any]) -> str:
-    """Return the readable text of an output in normal form."""
+    """Return the readable text of a cell output; the output must be in normal form."""
     data = output.get("data", {})
     return str(output.get("text") or output.get("evalue") or data.get("text/plain", ""))
 
 
 def _claimed_status(cell: NotebookNode, status: str) -> str:
-    """Return an error text if rbkernel's metadata claims a wrong status; else empty."""
+    """Return an error text if the cell's rbkernel metadata differs from this status; else empty."""
     recorded = cell.metadata.get("rbkernel")
     claimed = recorded.get("status", status) if isinstance(recorded, Mapping) else status
     return (
@@ -194,7 +194,7 @@ def _claimed_status(cell: NotebookNode, status: str) -> str:
 
 
 def _papermills_claim(cell: NotebookNode, status: str) -> str:
-    """Return papermill's wrong status for a cell that failed: it does not notice a dead kernel."""
+    """Describe papermill's wrong status of a failed cell: papermill misses a kernel's death."""
     claim = cell.metadata.get("papermill")
     claimed = claim.get("status") if isinstance(claim, Mapping) else None
     wrong = claimed in ("completed", DONE) and status != DONE and cell.source.strip()

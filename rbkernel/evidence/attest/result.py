@@ -1,4 +1,4 @@
-"""The results of comparing a notebook with its journal: of each cell, and in total."""
+"""The results of comparing a notebook with its journal: one for each cell, and a total."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CellCheck:
 
     @property
     def label(self) -> str:
-        """The name of the cell in messages; cells count from 1."""
+        """The name of the cell in messages; the first cell is cell 1."""
         return label(self.index, self.id, self.first_line)
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether the journal attests everything in the notebook, and no line of it is lost."""
+        """Whether the journal attests everything in the notebook, and has no lost line."""
         lost = any(one.lost for one in self.unreadable)
         return not lost and all(cell.ok for cell in self.cells)
 
@@ -72,7 +72,7 @@ class Verification:
 
     @property
     def count(self) -> str:
-        """The number of attested cells out of all present cells, in words."""
+        """A text that says how many of the notebook's cells the journal attests."""
         there = [cell for cell in self.cells if cell.index is not None]
         attested = sum(cell.state == ATTESTED for cell in there)
         return f"{attested} of {len(there)} cells attested"

@@ -20,7 +20,7 @@ _PAPERMILL_MARK = re.compile(
 
 
 class Texts:
-    """The Markdown and raw cells of the snapshot; each is paired with one notebook cell."""
+    """The snapshot's Markdown and raw cells, each to be paired with one cell of the notebook."""
 
     def __init__(self, document: NotebookNode | None, *, guessed: bool) -> None:
         self._guessed = guessed
@@ -28,9 +28,7 @@ class Texts:
         self._cells: list[NotebookNode] = [cell for cell in cells if cell.cell_type != "code"]
 
     def check(self, index: int, cell: NotebookNode) -> CellCheck:
-        """Compare a cell of the notebook with its cell in the document; each document cell is used
-        once.
-        """
+        """Compare a notebook cell with the matching snapshot cell, which is not used again."""
         state, detail, ok = self._state(cell)
         return CellCheck(
             index=index,
@@ -42,7 +40,7 @@ class Texts:
         )
 
     def left(self) -> list[CellCheck]:
-        """Return the cells of the document that match no cell of the notebook."""
+        """Return the snapshot's cells that have matched no cell of the notebook."""
         return [
             CellCheck(
                 index=None,
@@ -78,7 +76,7 @@ class Texts:
         return DIFFERS if self._guessed else EDITED, detail, self._guessed
 
     def _take(self, cell: NotebookNode) -> NotebookNode | None:
-        """Return the snapshot's cell that matches this cell by id, else by source."""
+        """Return and use up the snapshot's cell that matches this cell by id, else by source."""
         for alike in (_same_id, _same_source):
             found = next((other for other in self._cells if alike(cell, other)), None)
             if found is not None:

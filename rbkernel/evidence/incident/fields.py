@@ -56,7 +56,7 @@ def wrong(line: Line) -> str:
 
 
 def _is_time(value: str) -> bool:
-    """Tell whether a text is a date with a time; a date alone is not precise enough."""
+    """Tell whether a text is an ISO 8601 date with a time of day; a date alone is not enough."""
     try:
         datetime.fromisoformat(value)
     except ValueError:

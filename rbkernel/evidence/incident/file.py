@@ -1,4 +1,4 @@
-"""Read and append to the file of an incident's record, and compare it with its seals."""
+"""Read an incident's record from its file, append to the file, and check the file's seals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def append(
     redactor: Redactor | None = None,
     **fields: Any,
 ) -> Line:
-    """Append a line to an incident's record; the first line opens the incident.
+    """Append a line to an incident's record; the first line creates the record.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def read(root: Path, incident: str) -> IncidentRecord:
 
 
 def look(root: Path, incident: str) -> IncidentRecord:
-    """Read the record of an incident; if there is none yet, return a record with only the id."""
+    """Read the record of an incident; if it has no record yet, return one with only the id."""
     check_id(incident)
     there = os.path.lexists(root / incident / manifest.INCIDENT)
     if there:
@@ -121,7 +121,7 @@ def look(root: Path, incident: str) -> IncidentRecord:
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
-    """Return all incidents that have a record, ordered by their beginning."""
+    """Return the records of all incidents that have one, ordered by the incidents' start."""
     found = [
         _listed(path)
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")
@@ -136,7 +136,7 @@ def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[st
 
 
 def check_id(incident: str) -> None:
-    """Refuse an invalid incident id; the id becomes the name of a folder.
+    """Raise an error if an incident id is invalid, because the id becomes the name of a folder.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _append(folder: Path, kind: str, by: str, said: Mapping[str, Any]) -> Line:
 
 
 def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | None:
-    """Return the existing line with the same identifying fields, if its kind has such fields."""
+    """Return the record's line that reports the same event as a new line; None if there is none."""
     keys = _KEYS.get(kind)
     if keys is None or not record_bytes or (keys and not any(said.get(key) for key in keys)):
         return None

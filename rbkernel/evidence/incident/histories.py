@@ -56,7 +56,7 @@ class RunHistory:
 
 
 def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
-    """Gather the lines of each alert, in the order in which the alerts were first received."""
+    """Return the history of each alert in a record, in the order of their first receipt."""
     by_alert: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         if line.kind == "alert":
@@ -65,7 +65,7 @@ def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
 
 
 def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
-    """Gather the lines of each run, in the order in which the runs were first recorded."""
+    """Return the history of each run in a record, in the order of their first line."""
     by_run: dict[str, list[Line]] = {}
     for line in lines:
         if line.kind in {"run", *SEALS} and line.data.get("run_id"):
@@ -122,7 +122,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _run(run_id: str, lines: Sequence[Line]) -> RunHistory:
-    """Combine the lines of one run: its state is the furthest one, in any order of the lines.
+    """Combine the lines of one run into its history, with the latest state; lines may be unordered.
 
     >>> lines = [Line(number=1, kind="run", at=at, by="", data={"state": state})
     ...          for at, state in (("2", "ended"), ("1", "started"))]

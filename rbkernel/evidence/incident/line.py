@@ -1,4 +1,4 @@
-"""A line of an incident's record, its possible damage, and the times in it."""
+"""One line of an incident's record, the description of a damaged line, and times in lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Line:
     is_new: bool = field(default=True, compare=False)
 
     def text(self, name: str) -> str:
-        """Return a field as text; empty when it is missing.
+        """Return a field of the line as text; empty if the field is missing.
 
         >>> Line(number=1, kind="note", at="", by="", data={"text": "x", "eta": None}).text("eta")
         ''
@@ -69,7 +69,7 @@ def instant(at: str) -> datetime:
 
 
 def sent_time(line: Line, name: str) -> str:
-    """Return the time that a sender gave, or the line's own time if the former is impossible.
+    """Return the sender's time in a field; if that time is impossible, the line's own time.
 
     Senders write the year 1 or 1970 for an unknown time, and a wrong clock gives any time. A time
     is impossible if it is more than ten years before the line was written, or after it. A small
@@ -95,7 +95,7 @@ def is_possible(sent: datetime, received: datetime) -> bool:
 
 
 def shown(at: str) -> datetime:
-    """Return a time cut to the second, so that displayed times and durations are consistent.
+    """Return a time without fractions of a second, so that shown times and durations agree.
 
     >>> shown("2026-11-20T03:02:11.9+00:00") == instant("2026-11-20T03:02:11Z")
     True

@@ -1,6 +1,6 @@
 """Check quickly which seals of an incident's record are valid; `verify` checks everything.
 
-A seal first writes its line into the record and last its head into `HEADS`. A line alone therefore
+A seal first writes its line into the record and last its hash into `HEADS`. A line alone therefore
 proves nothing: the seal may have been interrupted. Readers show such a line as a seal that was
 begun. A copy of an incident has manifests but no `HEADS`; only its lines can be used there.
 """
@@ -26,7 +26,7 @@ _LOOKS, _PAUSE_S = 3, 0.1
 
 
 def held(lines: Sequence[Line], folder: Path) -> list[Line]:
-    """Return the lines; a `sealed` line whose seal is not in `HEADS` gets the kind `SEALING`.
+    """Return the lines of a record, but with unfinished seals (not in `HEADS`) marked `SEALING`.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def held(lines: Sequence[Line], folder: Path) -> list[Line]:
 
 @dataclass(frozen=True)
 class Beginnings:
-    """The beginning of the record at each seal.
+    """The hashed beginnings of an incident's record: as long as the record was at each seal.
 
     It is read before the record, so that a seal made in the meantime causes no false damage.
     """
@@ -56,7 +56,7 @@ class Beginnings:
 
     @classmethod
     def of(cls, folder: Path) -> Beginnings:
-        """Read the manifests of an incident that `HEADS` lists; for a copy, all manifests."""
+        """Read the beginnings from an incident's manifests: those in `HEADS`, or all in a copy."""
         prefixes, damaged = {}, []
         for name, sha256 in _manifests(folder).items():
             data = suspect.read_bytes(folder / name)

@@ -25,7 +25,7 @@ STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A time (UTC, ISO 8601), and the source of that time."""
+    """A time (UTC, ISO 8601), and a text that names the source of that time."""
 
     at: str
     source: str
@@ -90,18 +90,18 @@ class IncidentRecord:
 
     @property
     def is_proven(self) -> bool:
-        """Whether a quick check finds the record unchanged since its seals."""
+        """Whether a quick check finds that the record is unchanged since it was last sealed."""
         return all(damage.number for damage in self.damaged)
 
     @property
     def unfinished(self) -> Line | None:
-        """The last seal, if it was begun but not completed; None if a later seal covers it."""
+        """The last seal's line, if that seal was begun but not completed; else None."""
         last = next((line for line in reversed(self.lines) if line.kind in SEALS), None)
         return last if last and last.kind == SEALING else None
 
     @property
     def began(self) -> Moment:
-        """The beginning: the earliest of the first alert, the first run and the opening."""
+        """The start of the incident: the earliest of first alert, first run and opening."""
         firing = [Moment(at=a.first_firing_at, source=f"alert {a.name}") for a in self.alerts]
         started = [Moment(at=r.started_at, source=f"run {r.run_id}") for r in self.runs]
         opened = Moment(at=self.opened_at, source="opened")
@@ -111,10 +111,10 @@ class IncidentRecord:
 
     @property
     def resolved(self) -> Moment | None:
-        """The time at which all alerts were resolved, else of a status Resolved; None if unknown.
+        """When all alerts were resolved; without alerts, when the status was set to Resolved.
 
-        The time of closing is not used: it tells when the work was done, not when the problem
-        ended.
+        None if unknown. The time of closing is not used: it tells when the work was done, not when
+        the problem ended.
         """
         if self.alerts:
             if not all(alert.last_resolved_at for alert in self.alerts):
@@ -127,7 +127,7 @@ class IncidentRecord:
 
     @property
     def duration(self) -> timedelta | None:
-        """The time from `began` to `resolved`, both to the second; None if the end is unknown."""
+        """The time from `began` to `resolved`, in whole seconds; None if the end is unknown."""
         if self.resolved is None:
             return None
         return shown(self.resolved.at) - shown(self.began.at)
@@ -136,7 +136,7 @@ class IncidentRecord:
 def tell(
     lines: Sequence[Line], incident: str = "", damaged: Sequence[Damage] = ()
 ) -> IncidentRecord:
-    """Return the incident that the lines of a record describe.
+    """Combine the lines of a record into the incident that they describe.
 
     >>> def said(kind, at, **data):
     ...     return Line(number=1, kind=kind, at=f"2026-11-20T03:{at}:00+00:00", by="ann", data=data)
@@ -215,13 +215,13 @@ def _of(kind: str, lines: Iterable[Line]) -> list[Line]:
 
 
 def _opened_at(opened: Line | None, lines: Sequence[Line], runs: Sequence[RunHistory]) -> str:
-    """Return the time of the opening; a run may be older than the record."""
+    """Return when the incident was opened, or when its first run began, if that is earlier."""
     known = [run.started_at for run in runs] + ([opened.at] if opened else [])
     return min(filter(None, known), key=instant, default=lines[0].at if lines else "")
 
 
 def _severity(lines: Iterable[Line]) -> str:
-    """Return the most severe word of the opening, the alerts and the merged incidents."""
+    """Return the highest severity of the `opened` line, the alerts and the merged incidents."""
     severities = (line.text("severity") for line in lines if line.kind in SEVERE)
     return min(severities, key=Severity.place, default="")
 

@@ -8,8 +8,8 @@ Ordering rules:
 2. One write appends the lines `closed` (if it is to be closed) and `sealed` to the record.
 3. Folder, manifest and `HEADS` are moved into place.
 
-A crash in between leaves lines, and perhaps a folder, without a head in `HEADS`. Readers ignore
-such a line, and the next seal covers all of it.
+A crash in between leaves lines, and perhaps a folder, of a seal that is not in `HEADS`. Readers
+ignore such lines, and the next seal covers lines and folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _STAGING = "record.sealing"
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRecord:
-    """A sealed record of an incident; ``head`` is the hash to publish.
+    """The sealed record of an incident; ``head`` is the hash of its seal, to be published.
 
     ``signer`` is the name of the signer, empty if unsigned. ``missing`` lists the optional parts
     that the seal lacks. ``is_new`` is false when earlier seals already covered every line.
@@ -141,7 +141,7 @@ def _put_under_seal(
 
 
 def _line(incident: Path) -> dict[str, Any]:
-    """Return the line of a new seal; the sealed copy of the record contains it, too."""
+    """Return the `sealed` line for a new seal; the record and its sealed copy both get it."""
     seal_id = new_run_id()
     folder = numbered(incident, manifest.RECORD, seal_id).name
     return entry("sealed", RBKERNEL, record=seal_id, folder=folder)

@@ -47,7 +47,7 @@ class AlertStatus(StrEnum):
 
 
 class AlertOutcome(StrEnum):
-    """The gateway's reaction to an alert."""
+    """What the gateway did about an alert."""
 
     NONE = ""  # no reaction yet
     STARTED = "started"  # a job was queued
@@ -61,7 +61,7 @@ class AlertOutcome(StrEnum):
 
 
 class RunState(StrEnum):
-    """The progress of a run, in this order; its lines in the record may be in any order."""
+    """The states of a run, in the order in which it passes through them."""
 
     QUEUED = "queued"  # it waits for a worker
     STARTED = "started"  # a worker executes it

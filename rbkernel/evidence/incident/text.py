@@ -17,7 +17,7 @@ _ALWAYS = ("kind", "at", "by")
 
 
 def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
-    r"""Return the lines of a record, and the damage: lines that cannot be parsed.
+    r"""Parse the bytes of a record; return its lines, and the lines that cannot be parsed.
 
     >>> note = b'{"at": "2026-11-20T03:02:11+00:00", "kind": "note", "by": "ann"}\n'
     >>> lines, damaged = parse(note + b'nonsense\n{"at')
@@ -41,12 +41,12 @@ def parse(data: bytes) -> tuple[list[Line], list[Damage]]:
 
 
 def with_lines(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
-    """Append lines to a record; a truncated last line stays a separate line."""
+    """Return a record's bytes with lines appended; a truncated last line stays a separate line."""
     return record_bytes + added(record_bytes, *lines)
 
 
 def added(record_bytes: bytes, *lines: Mapping[str, Any]) -> bytes:
-    """Return the bytes that append these lines to the record."""
+    """Return the bytes to write at the end of a record to append these lines."""
     line_feed = b"\n" if record_bytes and not record_bytes.endswith(b"\n") else b""
     return line_feed + b"".join(map(_written, lines))
 
@@ -61,7 +61,7 @@ def entry(kind: str, by: str, at: str = "", **fields: Any) -> dict[str, Any]:
 
 
 def opening(by: str = RBKERNEL, **fields: Any) -> dict[str, Any]:
-    """Return the first line of a record."""
+    """Return the fields of the `opened` line, the first line of a record."""
     return entry("opened", by, **formats.written(), **{**dict.fromkeys(OPENED, ""), **fields})
 
 
@@ -72,7 +72,7 @@ def sealed_lines(record_bytes: bytes) -> list[dict[str, Any]]:
 
 
 def sealed_line(record_bytes: bytes, run_id: str) -> dict[str, Any]:
-    """Return the `sealed` line of one run; empty if there is none."""
+    """Return the fields of one run's `sealed` line; empty if the run has no such line."""
     lines = sealed_lines(record_bytes)
     return next((line for line in lines if line.get("run_id") == run_id), {})
 

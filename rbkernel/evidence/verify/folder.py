@@ -1,4 +1,4 @@
-"""Verify a folder: recognize a run, an incident or an evidence folder, and check all of it."""
+"""Verify the folder of a run, an incident or all evidence: find out its kind, and check it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _problems(path: Path, signers: Path | None, published: Collection[str]) -> I
 
 
 def _kind(path: Path) -> tuple[Path, _Look]:
-    """Return the evidence folder around a folder, and the function that checks the folder."""
+    """Return the evidence folder around a folder, and the function that checks such a folder."""
     if manifest.RUN_FOLDER.fullmatch(path.name) or (path / manifest.SUMS).is_file():
         return path.parent.parent, _run
     if INCIDENT_ID.fullmatch(path.name) and path.is_dir():

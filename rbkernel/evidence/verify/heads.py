@@ -12,14 +12,14 @@ from rbkernel.evidence.verify.problem import Problem, read
 
 
 def read_heads(root: Path, *, needed: bool) -> tuple[list[Head] | None, list[Problem]]:
-    """Read the seals in `HEADS`; a copy of an incident or run has no `HEADS`."""
+    """Return the seals in `HEADS` (None if there is no `HEADS`, as in a copy), and problems."""
     path = root / manifest.HEADS
     there = needed or os.path.lexists(path)
     return read(path, manifest.read_heads) if there else (None, [])
 
 
 def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterator[Problem]:
-    """Yield a problem for each published head that is missing from `HEADS`."""
+    """Yield a problem for each published seal hash that is missing from `HEADS`."""
     for sha256 in sorted(set(published) - {head.sha256 for head in heads}):
         yield Problem(
             file=root / manifest.HEADS,
@@ -28,7 +28,7 @@ def missing(root: Path, heads: list[Head], published: Collection[str]) -> Iterat
 
 
 def chain(root: Path, heads: list[Head]) -> Iterator[Problem]:
-    """Check that each manifest names the previous one."""
+    """Yield a problem for each manifest that does not name the hash of the previous manifest."""
     previous = manifest.NO_PREVIOUS
     for head in heads:
         path = root / head.incident / manifest.manifest_name(head.generation)

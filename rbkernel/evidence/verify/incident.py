@@ -1,4 +1,4 @@
-"""Check one incident: its manifests, its record, its runs, and that there are no other files."""
+"""Check an incident's manifests, record and runs, and that it has no other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 
 def check(files: SealedFiles) -> Iterator[Problem]:
-    """Check all runs and manifests."""
+    """Yield all problems of an incident: in its manifests, its record and its runs."""
     yield from files.manifest_problems
     for number, listing in files.listings.items():
         for name, known in listing.sums.items():
@@ -29,7 +29,7 @@ def check(files: SealedFiles) -> Iterator[Problem]:
 
 
 def check_run(files: SealedFiles, folder: Path) -> Iterator[Problem]:
-    """Check one run, and its entries in the incident's manifests."""
+    """Yield the problems of one run, also against the incident's manifests."""
     yield from files.manifest_problems
     for listing in files.listings.values():
         for name, known in listing.sums.items():
@@ -39,7 +39,7 @@ def check_run(files: SealedFiles, folder: Path) -> Iterator[Problem]:
 
 
 def claims_seals(files: SealedFiles) -> bool:
-    """Tell whether there is any sign of a seal in this incident."""
+    """Tell whether anything in an incident's folder, record or `HEADS` shows that it was sealed."""
     seals = sealed_lines(files.record_bytes or b"")
     return bool(files.generations or files.heads or seals or _runs(files))
 
@@ -50,7 +50,7 @@ def _runs(files: SealedFiles) -> list[Path]:
 
 
 def _missing_manifests(files: SealedFiles) -> Iterator[Problem]:
-    """Check that `HEADS` and the folder list the same manifests, without gaps."""
+    """Yield a problem for each manifest missing from `HEADS` or from the incident's folder."""
     if files.heads is None:
         sealed = list(range(1, max(files.generations, default=0) + 1))
     else:
@@ -67,7 +67,7 @@ def _missing_manifests(files: SealedFiles) -> Iterator[Problem]:
 
 
 def _strays(files: SealedFiles) -> Iterator[Problem]:
-    """Yield a problem for each file that the newest manifest lacks, empty folder and link."""
+    """Yield a problem for each unlisted file, each empty folder, and an incident that is a link."""
     if files.folder.is_symlink():
         yield Problem(file=files.folder, what="is a symbolic link: its files are elsewhere")
     elif not files.folder.is_dir():

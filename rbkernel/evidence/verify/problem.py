@@ -1,4 +1,4 @@
-"""Problems that verification finds, including files that cannot be read."""
+"""The problems that verification of evidence reports, also for files that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One difference from the sealed state; ``cell`` names the notebook's cell, if known."""
+    """One difference of a file from its sealed state; ``cell`` names a notebook's changed cell."""
 
     file: Path
     what: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 def read(path: Path, parse: Callable[[bytes, str], T]) -> tuple[T | None, list[Problem]]:
-    """Return the parsed content of a file, or None and the problems."""
+    """Parse a file; return its content and no problem, or None and the problems."""
     data = suspect.read_bytes(path)
     if data is None:
         return None, [Problem(file=path, what=suspect.why_unreadable(path))]

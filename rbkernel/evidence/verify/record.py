@@ -1,4 +1,4 @@
-"""Check an incident's record against its seals, and the seals that the record lists."""
+"""Check an incident's record against its seals, and check that listed seals exist."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 
 def unsealed_lines(files: SealedFiles) -> int:
-    """Return the number of lines after the last seal."""
+    """Return the number of lines of an incident's record that follow the last seal."""
     record_bytes = files.record_bytes or b""
     return len(parse(record_bytes[_sealed_bytes(files, record_bytes) :])[0])
 
 
 def begins(files: SealedFiles) -> Iterator[Problem]:
-    """Check that the record begins as each seal recorded it, followed only by valid lines."""
+    """Yield problems if the sealed beginning of a record changed, or a later line is damaged."""
     path = files.folder / manifest.INCIDENT
     record_bytes, prefixes = files.record_bytes, _prefixes(files)
     if record_bytes is None:
@@ -40,7 +40,7 @@ def begins(files: SealedFiles) -> Iterator[Problem]:
 
 
 def gone(files: SealedFiles) -> Iterator[Problem]:
-    """Yield a problem for each sealed folder that the record lists and that is missing.
+    """Yield a problem for each missing folder that the record says was sealed.
 
     The line of a record's seal is written before its folder; a later seal of the record replaces
     an interrupted one.
@@ -58,7 +58,7 @@ def gone(files: SealedFiles) -> Iterator[Problem]:
 
 
 def times(files: SealedFiles) -> Iterator[Problem]:
-    """Check the run and the time of each seal in `HEADS` against the record."""
+    """Yield a problem for each seal in `HEADS` whose run or time is not in the record."""
     known = (files.newest or {}).get(manifest.INCIDENT)
     record_bytes = files.record_bytes or b""
     intact = all(prefix.begins(record_bytes) for prefix in _prefixes(files).values())
@@ -78,7 +78,7 @@ def times(files: SealedFiles) -> Iterator[Problem]:
 
 
 def _prefixes(files: SealedFiles) -> dict[int, Prefix]:
-    """Return the prefix of the record at each seal."""
+    """Return the length and hash of the record's beginning at each seal, by manifest number."""
     return {number: one.record for number, one in files.listings.items() if one.record}
 
 

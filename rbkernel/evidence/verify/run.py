@@ -14,7 +14,7 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 
 
 def check(files: SealedFiles, run: Path) -> Iterator[Problem]:
-    """Check a run's files against its `SHA256SUMS`, or the manifest if the sums changed."""
+    """Yield the problems of a run's files, compared with the hashes from its seal."""
     if files.manifest_of(run) is None:
         _listing, problems = read(run / manifest.SUMS, manifest.read_listing)
         yield from problems

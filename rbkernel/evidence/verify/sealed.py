@@ -1,4 +1,4 @@
-"""The current files of one incident, and the hashes with which they were sealed."""
+"""The files of one incident as they are now, and the hashes that they had when sealed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SealedFiles:
         return dict(sorted(found.items()))
 
     def _read_manifests(self) -> tuple[dict[int, Listing], list[Problem]]:
-        """Return the unchanged manifests, and the problems of the others."""
+        """Return the unchanged manifests, and the problems of the changed manifests."""
         changed = {
             head.generation
             for head in self.heads or ()
@@ -60,7 +60,7 @@ class SealedFiles:
         return listings, problems
 
     def hash(self, name: str) -> str | None:
-        """Return the hash of a file; None when it cannot be read."""
+        """Return the current hash of a file; None when the file cannot be read."""
         if name not in self._hashes:
             path = self.folder / name
             self._hashes[name] = store.sha256(path) if suspect.is_plain(path) else None
@@ -68,23 +68,23 @@ class SealedFiles:
 
     @cached_property
     def record_bytes(self) -> bytes | None:
-        """The incident's record; None when it cannot be read."""
+        """The bytes of the incident's record; None when it cannot be read."""
         return suspect.read_bytes(self.folder / manifest.INCIDENT)
 
     @property
     def newest(self) -> Mapping[str, str] | None:
-        """The hashes in the newest manifest; None if the manifest is missing or changed."""
+        """The file hashes in the newest manifest; None if that manifest is missing or changed."""
         numbers = {*self.generations, *(head.generation for head in self.heads or ())}
         listing = self.listings.get(max(numbers)) if numbers else None
         return listing.sums if listing else None if numbers else {}
 
     def manifest_of(self, run: Path) -> Mapping[str, str] | None:
-        """Return the first manifest that lists the run's `SHA256SUMS`, or None."""
+        """Return the hashes of the first manifest that lists the run's `SHA256SUMS`, or None."""
         name = f"{run.name}/{manifest.SUMS}"
         return next((one.sums for one in self.listings.values() if name in one.sums), None)
 
     def sums(self, run: Path) -> Mapping[str, str]:
-        """Return the sealed hashes of a run's files, from an unchanged list."""
+        """Return the hashes that a run's files had when sealed, from an unchanged list."""
         prefix, listed = f"{run.name}/", self.manifest_of(run)
         own = f"{prefix}{manifest.SUMS}"
         if listed is None or listed[own] == self.hash(own):
@@ -102,7 +102,7 @@ class SealedFiles:
         return {name for name, sha256 in sums if self.hash(f"{run.name}/{name}") == sha256}
 
     def check(self, name: str, known: str) -> Iterator[Problem]:
-        """Check a file against its hash; for a notebook, name the changed cells."""
+        """Yield problems if a file differs from its sealed hash; for a notebook, one per cell."""
         path = self.folder / name
         found = self.hash(name)
         if found == known:
@@ -120,7 +120,7 @@ class SealedFiles:
             yield Problem(file=path, cell=cell or None, what=what)
 
     def _cells(self, path: Path) -> list[tuple[str, str]] | None:
-        """Return the changed cells of a notebook; None if there is nothing to compare with."""
+        """Return a notebook's changed cells; None if no intact file is left to compare with."""
         if path.name not in (EXECUTED, store.SNAPSHOT):
             return None
         if not suspect.may_be_read(path.parent / store.SNAPSHOT):
