@@ -1,4 +1,4 @@
-"""The calls for notebooks: ``import rbkernel as rb``.
+"""The functions that notebooks call: ``import rbkernel as rb``, then for example ``rb.query(...)``.
 
 Every name is loaded at its first use, so that the kernel starts without waiting for pandas.
 """

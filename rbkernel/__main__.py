@@ -1,4 +1,4 @@
-"""Run the command line with ``python -m rbkernel``, also if the script is not on the path."""
+"""Run the command line as ``python -m rbkernel``, also if the script `rbkernel` is not on PATH."""
 
 from rbkernel.cli import main
 

@@ -1,4 +1,4 @@
-"""Check the arguments of a call before it runs. The error names the wrong argument."""
+"""Check the arguments of `rb` functions before they run. The error names the wrong argument."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "act
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Decorate an `rb` function to check its arguments against signature and annotations.
+    """Decorate an `rb` function: check its arguments against its signature and annotations.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _name(call: Callable[..., object]) -> str:
 def _must_fit(
     signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    """Refuse unknown keywords, and missing, duplicate or too many arguments."""
+    """Raise if a call has unknown keywords, or missing, duplicate or too many arguments."""
     declared = signature.parameters.values()
     known = [one.name for one in declared if one.kind is not one.VAR_POSITIONAL]
     if not any(one.kind is one.VAR_KEYWORD for one in declared):
@@ -88,7 +88,7 @@ def _outline(signature: inspect.Signature) -> str:
 
 
 def _validator(call: Callable[..., object]) -> Callable[..., _Arguments]:
-    """Return the validator of the annotations. It is created at the first use, which is slow."""
+    """Create the validator of a call's annotations; it is slow, so only the first call does it."""
 
     @functools.wraps(call)
     def take(*args: Any, **kwargs: Any) -> _Arguments:

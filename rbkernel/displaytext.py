@@ -47,7 +47,7 @@ _FIRST_STRONG, _ISOLATE_END = "\u2068", "\u2069"
 
 
 def visible(text: str) -> str:
-    r"""Return text with invisible characters as escapes; line ends and tabs stay.
+    r"""Return text with invisible characters written as escapes; line ends and tabs are kept.
 
     >>> visible("a\u200bb \x9b31m \ud800 \u2066x\u2069 \U000e0041")
     'a\\u200bb \\x9b31m \\ud800 \\u2066x\\u2069 \\U000e0041'
@@ -91,7 +91,7 @@ def isolated(text: str) -> str:
 
 
 def _with_isolates(text: str, start: str, end: str, quote: Callable[[str], str]) -> str:
-    """Isolate right-to-left text, from its first letter to its last."""
+    """Put isolate marks around the right-to-left part of a text, first to last letter."""
     parts, done = [], 0
     for found in _RIGHT_TO_LEFT_PART.finditer(text):
         parts += [quote(text[done : found.start()]), start, quote(found[0]), end]
@@ -109,7 +109,7 @@ def reads_from_right(text: str) -> bool:
 
 
 def _shown(found: re.Match[str], *, keep_direction: bool) -> str:
-    """Return a character unchanged if its neighbours need it, else as an escape."""
+    """Return an invisible character unchanged if its neighbours need it, else as an escape."""
     character, text, at = found[0], found.string, found.start()
     before = text[at - 1 : at]
     if character in _JOINERS:
@@ -128,7 +128,7 @@ def _shown(found: re.Match[str], *, keep_direction: bool) -> str:
 
 
 def _joins(text: str, at: int) -> bool:
-    """Tell whether a joiner is part of an emoji, or follows a letter of a joining script."""
+    """Tell whether a zero-width joiner is part of an emoji or joins two letters."""
     last = text[max(0, at - 3) : at].rstrip(f"{_EMOJI_STYLE}{_SKIN_TONES}")[-1:]
     after = text[at + 1 : at + 2]
     if not last or last in _JOINERS:
@@ -147,7 +147,7 @@ def _is_pictograph(character: str) -> bool:
 
 
 def _is_of_a_joining_script(character: str) -> bool:
-    """Tell whether joiners change a letter: Arabic, Syriac, N'Ko, Indic, Khmer, Mongolian.
+    """Tell whether joiners change letters of this letter's script, such as Arabic or Khmer.
 
     >>> [_is_of_a_joining_script(one) for one in "aяیक"]
     [False, False, True, True]
@@ -179,7 +179,7 @@ def _has_variant(before: str, selector: str) -> bool:
 
 
 def _is_in_a_flag(text: str, at: int) -> bool:
-    """Tell whether a tag belongs to a complete flag, such as Scotland's."""
+    """Tell whether a Unicode tag character belongs to a complete flag emoji, such as Scotland's."""
     start = text.rfind("\U0001f3f4", max(0, at - _LONGEST_FLAG), at)
     found = _FLAG.match(text, start) if start >= 0 else None
     return found is not None and at < found.end()

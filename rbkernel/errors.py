@@ -106,7 +106,7 @@ class SqlTextError(RbkernelError, ValueError):
 
 
 class DatabaseError(RbkernelError):
-    """The database did not answer the query: refused, timed out, locked, forbidden.
+    """The database did not answer: connection refused, time-out, lock, or missing permission.
 
     A diagnostic turns this error into an ``unknown`` finding with its reason. ``sqlstate`` is the
     server's code, empty if the server sent none; ``trouble`` is the kind of problem,
@@ -163,7 +163,7 @@ class NewerEvidence(EvidenceError):
 
 
 class NothingSealed(EvidenceError):
-    """There is no sealed evidence to archive yet. A page answers with 409."""
+    """There is no sealed evidence to archive yet. The page for the archive answers with 409."""
 
 
 class RunError(RbkernelError):

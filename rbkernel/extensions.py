@@ -60,7 +60,7 @@ def _installed(_path: tuple[str, ...]) -> tuple[Extension, ...]:
 
 
 def packages() -> str:
-    """Return a text with the packages that have extensions, and their names; empty if none has.
+    """List the packages that add extensions, with the names they add; empty if none does.
 
     Example: ``acme-rbkernel 1.2 (channels: pager; sources: flags, stock)``.
     """
@@ -76,7 +76,7 @@ def _added(groups: Mapping[str, list[str]]) -> str:
 
 
 class Group(Mapping[str, _Kind], Generic[_Kind]):
-    """The objects of one kind by name. Those of extensions are loaded at their first use.
+    """The objects of one kind, such as senders, by name. Extensions are loaded at their first use.
 
     Parameters
     ----------

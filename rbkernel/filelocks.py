@@ -1,6 +1,6 @@
 """Ask whether a process holds the lock of a file, without taking the lock.
 
-A test that takes the lock for a moment would make its owner fail who takes it in that moment.
+If this process took the lock to test it, another process that wants it then would fail.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class Finding:
     explained_by: str = ""
 
     def that_can_open(self, runbooks: Container[str]) -> Finding:
-        """Return the finding, without ``opens`` if that is not one of these runbooks."""
+        """Return the finding; ``opens`` is emptied if it names none of these runbooks."""
         known = not self.opens or self.opens in runbooks
         return self if known else dataclasses.replace(self, opens="")
 
@@ -208,7 +208,7 @@ def explained(finding: Finding, topic: str, causes: Iterable[Finding]) -> Findin
 
 
 def leading(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings for a headline: the worst unexplained ones, causes first.
+    """Return the findings for a headline: the most urgent unexplained ones, causes first.
 
     If no finding is wrong, return the unknown ones.
 
@@ -228,7 +228,7 @@ def leading(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def folded(findings: Iterable[Finding]) -> list[Finding]:
-    """Merge the unknown findings that have the same reason into one with all their titles.
+    """Merge the unknown findings that have the same reason into a single finding with all titles.
 
     >>> def unseen(title, why):
     ...     return Finding(title=title, verdict=Verdict.UNKNOWN, expected="", actual=why)
@@ -250,7 +250,7 @@ def folded(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def by_urgency(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort by urgency: causes before others of the same verdict, explained findings last.
+    """Sort findings by urgency: causes first within a verdict, explained findings after others.
 
     >>> def found(title, verdict, **more):
     ...     return Finding(title=title, verdict=verdict, expected="", actual="", **more)

@@ -141,7 +141,7 @@ def read(path: Path) -> list[Alert]:
 
 
 def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]:
-    """Read several files.
+    """Read the alerting rules of several files.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]
 
 
 class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known when it runs
-    """The safe YAML loader; each mapping also stores the line where it begins."""
+    """A safe YAML loader that also stores, in each mapping, the line where the mapping begins."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
@@ -175,7 +175,7 @@ class _Lined(_Loader):  # type: ignore[misc]  # which of the two it is, is known
 
 
 def _groups(document: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the groups: at the top, below ``spec`` of a PrometheusRule, or in a list of these."""
+    """Yield a file's rule groups: at the top, below ``spec`` of a PrometheusRule, or in a list."""
     if not isinstance(document, Mapping):
         return
     for item in document.get("items") or ():

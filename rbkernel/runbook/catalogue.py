@@ -32,7 +32,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, kw_only=True)
 class Runbook:
-    """A readable runbook: its path, its bytes, its front matter and its parameters.
+    """A runbook that could be read: its path, its bytes, its front matter and its parameters.
 
     ``cells`` are (kind, source), in order. For a working copy of a run, ``continues`` is the id of
     that run and ``incident`` the id of its incident. ``source`` is the Markdown file that an
@@ -89,7 +89,7 @@ def packaged(kind: str) -> Path:
 
 
 def read(path: Path) -> Runbook:
-    """Read one runbook.
+    """Read a runbook from its file.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _source(notebook: NotebookNode) -> str:
 
 
 def _told(notebook: NotebookNode, name: str, form: re.Pattern[str]) -> str:
-    """Return a field of a working copy's metadata; empty if its value is not in this form."""
+    """Return a text field of a notebook's rbkernel metadata; empty if not in this form."""
     own = notebook.metadata.get("rbkernel")
     said = str(own.get(name, "")) if isinstance(own, Mapping) else ""
     return said if form.fullmatch(said) else ""
@@ -170,7 +170,7 @@ class Unreadable:
 
     @property
     def name(self) -> str:
-        """The id of the document, else its file name."""
+        """The id of the document; its file name if the id is unknown."""
         return self.id or self.path.name
 
     @property
@@ -191,9 +191,10 @@ class Unreadable:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """The content of all folders: ``runbooks``, sorted by id, and the problems of other documents.
+    """The content of all folders: runbooks sorted by id, and the documents that are not used.
 
-    ``doubles`` are the documents that are not used because an earlier document has the same id.
+    ``unreadable`` are the documents that cannot be read as runbooks. ``doubles`` are the errors
+    about documents that are not used because an earlier document has the same id.
     ``missing`` are the folders that do not exist.
     """
 
@@ -204,7 +205,7 @@ class Catalogue:
 
     @property
     def problems(self) -> list[RbkernelError]:
-        """The problems that a person has to correct."""
+        """The errors about unreadable documents, duplicate ids and missing folders."""
         return [*self.missing, *(one.problem for one in self.unreadable), *self.doubles]
 
     def broken(self, id: str) -> Unreadable | None:  # noqa: A002
@@ -344,9 +345,7 @@ def _outputs(cell: NotebookNode) -> bool:
 
 
 def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[RunbookError]:
-    """Return an error that names which of two documents with the same id is used; None if a team's
-    runbook replaces a bundled one.
-    """
+    """Return an error about a document whose id an earlier one has; none for a bundled runbook."""
     if document.path.is_relative_to(packaged("notebooks")):
         return []
     return [
@@ -365,7 +364,7 @@ def ids(folders: Sequence[Path]) -> frozenset[str]:
 
 
 def by_need(runbooks: Iterable[Runbook]) -> list[Runbook]:
-    """Sort for an engineer on call: by severity, incidents before others, then by id."""
+    """Sort runbooks for an engineer on call: by severity, incidents before others, then by id."""
 
     def need(runbook: Runbook) -> tuple[int, bool, str]:
         severity = runbook.front_matter.internal_severity

@@ -1,4 +1,4 @@
-"""Determine the connections of a run: those given, else the default one and its standby. Pure.
+"""Determine the connections of a run: those in its parameters, else the default connection.
 
 Each parameter under `connections` in the front matter holds the name of a connection. An empty
 ``db`` means the default connection. An empty ``standby`` means the configured standby of ``db``,
@@ -27,7 +27,7 @@ _KEYWORDS = frozenset({DB, "target_db", STANDBY})
 def filled(
     carriers: Mapping[str, str], values: Mapping[str, Any], settings: Settings
 ) -> dict[str, str]:
-    """Return the configured values for connection parameters that are empty.
+    """Return the configured connection names for those connection parameters that are empty.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def named(
     *,
     others: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return parameter → connection name; empty values and placeholders are left out.
+    """Return the connection names by parameter; empty values and placeholders are left out.
 
     ``others`` are further parameters that the code uses as connections without listing them.
 

@@ -258,7 +258,7 @@ def _about(runbook: Runbook) -> str:
 
 
 def _unanswered(runbooks: Sequence[Runbook], registry: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Return the registered alerts, deployments and risks that no runbook links."""
+    """Return the registered alerts, deployments and risks to which no runbook has a link."""
     linked = {name for one in runbooks for name in one.front_matter.linked_ids}
     return {
         name: entry

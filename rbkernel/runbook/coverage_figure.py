@@ -20,7 +20,7 @@ _ROW_PX, _MARGIN_PX = 34, 150
 
 
 def heat_map(rows: Sequence[Row]) -> go.Figure:
-    """Draw the heat map; a field without alerts is empty."""
+    """Draw the coverage as a heat map; a field without alerts is empty."""
     groups = list(dict.fromkeys(row.alert.group for row in rows))
     judged = _fields(rows, groups, [AlertSeverity.CRITICAL, AlertSeverity.WARNING], _SCALE)
     informing = _fields(rows, groups, [AlertSeverity.INFO], _NEUTRAL)

@@ -32,7 +32,7 @@ def verdict(row: Row) -> Verdict:
 
 
 def rest(covered: Coverage) -> Iterator[str]:
-    """Yield the lines below the table."""
+    """Yield the lines that follow the table of alerts, such as runbooks without an alert."""
     for one in covered.without_alert:
         yield f"WARNING  {one.id} {one.front_matter.title}: no alert starts it"
     for name, entry in covered.unanswered.items():
@@ -48,7 +48,7 @@ def rest(covered: Coverage) -> Iterator[str]:
 
 
 def _next(covered: Coverage) -> Iterator[str]:
-    """Yield each next step once, for the worst gaps."""
+    """Yield the next steps for the three worst gaps, without duplicates."""
     ranked = sorted(
         ((gap.verdict.rank, gap.next_step) for row in covered.rows for gap in row.gaps),
         reverse=True,

@@ -155,7 +155,7 @@ def compact(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]])
 
 
 def _said(value: Section | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that differ from their defaults."""
+    """Return the fields of a section that differ from their defaults."""
     if isinstance(value, Mapping):
         return dict(value)
     return {

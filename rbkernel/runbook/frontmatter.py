@@ -141,7 +141,7 @@ class FrontMatter(Section):
 
 
 def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
-    """Read and validate the front matter.
+    """Read and validate the front matter of a notebook.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def of_notebook(notebook: NotebookNode, where: str) -> FrontMatter:
 
 
 def examine(notebook: NotebookNode) -> tuple[FrontMatter | None, list[Problem]]:
-    """Read the front matter, and return its problems instead of raising an error.
+    """Read the front matter of a notebook, and return its problems instead of raising an error.
 
     Returns
     -------

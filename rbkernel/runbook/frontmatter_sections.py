@@ -116,7 +116,7 @@ class Prerequisite(Section):
 
 
 class Dependency(Section):
-    """A system that this one uses, or that uses this one (``direction: used by``)."""
+    """A system that the runbook's system uses, or that uses it (``direction: used by``)."""
 
     plain = "name"
     name: str = Field(min_length=1)

@@ -245,12 +245,12 @@ def _line(node: yaml.Node) -> int:
 
 
 def dump(fields: Mapping[str, Any]) -> str:
-    """Return new front matter with fences, in the given order, without empty fields."""
+    """Return the text of new front matter: fences, fields in the given order, no empty fields."""
     return _written(_ready(fields), _round_trip())
 
 
 def edit(cell: str, changes: Mapping[str, Any]) -> str:
-    """Change fields of a front matter cell; comments, order and other quotes are unchanged.
+    """Change fields of a front matter cell; comments, order and all other text stay unchanged.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ def _parts(runbook: Runbook) -> frozenset[str]:
 
 
 def page(path: str) -> str:
-    """Return what a page is about, by its path: letters and digits only, in lower case.
+    """Return the subject of a page, from its path: letters and digits only, in lower case.
 
     >>> [page(path) for path in ("a/HighLag.md", "/HighLag/", "high-lag/README.md")]
     ['highlag', 'highlag', 'highlag']
@@ -121,7 +121,7 @@ def follow(alert: Alert, places: Known) -> tuple[Link, str]:
 
 
 def _imported(path: str, fragment: str, places: Known) -> str:
-    """Return the id of the runbook that was imported from a page; empty if it is not clear."""
+    """Return the id of the runbook imported from a page; empty if several or none match."""
     if fragment.startswith(("/", "!/")):  # a site of one page: #/runbooks/HighLag
         path, fragment = fragment.lstrip("!"), ""
     found = places.pages.get(page(unquote_plus(path)), ())

@@ -13,7 +13,7 @@ PLACEHOLDER = re.compile(r"‹PLACEHOLDER: (?P<hint>[^‹›\n]+)›")
 
 
 def placeholder(hint: str) -> str:
-    """Return the text of a placeholder.
+    """Return a placeholder with this hint.
 
     >>> placeholder("who is called at night")
     '‹PLACEHOLDER: who is called at night›'

@@ -1,4 +1,4 @@
-"""Read ``registry.yaml``, in a folder of the catalogue: ids of other documents that runbooks use.
+"""Read ``registry.yaml`` of a catalogue folder: ids of alerts, risks and others used in runbooks.
 
 Alerts (MON-), criteria of deployment (DEP-), risks (RISK-), and runbooks that are planned (RUN-)::
 

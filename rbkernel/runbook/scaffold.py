@@ -31,7 +31,7 @@ def templates() -> dict[str, Runbook]:
 
 
 def template(name: str) -> Runbook:
-    """Return one template.
+    """Return a template by its name.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def file_name(title: str) -> str:
 
 
 def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) -> bytes:  # noqa: A002
-    """Fill in a template.
+    """Return a new runbook: a template with an id, a title and other fields filled in.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ _EXCERPT = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A matching runbook, its rank, and the text around the match."""
+    """A runbook that matches a search, its rank, and the text around the match."""
 
     runbook: Runbook
     score: int
@@ -54,7 +54,7 @@ def _hit(words: Sequence[str], runbook: Runbook) -> Hit | None:
 
 
 def _places(runbook: Runbook) -> list[tuple[str, str]]:
-    """Return the searched texts as (place, text), the best place first."""
+    """Return the searched texts of a runbook as (place, text), the best place first."""
     told = runbook.front_matter
     tables = digest.tables(told)
     return [

@@ -69,7 +69,7 @@ def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
 
 
 def _in_words(level: SeverityLevel, *, last: bool) -> tuple[str, ...]:
-    """Return the text of a level without conditions; empty for the last level.
+    """Return the condition of a level that gives no limits; empty for the last level.
 
     >>> _in_words(SeverityLevel(level="P1", when="data at risk"), last=False)
     ('data at risk',)

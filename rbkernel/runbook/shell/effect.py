@@ -17,9 +17,7 @@ class Effect(StrEnum):
 
 
 class Judgement(NamedTuple):
-    """An effect, and the command that has this effect; the command is empty if all commands only
-    read.
-    """
+    """An effect, and the command that has it; the command is empty if all commands only read."""
 
     effect: Effect
     what: str = ""
@@ -42,7 +40,7 @@ def unknown(*words: str) -> Judgement:
 
 
 def written(target: str) -> Judgement:
-    """Judge a written file: a file outside the working folder and /tmp is a change.
+    """Return the effect of writing a file: a change outside the working folder and /tmp.
 
     >>> written("/dev/null").effect.value, written("/etc/hosts").effect.value
     ('only looks', 'changes')
@@ -61,7 +59,7 @@ def first_bad(judgements: Iterable[Judgement]) -> Judgement:
 
 
 def worst(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the most harmful judgement; the first one of several."""
+    """Return the most harmful judgement; of equal ones, the first."""
     return max(judgements, key=lambda one: _RANK[one.effect], default=LOOKS)
 
 

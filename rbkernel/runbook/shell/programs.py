@@ -1,6 +1,6 @@
 """The known programs, read from `programs.toml`: which of their uses only read. Pure.
 
-A use that the table does not name is unknown.
+The effect of a use that `programs.toml` does not name is unknown.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Program:
 
     @property
     def exact_reads(self) -> tuple[Phrase, ...]:
-        """The reading sub-commands without wildcards: `stash list` precedes `stash`."""
+        """The sub-commands that only read, without wildcards; a longer one overrides a change."""
         return tuple(one for one in self.reads if not any("*" in word for word in one))
 
     def takes_value(self, option: str) -> bool:
@@ -127,7 +127,7 @@ class Program:
         return ""
 
     def phrase(self, wanted: Iterable[Phrase], words: Sequence[str]) -> str:
-        """Return the words that match a phrase, such as "rollout status"; the longest match counts.
+        """Return the leading words that match the longest phrase, such as "rollout status".
 
         >>> named("kubectl").phrase([("rollout", "status")], ["rollout", "status", "deploy/x"])
         'rollout status'

@@ -331,7 +331,7 @@ class _Tree:
 
 @dataclass(kw_only=True)
 class _Around:
-    """The redirections that apply to a statement."""
+    """The redirections that apply to a statement: files written, standard input, further words."""
 
     writes: list[str] = field(default_factory=list)
     stdin: str | None = None

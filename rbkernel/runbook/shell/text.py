@@ -1,8 +1,8 @@
-"""Judge shell text without running it: does it change something, or only read?
+"""Decide from its text whether a shell command changes something or only reads. Nothing is run.
 
-Pure. A text is judged by its whole tree: every command in it, through pipes, loops, functions,
-substitutions, here-documents, and what `sudo`, `ssh`, `kubectl exec` run. It only looks when every
-part is known to; the rest is unknown. What it finds is proposed, never run.
+Pure. The whole syntax tree counts: every command in it, through pipes, loops, functions,
+substitutions, here-documents, and what `sudo`, `ssh`, `kubectl exec` run. A text only reads
+if every part is known to only read; otherwise its effect is unknown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_WRAPPED = 12
 
 
 def judged(text: str) -> Judgement:
-    r"""Return the effect of a shell text, and the command with the most harmful effect.
+    r"""Return the most harmful effect in a shell text, and the command that has this effect.
 
     >>> judged("kubectl get pods -n shop | grep -c Running").effect.value
     'only looks'
@@ -56,7 +56,7 @@ def judged(text: str) -> Judgement:
 
 
 def changes(text: str) -> str:
-    r"""Return the command of a shell text that changes something; empty if none is known to.
+    r"""Return the command of a shell text that changes something; empty if no command is known to.
 
     >>> changes("# the old one first\nsudo kubectl -n shop \\\n  delete pod web-1")
     'kubectl delete'
@@ -95,7 +95,7 @@ def _assigned(assignment: str) -> Judgement:
 def _of_words(
     words: Sequence[str], stdin: str | None, depth: int, functions: frozenset[str] = frozenset()
 ) -> Judgement:
-    """Judge a command by its words; a function's body is judged where it is defined."""
+    """Return the effect of a command by its words; a function counts where it is defined."""
     if not words or words[0] in functions:
         return LOOKS
     if depth == 0:
@@ -138,7 +138,7 @@ def _program(call: Call) -> Judgement:
 
 
 def _listed(call: Call) -> Judgement:
-    """Judge a call by the entry of the program in the table."""
+    """Return the effect of a call by the entry of its program in `programs.toml`."""
     program, arguments, name = call.program, call.arguments, call.name
     words = program.words(arguments)
     if program.most is not None and len(words) > program.most:
@@ -174,14 +174,14 @@ def _only(call: Call, only: Sequence[str]) -> Judgement:
 
 
 def _more_than(only: Sequence[str], word: str) -> bool:
-    """Tell whether a cluster of options holds a letter that is not allowed: `-ls` for `-l`."""
+    """Tell whether combined options hold a forbidden letter: `-ls` if only `-l` is allowed."""
     letters = {one[1] for one in only if re.fullmatch(r"-\w", one)}
     cluster = re.fullmatch(r"-(\w{2,})", word)
     return cluster is not None and word not in only and not set(cluster[1]) <= letters
 
 
 def _runs(call: Call, how: Program, arguments: Sequence[str], named: str) -> Judgement:
-    """Judge the command that a program runs: `sudo`, `ssh host`, `kubectl exec pod --`."""
+    """Return the effect of the command that a program runs, as in `sudo` or `ssh host`."""
     options, rest, odd = how.after_options(arguments)
     if odd or (odd := _refused(how, options)):
         return unknown(named, odd)
@@ -212,7 +212,7 @@ def _refused(how: Program, options: Sequence[str]) -> str:
 
 
 def _run_by(call: Call) -> Judgement | None:
-    """Judge a sub-command that runs another command; None for any other."""
+    """Return the effect of a sub-command that runs another command; None if it runs none."""
     words = call.program.words(call.arguments)
     for phrase, how in call.program.runs_by.items():
         if tuple(words[: len(phrase)]) == phrase:

@@ -1,7 +1,7 @@
-"""Functions that decide whether a command changes anything, for programs with a language. Pure.
+"""Decide whether a command changes something, for programs whose arguments need a parser. Pure.
 
-A judge returns None for what the table of programs judges. What it does not know for certain to
-only look is unknown. `programs.toml` names the judge of a program.
+A function in `JUDGES` returns None if `programs.toml` decides about the call. The effect is
+unknown unless the call certainly only reads. `programs.toml` names the function of a program.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from rbkernel.runbook.shell.programs import Program
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A program with its arguments; ``stdin`` is its standard input, if known.
+    """A call of a program with its arguments; ``stdin`` is its standard input, if known.
 
     ``of_words`` and ``of_text`` judge a command that it runs.
     """

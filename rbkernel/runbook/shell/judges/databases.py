@@ -1,4 +1,4 @@
-"""Judge clients of databases by their SQL or their command. Pure."""
+"""Decide whether a call of a database client changes something, by its SQL or command. Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def psql_options(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]
 
 
 def psql(call: Call) -> Judgement:
-    """Judge psql by its SQL, its backslash commands and its files."""
+    """Decide whether a psql call changes something: by its SQL, backslash commands and files."""
     known = psql_options(call.arguments)
     if known is None:
         return unknown(call.name)
@@ -90,7 +90,7 @@ _SQL_STATEMENTS = re.compile(
 
 
 def sql(call: Call) -> Judgement:
-    """Judge a client of another database by the SQL in its arguments."""
+    """Decide whether a call of another database's client changes something, by its SQL."""
     given = list(_sql_given(call))
     # an option's dashes would begin a comment in SQL
     texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in [*call.arguments, *given])
@@ -135,7 +135,7 @@ def _reads_elsewhere(text: str) -> bool:
 
 
 def bq(call: Call) -> Judgement | None:
-    """Judge `bq query` by its SQL."""
+    """Decide whether a `bq` call (BigQuery) changes something, by the SQL of `bq query`."""
     words = call.program.words(call.arguments)
     if words[:1] != ["query"]:
         return None
@@ -163,7 +163,7 @@ _MONGO_ASKED = re.compile(
 
 
 def mongo(call: Call) -> Judgement:
-    """Judge the MongoDB shell by the methods that are called."""
+    """Decide whether a MongoDB shell call changes something, by the methods that it calls."""
     text = call.value("--eval") if call.has("--eval*") else call.stdin
     if text is None or [one for one in call.arguments if re.search(r"\.js$|^-f$|^--file", one)]:
         return unknown(call.name)
@@ -225,7 +225,7 @@ _REDIS_MODES = re.compile(
 
 
 def redis(call: Call) -> Judgement:
-    """Judge redis-cli by the Redis command."""
+    """Decide whether a redis-cli call changes something, by its Redis command."""
     rest, words = list(call.arguments), list[str]()
     while rest:
         word = rest.pop(0)

@@ -1,4 +1,4 @@
-"""Judge programs that work on files and streams: find, sed, awk, tar, dd, tee. Pure."""
+"""Decide whether find, sed, awk, tar, dd or tee change something. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def find(call: Call) -> Judgement:
-    """Judge find by its options that write files, and by the commands that it runs."""
+    """Decide whether find changes something: by its output files and the commands that it runs."""
     for number, word in enumerate(call.arguments):
         if word in {"-delete", "-fprint", "-fprint0", "-fprintf", "-fls"}:
             return changes_something(call.name, word)
@@ -37,7 +37,7 @@ _SED_WRITES = re.compile(r"(?:^|[;{}!,\d$\n])\s*[wWe](?:\s|$)")
 
 
 def sed(call: Call) -> Judgement:
-    """Judge sed: in-place editing, and commands that write files or run programs, are changes."""
+    """Decide whether sed changes something: edits in place, writes files or runs programs."""
     if option := call.has("-i", "--in-place*"):
         return changes_something(call.name, option)
     if option := call.has("-f", "--file*"):
@@ -55,7 +55,7 @@ _AWK_DOES = re.compile(r"\bsystem\s*\(|\bgetline\b|(?<!\|)\|(?!\|)|\bprintf?\b[^
 
 
 def awk(call: Call) -> Judgement:
-    """Judge awk by the files that its program writes and the commands that it runs."""
+    """Decide whether awk changes something: by the files it writes and the commands it runs."""
     if option := call.has("-f", "--file*", "-i", "--include*", "-E", "-l", "--load*"):
         return unknown(call.name, option)
     rest = list(call.arguments)
@@ -68,7 +68,7 @@ def awk(call: Call) -> Judgement:
 
 
 def tar(call: Call) -> Judgement:
-    """Judge tar by its mode: only listing an archive is a read."""
+    """Decide whether tar changes something: only listing an archive is a read."""
     does = [
         word for word in call.arguments if re.match(r"--(?:to-command|use-comp|check|rsh)", word)
     ]
@@ -81,10 +81,10 @@ def tar(call: Call) -> Judgement:
 
 
 def dd(call: Call) -> Judgement:
-    """Judge dd by the file that it writes."""
+    """Decide whether dd changes something, by the file that it writes."""
     return first_bad(written(word[3:]) for word in call.arguments if word.startswith("of="))
 
 
 def tee(call: Call) -> Judgement:
-    """Judge tee by the files that it writes."""
+    """Decide whether tee changes something, by the files that it writes."""
     return first_bad(written(word) for word in call.arguments if not word.startswith("-"))

@@ -1,4 +1,4 @@
-"""Judge HTTP clients by method, data sent, output file and URL. Pure."""
+"""Decide whether an HTTP request changes something, by method, data, output file and URL. Pure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _does_by_get(arguments: Sequence[str]) -> str:
 
 
 def curl(call: Call) -> Judgement:
-    """Decide whether a request changes anything: by method, data sent, output file and URL."""
+    """Decide whether a curl call changes anything: by method, data sent, output file and URL."""
     arguments = list(call.arguments)
     for word, following in pairwise([*arguments, ""]):
         if (found := _METHOD.match(word)) is None:
@@ -103,7 +103,7 @@ def _outputs(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def wget(call: Call) -> Judgement:
-    """Judge wget by the data sent, and by its output, which is a file by default."""
+    """Decide whether a wget call changes anything: by method, data sent and output file."""
     for word, following in pairwise([*call.arguments, ""]):
         sends = re.match(r"--(?:post|body)", word)
         method = re.match(r"--method(?:=(?P<method>.*))?$", word)
@@ -125,7 +125,7 @@ def _wget_targets(arguments: Sequence[str]) -> Iterator[str]:
 
 
 def httpie(call: Call) -> Judgement:
-    """Judge a call of HTTPie by its method; an argument `a=b` means that data is sent."""
+    """Decide whether an HTTPie call changes something, by its method; `a=b` sends data."""
     words = [word for word in call.arguments if not word.startswith("-")]
     if method := next(
         (w for w in words if re.fullmatch("POST|PUT|PATCH|DELETE", w, re.IGNORECASE)), ""

@@ -1,4 +1,4 @@
-"""Judge shells by the commands that they run: `bash -c`, `su`, `source`, `trap`. Pure."""
+"""Decide whether a shell changes something, by the commands that it runs, as in `bash -c`. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbkernel.runbook.shell.judges.call import Call, unknown_here
 
 
 def shell(call: Call) -> Judgement:
-    """Judge a shell by the text after `-c`, or by its standard input."""
+    """Decide whether a shell changes something, by the text after `-c` or its standard input."""
     if call.has("-n") and not call.has("-c"):
         return LOOKS
     for option, text in pairwise(call.arguments):
@@ -24,7 +24,7 @@ def shell(call: Call) -> Judgement:
 
 
 def su(call: Call) -> Judgement:
-    """Judge su by the command that it runs as another user."""
+    """Decide whether su changes something, by the command that it runs as another user."""
     if (text := call.value("-c", "--command")) is not None:
         return call.of_text(text)
     for option, following in pairwise(call.arguments):
@@ -39,12 +39,12 @@ def su(call: Call) -> Judgement:
 
 
 def source(call: Call) -> Judgement:
-    """Judge a sourced script as unknown, because its content is not known."""
+    """Return "unknown" for `source FILE`, because the content of the script is not known."""
     return unknown("source", *call.arguments[:1])
 
 
 def alias(call: Call) -> Judgement:
-    """Judge an alias: one that redefines a known program is a change."""
+    """Return the effect of `alias`: unknown if it redefines a known program, else none."""
     for word in call.arguments:
         name, equals, text = word.partition("=")
         meant = programs.named((text.split() or [""])[0])
@@ -54,7 +54,7 @@ def alias(call: Call) -> Judgement:
 
 
 def trap(call: Call) -> Judgement:
-    """Judge trap by the commands that run when a signal arrives."""
+    """Decide whether trap changes something, by the commands that it runs when a signal arrives."""
     if call.arguments[:1] in (["-l"], ["-p"], ["-"]) or len(call.arguments) < 2:
         return LOOKS
     return call.of_text(call.arguments[0])

@@ -1,4 +1,4 @@
-"""Judge programs of the system: ip, date, kill, nc, Python. Pure."""
+"""Decide whether a call of ip, date, kill, nc or Python changes something. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rbkernel.runbook.shell.judges.call import Call, unknown_here
 
 
 def ip(call: Call) -> Judgement:
-    """Decide whether a network command changes anything, by its verb."""
+    """Decide whether an `ip` call changes the network configuration, by its verb."""
     words = [word for word in call.arguments if not word.startswith("-")]
     writing = r"^(?:add|del\w*|set|flush|change|replace|append|exec|up|down|save|restore)$"
     if found := next((word for word in words if re.match(writing, word)), ""):
@@ -28,7 +28,7 @@ def date(call: Call) -> Judgement:
 
 
 def kill(call: Call) -> Judgement:
-    """Judge `kill` by its signal: signal 0 only tests whether the process exists."""
+    """Decide whether kill changes something: signal 0 only tests whether the process exists."""
     first = list(call.arguments[:1])
     return LOOKS if first in (["-0"], ["-l"], ["-L"]) else changes_something(call.name)
 
@@ -42,7 +42,7 @@ _ASKED_BY_WIRE = re.compile(
 
 
 def nc(call: Call) -> Judgement:
-    """Decide whether a raw connection changes anything, by the data sent."""
+    """Decide whether `nc` (a raw connection) changes anything, by the data sent."""
     if call.name != "socat" and call.has("-z"):
         return LOOKS
     runs = any(
@@ -55,7 +55,7 @@ def nc(call: Call) -> Judgement:
 
 
 def python(call: Call) -> Judgement:
-    """Judge Python: only its version and `-m json.tool` are reads."""
+    """Decide whether Python changes something: only its version and `-m json.tool` are reads."""
     module = call.value("-m")
     if call.arguments[:1] in (["-V"], ["--version"]):
         return LOOKS

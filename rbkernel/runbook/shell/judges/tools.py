@@ -1,4 +1,4 @@
-"""Git and Ansible. Pure."""
+"""Decide whether a call of Git or Ansible changes something. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def git(call: Call) -> Judgement | None:
-    """Judge git sub-commands that list without arguments, and change something with arguments."""
+    """Decide about git sub-commands that only list unless they get arguments."""
     if call.has("-c", "--config-env*", "--exec-path*") and "-c" in call.arguments[:2]:
         return unknown(call.name, "-c")
     words = call.program.words(call.arguments)
@@ -50,7 +50,7 @@ def git(call: Call) -> Judgement | None:
 
 
 def ansible(call: Call) -> Judgement:
-    """Judge an ad-hoc Ansible call by its module."""
+    """Decide whether an ad-hoc Ansible call changes something, by its module."""
     if call.has("--list-hosts", "--version", "--check", "-C"):
         return LOOKS
     module = call.value("-m", "--module-name") or "command"
