@@ -1,1 +1,1 @@
-"""Sources: the systems that runbooks query."""
+"""Query the systems that runbooks examine, such as PostgreSQL."""

@@ -1,1 +1,1 @@
-"""PostgreSQL: a guarded connection, diagnostics, and plans that change nothing."""
+"""Query PostgreSQL through read-only connections, and find the causes of a server's problems."""

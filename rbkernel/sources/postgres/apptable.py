@@ -1,4 +1,4 @@
-"""Find the application's table that a diagnostic reads, and the columns by their meaning.
+"""Find the application's table that a diagnostic reads, and the columns that it needs.
 
 Teams name their columns differently: ``created_at`` in one database is ``enqueued_at`` in another.
 So a diagnostic asks for meanings. A column is found by one of its usual names, in order of
@@ -24,7 +24,7 @@ _TIMES = "D"
 
 
 class Column(BaseModel):
-    """A column that a diagnostic needs, by its meaning.
+    """A column that a diagnostic needs, and the names that it may have in a team's table.
 
     ``names`` are tried in order, ignoring case and underscores. ``time`` requires a date or
     time. An ``optional`` column that the table lacks is read as NULL.
@@ -38,7 +38,9 @@ class Column(BaseModel):
 
 
 class Table(BaseModel):
-    """A table of the application, and the columns to read, by meaning."""
+    """A table of an application that a diagnostic reads: its usual name, and its columns by
+    meaning.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +48,9 @@ class Table(BaseModel):
     columns: dict[str, Column]
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters that override the found names, as a mapping of name to meaning."""
+        """Return the parameters with which a caller names the table and its columns, and what each
+        names.
+        """
         return {
             "table": f"the table, if it is not called {self.name}",
             **{
@@ -58,16 +62,14 @@ class Table(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The found names: they replace ``{table}`` and each ``{meaning}`` in the SQL; with notes for
-    people.
-    """
+    """SQL names to put in place of ``{table}`` and each ``{meaning}``, with notes for people."""
 
     fills: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
 def lacks(session: Session, table: Table) -> str:
-    """Return the reason if a database has no such table; empty if it has one.
+    """Return why a database lacks the table that a diagnostic needs; empty if the table exists.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def lacks(session: Session, table: Table) -> str:
 
 
 def find(session: Session, table: Table, given: Mapping[str, str]) -> Found:
-    """Find the table and its columns.
+    """Find the application's table that a diagnostic reads, and the table's columns by meaning.
 
     Parameters
     ----------
@@ -167,11 +169,12 @@ def _candidates(session: Session, schema: str, name: str) -> list[Candidate]:
 
 
 class _NotThere(DatabaseError):
-    """The database has no such table: it may belong to another application."""
+    """The database has no matching table: it may belong to another application."""
 
 
 def columns_of(table: Table, has: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the column for each meaning that has one.
+    """Return the matching column of a table for each meaning; meanings without a column are left
+    out.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ def columns_of(table: Table, has: Mapping[str, str], given: Mapping[str, str]) -
 
 
 def missing(table: Table, found: Mapping[str, str]) -> list[str]:
-    """Return the meanings that need a column and have none."""
+    """Return the meanings of required columns for which the table has no column."""
     wanted = (meaning for meaning, spec in table.columns.items() if not spec.optional)
     return [meaning for meaning in wanted if meaning not in found]
 

@@ -23,8 +23,8 @@ Edges = Mapping[int, frozenset[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Freed:
-    """The pids that are freed at once, and those that are freed when the sessions ahead of them
-    commit.
+    """The pids of sessions that are freed at once, and of those freed later by commits ahead of
+    them.
     """
 
     at_once: frozenset[int] = frozenset()
@@ -38,17 +38,17 @@ class Freed:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """Sessions that wait for each other, directly or not, and the roots that they wait for.
+    """A group of sessions that wait for each other, directly or not, and the roots that block them.
 
-    ``waiters`` maps the pid of each session that waits to the pids that block it. ``roots`` block
-    and do not wait; none in a deadlock.
+    ``waiters`` maps the pid of each waiting session to the pids that block it. ``roots`` block
+    others and do not wait themselves; a deadlock has no roots.
     """
 
     waiters: Edges
     roots: tuple[int, ...]
 
     def behind(self, pid: int) -> frozenset[int]:
-        """Return the waiters that wait for this session, directly or not."""
+        """Return the pids of the sessions that wait for the given session, directly or not."""
         reached = ahead = self._waiters_of.get(pid, 0)
         while ahead:
             nearest = ahead & -ahead

@@ -24,9 +24,7 @@ __all__ = ["Cause", "Victims", "find"]
 
 
 def find(situation: Situation) -> list[Cause]:
-    """Return the causes of problems in a situation, the most harmful first; empty if there are
-    none.
-    """
+    """Return the causes of the problems of one server, the most harmful first; empty if none."""
     if situation.reason:
         return [reach.unseen(situation)]
     groups = trees(situation)

@@ -19,7 +19,9 @@ REPLICATION = "RUN-005"
 
 @dataclass(frozen=True, kw_only=True)
 class Victims:
-    """The victims: number of sessions, longest wait in s, applications, % of all slots."""
+    """The sessions that a cause harms: their number, longest wait, applications, and % of the
+    slots.
+    """
 
     count: int = 0
     longest_s: float = 0.0
@@ -29,7 +31,7 @@ class Victims:
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """A cause of one or more findings.
+    """The cause of one or more findings, with its culprit, its victims and the steps that help.
 
     ``headline`` is one sentence that names the culprit; ``opens`` is the runbook to open next, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
@@ -56,12 +58,14 @@ class Cause:
 
     @property
     def lasting(self) -> str:
-        """What does not change from one snapshot to the next."""
+        """The text that recognises the cause in a later snapshot: its subject, else the
+        mechanism.
+        """
         return self.subject or self.mechanism
 
     @property
     def named(self) -> frozenset[int]:
-        """The pids of the culprits, and of the sessions that a step acts on."""
+        """The pids of the culprits, and of the sessions that a step cancels or terminates."""
         targets = (target for remedy in self.remedies for target in remedy.targets)
         return frozenset(one.pid for one in (*self.culprits, *targets))
 
@@ -111,7 +115,7 @@ def applications(backends: Iterable[Backend]) -> tuple[str, ...]:
 
 
 def level(value: float, warn: float, critical: float) -> Verdict:
-    """Return the verdict on a value with upper limits."""
+    """Return the verdict on a value: warning above ``warn``, critical above ``critical``."""
     if value > critical:
         return Verdict.CRITICAL
     return Verdict.WARNING if value > warn else Verdict.OK
@@ -123,7 +127,8 @@ def worse(one: Verdict, other: Verdict) -> Verdict:
 
 
 def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
-    """Remove causes that only say that a standby is late, if another known cause explains this.
+    """Remove causes that only say that a standby is late, if another known cause explains the
+    delay.
 
     >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
     >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,

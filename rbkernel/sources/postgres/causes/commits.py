@@ -1,4 +1,4 @@
-"""Commits that wait for a synchronous standby. Pure."""
+"""Find the cause if commits wait for a synchronous standby. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COMMIT_WARN_S = 5.0
 
 
 def at_the_root(situation: Situation, tree: Tree) -> bool:
-    """Return whether all roots of a group are commits that wait for a synchronous standby."""
+    """Return whether the roots of a group are all commits that wait for a synchronous standby."""
     roots = [situation.backend(pid) for pid in tree.roots]
     return bool(roots) and all(root and root.doing is Doing.SYNCHRONOUS for root in roots)
 
@@ -51,7 +51,7 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
 
 
 def _who_waits(commits: int, behind: int) -> str:
-    """Return the numbers of waiting commits and sessions as text.
+    """Return the numbers of waiting commits and of waiting sessions as text.
 
     >>> _who_waits(1, 0), _who_waits(12, 6)
     ('1 commit waits', '12 commits and 6 sessions behind them wait')

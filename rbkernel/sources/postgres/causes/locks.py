@@ -1,4 +1,4 @@
-"""Causes about sessions that wait for a lock, and the session that blocks them. Pure."""
+"""Find the causes of waits for locks: the session that blocks each queue. Pure."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _lock(
 
 
 def _also(situation: Situation, tree: Tree, *, full: bool) -> Iterator[str]:
-    """Yield the other runbooks whose symptoms this lock explains: a full pool, waiting replay."""
+    """Yield the other runbooks whose symptoms this lock explains: full pool, waiting replay."""
     if full:
         yield "RUN-001"
     if recovery.replay_waits(situation, tree):
@@ -96,7 +96,7 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
 
 
 def _named(culprit: Backend) -> str:
-    """Return a description of a culprit.
+    """Return a description of the culprit that holds a lock.
 
     If the culprit is replay, it holds the lock for a transaction of the primary.
     """
@@ -126,7 +126,8 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
 
 
 def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
-    """Return whether the queue advances by itself: its first session has just begun to wait.
+    """Return whether a queue for a lock advances by itself: its first session has just begun to
+    wait.
 
     The first session has waited for the transaction that holds the row since that transaction got
     it; the others wait for their turn.
@@ -151,7 +152,7 @@ def _has_just_begun(root: Backend, waiting: list[Backend]) -> bool:
 def _moving(
     situation: Situation, waiting: list[Backend], longest: float, *, full: bool
 ) -> Iterator[Cause]:
-    """Yield the cause of a moving queue with long waits; it has no culprit."""
+    """Yield the cause of long waits in a queue that moves; this cause has no culprit."""
     verdict = level(longest, _WAIT_WARN_S, _WAIT_CRITICAL_S)
     if verdict is Verdict.OK:
         return
@@ -182,14 +183,12 @@ def _victims(situation: Situation, waiting: list[Backend], longest: float) -> Vi
 
 
 def _fills(situation: Situation, sessions: int) -> bool:
-    """Return whether these sessions hold most of the used slots."""
+    """Return whether this number of sessions is most of the used slots."""
     return sessions >= EXPLAINS * situation.used
 
 
 def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
-    """Return the cause of a queue whose first session also waits, for a blocker that is not
-    visible.
-    """
+    """Return the cause of a queue for a lock whose holder was not seen."""
     return Cause(
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, but its holder"
         " was not seen",
@@ -207,8 +206,8 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
 
 
 def _are_patient(waiting: list[Backend]) -> bool:
-    """Return whether all sessions wait only for older transactions, as CREATE INDEX CONCURRENTLY
-    does.
+    """Return whether all sessions wait only for older transactions, as concurrent index
+    builds do.
     """
     return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
 

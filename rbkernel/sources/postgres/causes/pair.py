@@ -1,4 +1,4 @@
-"""Causes about a primary and its standby, from the state of both servers. Pure.
+"""Find the causes that only a comparison of a primary and its standby shows. Pure.
 
 The state of one server alone can be misleading. A standby that is cut off from its sender, or whose
 sender is cut off, has replayed everything that it received. If two servers both accept writes, each
@@ -26,7 +26,9 @@ _REPLAYED = "AccessExclusiveLock"
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One server of a cluster; the fields are the columns of ``situation/position``."""
+    """One server of a primary and standby pair; the fields are the columns of
+    ``situation/position``.
+    """
 
     connection: str
     standby: bool
@@ -39,7 +41,7 @@ class Member:
     address: str | None = None
 
     def is_copy_of(self, other: Member) -> bool:
-        """Whether both servers are known to be copies of one cluster."""
+        """Whether this server and the other one are known to be copies of one cluster."""
         own, others = self.system_identifier, other.system_identifier
         return own is not None and own == others
 
@@ -49,7 +51,8 @@ class Member:
 
 
 def roles(primary: Member, standby: Member) -> Iterator[Cause]:
-    """Yield a cause if both servers accept writes, or only the wrong one does.
+    """Yield a cause if primary and standby both accept writes, are one server, or have swapped
+    roles.
 
     >>> def member(name, standby, start=0):
     ...     return Member(connection=name, standby=standby, system_identifier="7", timeline=1,
@@ -98,7 +101,7 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
 
 
 def alone(primary: str, standby: Member) -> Iterator[Cause]:
-    """Yield a cause if a standby was promoted and its primary does not answer."""
+    """Yield a cause if a standby was promoted and its former primary does not answer."""
     if not standby.standby:
         yield Cause(
             headline=f"{standby.connection} accepts writes (timeline {standby.timeline}): it is no"
@@ -113,7 +116,7 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
 
 
 def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
-    """Return a cause on the primary that replaces a cause on the standby.
+    """Return the cause on the primary for a lock that replay holds on the standby.
 
     If replay on the standby holds a lock that blocks readers, a session of the primary holds the
     original lock.
@@ -162,7 +165,7 @@ def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | No
 
 
 def with_victims(cause: Cause, other: Cause, standby: Situation) -> Cause:
-    """Return a cause on the primary with the blocked sessions of the standby added."""
+    """Return a cause on the primary that also counts the sessions blocked on the standby."""
     victims = replace(cause.victims, count=cause.victims.count + other.victims.count)
     return replace(cause, headline=f"{cause.headline}, and {_of(standby, other)}", victims=victims)
 

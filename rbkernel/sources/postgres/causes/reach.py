@@ -1,4 +1,4 @@
-"""Causes about a server that refuses connections, or does not answer. Pure.
+"""Find the cause if a server refuses connections or does not answer. Pure.
 
 The verdict is critical if the server refuses all clients. If the problem is rbkernel's own role,
 password or address, the state of the server is unknown.

@@ -1,6 +1,6 @@
-"""Causes about replay on a standby that waits for queries on the standby. Pure.
+"""Find the cause if replay on a standby waits for a query on the standby. Pure.
 
-If replay waits for a lock, the module `locks` finds the reader that holds it. The other waits have
+If replay waits for a lock, the module `locks` finds the reader with the lock. The other waits have
 no lock that identifies the reader. PostgreSQL has these names for them from 15 on:
 
 - a reader's snapshot may still need rows that the primary has removed: replay waits at least for
@@ -25,9 +25,7 @@ from rbkernel.sources.postgres.situation import Backend, Situation
 
 @dataclass(frozen=True, kw_only=True)
 class _Conflict:
-    """A kind of wait of replay; ``age`` ranks the readers; ``oldest``: the oldest reader blocks
-    replay.
-    """
+    """A reason why replay waits for readers; ``age`` ranks the readers, the longest first."""
 
     why: str
     what: str
@@ -56,7 +54,7 @@ _CONFLICTS = {
 
 
 def conflicts(situation: Situation) -> Iterator[Cause]:
-    """Yield a cause if replay waits for a reader, but not for a lock."""
+    """Yield a cause if replay on a standby waits for a reader in another way than for a lock."""
     events = (one.wait_event for one in situation.backends if one.backend_type == "startup")
     conflict = next((_CONFLICTS[event] for event in events if event in _CONFLICTS), None)
     if conflict is None:
@@ -119,6 +117,6 @@ def _cause(
 
 
 def replay_waits(situation: Situation, tree: Tree) -> bool:
-    """Return whether replay is one of the waiting processes."""
+    """Return whether replay on a standby waits in this group of blocked sessions."""
     waiting = (situation.backend(pid) for pid in tree.waiters)
     return any(one and one.backend_type == "startup" for one in waiting)

@@ -1,4 +1,4 @@
-"""Causes about replication on one server, from the findings of the rules. Pure."""
+"""Find the causes of replication problems from the findings of one server. Pure."""
 
 from __future__ import annotations
 

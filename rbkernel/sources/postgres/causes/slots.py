@@ -1,4 +1,4 @@
-"""Causes about used connection slots, and the sessions that hold them. Pure."""
+"""Find the sessions that hold most connection slots, and reached connection limits. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def limits(situation: Situation) -> Iterator[Cause]:
 
 
 def taken(situation: Situation, victims: set[int], found: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield a cause about the sessions that hold the slots, unless known causes explain it."""
+    """Yield a cause about the sessions that hold the slots, unless known causes explain that."""
     used_pct = situation.share_of_slots(situation.used)
     verdict = level(used_pct, _WARN_PCT, _CRITICAL_PCT)
     explained = sum(cause.victims.count for cause in found)
@@ -123,7 +123,7 @@ def _mechanism(kind: Doing, *, stuck: bool) -> str:
 
 
 def _doing(kind: Doing) -> str:
-    """Return the state of sessions, as a part of a sentence.
+    """Return the state of sessions as words that continue a sentence.
 
     >>> _doing(Doing.SYNCHRONOUS), _doing(Doing.IDLE_IN_TRANSACTION)
     ('waiting for a synchronous standby', 'idle in transaction')
@@ -149,14 +149,18 @@ def _many(situation: Situation, groups: Counter[tuple[str, Doing]], verdict: Ver
 
 
 def _kind(backend: Backend) -> Doing:
-    """Merge the kinds of idle in transaction into one, and the kinds of busy into one."""
+    """Return the state of a session; all idle-in-transaction states count as one, all busy ones as
+    one.
+    """
     if backend.idle_in_transaction:
         return Doing.IDLE_IN_TRANSACTION
     return Doing.RUNNING if backend.doing in _BUSY else backend.doing
 
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
-    """Return the step that frees the slots of sessions that have been stuck in one state."""
+    """Return the step that ends sessions stuck in one state, to free their slots; None if
+    none are.
+    """
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
     if kind not in _MECHANISM or not stuck:
         return None

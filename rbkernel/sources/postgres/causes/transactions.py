@@ -1,4 +1,4 @@
-"""Causes about idle open transactions that do not block a session yet. Pure."""
+"""Find the causes about idle open transactions that block no session yet. Pure."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _NOTHING_YET = "it holds a connection, and takes locks as soon as it continues"
 
 
 def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
-    """Yield a cause for each application with idle transactions, except culprits of known causes.
+    """Yield a cause for each application with idle open transactions that no known cause names.
 
-    If a known cause has victims, the verdict is at most warning.
+    If a known cause has victims, the verdict of this cause is at most warning.
     """
     known = list(known)
     named = {culprit.pid for cause in known for culprit in cause.culprits}

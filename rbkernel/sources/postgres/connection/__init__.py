@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL: driver, login, sessions, time limits, and errors."""
+"""Connect to PostgreSQL: log in, run queries within time limits, and explain errors."""

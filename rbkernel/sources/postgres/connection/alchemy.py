@@ -1,4 +1,4 @@
-"""Run the queries that teams write through SQLAlchemy, in a transaction begun by rbkernel."""
+"""Run the queries that teams write with SQLAlchemy, in a transaction that rbkernel begins."""
 
 from __future__ import annotations
 
@@ -20,23 +20,21 @@ from rbkernel.sql import lexer
 
 
 class _ExecutionContext(PGExecutionContext_psycopg):
-    """SQLAlchemy's execution context, with the cursor name that rbkernel uses for all queries."""
+    """SQLAlchemy's execution context, which uses rbkernel's name for the server-side cursor."""
 
     def create_server_side_cursor(self) -> Any:
-        """Open the cursor of this transaction; there is only one."""
+        """Open the transaction's only server-side cursor."""
         return self._dbapi_connection.cursor(driver.CURSOR)
 
 
 class _Dialect(PGDialect_psycopg):
-    """SQLAlchemy's dialect without its queries at connect, which would run before time-outs are
-    set.
-    """
+    """SQLAlchemy's dialect without its first queries, which would run before time-outs are set."""
 
     supports_statement_cache = True
     execution_ctx_cls = _ExecutionContext
 
     def initialize(self, connection: Connection) -> None:
-        """Send no query at connect."""
+        """Send no query when SQLAlchemy connects."""
 
 
 registry.register("postgresql.rbkernel", __name__, "_Dialect")
@@ -52,16 +50,16 @@ class _Result:
         self.columns = tuple(Column(one[0], one[1]) for one in described)
 
     def fetchmany(self, size: int) -> Sequence[Sequence[Any]]:
-        """Return the next rows, at most the given number."""
+        """Return the next rows of the result, at most the given number."""
         return self._result.fetchmany(size)
 
     def close(self) -> None:
-        """Close the result."""
+        """Close the result of the query."""
         self._result.close()
 
 
 def engine(raw: driver.RawConnection) -> Engine:
-    """Return an engine that uses one open connection, and does not close it."""
+    """Return an SQLAlchemy engine that uses one open connection and does not close it."""
     return create_engine("postgresql+rbkernel://", creator=lambda: raw, poolclass=StaticPool)
 
 

@@ -1,4 +1,4 @@
-"""The capabilities of a server and of the role; they select the variants of SQL.
+"""The features that a server and its login role have; they select which variant of SQL runs.
 
 A diagnostic ``io/checkpoints`` may have a second file, ``io/checkpoints@pg_stat_checkpointer``:
 it is used if the server has that capability. ``needs`` in a header names the capabilities that the
@@ -101,14 +101,12 @@ def grant(server: Server, role: str) -> str:
 
 
 def has(server: Server, name: str) -> bool:
-    """Return whether a server has a capability."""
+    """Return whether a server has the capability with this name."""
     return not lacking(server, [name])
 
 
 def lacking(server: Server, names: Iterable[str]) -> str:
-    """Return which of these capabilities are missing, and how to get them; empty if none is
-    missing.
-    """
+    """Return which capabilities a server lacks, and how to get them; empty if it has all."""
     reasons = (_reason(server, CAPABILITIES[name]) for name in names)
     return "; ".join(reason for reason in reasons if reason)
 

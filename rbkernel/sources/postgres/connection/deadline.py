@@ -1,8 +1,8 @@
-"""A client-side deadline for a query: first it is cancelled, then the connection is cut.
+"""Limit a query's time from the client: first the query is cancelled, then the connection is cut.
 
 The server's own time-outs do not help if a backend is frozen, a pooler has no free server, or the
 network drops all packets. The cancel is a protocol message, which needs no slot and no catalogue.
-If the query does not end even then, the connection is cut, so that the notebook continues.
+If the query continues in spite of that, the connection is cut, so that the notebook continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIRST_CANCEL_S = 0.5
 
 
 class Deadline:
-    """Context manager that limits the time of its block.
+    """Context manager that cancels the queries of its block after a time, then cuts the connection.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ class Deadline:
 
     @property
     def passed(self) -> bool:
-        """Whether the deadline passed before the block ended."""
+        """Whether the deadline passed before the block of statements ended."""
         return self._cancelled
 
     def error(self, original: RbkernelError) -> DatabaseError:
-        """Return the error of a query that did not end in time; `original` is the driver's."""
+        """Return the error for a query that did not end in time; `original` is the driver's."""
         what = f"no answer within {self._seconds:.0f} s"
         if self._first:
             what = f"it accepts logins, but the first query got {what}"

@@ -1,8 +1,8 @@
-"""The only module that uses psycopg: connect, cancel, quote, and translate errors.
+"""The only module that uses psycopg: it connects, cancels, quotes, and translates errors.
 
-`loaders` reads values. SQL of teams is sent through SQLAlchemy (`alchemy`). Connections are opened
-with keyword parameters, never with a DSN string: libpq's error for a malformed DSN repeats a part
-of it.
+`loaders` reads values. The SQL of teams is sent through SQLAlchemy (`alchemy`). Connections are
+opened with keyword parameters, never with a DSN string: libpq's error for a malformed DSN repeats a
+part of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _APPLICATION_NAME_BYTES = 63
 
 
 class _Described(psycopg.Cursor[Any]):
-    """A cursor that can also read column names that are not valid in the encoding."""
+    """A psycopg cursor that can also read column names that are not valid in the encoding."""
 
     @property
     def description(self) -> list[psycopg.Column] | None:
@@ -52,8 +52,8 @@ class _Described(psycopg.Cursor[Any]):
 
 
 class _OneStatementCursor(_Described):
-    """A cursor that always uses the extended protocol, in which the server refuses a second
-    statement.
+    """A cursor that uses the extended protocol, in which the server refuses two statements
+    at once.
     """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
@@ -69,11 +69,11 @@ class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of each row."""
+        """The columns of each row of the result."""
         return tuple(Column(one.name, one.type_code) for one in self.description or ())
 
     def close(self) -> None:
-        """Close the cursor; errors of a closed session are ignored, since SQLAlchemy would log a
+        """Close the cursor; ignore errors of a closed session, which SQLAlchemy would log with a
         traceback.
         """
         try:
@@ -94,7 +94,7 @@ class Result(Protocol):
         """Return the next rows, at most the given number."""
 
     def close(self) -> None:
-        """Close the result."""
+        """Close the result; errors of a closed session are ignored."""
 
 
 # a function that runs a query in the current transaction; arguments: text with ``:name``, values
@@ -110,8 +110,8 @@ class _EscapedColumn(psycopg.Column):
 
 
 class _AnyBytes:
-    """A substitute for the cursor of a `psycopg.Column`, with an encoding in which all bytes are
-    valid.
+    """A stand-in for the cursor that `psycopg.Column` reads, in whose encoding all bytes
+    are valid.
     """
 
     _encoding = "latin-1"
@@ -130,7 +130,7 @@ def connect(
     all_timeouts: bool = False,
     version_num: int = 0,
 ) -> RawConnection:
-    """Open a connection.
+    """Open a connection to PostgreSQL.
 
     Parameters
     ----------
@@ -179,9 +179,9 @@ def connect(
 
 
 def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
-    """Return the settings to send at login, because the first statement would set them too late.
+    """Return the settings that are sent with the login, because the first statement is too late.
 
-    The role or the database may have time-outs of their own. A login can wait for a lock on the
+    The role or the database may set time-outs. A login can wait for a lock on the
     catalogue, and an idle time-out can end the session between two queries, so lock_timeout and
     idle_session_timeout are always sent. Other time-outs can end the first statement; rbkernel
     sends them only after that has happened, because settings that are sent at login hide the
@@ -214,7 +214,9 @@ def version_num(raw: RawConnection) -> int:
 
 
 def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
-    """Return the error of a failed login, by SQLSTATE; without one, by a test of the network."""
+    """Return the error for a failed login, found by SQLSTATE or, if there is none, by a network
+    test.
+    """
     state = getattr(error, "sqlstate", None) or ""
     if isinstance(error, pg_errors.ConnectionTimeout):
         trouble = Trouble.LOGIN_SILENT
@@ -277,7 +279,7 @@ def encoding(raw: RawConnection) -> str:
 def fetch(
     raw: RawConnection, statement: str, values: Mapping[str, Any], *, name: str
 ) -> list[tuple[Any, ...]]:
-    """Run one statement in the current transaction, and return all of its rows.
+    """Run one statement in the current transaction, and return all rows of its result.
 
     Parameters
     ----------
@@ -326,18 +328,18 @@ def roll_back(raw: RawConnection) -> None:
 
 
 def cancel(raw: RawConnection, *, timeout_s: float) -> None:
-    """Cancel the running query by protocol, which needs no new session."""
+    """Cancel the running query by a protocol message, which needs no new session."""
     with contextlib.suppress(psycopg.Error):
         raw.cancel_safe(timeout=timeout_s)
 
 
 def backend_pid(raw: RawConnection) -> int:
-    """Return the process id that the other end reported at connect."""
+    """Return the process id that the server, or a pooler, reported at connect."""
     return raw.info.backend_pid
 
 
 def abandon(raw: RawConnection) -> None:
-    """Shut down the socket of a connection whose backend does not answer even a cancel."""
+    """Shut down the socket of a connection whose backend ignores even a cancel request."""
     with contextlib.suppress(OSError, psycopg.Error):
         duplicate = socket.socket(fileno=os.dup(raw.fileno()))
         with duplicate:
@@ -376,7 +378,7 @@ _SICK = {"", "08", "28", "3D", "53", "57", "58", "XX", "42501", "55P03", "25P03"
 
 
 def _words(error: BaseException) -> str:
-    """Return the message of the server or of libpq, in one line."""
+    """Return the message of an error of the server or of libpq, in one line."""
     diagnosis = getattr(error, "diag", None)
     text = getattr(diagnosis, "message_primary", None) or str(error)
     # removes libpq's question whether the server is running, because `reach` checks this
@@ -384,7 +386,7 @@ def _words(error: BaseException) -> str:
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE of the server's error from which an error of rbkernel comes, if any."""
+    """Return the SQLSTATE of the server's error that caused an error of rbkernel; None if none."""
     cause = getattr(error, "__cause__", None)
     return getattr(getattr(cause, "orig", cause), "sqlstate", None)
 
@@ -398,9 +400,10 @@ def ended_by_timeout(error: Error) -> bool:
 
 
 def translate(error: Exception, connection_name: str) -> RbkernelError:
-    """Return rbkernel's error for a driver's error.
+    """Return the error of rbkernel for an error of psycopg.
 
-    It is a `DatabaseError` if the server fails or refuses, and a `QueryError` if the SQL is wrong.
+    The result is a `DatabaseError` if the server fails or refuses, and a `QueryError` if the SQL is
+    wrong.
     """
     original = getattr(error, "orig", None) or error
     text = _words(original)

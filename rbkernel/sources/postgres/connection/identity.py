@@ -1,4 +1,4 @@
-"""The identity of a server: the first query of every session, and the parser of its row. Pure.
+"""Identify a server: the first query of every session, and the reading of its answer. Pure.
 
 The query runs after the session's settings are set, so that all names resolve to objects of
 PostgreSQL itself.
@@ -56,7 +56,7 @@ _MANAGED = {"rds": "Amazon RDS", "cloudsql": "Google Cloud SQL", "azure": "Azure
 
 
 def read(row: Mapping[str, Any], *, reported_pid: int | None) -> Server:
-    """Read the answer to `PROBE`.
+    """Return the server's identity from the row that `PROBE` returns.
 
     Parameters
     ----------

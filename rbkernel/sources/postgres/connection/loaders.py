@@ -77,7 +77,7 @@ class _TextLoader(BaseLoader):
 
 
 class _TolerantLoader(BaseLoader):
-    """Loads a value with the loader `inner`; if this fails, the value stays text."""
+    """Loads a value with another loader, `inner`; if `inner` fails, the value stays text."""
 
     inner: ClassVar[type[Loader]]
     why: ClassVar[str]

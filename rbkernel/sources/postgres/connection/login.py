@@ -52,7 +52,7 @@ class Refused(psycopg.OperationalError):
 
 
 def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
-    """Open a session.
+    """Log in to PostgreSQL and open a session.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
 
 
 class _Session(psycopg.Connection[Any]):
-    """A psycopg connection with libpq's verbose errors during the login."""
+    """A psycopg connection for which libpq reports verbose errors during the login."""
 
     @classmethod
     def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Self]:

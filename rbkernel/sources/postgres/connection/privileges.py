@@ -176,7 +176,7 @@ ORDER BY 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The tables that one role owns in a schema: a row of `TABLES`.
+    """How many tables one owner has in a schema, and how many of them the diagnostic role can read.
 
     ``readable`` counts the tables that the diagnostic role can read. ``later``: the role can read
     tables that this owner creates later. ``meant``: the role has default privileges in this schema
@@ -193,7 +193,7 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """A privilege of the role, or of a role to which it can change: a row of `PROBE`."""
+    """A privilege that the diagnostic role has itself, or through a role to which it can change."""
 
     role: str
     may: str

@@ -57,7 +57,7 @@ def look(connection: Connection) -> Trouble | None:
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """Return the kind of problem for an error of the socket.
+    """Return the kind of network problem that an error of the socket stands for.
 
     >>> trouble_of(ConnectionRefusedError(111, "x")).name, trouble_of(TimeoutError()).name
     ('NOT_LISTENING', 'HOST_SILENT')
@@ -75,7 +75,7 @@ def trouble_of(error: Exception) -> Trouble:
 
 
 def certificate_trouble(verify_code: int) -> Trouble:
-    """Return the kind of problem for an error code of the certificate check.
+    """Return the kind of TLS problem that an error code of the certificate check stands for.
 
     >>> [certificate_trouble(code).name for code in (10, 62, 19)]
     ['EXPIRED', 'OTHER_HOST', 'UNTRUSTED']
@@ -101,7 +101,9 @@ def _connected(connection: Connection) -> socket.socket:
 
 
 def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
-    """Request TLS, as libpq does, and return the problem if the answer shows one."""
+    """Request TLS from a server, as libpq does, and return the problem that its answer shows, if
+    any.
+    """
     try:
         found.sendall(_SSL_REQUEST)
         answer = found.recv(1)
@@ -119,7 +121,7 @@ def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
 
 
 def _another_or_frozen(connection: Connection) -> Trouble:
-    """Return the trouble of a silent server: it is stuck, or another program, such as an HTTP
+    """Return why a server is silent: it is stuck, or another program listens, such as an HTTP
     server.
     """
     with _connected(connection) as found:

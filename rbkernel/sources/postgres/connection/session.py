@@ -1,4 +1,4 @@
-"""One guarded connection to the server.
+"""One guarded, read-only connection to a PostgreSQL server.
 
 Every query runs in its own read-only transaction with local time-outs, caps on rows and on their
 size, and a client-side deadline. At the deadline the query is cancelled by a protocol message,
@@ -37,7 +37,7 @@ _PAUSE_S = 15.0
 
 
 class Session:
-    """A connection that is opened at the first query and stays open during a run.
+    """A connection to a server that is opened at the first query and stays open during a run.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class Session:
     def look(
         self, sql: str, values: Mapping[str, Any] | None = None, *, name: str = ""
     ) -> pd.DataFrame:
-        """Run one query of rbkernel as `answer` does, and apply the column policies."""
+        """Run one query of rbkernel, and return a frame with the column policies applied."""
         return _frame(self.answer(sql, values, name=name).protected(self.connection.redaction))
 
     def answer(
@@ -168,12 +168,13 @@ class Session:
         name: str = "",
         team: bool = False,
     ) -> Answer:
-        """Run one query of rbkernel, or of a ``team`` as `query` does; errors as for `query`.
+        """Run one query, of rbkernel or (with ``team``) of a team, and return the unmasked answer.
 
-        Names are looked up in ``pg_catalog`` only: no function, operator, type or table of the
-        database can replace PostgreSQL's. The guard does not check this SQL at run time, because
-        the tests run the guard on all of rbkernel's SQL. The guard checks a team's SQL each time,
-        and the names of a team's SQL are looked up in the role's search path, too.
+        Errors as for `query`. Names are looked up in ``pg_catalog`` only: no function, operator,
+        type or table of the database can replace PostgreSQL's. The guard does not check this SQL at
+        run time, because the tests run the guard on all of rbkernel's SQL. The guard checks a
+        team's SQL each time, and the names of a team's SQL are looked up in the role's search path,
+        too.
         """
         if team:
             self._check(sql)
@@ -216,7 +217,7 @@ class Session:
 
     @contextmanager
     def lent(self) -> Iterator[driver.RawConnection]:
-        """Yield the connection for transactions of several statements (package reconciliation).
+        """Yield the connection for transactions of several statements, as table comparisons need.
 
         The caller must set the time-outs and a deadline. A transaction that the caller leaves open
         is rolled back.
@@ -227,7 +228,7 @@ class Session:
 
     @contextmanager
     def _borrowed(self) -> Iterator[driver.RawConnection]:
-        """Yield the connection for one transaction, which is rolled back at the end."""
+        """Yield the open connection for one transaction, which is rolled back at the end."""
         with self._turn:
             raw = self._raw
             if raw is None or raw.closed:
@@ -238,18 +239,18 @@ class Session:
                 driver.roll_back(raw)
 
     def another(self) -> Session:
-        """Return a new session with the same connection settings, not opened yet, for parallel
+        """Return a new session, not opened yet, with the same connection settings, for parallel
         work.
         """
         return Session(self.connection, application_name=self._application_name)
 
     def close(self) -> None:
-        """Close the connection; a later query opens a new one."""
+        """Close the connection; the next query opens a new one."""
         if self._raw is not None:
             self._raw.close()
 
     def _records(self, sql: str, timeout_s: float) -> list[dict[str, Any]]:
-        """Run an internal query, and return its rows as dicts, which is faster than a frame."""
+        """Run an internal query, and return its rows as dicts, which are faster than a frame."""
         rows, columns, _ = self._fetch(sql, {}, self.connection.row_cap, timeout_s)
         return [dict(zip([one.name for one in columns], row, strict=True)) for row in rows]
 
@@ -273,8 +274,8 @@ class Session:
         return self._raw
 
     def _pause_after(self, error: DatabaseError) -> None:
-        """Disable further attempts for some seconds, because every attempt may leave a waiting
-        backend.
+        """Refuse queries for some seconds after this error, because each attempt may leave a
+        waiting backend.
         """
         self._again_at = time.monotonic() + _PAUSE_S
         self._silence = DatabaseError(
@@ -339,7 +340,9 @@ class Session:
             yield ask
 
     def _begin(self, raw: driver.RawConnection, timeout_s: float, *, team: bool) -> None:
-        """Set the session's settings for this transaction, and check that it cannot write."""
+        """Begin a transaction: set the session's settings for it, and check that it cannot
+        write.
+        """
         chosen = settings.for_team_sql(self._own_path) if team else settings.for_own_sql()
         self._encoding = driver.encoding(raw)
         wanted = {**chosen, **self._limits(timeout_s), "client_encoding": self._encoding}
@@ -357,10 +360,10 @@ class Session:
 
     @property
     def _first_s(self) -> float:
-        """The time limit in s for the first answer, since a pooler without a free server waits for
-        minutes.
+        """The time limit in s for a session's first answer, after which the query is cancelled.
 
-        The sum of this limit and the grace period is the maximum time of a login.
+        A pooler without a free server lets a client wait for minutes. The sum of this limit and the
+        grace period is the maximum time of a login.
         """
         longest = min(self.connection.connect_timeout_s, self.connection.statement_timeout_s)
         return max(longest - _GRACE_S - FIRST_CANCEL_S, 0.5)

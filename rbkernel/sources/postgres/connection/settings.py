@@ -1,4 +1,4 @@
-"""The settings of every session: set by the first statement of each transaction. Pure.
+"""The settings that the first statement of each transaction sets for the session. Pure.
 
 A role or database can have its own settings (``ALTER … SET``), and the owner of a database need not
 be its administrator. With such a search path, the owner's functions, operators and tables would
@@ -71,7 +71,7 @@ AT_LOGIN = "rbkernel.set_at_login"
 
 @dataclass(frozen=True, kw_only=True)
 class Override:
-    """A setting of the role or the database that overrides the server's."""
+    """A setting that a role or a database overrides for its sessions."""
 
     name: str
     value: str
@@ -83,7 +83,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Begun:
-    """The result of a transaction's first statement: the schemas of the role's search path."""
+    """The answer to the first statement of a transaction: the schemas of the role's search path."""
 
     own_path: tuple[str, ...]
 
@@ -106,12 +106,12 @@ def for_own_sql() -> dict[str, str]:
 
 
 def for_team_sql(own_path: Sequence[str]) -> dict[str, str]:
-    """Return the settings for SQL of a team: the role's path follows ``pg_catalog``."""
+    """Return the settings for a team's SQL: the role's search path follows ``pg_catalog``."""
     return {"search_path": path(own_path), **_TEXT, **_TEAM}
 
 
 def path(schemas: Iterable[str]) -> str:
-    """Return a search path, quoted: pg_catalog first, pg_temp last.
+    """Return a quoted search path of these schemas, with pg_catalog first and pg_temp last.
 
     >>> path(["shop", 'a"b', "pg_temp_3", "pg_catalog"])
     'pg_catalog, "shop", "a""b", pg_temp'
@@ -121,7 +121,8 @@ def path(schemas: Iterable[str]) -> str:
 
 
 def statement(settings: Mapping[str, str]) -> str:
-    """Return the first statement of a transaction; all its names are qualified.
+    """Return the first statement of a transaction, which sets the settings; all its names are
+    qualified.
 
     >>> print(statement({"jit": "off"}))
     SELECT pg_catalog.current_schemas(false), pg_catalog.set_config('jit', %(jit)s, true), \
@@ -137,7 +138,8 @@ pg_catalog.current_setting('transaction_read_only')
 
 
 def begun(row: Sequence[object], connection: str) -> Begun:
-    """Read the answer to `statement`.
+    """Read the row that the SQL of `statement` returns, and check that the transaction is
+    read-only.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The problems of connections and queries, by SQLSTATE, with the next steps. Pure.
+"""The kinds of connection and query problems, found by SQLSTATE, with their next steps. Pure.
 
 A server translates its messages (``lc_messages``), and one problem can have many messages. So this
 module does not read messages. A refused login is recognized by its SQLSTATE and, if one code has
@@ -203,7 +203,7 @@ _AFTERWARDS: Mapping[str, Trouble] = {
 
 
 def at_login(sqlstate: str, routine: str = "") -> Trouble:
-    """Return the problem because of which a login was refused.
+    """Return the kind of problem because of which a login was refused.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def at_login(sqlstate: str, routine: str = "") -> Trouble:
 
 
 def afterwards(sqlstate: str) -> Trouble:
-    """Return the problem of an open session that does not answer.
+    """Return the kind of problem because of which an open session failed, by its SQLSTATE.
 
     >>> afterwards("57014").name, afterwards("57P05").name, afterwards("").name
     ('CANCELLED', 'ENDED_BY_TIMEOUT', 'LOST')
@@ -232,7 +232,7 @@ def afterwards(sqlstate: str) -> Trouble:
 
 
 def opens(trouble: str) -> str:
-    """Return the runbook for a problem of the whole server; empty for other problems.
+    """Return the runbook to open for a problem of the whole server; empty for other problems.
 
     >>> opens(Trouble.LOCKED), opens(Trouble.SLOTS_FULL)
     ('RUN-007', 'RUN-001')
@@ -249,7 +249,8 @@ def opens(trouble: str) -> str:
 def error(
     trouble: Trouble, what: str = "", *, where: str = "", next_step: str = "", sqlstate: str = ""
 ) -> DatabaseError:
-    """Return the error for a problem; by default with the text and next step of this problem.
+    """Return the `DatabaseError` for a kind of problem, by default with the problem's text and next
+    step.
 
     >>> found = error(Trouble.LOCKED, where="connection db")
     >>> found.what, found.opens
@@ -266,7 +267,7 @@ def error(
 
 
 def next_step(trouble: Trouble) -> str:
-    """Return the next step for a problem.
+    """Return the next step for a kind of problem, as text.
 
     >>> next_step(Trouble.NO_DATABASE)
     'check dbname of this connection'
