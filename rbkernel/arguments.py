@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
-from rbkernel.config.words import advice
+from rbkernel.config.words import advice, class_wanted
 from rbkernel.errors import ParameterError
 from rbkernel.spelling import nearest
 
@@ -19,6 +19,15 @@ _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 # modules whose functions have another prefix in a notebook: rb.figure.timeline
 _PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "actions."}
+# where an object of a class comes from
+_ORIGINS = {
+    "ActionPlan": "a plan: rb.actions.statement(db, sql), rb.actions.command(title, text), …",
+    "Condition": 'choice.chose("…"), where choice is what rb.decide returned',
+    "ProposedPlan": "what rb.act returned",
+    "DataFrame": "what rb.query, rb.sample or rb.assess returned",
+    "Diagnosis": "what rb.diagnose returned",
+    "Finding": "what rb.check returned",
+}
 
 
 def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -35,7 +44,7 @@ def checked(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(call)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        _must_fit(signature, name, args, kwargs)
+        _must_bind(signature, name, args, kwargs)
         try:
             taken, named = validated()(*args, **kwargs)
         except ValidationError as error:
@@ -63,7 +72,24 @@ def _name(call: Callable[..., object]) -> str:
     return f"rb.{_PREFIXES.get(call.__module__, '')}{call.__name__}"
 
 
-def _must_fit(
+def must_fit(
+    call: Callable[..., object], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Check the arguments of a function of another package against its signature only.
+
+    Raises
+    ------
+    ParameterError
+        An argument is missing or unknown, or there are too many.
+    """
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # not known, as for some functions in C
+        return
+    _must_bind(signature, name, args, kwargs)
+
+
+def _must_bind(
     signature: inspect.Signature, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     """Raise if a call has unknown keywords, or missing, duplicate or too many arguments."""
@@ -77,13 +103,31 @@ def _must_fit(
         signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ParameterError(
-            f"{name}: {error}", next_step=f"write {name}{_outline(signature)}"
+            f"{name}: {error}", next_step=f"write {name}{_outline(signature)}{_by_name(signature)}"
         ) from None
 
 
+def _by_name(signature: inspect.Signature) -> str:
+    """Return advice for a call with values of any name, which cannot be passed in a dict."""
+    kinds = [one.kind for one in signature.parameters.values()]
+    return (
+        ", with each value by name (name=value)" if inspect.Parameter.VAR_KEYWORD in kinds else ""
+    )
+
+
 def _outline(signature: inspect.Signature) -> str:
-    """Return the signature of a call as text: the required arguments, then … for optional ones."""
-    needed = [p.name for p in signature.parameters.values() if p.default is p.empty]
+    """Return the signature of a call as text: the required arguments, then … for optional ones.
+
+    >>> def start(runbook: str, *, incident: str = "", **values: object) -> None: ...
+    >>> _outline(inspect.signature(start))
+    '(runbook, …)'
+    """
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        f"{p.name}=…" if p.kind is p.KEYWORD_ONLY else p.name
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.kind not in variadic
+    ]
     return f"({', '.join(needed)}{', …' if len(needed) < len(signature.parameters) else ''})"
 
 
@@ -103,7 +147,8 @@ def _wrong(error: ValidationError, signature: inspect.Signature, name: str) -> P
     place = problem["loc"][0]
     names = list(signature.parameters)
     argument = names[place] if isinstance(place, int) and place < len(names) else place
+    origin = _ORIGINS.get(class_wanted(problem), "another value")
     return ParameterError(
         f"{name}: {argument} {advice(problem)}",
-        next_step=f"pass another value; run `{name}?` in a new cell to read about the arguments",
+        next_step=f"pass {origin}; run `{name}?` in a new cell to read about the arguments",
     )

@@ -93,6 +93,10 @@ class ParameterError(RbkernelError, ValueError):
     """A parameter is not declared by the runbook, or its value has the wrong type."""
 
 
+class UnknownName(RbkernelError, AttributeError):
+    """An object of rbkernel has no such attribute, such as a misspelt action or rule."""
+
+
 class SecretParameter(ParameterError):
     """A parameter looks like a password, a token or a DSN."""
 

@@ -8,16 +8,19 @@ rbkernel, and a name that two packages use is an error. Extensions run with all 
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from typing import Any, Generic, TypeVar, cast
 
-from rbkernel.errors import ExtensionError
+from rbkernel.errors import ExtensionError, RbkernelError
 
 PREFIX = "rbkernel."
+GUIDE = "docs/how-to/extend.md shows how to write one"
 _Kind = TypeVar("_Kind")
 
 
@@ -86,12 +89,23 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         The class or runtime-checkable protocol of the objects that entry points name.
     ours
         The objects of rbkernel itself.
+    unusable
+        Returns why an object with this name cannot be used although it is of the kind, such as a
+        function with other arguments; empty if it can be used.
     """
 
-    def __init__(self, name: str, kind: Any, ours: Mapping[str, _Kind]) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: Any,
+        ours: Mapping[str, _Kind],
+        *,
+        unusable: Callable[[str, Any], str] = lambda _name, _thing: "",
+    ) -> None:
         self.name = name
         self._kind = kind
         self._ours = ours
+        self._unusable = unusable
         self._loaded: dict[metadata.EntryPoint, _Kind] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -115,14 +129,24 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         """
         if name in self._ours:
             return self._ours[name]
-        found = [one for one in self.extensions() if one.name == name]
+        found = self._named(name)
         if not found:
             raise KeyError(name)
         if len(found) > 1:
-            raise _cannot(
-                found[0], f"{found[1].package} has the same name", "uninstall one of them"
-            )
+            raise self._clash(found[0])
         return self._load(found[0])
+
+    def extension(self, name: str) -> Extension | None:
+        """Return the extension with this name; None for an object of rbkernel."""
+        return None if name in self._ours else next(iter(self._named(name)), None)
+
+    def _named(self, name: str) -> list[Extension]:
+        return [one for one in self.extensions() if one.name == name]
+
+    def _clash(self, extension: Extension) -> ExtensionError:
+        others = [one.package for one in self._named(extension.name) if one != extension]
+        what = f"the package {' and '.join(others)} adds the same name"
+        return unusable(extension, what, "uninstall one of them")
 
     def extensions(self) -> list[Extension]:
         """Return the extensions of installed packages in this group."""
@@ -130,14 +154,18 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
 
     def origin(self, name: str) -> str:
         """Return the package and version that add this name; empty for objects of rbkernel."""
-        found = [] if name in self._ours else self.extensions()
-        return next((f"{one.package} {one.version}" for one in found if one.name == name), "")
+        found = self.extension(name)
+        return f"{found.package} {found.version}" if found else ""
 
     def problem(self, extension: Extension) -> ExtensionError | None:
         """Load an extension, and return the error if it cannot be used, else None."""
         if extension.name in self._ours:
             what = f"rbkernel itself has {extension.name}, which is used instead"
-            return _cannot(extension, what, "ask the authors of the package to choose another name")
+            return unusable(
+                extension, what, "ask the authors of the package to choose another name"
+            )
+        if len(self._named(extension.name)) > 1:
+            return self._clash(extension)
         try:
             self[extension.name]
         except ExtensionError as error:
@@ -151,18 +179,63 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         try:
             thing = extension.entry.load()
         except ExtensionError as error:
-            raise _cannot(extension, error.what, error.next_step or repair) from error
+            raise unusable(extension, error.what, error.next_step or repair) from error
         except (Exception, SystemExit) as error:  # a foreign package may raise anything
-            raise _cannot(extension, f"{type(error).__name__}: {error}", repair) from error
+            raise unusable(extension, f"{type(error).__name__}: {error}", repair) from error
         if not isinstance(thing, self._kind):
             kind, given = self._kind.__name__, type(thing).__name__
-            what = f"its entry point must refer to a {kind}, not to a {given}"
-            raise _cannot(extension, what, "docs/how-to/extend.md shows how to write one")
+            why = f"its entry point must refer to a {kind}, not to a {given}"
+        else:
+            why = self._unusable(extension.name, thing)
+        if why:
+            raise unusable(extension, why, f"correct {extension.package}: {GUIDE}")
         self._loaded[extension.entry] = cast("_Kind", thing)
         return self._loaded[extension.entry]
 
 
-def _cannot(extension: Extension, what: str, next_step: str) -> ExtensionError:
+def refuses(call: Callable[..., object], *names: str, **named: object) -> str:
+    """Return why a function cannot be called with these arguments; empty if it can.
+
+    A function whose signature is not known to Python, as some in C, is assumed to be right.
+
+    >>> refuses(lambda target: 1, "target"), refuses(lambda: 1, "target")
+    ('', 'it cannot be called with (target): too many positional arguments')
+    """
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*names, **named)
+    except TypeError as error:
+        outline = ", ".join([*names, *(f"{name}=…" for name in named)])
+        return f"it cannot be called with ({outline}): {error}"
+    return ""
+
+
+@contextlib.contextmanager
+def blaming(extension: Extension, what: str, next_step: str = "") -> Iterator[None]:
+    """Turn any exception of a package's code, except those of rbkernel, into one that names it.
+
+    Raises
+    ------
+    ExtensionError
+        The block raised; the message begins with ``what``.
+    """
+    try:
+        yield
+    except RbkernelError:
+        raise
+    except Exception as error:  # code of others may raise anything
+        raise unusable(
+            extension,
+            f"{what}: {type(error).__name__}: {error}",
+            next_step or f"repair {extension.package}",
+        ) from error
+
+
+def unusable(extension: Extension, what: str, next_step: str) -> ExtensionError:
+    """Return the error about an extension that cannot be used. It names package and entry."""
     return ExtensionError(
         f"an extension cannot be used: {what}", where=str(extension), next_step=next_step
     )

@@ -3,6 +3,8 @@
 An action is a function that returns an `ActionPlan`. Actions of other packages are found by name.
 """
 
+import functools
+import keyword
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,9 @@ from rbkernel.actions.plans import (
     statement,
     terminate_sessions,
 )
-from rbkernel.extensions import Group
+from rbkernel.arguments import must_fit
+from rbkernel.errors import UnknownName
+from rbkernel.extensions import GUIDE, Extension, Group, blaming, unusable
 from rbkernel.model import ActionPlan
 from rbkernel.spelling import did_you_mean
 
@@ -28,16 +32,50 @@ __all__ = [
     "terminate_sessions",
 ]
 _OURS = (cancel_queries, command, repair_rows, resume_replay, statement, terminate_sessions)
+
+
+def _unusable(name: str, action: Any) -> str:
+    if not name.isidentifier() or keyword.iskeyword(name):
+        return f"a cell cannot call rb.actions.{name}, which is no name in Python"
+    if isinstance(action, type):
+        return f"it must be a function that returns an ActionPlan, not the class {action.__name__}"
+    return ""
+
+
 ACTIONS: Group[Callable[..., ActionPlan]] = Group(
-    "rbkernel.actions", Callable, {one.__name__: one for one in _OURS}
+    "rbkernel.actions", Callable, {one.__name__: one for one in _OURS}, unusable=_unusable
 )
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name not in ACTIONS:
-        meant = did_you_mean(name, ACTIONS)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{meant}")
-    return ACTIONS[name]
+        known = ", ".join(sorted(ACTIONS))
+        raise UnknownName(
+            f"there is no action rb.actions.{name}; there are {known}{did_you_mean(name, ACTIONS)}",
+            next_step="use one of them; rb.actions.statement is for your own SQL, and"
+            " rb.actions.command for a command",
+        )
+    extension = ACTIONS.extension(name)
+    return ACTIONS[name] if extension is None else _held_to_signature(ACTIONS[name], extension)
+
+
+def _held_to_signature(
+    action: Callable[..., ActionPlan], extension: Extension
+) -> Callable[..., ActionPlan]:
+    """Return the action of another package, with errors that name the argument or the package."""
+    name = f"rb.actions.{extension.name}"
+
+    @functools.wraps(action)
+    def call(*args: Any, **kwargs: Any) -> ActionPlan:
+        must_fit(action, name, args, kwargs)
+        with blaming(extension, f"{name} failed"):
+            plan = action(*args, **kwargs)
+        if not isinstance(plan, ActionPlan):
+            what = f"{name} returned a {type(plan).__name__}, not an ActionPlan"
+            raise unusable(extension, what, f"correct {extension.package}: {GUIDE}")
+        return plan
+
+    return call
 
 
 def __dir__() -> list[str]:

@@ -83,9 +83,8 @@ def load() -> Settings:
         }
         settings = Settings(file=file, **named, **rest)
     except (ValidationError, TypeError) as error:
-        raise ConfigError(
-            _first_problem(error), where=str(file or sandbox), next_step="correct that field"
-        ) from error
+        what, next_step = _first_problem(error)
+        raise ConfigError(what, where=str(file or sandbox), next_step=next_step) from error
     return _resolved(settings, file.parent) if file else settings
 
 
@@ -206,9 +205,14 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update=update)
 
 
-def _first_problem(error: Exception) -> str:
+def _first_problem(error: Exception) -> tuple[str, str]:
+    """Return what is wrong, and what to do. The name of a section is no field of the file."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        return str(error), "correct that field"
     problem = error.errors(include_input=False, include_url=False)[0]
-    place = ".".join(str(part) for part in problem["loc"] if part != "__root__")
-    return f"{place}: {advice(problem)}" if place else advice(problem)
+    parts = [part for part in problem["loc"] if part != "__root__"]
+    if parts[2:] and parts[-1] == "name" and isinstance(parts[-2], str):
+        section = ".".join(map(str, parts[:-1]))
+        return f"the name of [{section}] {advice(problem)}", "rename that section"
+    place = ".".join(map(str, parts))
+    return (f"{place}: {advice(problem)}" if place else advice(problem)), "correct that field"

@@ -19,6 +19,7 @@ from rbkernel import extensions
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
 from rbkernel.errors import ConfigError
+from rbkernel.spelling import did_you_mean
 
 SENDERS = "rbkernel.senders"  # the entry point group of senders of other packages
 Method = Literal["bearer", "basic", "hmac"]
@@ -70,16 +71,6 @@ class Sender(BaseModel):
             **data,
         }
 
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        known = dict.fromkeys(
-            [*_METHODS, *(one.name for one in extensions.installed() if one.group == SENDERS)]
-        )
-        if name not in known:
-            raise ValueError(f"there is no sender {name!r}; there are {', '.join(known)}")
-        return name
-
     @field_validator("secret_env", mode="before")
     @classmethod
     def _one_or_two(cls, value: Any) -> Any:
@@ -98,6 +89,29 @@ class Sender(BaseModel):
             raise ValueError("give either secret_env or secret_command")
         return self
 
+    def must_be_installed(self) -> None:
+        """Check that rbkernel or an installed package reads the alerts of this sender.
+
+        This is not checked when the configuration is read: only the commands that receive alerts
+        need the package.
+
+        Raises
+        ------
+        ConfigError
+            There is no such sender.
+        """
+        added = [one.name for one in extensions.installed() if one.group == SENDERS]
+        known = dict.fromkeys([*_METHODS, *added])
+        if self.name in known:
+            return
+        raise ConfigError(
+            f"no installed package adds a sender {self.name!r}; there are {', '.join(known)}"
+            f"{did_you_mean(self.name, known)}",
+            where=f"[gateway.senders.{self.name}]",
+            next_step="install the package that adds this sender, or remove the section;"
+            " `rbkernel extensions` lists the installed packages",
+        )
+
     def secrets(self) -> tuple[str, ...]:
         """Fetch the secrets that are valid now: one, or two while they are being changed.
 
@@ -108,7 +122,7 @@ class Sender(BaseModel):
         """
         found = self._from_command() if self.secret_command else self._from_environment()
         if not 1 <= len(found) <= _SECRETS_AT_ONCE:
-            raise self._problem(f"{len(found)} secrets are set, but one or two are needed")
+            raise self._problem(_wrong_number(len(found)))
         if any(len(secret) < _SHORTEST_SECRET for secret in found):
             raise self._problem(f"a secret is shorter than {_SHORTEST_SECRET} characters")
         return found
@@ -125,8 +139,18 @@ class Sender(BaseModel):
         return tuple(line.strip() for line in printed.splitlines() if line.strip())
 
     def _problem(self, what: str) -> ConfigError:
-        mend = f"set {' or '.join(self.secret_env)}" if self.secret_env else "run it by hand"
+        mend = (
+            f"set {' or '.join(self.secret_env)}"
+            if self.secret_env
+            else "run the secret_command by hand, and look at what it prints"
+        )
         return ConfigError(what, where=f"[gateway.senders.{self.name}]", next_step=mend)
+
+
+def _wrong_number(secrets: int) -> str:
+    if not secrets:
+        return "the secret of this sender is not set"
+    return f"this sender has {secrets} secrets, and at most {_SECRETS_AT_ONCE} can be used at once"
 
 
 def _as_known(name: str) -> str:

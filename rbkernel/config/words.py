@@ -43,6 +43,14 @@ def advice(problem: Mapping[str, Any]) -> str:
     kind, said = str(problem["type"]), str(problem["msg"])
     begins = (ours for start, ours in _BEGINNINGS.items() if kind.startswith(start))
     known = _WORDS.get(kind) or next(begins, "")
-    if kind == "is_instance_of":
-        known = f"should be a {problem['ctx']['class']}"
+    if kind == "string_pattern_mismatch":
+        known = f"should match the pattern {problem['ctx']['pattern']}"
+    if wanted := class_wanted(problem):
+        known = f"should be {'an' if wanted[0] in 'AEIOU' else 'a'} {wanted}"
     return known or said.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def class_wanted(problem: Mapping[str, Any]) -> str:
+    """Return the class of which a value should be an instance; empty for other errors."""
+    facts = problem.get("ctx", {})
+    return str(facts.get("class") or facts.get("class_name") or "")

@@ -32,12 +32,14 @@ def must_be_set(settings: Settings) -> None:
     Raises
     ------
     ConfigError
-        A variable is not set, or its value cannot be a secret.
+        A variable is not set, its value cannot be a secret, or the package of a sender is not
+        installed.
     StoreError
         SQLite is too old for the store.
     """
     old_sqlite.refuse_too_old(settings.store_url)
     for sender in settings.gateway.senders.values():
+        sender.must_be_installed()
         if sender.secret_env:
             sender.secrets()
     if settings.pages.link_secret_env and not settings.pages.open_on_loopback:

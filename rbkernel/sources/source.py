@@ -7,6 +7,7 @@ error but an empty frame with the reason, which every rule reads as ``unknown``.
 
 from __future__ import annotations
 
+import inspect
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from rbkernel.checks import answer
 from rbkernel.checks.answer import Answer, Column, Provenance
 from rbkernel.config.sources import Source as Configured
 from rbkernel.errors import ConfigError, QueryError, RbkernelError
-from rbkernel.extensions import Group
+from rbkernel.extensions import GUIDE, Group, blaming, refuses, unusable
 from rbkernel.model import now
 from rbkernel.spelling import did_you_mean
 
@@ -147,7 +148,42 @@ class TableSource(ABC):
         )
 
 
-SOURCES: Group[Callable[[Configured], Source]] = Group("rbkernel.sources", Callable, {})
+def _unusable(_name: str, opener: Any) -> str:
+    """Return why this class, or function that returns a source, is none; empty if it is one."""
+    if inspect.isabstract(opener):
+        missing = ", ".join(sorted(opener.__abstractmethods__))
+        return f"the class {opener.__name__} does not implement {missing}"
+    if isinstance(opener, type):
+        if why := _no_source(opener, "self"):
+            return why
+        if issubclass(opener, TableSource) and (
+            why := refuses(opener.ask, "self", "question", "values")
+        ):
+            return f"its method `ask`: {why}"
+    return refuses(opener, "configured")
+
+
+def _no_source(thing: Any, *own: str) -> str:
+    """Return why an object, or with ``self`` a class, does not have the methods of `Source`."""
+    what = thing if isinstance(thing, type) else type(thing)
+    methods = {"query": ("question", "values"), "parameters": ("question",), "close": ()}
+    if missing := [name for name in methods if not callable(getattr(thing, name, None))]:
+        return (
+            f"{what.__name__} is no source: it has no method {', '.join(missing)},"
+            " which a subclass of TableSource has"
+        )
+    for name, given in methods.items():
+        named = {"row_cap": None} if name == "query" else {}
+        bound = isinstance(inspect.getattr_static(thing, name), staticmethod | classmethod)
+        given = given if bound else (*own, *given)
+        if why := refuses(getattr(thing, name), *given, **named):
+            return f"its method `{name}`: {why}"
+    return ""
+
+
+SOURCES: Group[Callable[[Configured], Source]] = Group(
+    "rbkernel.sources", Callable, {}, unusable=_unusable
+)
 
 
 def open_source(configured: Configured) -> Source:
@@ -160,11 +196,19 @@ def open_source(configured: Configured) -> Source:
     ExtensionError
         The package is broken.
     """
-    if configured.kind not in SOURCES:
+    extension = SOURCES.extension(configured.kind)
+    if extension is None:
         raise ConfigError(
             f"no installed package adds a source of the kind {configured.kind!r}"
             f"{did_you_mean(configured.kind, SOURCES)}",
             where=f"[sources.{configured.name}]",
             next_step="install the package, or correct `kind`; `rbkernel extensions` lists them",
         )
-    return SOURCES[configured.kind](configured)
+    opener = SOURCES[configured.kind]
+    section = f"[sources.{configured.name}]"
+    check = f"check the options of {section}, or repair {extension.package}"
+    with blaming(extension, f"{section} could not be opened", check):
+        source = opener(configured)
+    if why := _no_source(source):
+        raise unusable(extension, why, f"correct {extension.package}: {GUIDE}")
+    return source

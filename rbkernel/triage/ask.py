@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,8 @@ from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Count
 from rbkernel.errors import ParameterError
+from rbkernel.extensions import GUIDE, blaming, unusable
+from rbkernel.sources.source import SOURCES
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 
@@ -53,10 +56,25 @@ def ask(source: str, question: str, *, row_cap: Count | None = None, **values: A
         )
         frame = failed_frame([], error, name=question, connection=source, sql=question)
     else:
-        asked = triage().source(source)
-        known = asked.parameters(question)
-        for name in values:
-            if known is not None and name not in known:
-                raise unknown_keyword("rb.ask", name, ["row_cap", *known])
-        frame = asked.query(question, values, row_cap=row_cap)
+        frame = _answer(source, question, row_cap, values)
     return show(frame)
+
+
+def _answer(
+    name: str, question: str, row_cap: int | None, values: Mapping[str, Any]
+) -> pd.DataFrame:
+    asked = triage().source(name)
+    kind = triage().settings.source(name).kind
+    extension = SOURCES.extension(kind)
+    assert extension is not None  # it has been opened
+    with blaming(extension, f"its parameters({question!r}) failed"):
+        known = asked.parameters(question)
+        unknown = [one for one in values if known is not None and one not in known]
+    if known is not None and unknown:
+        raise unknown_keyword("rb.ask", unknown[0], ["row_cap", *known])
+    with blaming(extension, f"its query({question!r}) failed"):
+        frame = asked.query(question, values, row_cap=row_cap)
+    if not isinstance(frame, pd.DataFrame):
+        what = f"its query({question!r}) returned a {type(frame).__name__}, not a DataFrame"
+        raise unusable(extension, what, f"correct {extension.package}: {GUIDE}")
+    return frame

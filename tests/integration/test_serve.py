@@ -526,7 +526,7 @@ class TestCheck:
         secrets = {name: value for name, value in SECRETS.items() if name != "AM_TOKEN"}
         found = self.check(tmp_path, "--port", str(_free_port()), secrets=secrets)
         [one] = found.values()
-        assert "0 secrets are set" in one["actual"]
+        assert "the secret of this sender is not set" in one["actual"]
         assert one["next_step"] == "set AM_TOKEN"
 
     @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ Packages are made by hand: a module and the metadata that pip writes beside it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import rbkernel as rb
 from rbkernel import cli, extensions
 from rbkernel.config import Settings
 from rbkernel.config.notify import Target
-from rbkernel.errors import ConfigError, ExtensionError, NotifyError
+from rbkernel.errors import ConfigError, ExtensionError, NotifyError, ParameterError
 from rbkernel.gateway.intake import SENDERS, openapi
 from rbkernel.gateway.notify import channels
 from rbkernel.lint import RULES, load_extensions
@@ -84,7 +86,12 @@ class TestBroken:
     def test_a_name_of_two_packages_is_given_to_neither(self, install: Install) -> None:
         install("one", "one_fault", "", faults="flood = one_fault:FLOOD")
         install("two", "two_fault", "", faults="flood = two_fault:FLOOD")
-        assert "two has the same name" in _fail("flood").what
+        for extension, other in zip(FAULTS.extensions(), ("two", "one"), strict=True):
+            problem = FAULTS.problem(extension)
+            assert problem is not None
+            assert f"the package {other} adds the same name" in problem.what
+            assert problem.where.startswith(extension.package)
+        assert "adds the same name" in _fail("flood").what
 
     def test_the_command_names_each(
         self, install: Install, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -99,6 +106,122 @@ class TestBroken:
         assert "has no attribute 'FLOOD'" in told
 
 
+SENDER = "from rbkernel.gateway.intake.sender import Sender\nfrom pydantic import BaseModel\n"
+FAULT = "from rbkernel.sandbox.faults.catalogue import Fault\n"
+SOURCE = "from rbkernel.sources.source import TableSource, Table\n"
+ASK = " def ask(self, question, values): ..."
+CHANNEL = "def names(target): return ''\n"
+
+
+class TestUnusable:
+    """Objects of the right kind that would fail at their first use."""
+
+    @pytest.mark.parametrize(
+        ("group", "entry", "text", "words"),
+        [
+            ("sources", "x = bad_x:X", "class X: pass", "X is no source: it has no method query"),
+            (
+                "sources",
+                "x = bad_x:X",
+                f"{SOURCE}class X(TableSource): pass",
+                "the class X does not implement ask",
+            ),
+            (
+                "sources",
+                "x = bad_x:X",
+                f"{SOURCE}class X(TableSource):\n def ask(self): return 1",
+                "its method `ask`: it cannot be called with (self, question, values)",
+            ),
+            ("sources", "x = bad_x:X", "def X(): pass", "cannot be called with (configured)"),
+            (
+                "channels",
+                "x = bad_x",
+                f"{CHANNEL}def send(target): return ''",
+                "its function `send`: it cannot be called with (target, title, body, level)",
+            ),
+            ("actions", "with-dash = bad_x:X", "def X(): pass", "no name in Python"),
+            ("actions", "x = bad_x:X", "class X: pass", "not the class X"),
+            (
+                "senders",
+                "x = bad_x:X",
+                f"{SENDER}X = Sender(name='x', read=lambda v: v, body=BaseModel)",
+                "its function `read`: it cannot be called with (value, received_at)",
+            ),
+            (
+                "senders",
+                "x = bad_x:X",
+                f"{SENDER}X = Sender(name='x', read=lambda v, at: v, body=None)",
+                "its `body` is not a pydantic model",
+            ),
+            (
+                "faults",
+                "x = bad_x:X",
+                f"{FAULT}X = Fault(name='x', summary='', start=print, stop=lambda: 1)",
+                "its function `stop`: it cannot be called with (access, seed)",
+            ),
+        ],
+    )
+    def test_the_command_says_why(
+        self,
+        install: Install,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        group: str,
+        entry: str,
+        text: str,
+        words: str,
+    ) -> None:
+        install("bad", "bad_x", text, **{group: entry})
+        monkeypatch.setattr(sys, "argv", ["rbkernel", "extensions", "--json"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        [row] = json.loads(capsys.readouterr().out)
+        assert ended.value.code == 3
+        assert words in row["problem"]
+        assert "Next: correct bad: docs/how-to/extend.md" in row["problem"]
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("class X: pass", "X is no source"),
+            (
+                f"{SOURCE}class X(TableSource):\n def __init__(self, c): c.options['url']\n{ASK}",
+                "[sources.stock] could not be opened: KeyError: 'url'",
+            ),
+            ("def X(configured): return 5", "int is no source"),
+        ],
+    )
+    def test_a_cell_names_package_entry_and_next_step(
+        self, install: Install, text: str, words: str
+    ) -> None:
+        # an entry point is loaded once in a process: each text is a module of its own
+        module = f"bad_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        install("bad", module, f"{text}\n", sources=f"x = {module}:X")
+        settings = Settings.model_validate({"sources": {"stock": {"name": "stock", "kind": "x"}}})
+        with pytest.raises(ExtensionError) as caught:
+            open_source(settings.source("stock"))
+        assert words in caught.value.what
+        assert caught.value.where == f"bad 0.1, rbkernel.sources, x = {module}:X"
+        assert caught.value.next_step
+
+    def test_an_action_with_wrong_arguments_names_the_argument(self, install: Install) -> None:
+        install("bad", "bad_x", "def X(article, pieces): return 5", actions="restock = bad_x:X")
+        with pytest.raises(ParameterError, match="missing a required argument: 'pieces'") as caught:
+            rb.actions.restock("screws")
+        assert caught.value.next_step == "write rb.actions.restock(article, pieces)"
+        with pytest.raises(ExtensionError, match="returned a int, not an ActionPlan"):
+            rb.actions.restock("screws", 5)
+
+    def test_an_action_that_fails_names_its_package(self, install: Install) -> None:
+        install("bad", "bad_y", "def X(): return {}['a']", actions="restock = bad_y:X")
+        with pytest.raises(
+            ExtensionError, match=r"rb\.actions\.restock failed: KeyError"
+        ) as caught:
+            rb.actions.restock()
+        assert caught.value.where.startswith("bad 0.1, rbkernel.actions")
+        assert caught.value.next_step == "repair bad"
+
+
 class TestEachKind:
     def test_a_broken_sender_leaves_the_others_described(self, install: Install) -> None:
         install("bad", "bad_sender", "1 / 0", senders="nagios = bad_sender:NAGIOS")
@@ -106,11 +229,6 @@ class TestEachKind:
         paths = openapi.document(Settings().gateway)["paths"]
         assert "/alerts/generic" in paths
         assert "/alerts/nagios" not in paths
-
-    def test_a_sender_that_no_package_adds_is_not_configured(self) -> None:
-        senders = {"nagios": {"secret_env": "A"}}
-        with pytest.raises(ValueError, match="there is no sender 'nagios'; there are alertmanager"):
-            Settings.model_validate({"gateway": {"senders": senders}})
 
     def test_a_source_of_no_package(self) -> None:
         settings = Settings.model_validate({"sources": {"x": {"name": "x", "kind": "stock"}}})
@@ -126,8 +244,12 @@ class TestEachKind:
 
     def test_an_action_of_no_package_is_an_attribute_error(self) -> None:
         assert isinstance(rb.actions.command("Stop", "stop it"), ActionPlan)
-        with pytest.raises(AttributeError, match="did you mean command"):
+        with pytest.raises(
+            AttributeError, match=r"there are cancel_queries.*mean command"
+        ) as error:
             _ = rb.actions.comand
+        assert "rb.actions.statement" in str(error.value)
+        assert not hasattr(rb.actions, "nope")
 
     def test_a_channel_that_fails_does_not_repeat_the_address(
         self, install: Install, monkeypatch: pytest.MonkeyPatch

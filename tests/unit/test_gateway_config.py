@@ -11,6 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway, Sender
 from rbkernel.errors import ConfigError, GatewayError
 from rbkernel.gateway import server
+from rbkernel.gateway.assembly import must_be_set
 from rbkernel.gateway.intake.authentication import Proof
 
 SECRET, OTHER = "hunter2-Tr0ub4dor", "correct-horse"
@@ -58,7 +59,6 @@ class TestSenders:
             ('[gateway]\ntls_key = "k"', "belong together"),
             ('[gateway]\ntls_client_ca = "k"', "tls_client_ca needs"),
             ("[gateway.limits]\nbody_mb = 0", "body_mb"),
-            ('[gateway.senders.zabbix]\nsecret_env = "A"', "senders.zabbix"),
             ("[gateway.senders]\ngrafana = 3", "grafana"),
             ("[gateway.senders.grafana]", "either secret_env or secret_command"),
             ('[gateway.senders.grafana]\nsecret_env = ["A", "B", "C"]', "secret_env"),
@@ -81,6 +81,31 @@ class TestSenders:
             load(tmp_path, monkeypatch, text)
         assert words in str(caught.value)
         assert SECRET not in str(caught.value)
+
+    def test_one_whose_package_is_missing_stops_only_the_gateway(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = '[gateway.senders.alertmanger]\nsecret_env = "RB_TEST_SENDER"'
+        settings = Settings(gateway=load(tmp_path, monkeypatch, text))
+        monkeypatch.setenv("RB_TEST_SENDER", SECRET)
+        with pytest.raises(ConfigError) as caught:
+            must_be_set(settings)
+        assert "no installed package adds a sender 'alertmanger'" in caught.value.what
+        assert "did you mean alertmanager?" in caught.value.what
+        assert caught.value.where == "[gateway.senders.alertmanger]"
+        assert "install the package" in caught.value.next_step
+        assert "remove the section" in caught.value.next_step
+
+    @pytest.mark.parametrize("section", ["sources.a b", "notify.targets.Night"])
+    def test_the_name_of_a_section_is_not_called_a_field(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+    ) -> None:
+        group, _, name = section.rpartition(".")
+        fields = 'kind = "stock"' if group == "sources" else 'url_env = "A"'
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path, monkeypatch, f'[{group}."{name}"]\n{fields}')
+        assert f"the name of [{section}] should match the pattern" in caught.value.what
+        assert caught.value.next_step == "rename that section"
 
 
 class TestSecrets:

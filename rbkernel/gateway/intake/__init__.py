@@ -6,12 +6,25 @@ Five senders are built in; other packages add more.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
 
 from rbkernel.errors import Unreadable
-from rbkernel.extensions import Group
+from rbkernel.extensions import Group, refuses
 from rbkernel.gateway.intake import alertmanager, datadog, generic, grafana, limits, pagerduty
 from rbkernel.gateway.intake.fields import Reading
 from rbkernel.gateway.intake.sender import Sender
+
+
+def _unusable(_name: str, sender: Any) -> str:
+    if why := refuses(sender.read, "value", "received_at"):
+        return f"its function `read`: {why}"
+    if not (isinstance(sender.body, type) and issubclass(sender.body, BaseModel)):
+        return "its `body` is not a pydantic model"
+    why = refuses(sender.nothing)
+    return why and f"its function `nothing`: {why}"
+
 
 SENDERS: Group[Sender] = Group(
     "rbkernel.senders",
@@ -20,6 +33,7 @@ SENDERS: Group[Sender] = Group(
         module.SENDER.name: module.SENDER
         for module in (alertmanager, grafana, pagerduty, datadog, generic)
     },
+    unusable=_unusable,
 )
 
 

@@ -20,6 +20,7 @@ from rbkernel.gateway.jobs import routing
 from rbkernel.gateway.jobs.routing import Routing
 from rbkernel.kernel import secrets
 from rbkernel.runbook import catalogue
+from rbkernel.spelling import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +91,9 @@ def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
 def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:
     if source and source not in intake.SENDERS:
         raise Unreadable(
-            f"there is no sender {source!r}",
+            f"no installed package adds a sender {source!r}{did_you_mean(source, intake.SENDERS)}",
             where="--source",
-            next_step=f"use one of {', '.join(intake.SENDERS)}",
+            next_step=f"use one of {', '.join(intake.SENDERS)}, or install the package",
         )
     most = settings.gateway.limits.alerts
     body = limits.parse(raw)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from rbkernel.config.notify import Target
 from rbkernel.errors import NotifyError, RbkernelError
-from rbkernel.extensions import Group
+from rbkernel.extensions import Group, refuses
 from rbkernel.gateway.notify import apprise_channel
 from rbkernel.spelling import did_you_mean
 
@@ -41,7 +41,15 @@ class Channel(Protocol):
         ...
 
 
-CHANNELS: Group[Channel] = Group("rbkernel.channels", Channel, {"apprise": apprise_channel})
+def _unusable(_name: str, channel: Any) -> str:
+    calls = {"names": ("target",), "send": ("target", "title", "body", "level")}
+    whys = ((name, refuses(getattr(channel, name), *given)) for name, given in calls.items())
+    return "; ".join(f"its function `{name}`: {why}" for name, why in whys if why)
+
+
+CHANNELS: Group[Channel] = Group(
+    "rbkernel.channels", Channel, {"apprise": apprise_channel}, unusable=_unusable
+)
 
 
 def names(target: Target) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from rbkernel.errors import SandboxError
-from rbkernel.extensions import Group
+from rbkernel.extensions import Group, refuses
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import (
     locks,
@@ -24,6 +24,7 @@ from rbkernel.sandbox.faults import (
     slots,
     vacuum,
 )
+from rbkernel.spelling import did_you_mean
 
 Truth = dict[str, Any]
 
@@ -122,7 +123,15 @@ _OURS: dict[str, Fault] = {
         ),
     )
 }
-FAULTS: Group[Fault] = Group("rbkernel.faults", Fault, _OURS)
+
+
+def _unusable(_name: str, fault: Any) -> str:
+    calls = {"start": fault.start, "stop": fault.stop}
+    whys = ((name, refuses(call, "access", "seed")) for name, call in calls.items())
+    return "; ".join(f"its function `{name}`: {why}" for name, why in whys if why)
+
+
+FAULTS: Group[Fault] = Group("rbkernel.faults", Fault, _OURS, unusable=_unusable)
 
 
 def find(name: str) -> Fault:
@@ -137,7 +146,7 @@ def find(name: str) -> Fault:
     """
     if name not in FAULTS:
         raise SandboxError(
-            f"no fault is called {name!r}",
+            f"no fault is called {name!r}{did_you_mean(name, FAULTS)}",
             next_step=f"choose one of {', '.join(FAULTS)}",
         )
     return FAULTS[name]
