@@ -113,7 +113,12 @@ def __getattr__(name: str) -> Any:
 
         near = difflib.get_close_matches(name, __all__, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise AttributeError(f"module 'rbkernel' has no attribute {name!r}{meant}")
+        from rbkernel.errors import UnknownName
+
+        raise UnknownName(
+            f"there is no rb.{name}{meant}",
+            next_step="use that name" if meant else "type `rb.` and press Tab to see the names",
+        )
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

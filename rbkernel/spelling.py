@@ -5,14 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_BEGINNING = 3  # characters, from which on the beginning of a name tells it
+
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """Return the known name that is closest to a misspelt one; empty if none is close.
+    """Return the known name that is closest to a misspelt or shortened one; empty if none is close.
 
+    >>> nearest("older", ["older_than_s", "most"])
+    'older_than_s'
     >>> nearest("rowcap", ["row_cap", "untried"]), nearest("colour", ["row_cap", "untried"])
     ('row_cap', '')
     """
-    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")
+    known = list(known)
+    if close := difflib.get_close_matches(given, known, n=1):
+        return close[0]
+    begun = [name for name in known if len(given) >= _BEGINNING and name.startswith(given)]
+    return begun[0] if len(begun) == 1 else ""
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,12 +19,14 @@ from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.checks.frames import Frame
 from rbkernel.config.quantities import Pause
+from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan
 from rbkernel.reconciliation import Question
 from rbkernel.sources.postgres.connection.driver import quote_literal
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.remedy import Verb
 from rbkernel.sources.postgres.situation import Backend
+from rbkernel.spelling import nearest
 from rbkernel.sql import lexer
 
 # characters that are not special in a shell, as in `shlex.quote`
@@ -153,7 +155,8 @@ def repair_rows(
     why
         The reason, if there is no script.
     """
-    kinds = differences["kind"]
+    _must_have("differences", differences, ["key", "kind"], "what rb.reconcile returned")
+    kinds = differences["kind"] if "kind" in differences else pd.Series(dtype=object)
     copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
     names = f" from {question.source} to {question.target}" if question else ""
     return _plan(
@@ -198,6 +201,7 @@ def statement(
     "DELETE FROM t WHERE id = 'it''s'"
     """
     given = values or {}
+    _must_occur("rb.actions.statement", given, lexer.parameters(sql))
     text = "".join(
         _literal_or_hole(part, given.get(part[1:])) if kind == "parameter" else part
         for kind, part in lexer.tokens(sql)
@@ -232,6 +236,10 @@ def command(
     >>> command("Roll back", "kubectl rollout undo <name>", values={"<name>": "api"}).command
     'kubectl rollout undo api'
     """
+    for place in values or {}:
+        if not place or place not in text:
+            holes = re.findall(r"<[\w -]+>|‹[^›]+›", text)
+            _must_occur("rb.actions.command", [place], holes)
     for place, value in (values or {}).items():
         if value is None:
             value = _hole(place)
@@ -242,6 +250,21 @@ def command(
             risk = "; ".join(filter(None, [risk, odd]))
     risk = _fill_in_first(text, risk)
     return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
+
+
+def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise if a value has no place in the text, so that it would be ignored."""
+    for name in given:
+        if name not in known:
+            meant = nearest(name, known)
+            places = ", ".join(known)
+            raise ParameterError(
+                f"{call}: the text has no place for the value {name!r}"
+                f"{f'; it has {places}' if known else ''}",
+                next_step=f"write {meant!r}"
+                if meant
+                else "write its name into the text, or remove the value",
+            )
 
 
 def _hole(place: str) -> str:
@@ -273,12 +296,31 @@ def _chosen(
     Rows that the caller passes all get the same treatment; they come first.
     """
     if not isinstance(sessions, Diagnosis):
+        _must_identify(sessions, verb)
         return sessions, _targets(()), ""
     remedies = sessions.first.remedies if sessions.first else ()
     remedy = next((remedy for remedy in remedies if remedy.verb == verb), None)
     if remedy is None:
         return _targets(()), _targets(()), ""
     return _targets(remedy.terminated), _targets(remedy.cancelled), remedy.effect
+
+
+def _must_identify(sessions: pd.DataFrame, verb: Verb) -> None:
+    """Raise if rows do not identify sessions: they come from another diagnostic."""
+    started = ["query_start"] if verb == "cancel" else []
+    origin = 'the rows of rb.assess("connections/sessions", db), or the result of rb.diagnose'
+    _must_have("sessions", sessions, ["pid", "backend_start", *started], origin)
+
+
+def _must_have(argument: str, frame: pd.DataFrame, needed: Sequence[str], origin: str) -> None:
+    """Raise if a frame lacks columns; an empty frame, as of a failed query, is not checked."""
+    if missing := [] if frame.empty else [one for one in needed if one not in frame]:
+        raise ParameterError(
+            f"{argument} has no column {' and '.join(missing)}; it has"
+            f" {', '.join(map(str, frame.columns))}",
+            where="rb.actions",
+            next_step=f"pass {origin}",
+        )
 
 
 def _targets(backends: Sequence[Backend]) -> pd.DataFrame:

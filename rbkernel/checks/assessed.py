@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
-from rbkernel.errors import ParameterError
+from rbkernel.errors import ParameterError, UnknownName
 from rbkernel.model import Finding, Verdict
 from rbkernel.spelling import nearest
 
@@ -73,14 +73,16 @@ class Assessed(Sequence[Finding]):
         if not isinstance(place, str):
             return tuple(self._findings.values())[place]
         if place not in self._findings:
-            raise ParameterError(unknown_rule(place, self._findings), next_step="use that name")
+            raise ParameterError(
+                unknown_rule(place, self._findings), next_step=_rule_to_use(place, self._findings)
+            )
         return self._findings[place]
 
     def __getattr__(self, name: str) -> Finding:
         findings: Mapping[str, Finding] = self.__dict__.get("_findings", {})
         if name in findings:
             return findings[name]
-        raise AttributeError(unknown_rule(name, findings))
+        raise UnknownName(unknown_rule(name, findings), next_step=_rule_to_use(name, findings))
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *self._findings]
@@ -106,3 +108,7 @@ def unknown_rule(name: str, known: Iterable[str]) -> str:
     meant = nearest(name, known)
     hint = f"did you mean {meant}?" if meant else f"there are {', '.join(known) or 'none'}"
     return f"no rule is called {name!r}; {hint}"
+
+
+def _rule_to_use(name: str, known: Iterable[str]) -> str:
+    return "use that name" if nearest(name, known) else "use one of these names, or .frame"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +21,10 @@ from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
-from rbkernel.spelling import did_you_mean
+from rbkernel.spelling import did_you_mean, nearest
 
 FILE_NAME = "rbkernel.toml"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key of TOML that needs no quotes
 
 
 class Evidence(BaseModel):
@@ -183,7 +185,9 @@ class Settings(BaseModel):
             known = ", ".join(sorted(self.connections)) or "none"
             meant = did_you_mean(name, self.connections)
             given = f" (value of the parameter {parameter})" if parameter else ""
-            other = f"pass another name as {parameter}=…, or " if parameter else ""
+            near = nearest(name, self.connections)
+            other = f"pass {near or 'another name'} as {parameter}=…, or " if parameter else ""
+            other = other or (f"write {near}, or " if near else "")
             raise UnknownConnection(
                 f"no connection is called {name!r}{given}; known: {known}{meant}",
                 where=str(self.file or f"no {FILE_NAME} found"),
@@ -204,9 +208,7 @@ class Settings(BaseModel):
             raise ConfigError(
                 f"no source is called {name!r}; known: {known}{did_you_mean(name, self.sources)}",
                 where=str(self.file or f"no {FILE_NAME} found"),
-                next_step=f"add [sources.{name}] with its kind to {FILE_NAME}"
-                if name.isidentifier()
-                else "give the name of a section [sources.NAME]",
+                next_step=_declare("sources", name, self.sources, "its kind"),
             )
         return self.sources[name]
 
@@ -228,7 +230,7 @@ class Settings(BaseModel):
                 f"no command is called {name!r}; allowed: {known}"
                 f"{did_you_mean(name, self.commands)}",
                 where=str(self.file or f"no {FILE_NAME} found"),
-                next_step=f"add [commands.{name}] with argv to {FILE_NAME}",
+                next_step=_declare("commands", name, self.commands, "argv"),
             )
         return self.commands[name]
 
@@ -239,3 +241,20 @@ class Settings(BaseModel):
             if arguments is not None:
                 return command, arguments
         return None
+
+
+def _declare(section: str, name: str, known: Iterable[str], field: str) -> str:
+    """Return the next step for an unknown name: the similar one, or a section for it.
+
+    >>> _declare("commands", "disk-fre", ["disk-free"], "argv")
+    'write disk-free'
+    >>> _declare("commands", "disk-free", [], "argv")
+    'add [commands.disk-free] with argv to rbkernel.toml'
+    >>> _declare("commands", "rm -rf /", [], "argv")
+    'pass the NAME of a section [commands.NAME] of rbkernel.toml'
+    """
+    if near := nearest(name, known):
+        return f"write {near}"
+    if _BARE_KEY.fullmatch(name):
+        return f"add [{section}.{name}] with {field} to {FILE_NAME}"
+    return f"pass the NAME of a section [{section}.NAME] of {FILE_NAME}"

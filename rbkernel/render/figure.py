@@ -19,9 +19,10 @@ from rbkernel.checks.columns import must_have
 from rbkernel.checks.frames import Frame
 from rbkernel.checks.rules import numbers
 from rbkernel.config.quantities import Measured
-from rbkernel.errors import ParameterError
+from rbkernel.errors import ParameterError, UnknownName
 from rbkernel.reconciliation.outcome import OF_COLUMNS
 from rbkernel.sources.postgres import diagnostics
+from rbkernel.spelling import did_you_mean
 
 _WARN, _CRITICAL = "#c77700", "#b3261e"
 # Okabe and Ito: distinguishable with every common colour vision deficiency
@@ -279,6 +280,14 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
     )
     parts += [f"{name} differs in {count}" for name, count in counts.items()]
     return Picture(figure, f"{title}: {'; '.join(parts)}")
+
+
+def __getattr__(name: str) -> Any:
+    kinds = ("of", "timeline", "bars", "strip", "differences", "tree")
+    raise UnknownName(
+        f"there is no rb.figure.{name}{did_you_mean(name, kinds)}",
+        next_step=f"use {', '.join(kinds)}",
+    )
 
 
 def _dtick(counts: pd.Series[Any]) -> float | None:

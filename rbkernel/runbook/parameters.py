@@ -11,7 +11,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,12 @@ _NAMES = {
     bool: "True or False",
     type(None): "None",
     list: "a list",
+}
+_PLURALS = {"str": "texts", "int": "whole numbers", "float": "numbers"}
+_EXAMPLES: Mapping[str, Value] = {
+    "list[str]": ["a", "b"],
+    "list[int]": [1, 2],
+    "list[float]": [0.5, 2.0],
 }
 # floats from this size on cannot represent every integer
 _EXACT = 2.0**53
@@ -118,9 +124,24 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
 
 
 def validate(
-    given: Mapping[str, Any], declaration: Mapping[str, Parameter], where: str
+    given: Mapping[str, Any],
+    declaration: Mapping[str, Parameter],
+    where: str,
+    *,
+    written: Collection[str] = (),
 ) -> dict[str, Value]:
     """Check values from outside against the declaration, and convert text to the declared type.
+
+    Parameters
+    ----------
+    given
+        The values by name.
+    declaration
+        The declared parameters by name.
+    where
+        The runbook, for messages.
+    written
+        The names whose values are written in a cell, so papermill has not changed them.
 
     Returns
     -------
@@ -144,7 +165,7 @@ def validate(
                 next_step=f"write {meant}" if meant else "use one of these names",
             )
         refuse_secret(name, value, where)
-        accepted[name] = _convert(declaration[name], value, where)
+        accepted[name] = _convert(declaration[name], value, where, written=name in written)
     return accepted
 
 
@@ -262,8 +283,8 @@ def _not_declared(node: ast.stmt, where: str) -> RunbookError:
     )
 
 
-def _convert(parameter: Parameter, value: Any, where: str) -> Value:
-    annotation = parameter.annotation
+def _convert(parameter: Parameter, value: Any, where: str, *, written: bool) -> Value:
+    annotation, given = parameter.annotation, value
     try:
         if annotation.startswith("list["):
             value = _items(value, annotation)
@@ -279,14 +300,56 @@ def _convert(parameter: Parameter, value: Any, where: str) -> Value:
         if parameter.choices:
             raise _no_choice(parameter, value, where) from None
         raise ParameterError(
-            f"the parameter {parameter.name} must be {annotation}, such as {parameter.default!r},"
-            f" but was given {_NAMES.get(type(value), 'another type')}",
+            f"the parameter {parameter.name} must be {_wanted(parameter)}, but"
+            f" {_wrong_item(value, annotation) or f'was given {_name_of(given)}'}",
             where=where,
-            next_step=_as_text(parameter.name)
-            if annotation.startswith(("str", "list[str")) and not isinstance(value, str)
-            else "pass a value of that type",
+            next_step=_as_text(parameter.name, written=written)
+            if annotation.startswith(("str", "list[str")) and not isinstance(given, str)
+            else f"pass {_example(parameter)}",
         ) from None
     return converted
+
+
+def _name_of(value: object) -> str:
+    return _NAMES.get(type(value), f"a value of the type {type(value).__name__}")
+
+
+def _wanted(parameter: Parameter) -> str:
+    """Return the declared type in words: ``list[int] (whole numbers)``."""
+    _, of_list, kind = parameter.annotation.rpartition("list[")
+    if of_list:
+        return f"{parameter.annotation} ({_PLURALS[kind.rstrip(']')]})"
+    return f"{parameter.annotation}, such as {parameter.default!r}"
+
+
+def _example(parameter: Parameter) -> str:
+    """Return an example of a value, as on a command line and as in a cell."""
+    if not parameter.annotation.startswith("list["):
+        return "a value of that type"
+    items = parameter.default or _EXAMPLES[parameter.annotation]
+    assert isinstance(items, list)
+    return f"items separated by commas, such as {','.join(map(str, items))}; in a cell, {items!r}"
+
+
+def _wrong_item(value: object, annotation: str) -> str:
+    """Return the number and the kind of the first item of the wrong type; empty if not a list.
+
+    >>> _wrong_item(["1", "x"], "list[int]")
+    'item 2 is not a whole number'
+    """
+    if not isinstance(value, list) or not annotation.startswith("list["):
+        return ""
+    kind = annotation.removeprefix("list[").rstrip("]")
+    one = TypeAdapter(_TYPES[kind])
+    for number, item in enumerate(value, 1):
+        try:
+            fits = _keeps_all(item, kind)
+            converted = one.validate_python(item)
+        except ValueError:
+            fits = False
+        if not fits or (isinstance(converted, float) and not math.isfinite(converted)):
+            return f"item {number} is not {_NAMES[_TYPES[kind]]}"
+    return ""
 
 
 def _no_choice(parameter: Parameter, value: object, where: str) -> ParameterError:
@@ -331,11 +394,13 @@ def _keeps_all(value: object, annotation: str) -> bool:
     return not (kind == "int" and isinstance(value, float) and abs(value) >= _EXACT)
 
 
-def _as_text(name: str) -> str:
+def _as_text(name: str, *, written: bool) -> str:
     """Return advice on how to pass a text that looks like a number: papermill turns `1.10` into
     1.1.
     """
+    if written:
+        return f"write the value in quotes: {name}='…'"
     return (
-        f"pass it as text, in quotes; papermill's -p has made a number or a word of Python of it,"
-        f" and its digits may be lost: use -r {name} VALUE instead"
+        "write the value in quotes; with papermill, use"
+        f" -r {name} VALUE, because -p converts text that looks like a number, None, True or False"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import pandas as pd
@@ -85,9 +85,8 @@ def assess(
     for name in values:
         if name not in known:
             raise unknown_keyword("rb.assess", name, [rule.name for rule in declared])
-    limits = {name: _limits(name, value) for name, value in values.items()}
     judged = {
-        rule.name: keep(explained(rules.apply(_with(rule, limits), frame))) for rule in declared
+        rule.name: keep(explained(rules.apply(rule, frame))) for rule in _limited(declared, values)
     }
     return Assessed(frame, judged)
 
@@ -115,6 +114,7 @@ def _asked(
         if one not in diagnostic.parameters:
             own = ("db", "n", "every_s")
             raise unknown_keyword("rb.assess", one, [*own, *diagnostic.parameters, *names])
+    _limited(diagnostic.rules, thresholds)  # wrong ones are refused before the query
     if n is not None:
         pause = {} if every_s is None else {"every_s": every_s}
         return sample(name, db, n=n, **pause, **asked), thresholds
@@ -144,9 +144,20 @@ def _limits(name: str, value: Any) -> tuple[float | None, float | None]:
         return _LIMITS.validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
+        place = problem["loc"][0] if problem["loc"] else None
+        if problem["type"] == "float_type" and isinstance(place, int):
+            told = f"{('warn', 'critical')[place]} {advice(problem)}"
+        else:
+            told = "needs two thresholds, warn and critical; None is no threshold"
         raise ParameterError(
-            f"rb.assess: {name} {advice(problem)}", next_step=f"write {name}=(warn, critical)"
+            f"rb.assess: {name}: {told}", next_step=f"write {name}=(warn, critical)"
         ) from None
+
+
+def _limited(rules: Iterable[Rule], thresholds: Mapping[str, Any]) -> Sequence[Rule]:
+    """Return the rules with the thresholds of the call in place of those of the header."""
+    limits = {name: _limits(name, value) for name, value in thresholds.items()}
+    return [_with(rule, limits) for rule in rules]
 
 
 def _with(rule: Rule, limits: Mapping[str, tuple[float | None, float | None]]) -> Rule:

@@ -20,6 +20,7 @@ from rbkernel.model import DECISION_TRANSITIONS, Decision, DecisionState, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.diagnosis import Diagnosis
+from rbkernel.spelling import nearest
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.overview import Overview
 from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditions, offers
@@ -49,11 +50,10 @@ class OpenDecision:
 
         Raises
         ------
-        ValueError
+        ParameterError
             The answer is not one of the options.
         """
-        if option not in self.record.options:
-            raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
+        self._must_offer(option)
         state = DECISION_TRANSITIONS.check(self.record.state, DecisionState.CHOSEN)
         self.record = dataclasses.replace(self.record, state=state, choice=option, at=now())
         triage().add_decision(self.record)
@@ -66,13 +66,22 @@ class OpenDecision:
 
         Raises
         ------
-        ValueError
+        ParameterError
             An argument is not an option of this question.
         """
         for option in options:
-            if option not in self.record.options:
-                raise ValueError(f"{option!r} is not an option: {', '.join(self.record.options)}")
+            self._must_offer(option)
         return Condition(self, options)
+
+    def _must_offer(self, option: str) -> None:
+        known = self.record.options
+        if option not in known:
+            meant = nearest(option, known) if isinstance(option, str) else ""
+            raise ParameterError(
+                f"{option!r} is not one of the options: {', '.join(known)}",
+                where=self.record.question,
+                next_step=f"write {meant!r}" if meant else "use one of the options",
+            )
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call a function after every answer."""

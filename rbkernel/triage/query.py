@@ -180,12 +180,13 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
     if not db:
         return _failed(what, db, _NO_CONNECTION)
     session = triage().session(db)
-    if what in diagnostics.names():
-        return diagnostics.run(session, what, **values)
-    if re.fullmatch(r"[\w-]+/[\w-]+", what):
+    named = what in diagnostics.names()
+    if not named and re.fullmatch(r"[\w-]+/[\w-]+", what):
         diagnostics.get(what)  # a misspelt name, not SQL: the error lists the known names
     if holes := triage().unfilled(values):
         return _failed(what, db, _not_filled_in(holes))
+    if named:
+        return diagnostics.run(session, what, **values)
     lexer.bind(what, values)  # an error in the text is reported even if the server does not answer
     try:
         _ = session.server

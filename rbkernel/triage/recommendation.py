@@ -97,7 +97,7 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
     unknown: list[str] = []
     default = [*conditions][-1]
     for option, condition in conditions.items():
-        told = truth(condition)
+        told = _of_option(option, condition)
         if told.holds is None:
             unknown.append(told.why or f"whether to {option}")
         if not told.holds:
@@ -139,17 +139,32 @@ def truth(condition: Any) -> Truth:
         return Truth(condition.wrong, condition.headline)
     if isinstance(condition, Assessed | list | tuple):
         return _any([truth(one) for one in condition])
-    value = condition.state if isinstance(condition, Answered) else condition
+    # a frame has an attribute for each column, which may be called "state"
+    answered = hasattr(type(condition), "state") and isinstance(condition, Answered)
+    value = condition.state if answered else condition
     if value is None or type(value).__name__ == "NAType":
         return Truth(None)
     if isinstance(value, numbers.Real) or type(value).__name__ == "bool":  # numpy's, too
         return Truth(None if math.isnan(value) else bool(value))
     raise ParameterError(
-        f"rb.decide: a condition has the type {type(value).__name__}, which is neither true"
-        " nor false",
+        f"the condition is {_kind(value)}, which is neither true nor false",
+        where="rb.decide",
         next_step="give a finding, a comparison, or a list of them; for a column, use .any()"
         " or .all()",
     )
+
+
+def _of_option(option: str, condition: Any) -> Truth:
+    try:
+        return truth(condition)
+    except ParameterError as error:
+        raise ParameterError(
+            f"the option {option!r}: {error.what}", where=error.where, next_step=error.next_step
+        ) from None
+
+
+def _kind(value: object) -> str:
+    return "text" if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _any(truths: Sequence[Truth]) -> Truth:

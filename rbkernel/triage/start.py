@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     given = {**_declared(document, variables), **values}
     named = str(given.pop("incident", "") or "")
     incident = incident or named
-    values = _accepted(given, document, runbook)
+    values = _accepted(given, document, runbook, written=values.keys())
     carriers = _carriers(document)
     filled = connections.filled(carriers, values, settings)
     values |= filled
@@ -230,11 +230,15 @@ def _is_plain(value: object) -> bool:
     return all(item is None or isinstance(item, str | int | float) for item in items)
 
 
-def _accepted(values: dict[str, Any], document: Runbook | None, runbook: str) -> dict[str, Any]:
+def _accepted(
+    values: dict[str, Any], document: Runbook | None, runbook: str, *, written: Collection[str]
+) -> dict[str, Any]:
     """Return the values converted to their declared types."""
     try:
         if document:
-            values = dict(parameters.validate(values, document.parameters, runbook))
+            values = dict(
+                parameters.validate(values, document.parameters, runbook, written=written)
+            )
         for name, value in values.items():
             parameters.refuse_secret(name, value, runbook, current().redactor)
     except SecretParameter as error:

@@ -195,8 +195,8 @@ class TestParameters:
         ("text", "words"),
         [
             ("stuck_after_s", "name=value"),
-            ("stuck_after_s=soon", "needs a number"),
-            ("colour=red", "takes the parameters stuck_after_s"),
+            ("stuck_after_s=soon", "stuck_after_s must be a number, but was given text"),
+            ("colour=red", "it takes the parameters stuck_after_s"),
         ],
     )
     def test_what_is_not_declared_is_refused(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import linecache
 import math
+import pickle
 import types
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -19,15 +21,19 @@ import rbkernel as rb
 from rbkernel.arguments import checked
 from rbkernel.checks import rules
 from rbkernel.checks.answer import Provenance
+from rbkernel.checks.assessed import Assessed
 from rbkernel.checks.frames import missing
 from rbkernel.checks.rule import Rule
 from rbkernel.checks.rules import judge
 from rbkernel.config import Settings
 from rbkernel.config.commands import Command
+from rbkernel.config.connections import Connection
 from rbkernel.config.quantities import Count, Measured, Number, Seconds
-from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
-from rbkernel.model import Verdict
+from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError, UnknownName
+from rbkernel.model import Decision, DecisionState, Verdict
 from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.triage.decide import OpenDecision
 
 
 def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -44,6 +50,7 @@ def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 CALLS = dict(calls())
+UNTYPED: Any = rb  # for calls that mypy would refuse
 KEYWORDS = [
     (name, parameter.name)
     for name, function in CALLS.items()
@@ -106,6 +113,164 @@ def test_wrong_arguments(name: str, arguments: list[Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words) as caught:
         CALLS[name](*arguments)
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("call", "words", "next_step"),
+    [
+        (
+            lambda: UNTYPED.act("SELECT 1"),
+            "plan should be an ActionPlan",
+            "rb.actions.statement(db",
+        ),
+        (
+            lambda: UNTYPED.act(rb.actions.resume_replay("x"), when="yes"),
+            "when should be a Condition",
+            'choice.chose("…")',
+        ),
+        (
+            lambda: UNTYPED.start("RUN-901", {"db": "x"}),
+            "too many positional arguments",
+            "write rb.start(runbook, …), with each value by name (name=value)",
+        ),
+        (lambda: question().chose("resume"), "'resume' is not one of", "write 'resume replay'"),
+        (lambda: question().choose("flee"), "'flee' is not one of", "use one of the options"),
+        (
+            lambda: rb.actions.terminate_sessions("x", pd.DataFrame({"lag_s": [1]})),
+            "sessions has no column pid and backend_start; it has lag_s",
+            'rb.assess("connections/sessions", db)',
+        ),
+        (
+            lambda: rb.actions.cancel_queries("x", pd.DataFrame({"pid": [1]})),
+            "sessions has no column backend_start and query_start",
+            "rb.diagnose",
+        ),
+        (
+            lambda: rb.actions.repair_rows(pd.DataFrame({"a": [1]})),
+            "differences has no column key and kind",
+            "what rb.reconcile returned",
+        ),
+        (
+            lambda: rb.actions.statement("x", "DELETE FROM t WHERE a = :s", values={"t": 1}),
+            "the text has no place for the value 't'; it has s",
+            "remove the value",
+        ),
+        (
+            lambda: rb.actions.command("t", "restart <pod>", values={"<pods>": "a"}),
+            "the text has no place for the value '<pods>'; it has <pod>",
+            "write '<pod>'",
+        ),
+        (
+            lambda: rb.assess("replication/lag", "x", replay_lag_s=(2,)),
+            "replay_lag_s: needs two thresholds",
+            "write replay_lag_s=(warn, critical)",
+        ),
+        (
+            lambda: rb.assess("replication/lag", "x", replay_lag_s=(2, "many")),
+            "replay_lag_s: critical should be a number",
+            "write replay_lag_s=(warn, critical)",
+        ),
+        (
+            lambda: rb.assess("replication/lag", "x", replay_lag_s=(20, 2)),
+            "warn=20 is above critical=2",
+            "write replay_lag_s=(warn, critical)",
+        ),
+    ],
+)
+def test_what_to_do_instead(call: Callable[[], object], words: str, next_step: str) -> None:
+    """No run has begun here, so each is refused before anything else is looked at."""
+    with pytest.raises(ParameterError) as caught:
+        call()
+    assert words in caught.value.what
+    assert next_step in caught.value.next_step
+
+
+def question() -> OpenDecision:
+    """An open question."""
+    options = ("resume replay", "wait")
+    return OpenDecision(
+        Decision(
+            id="a", question="Now?", options=options, recommended=None, reason="",
+            state=DecisionState.OPEN,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "next_step"),
+    [
+        ({"stuck_after_s": "abc"}, "stuck_after_s must be a number, but was given text", "as 5"),
+        ({"stuck_after_s": True}, "stuck_after_s must be a number", "as 5"),
+        ({"stuck_after_s": None}, "stuck_after_s is None, which is no number", "as 5"),
+        ({"stuck_after_s": math.nan}, "is nan, which is no number to compare with", "as 5"),
+        ({"stuck": 5}, "connections/holders has no parameter 'stuck'", "write stuck_after_s"),
+        ({"colour": 5}, "it takes the parameters stuck_after_s", "use stuck_after_s"),
+    ],
+)
+def test_a_wrong_parameter_of_a_diagnostic_is_named_before_it_is_sent(
+    values: dict[str, Any], words: str, next_step: str
+) -> None:
+    nowhere = Session(Connection(name="nowhere", host="127.0.0.1", port=1), application_name="t")
+    with pytest.raises(ParameterError) as caught:
+        diagnostics.run(nowhere, "connections/holders", **values)
+    assert words in str(caught.value)
+    assert next_step in caught.value.next_step
+
+
+def test_a_text_parameter_of_a_diagnostic_is_not_a_number() -> None:
+    nowhere = Session(Connection(name="nowhere", host="127.0.0.1", port=1), application_name="t")
+    with pytest.raises(ParameterError, match="standby must be text"):
+        diagnostics.run(nowhere, "replication/lag", standby=5)
+    taken: Any = np.float64(3)
+    frame = diagnostics.run(nowhere, "connections/holders", stuck_after_s=taken)
+    assert frame.empty  # it was sent, and the server does not answer
+
+
+@pytest.mark.parametrize("name", ["rm -rf /", "a.b", ""])
+def test_no_section_is_advised_that_toml_cannot_have(name: str) -> None:
+    for look_up in (Settings().command, Settings().source):
+        with pytest.raises(ConfigError) as caught:
+            look_up(name)
+        assert "pass the NAME of a section" in caught.value.next_step
+
+
+def test_a_similar_name_is_the_next_step() -> None:
+    settings = Settings.model_validate(
+        {
+            "sources": {"warehouse": {"name": "warehouse", "kind": "stock"}},
+            "connections": {"orders": {"name": "orders"}},
+            "commands": {"disk-free": {"name": "disk-free", "argv": ["df"]}},
+        }
+    )
+    for call, given, meant in (
+        (settings.source, "wharehouse", "write warehouse"),
+        (settings.command, "diskfree", "write disk-free"),
+        (settings.connection, "order", "write orders, or add it"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call(given)
+        assert caught.value.next_step.startswith(meant)
+
+
+def test_an_unknown_attribute_says_what_there_is_and_stays_an_attribute_error() -> None:
+    lag = Assessed(pd.DataFrame(), {})
+    for thing in (rb, rb.actions, rb.figure, lag):
+        with pytest.raises(UnknownName) as caught:
+            _ = thing.nope
+        assert caught.value.next_step
+        assert not hasattr(thing, "_repr_html_")
+        assert getattr(thing, "nope", None) is None
+    assert copy.deepcopy(lag).ok is lag.ok
+    assert isinstance(pickle.loads(pickle.dumps(caught.value)), UnknownName)
+
+
+def test_an_unknown_diagnostic_suggests_before_it_lists() -> None:
+    with pytest.raises(QueryError) as caught:
+        diagnostics.get("locks/blockin")
+    assert caught.value.what.endswith("'locks/blockin'; did you mean locks/blocking?")
+    with pytest.raises(QueryError, match="there are locks/") as caught:
+        diagnostics.get("locks/zzzz")
+    assert "replication/" not in caught.value.what
 
 
 @pytest.mark.parametrize("value", ["3", True, [1], None])

@@ -121,7 +121,31 @@ class TestValues:
         with pytest.raises(ParameterError, match="db must be str") as caught:
             validate({"db": given}, DECLARED, "RUN-900")
         assert "-r db VALUE" in caught.value.next_step
-        assert "digits may be lost" in caught.value.next_step
+        assert "-p converts text that looks like a number" in caught.value.next_step
+
+    def test_a_text_that_is_written_in_a_cell_needs_quotes_and_not_papermill(self) -> None:
+        with pytest.raises(ParameterError, match="db must be str") as caught:
+            validate({"db": 5}, DECLARED, "RUN-900", written={"db"})
+        assert caught.value.next_step == "write the value in quotes: db='…'"
+
+    @pytest.mark.parametrize(
+        ("annotation", "given", "item", "example"),
+        [
+            ("list[int]", "1,x", "item 2 is not a whole number", "such as 1,2; in a cell, [1, 2]"),
+            ("list[int]", [1.5], "item 1 is not a whole number", "such as 1,2; in a cell, [1, 2]"),
+            ("list[float]", ["nan"], "item 1 is not a number", "such as 0.5,2.0"),
+            ("list[float]", [2, True], "item 2 is not a number", "such as 0.5,2.0"),
+        ],
+    )
+    def test_a_wrong_item_of_a_list_is_named(
+        self, annotation: str, given: object, item: str, example: str
+    ) -> None:
+        declared = {"pids": Parameter(name="pids", annotation=annotation, default=[])}
+        with pytest.raises(ParameterError) as caught:
+            validate({"pids": given}, declared, "RUN-900")
+        assert f"the parameter pids must be {annotation} (" in caught.value.what
+        assert item in caught.value.what
+        assert example in caught.value.next_step
 
     @pytest.mark.parametrize("text", ["1.2", "1.10", "007", "True", "None", "2026-11-20", "1e5"])
     def test_a_text_that_looks_like_something_else_stays_as_it_is(self, text: str) -> None:

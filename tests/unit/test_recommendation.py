@@ -56,6 +56,23 @@ def test_what_is_no_condition_is_said(condition: Any) -> None:
         truth(condition)
 
 
+@pytest.mark.parametrize(
+    ("condition", "kind"),
+    [
+        ("yes", "is text"),
+        (pd.DataFrame({"state": ["idle"]}), "is a DataFrame"),
+        ([WELL, "yes"], "is text"),
+    ],
+)
+def test_the_option_of_what_is_no_condition_is_named(condition: Any, kind: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        by_conditions({"wait": False, "escalate": condition}, [])
+    assert "the option 'escalate': the condition" in caught.value.what
+    assert kind in caught.value.what
+    assert caught.value.where == "rb.decide"
+    assert caught.value.next_step
+
+
 def test_the_first_that_holds_says_why() -> None:
     options = {"halt": WELL, "patch": LATE, "escalate": True, "wait": True}
     found = by_conditions(options, [WELL, LATE])

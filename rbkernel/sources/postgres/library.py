@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import math
+import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -20,11 +21,11 @@ from pydantic_core import ErrorDetails
 from rbkernel.checks.assessed import RESERVED
 from rbkernel.checks.rule import Rule
 from rbkernel.config.words import advice
-from rbkernel.errors import QueryError
+from rbkernel.errors import ParameterError, QueryError
 from rbkernel.sources.postgres.apptable import Table
 from rbkernel.sources.postgres.connection.capabilities import CAPABILITIES, Server, has
 from rbkernel.sources.postgres.twice import LONGEST_S, PAUSE, SHORTEST_S, Twice
-from rbkernel.spelling import did_you_mean
+from rbkernel.spelling import did_you_mean, nearest
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -38,6 +39,31 @@ class Parameter(_Part):
 
     help: str
     default: str | int | float | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the values of this parameter are numbers, as its default is."""
+        return isinstance(self.default, int | float)
+
+    def problem(self, value: object) -> str:
+        """Return why a value cannot be sent; empty if it can.
+
+        >>> Parameter(help="s", default=5).problem("soon")
+        'must be a number, but was given text'
+        """
+        if not self.is_number:
+            wrong = isinstance(self.default, str) and not isinstance(value, str)
+            return f"must be text, but was given {_kind(value)}" if wrong else ""
+        # no answer to an earlier query, too: every comparison with it is false and hides every row
+        if (
+            value is None
+            or type(value).__name__ == "NAType"
+            or (isinstance(value, numbers.Number) and not _is_finite(value))
+        ):
+            return f"is {value}, which is no number to compare with"
+        if isinstance(value, bool) or not isinstance(value, numbers.Number):
+            return f"must be a number, but was given {_kind(value)}"
+        return ""
 
 
 class Figure(_Part):
@@ -190,10 +216,13 @@ class Library:
     def _team(self, name: str) -> Diagnostic:
         if name not in self.files:
             known = self.names()
+            meant = did_you_mean(name, known)
+            folder = [one for one in known if one.partition("/")[0] == name.partition("/")[0]]
+            there_are = meant or f"; there are {', '.join(folder or known)}"
             raise QueryError(
-                f"no diagnostic is called {name!r}; there are {', '.join(known)}"
-                f"{did_you_mean(name, known)}",
-                next_step="use one of these names, or write the query in a %%sql cell",
+                f"no diagnostic is called {name!r}{there_are}",
+                next_step=f"{'use that name' if meant else 'use one of these names'}; `rbkernel"
+                f" query` lists all {len(known)}; for SQL of your own, write a %%sql cell",
             )
         first, *others = self.files[name]
         if others:
@@ -322,23 +351,20 @@ def parse(
 def typed(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     """Convert values from a command line to the types of a diagnostic's defaults.
 
-    Raises
-    ------
-    QueryError
-        A value is not a number, but a number is required.
+    Text that is not a number is returned unchanged: `complete` refuses it.
     """
     declared = get(name).parameters
+    return {
+        key: _number(value) if key in declared and declared[key].is_number else value
+        for key, value in values.items()
+    }
+
+
+def _number(text: str) -> float | str:
     try:
-        return {
-            key: float(value)
-            if key in declared and isinstance(declared[key].default, int | float)
-            else value
-            for key, value in values.items()
-        }
-    except ValueError as error:
-        raise QueryError(
-            f"{name} needs a number: {error}", next_step="pass a number, such as 5"
-        ) from error
+        return float(text)
+    except ValueError:
+        return text
 
 
 @cache
@@ -369,28 +395,53 @@ def _without_comment(source: str) -> str:
 
 
 def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in defaults, and refuse missing or unknown parameters."""
+    """Fill in defaults, and check the parameters before anything is sent.
+
+    Raises
+    ------
+    ParameterError
+        A parameter is missing or unknown, or its value has the wrong type.
+    """
     declared = diagnostic.parameters
+    takes = f"it takes the parameters {', '.join(declared)}" if declared else "it takes none"
+    for name in values:
+        if name not in declared:
+            meant = nearest(name, declared)
+            known = f"use {', '.join(declared)}" if declared else "leave it out"
+            raise ParameterError(
+                f"{diagnostic.name} has no parameter {name!r}; {takes}",
+                next_step=f"write {meant}" if meant else known,
+            )
     defaults = {name: p.default for name, p in declared.items() if p.default is not None}
     complete = {**defaults, **values}
-    if set(complete) != set(declared):
-        raise QueryError(
-            f"{diagnostic.name} takes the parameters {', '.join(declared) or 'none'}; it was given"
-            f" {', '.join(values) or 'none'}",
-            next_step="pass those without a default as keywords, and no others",
-        )
-    for name, value in complete.items():
-        # refused, because comparisons with NaN are false and would hide every row
-        if isinstance(value, float) and not math.isfinite(value):
-            raise QueryError(
-                f"{name}={value} is no number to compare with",
+    for name, parameter in declared.items():
+        if name not in complete:
+            raise ParameterError(
+                f"{diagnostic.name} needs a value for {name} ({parameter.help})",
+                next_step=f"pass {name}=…",
+            )
+        if why := parameter.problem(complete[name]):
+            raise ParameterError(
+                f"{name} {why}",
                 where=diagnostic.name,
-                next_step="pass a finite number, such as 5",
+                next_step=f"pass {_example(parameter)} ({parameter.help})",
             )
     if diagnostic.twice and not SHORTEST_S <= complete[PAUSE] <= LONGEST_S:
-        raise QueryError(
+        raise ParameterError(
             f"{PAUSE}={complete[PAUSE]} is not a valid time between two samples",
             where=diagnostic.name,
             next_step=f"pass {SHORTEST_S:g} to {LONGEST_S:g} s",
         )
     return complete
+
+
+def _example(parameter: Parameter) -> str:
+    return f"a finite number, such as {parameter.default}" if parameter.is_number else "text"
+
+
+def _kind(value: object) -> str:
+    return "text" if isinstance(value, str) else f"a value of the type {type(value).__name__}"
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(math.isfinite(value))
