@@ -26,6 +26,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from papermill.log import logger
 from papermill.utils import nb_kernel_name, nb_language
 
+import rbkernel.run.translator  # noqa: F401  # papermill imports this module at its own import
 from rbkernel import strictjson
 from rbkernel.evidence import store
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN

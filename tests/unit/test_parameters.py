@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -224,3 +229,27 @@ class TestSecrets:
     )
     def test_plain_words_are_none(self, name: str, value: object) -> None:
         refuse_secret(name, value, "RUN-900")
+
+
+def test_papermill_knows_every_declared_parameter(tmp_path: Path) -> None:
+    """Else it warns of an unknown parameter, although the value is passed."""
+    source = (
+        "from typing import Literal\n"
+        'mode: Literal["fast", "slow"] = "fast"  # how\n'
+        "standby: str | None = None\n"
+        'where: str = "a=b"\n'
+        "ignore: list[str] = []  # columns = names\n"
+    )
+    cell = new_code_cell(source, metadata={"tags": ["parameters"]})
+    kernel = {"name": "rbkernel", "language": "python", "display_name": "rbkernel"}
+    file = tmp_path / "runbook.ipynb"
+    nbformat.write(new_notebook(cells=[cell], metadata={"kernelspec": kernel}), file)
+    code = f"import papermill; print(papermill.inspect_notebook({str(file)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    found = ast.literal_eval(done.stdout)
+    assert list(found) == ["mode", "standby", "where", "ignore"]
+    assert found["mode"]["inferred_type_name"] == "Literal['fast', 'slow']"
+    assert found["ignore"]["help"] == "columns = names"
+    assert "Unable to parse" not in done.stderr
