@@ -37,13 +37,13 @@ def refuse_newer(beginning: Mapping[str, Any], where: str) -> None:
     ...     refuse_newer({"format": 2, "rbkernel": "3.7.1"}, "journal.jsonl")
     ... except NewerEvidence as error:
     ...     print(error.what.split(";")[0])
-    has format 2 and needs rbkernel 3.7.1 or later
+    this evidence has format 2 and needs rbkernel 3.7.1 or later
     """
     found = beginning.get("format")
     if isinstance(found, int) and found > VERSION:
         needed = f"rbkernel {beginning.get('rbkernel')} or later"
         raise NewerEvidence(
-            f"has format {found} and needs {needed}; this is rbkernel {_RBKERNEL},"
+            f"this evidence has format {found} and needs {needed}; this is rbkernel {_RBKERNEL},"
             f" which knows format {VERSION}. That does not mean that it was changed",
             where=where,
             next_step=f"read and verify it with {needed}",

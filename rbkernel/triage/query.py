@@ -151,7 +151,8 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
         return shown(frame)
     source = traced(frame)
     if told.reason:
-        text = f"no answer from {told.connection}: {told.reason}. Next: {told.next_step}."
+        asked = f" from {told.connection}" if told.connection else ""
+        text = f"no answer{asked}: {told.reason}. Next: {told.next_step}."
         html = cards.message_card("unknown", text)
     elif frame.empty:
         text = "no rows"

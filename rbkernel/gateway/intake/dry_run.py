@@ -37,10 +37,9 @@ class DryRun:
         for route in self.routing.routes:
             values = " ".join(f"{key}={json.dumps(v)}" for key, v in route.parameters.items())
             lines.append(f"  {route.runbook}  {values}".rstrip())
-            live = (
-                ", ".join((*route.key, *(["each incident"] if route.wide else []))) or "any alert"
-            )
-            lines.append(f"    {route.severity.value}; one live run per: {live}")
+            each = [*route.key, *(["incident"] if route.wide else [])]
+            live = f"for each {', '.join(each)}" if each else "for all alerts"
+            lines.append(f"    severity {route.severity.value}; one run at a time {live}")
             if route.connections:
                 lines.append(f"    on {', '.join(route.connections)}")
         # the reasons for the runs first, then the reasons against others

@@ -28,6 +28,7 @@ from typing import Self
 
 import psutil
 
+from rbkernel import amounts
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
@@ -263,7 +264,7 @@ class Supervisor:
     def _restore(self) -> None:
         lost = self._queue.restore(self._context.ledger.queued_since(_STRANDED_JOBS_EVERY_S))
         if lost:
-            _log.warning("%s jobs were missing from the queue and were queued again", lost)
+            _log.warning("missing from the queue, and queued again: %s", amounts.count(lost, "job"))
 
     def _forget(self) -> None:
         kept = timedelta(days=self._rules.keep_days)
