@@ -1,6 +1,7 @@
-"""``rb.actions``: plans that fix a reported problem. A human reads and executes them.
+"""``rb.actions``: plans of changes that fix a reported problem; a human executes them.
 
-An action is a function that returns an `ActionPlan`. Actions of other packages are found by name.
+An action is a function that returns an `ActionPlan`. Actions that other packages add are found by
+name.
 """
 
 import functools

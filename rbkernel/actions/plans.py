@@ -1,5 +1,4 @@
-"""Plans of changes: exact SQL or a command, its targets, and its undo. This module executes
-nothing.
+"""Write plans of changes: exact SQL or a command, its targets, and its undo. Nothing is executed.
 
 Pure: a plan is made from names and from the rows of a diagnostic. Process ids are
 reused by the server, so a session is matched by ``(pid, backend_start)``, in the statement itself.
@@ -41,7 +40,7 @@ _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client",
 def terminate_sessions(
     db: str, sessions: Frame | Diagnosis, *, stuck_after_s: Pause = 5.0
 ) -> ActionPlan:
-    """Plan to terminate sessions; their open transactions are rolled back.
+    """Plan to terminate sessions of a server; their open transactions are rolled back.
 
     Parameters
     ----------
@@ -140,7 +139,7 @@ def repair_rows(
     undo: str = "",
     why: str = "",
 ) -> ActionPlan:
-    """Plan to make differing rows of the target equal to the source; `rb.repair` writes the SQL.
+    """Plan to make rows of the target equal to the source, with the SQL that `rb.repair` writes.
 
     Parameters
     ----------
@@ -180,7 +179,7 @@ def statement(
     undo: str = "",
     risk: str = "",
 ) -> ActionPlan:
-    """Plan your own statement.
+    """Plan to execute one SQL statement that the caller wrote.
 
     Parameters
     ----------
@@ -219,7 +218,7 @@ def command(
     undo: str = "",
     risk: str = "",
 ) -> ActionPlan:
-    """Plan a command for a shell, to be copied by a human.
+    """Plan a shell command that a human copies and runs.
 
     Parameters
     ----------
@@ -268,12 +267,12 @@ def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
 
 
 def _hole(place: str) -> str:
-    """Return the visible placeholder for a place such as ``:id`` or ``<pod>``."""
+    """Return the visible placeholder for an unknown value, such as ``:id`` or ``<pod>``."""
     return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
 
 
 def _fill_in_first(text: str, risk: str) -> str:
-    """Return the risk, preceded by the placeholders that must be filled in first.
+    """Return the risk of a plan, preceded by the placeholders that must be filled in first.
 
     >>> _fill_in_first("rm ‹PLACEHOLDER: file›", "It is gone.")
     'Fill in first: file. It is gone.'
@@ -291,9 +290,9 @@ def _literal_or_hole(place: str, value: Any) -> str:
 def _chosen(
     sessions: pd.DataFrame | Diagnosis, verb: Verb
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return the sessions to terminate, the sessions whose query to cancel, and the effect.
+    """Return the sessions to terminate, those whose query to cancel, and the effect in words.
 
-    Rows that the caller passes all get the same treatment; they come first.
+    Sessions passed as rows all get the same treatment, and are the first value that is returned.
     """
     if not isinstance(sessions, Diagnosis):
         _must_identify(sessions, verb)
@@ -344,13 +343,15 @@ def _cancel(sessions: pd.DataFrame) -> str:
 
 
 def _script(*signals: str) -> str:
-    """Write one statement, so that all sessions are matched at the same moment."""
+    """Join queries into one SQL statement, so that all sessions are matched at the same moment."""
     written = "\nUNION ALL\n".join(filter(None, signals))
     return f"{written};" if written else ""
 
 
 def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
-    """Write a query with qualified names, because it runs with any search path."""
+    """Write the query that cancels or terminates sessions; all names are qualified, for any search
+    path.
+    """
     if not identities:
         return ""
     sessions = "\n     OR ".join(f"{identity} OPERATOR(pg_catalog.=) {one}" for one in identities)

@@ -1,6 +1,6 @@
-"""The interface of a source: what every queried system offers to the cells of a runbook.
+"""The interface that every system that cells query must offer, such as an extension's source.
 
-A source is asked by `rb.query`, which journals and shows the answer: a frame by the contract of
+A source is queried by `rb.ask`, which journals and shows the answer: a frame by the contract of
 `rbkernel.checks`, with its `Provenance`, for `rb.check` to judge. A system that fails is not an
 error but an empty frame with the reason, which every rule reads as ``unknown``.
 """
@@ -41,7 +41,7 @@ class Source(Protocol):
     def query(
         self, question: str, values: Mapping[str, Any], *, row_cap: int | None = None
     ) -> pd.DataFrame:
-        """Return the answer, or an empty frame with the reason why there is none.
+        """Return the answer to a question, or an empty frame with the reason why there is none.
 
         Raises
         ------
@@ -51,24 +51,26 @@ class Source(Protocol):
         ...
 
     def parameters(self, question: str) -> Sequence[str] | None:
-        """Return the names of the values that a question takes; None when that is not known."""
+        """Return the names of the values that a question takes; None if they are not known."""
         ...
 
     def close(self) -> None:
-        """Close connections and files."""
+        """Close the source's connections and files."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """An answer: ``columns`` maps names to str, int, float, bool or datetime; None is no value."""
+    """The answer of a source: ``columns`` maps names to types, and None in a row is a missing
+    value.
+    """
 
     columns: Mapping[str, type]
     rows: Sequence[Sequence[Any]]
 
 
 class TableSource(ABC):
-    """Base of a source whose answers are tables: a subclass implements `ask`.
+    """Base class of sources whose answers are tables; a subclass implements `ask`.
 
     The row cap, the column policies of ``[redaction]``, the provenance and the handling of
     failures are done here.
@@ -90,17 +92,17 @@ class TableSource(ABC):
         """
 
     def parameters(self, question: str) -> Sequence[str] | None:  # noqa: ARG002  # others know
-        """Return the names of the values that a question takes; None when that is not known."""
+        """Return the names of the values that a question takes; None if they are not known."""
         return None
 
     def close(self) -> None:  # noqa: B027  # most have nothing to release
-        """Close connections and files."""
+        """Close the source's connections and files."""
 
     @final
     def query(
         self, question: str, values: Mapping[str, Any], *, row_cap: int | None = None
     ) -> pd.DataFrame:
-        """Ask, and return the answer as a frame with its provenance."""
+        """Ask the source a question, and return the answer as a frame with its provenance."""
         from rbkernel.checks import frames
 
         at, started = now(), time.monotonic()
@@ -187,7 +189,7 @@ SOURCES: Group[Callable[[Configured], Source]] = Group(
 
 
 def open_source(configured: Configured) -> Source:
-    """Open a configured source.
+    """Open the source that a section of the configuration declares.
 
     Raises
     ------

@@ -41,12 +41,12 @@ class Diagnosis:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the worst cause; ok if there is none."""
+        """The verdict of the worst cause; ok if there is no cause."""
         return Verdict.worst([Verdict.OK, *(cause.verdict for cause in self.causes)])
 
     @property
     def first(self) -> Cause | None:
-        """The most harmful cause."""
+        """The most harmful cause of the diagnosis; None if there is no cause."""
         return self.causes[0] if self.causes else None
 
     @property
@@ -66,7 +66,9 @@ class Diagnosis:
         return any(runbook in cause.explains for cause in self.causes)
 
     def led_by(self, found: Sequence[Cause]) -> Diagnosis:
-        """Return a copy with further causes first; they replace the causes about replication."""
+        """Return a copy of the diagnosis with these causes first, in place of causes about
+        replication.
+        """
         if not found:
             return self
         others = (cause for cause in self.causes if REPLICATION not in cause.explains)
@@ -103,8 +105,11 @@ def diagnose(session: Session, *, seconds: float = 0.0) -> Diagnosis:
 
 
 def followed(session: Session, before: Situation | None) -> tuple[Diagnosis, Situation | None]:
-    """Diagnose a server with one snapshot, for callers that repeat this: short waits count if the
-    previous snapshot had them.
+    """Diagnose a server with one snapshot, and use the previous snapshot to decide which waits
+    count.
+
+    This is for callers that take snapshots repeatedly: a short wait counts if both snapshots show
+    it.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def looked(
     primary: str = "",
     seconds: float = 0.0,
 ) -> tuple[Diagnosis, ...]:
-    """Diagnose a server and, if one is named, its standby.
+    """Diagnose a server and, if its standby is named, the standby too.
 
     Parameters
     ----------
@@ -169,7 +174,7 @@ def _diagnosed(session: Session, seen: Situation) -> Diagnosis:
 
 
 def judged(seen: Situation) -> Diagnosis:
-    """Return the diagnosis of a situation, for example a stored one."""
+    """Return the diagnosis of a snapshot of a server, for example a stored one."""
     return Diagnosis(situation=seen, causes=tuple(causes.find(seen)))
 
 
@@ -179,7 +184,7 @@ def unanswered(connection: str, error: DatabaseError) -> Diagnosis:
 
 
 def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
-    """Yield the problems of replication on a standby, or on a primary that must have one."""
+    """Yield the replication problems of a standby, or of a primary that must have a standby."""
     name = session.connection.standby_name
     if not standby and not name:
         return
@@ -205,7 +210,7 @@ def _replication(session: Session, *, standby: bool) -> Iterator[Measured]:
 
 
 def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
-    """Return the findings of the rules of replication, by column; empty if all are ok."""
+    """Return the findings of the replication rules, by column; empty if all are ok."""
     topic = "replication/standby" if standby else "replication/lag"
     values = {} if standby else {"standby": session.connection.standby_name}
     answer = diagnostics.ask(session, topic, **values)
@@ -222,9 +227,9 @@ def _judged(session: Session, *, standby: bool) -> dict[str, Finding]:
 def both(
     primary: Session, standby: Session, *, seconds: float = 0.0
 ) -> tuple[Diagnosis, Diagnosis]:
-    """Diagnose a primary and its standby together.
+    """Diagnose a primary and its standby together, and compare them.
 
-    Each server alone can be wrong about the other, see `causes.pair`. ``seconds`` is the duration
+    The state of one server alone can be misleading, see `causes.pair`. ``seconds`` is the duration
     of the sampling on the primary, as for `diagnose`.
     """
     here, there = diagnose(primary, seconds=seconds), diagnose(standby)
@@ -248,7 +253,7 @@ def both(
 
 
 def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
-    """Move the cause for a replayed lock, which readers of the standby wait for, to the primary."""
+    """Move the cause for a lock that the standby replays from the standby to the primary."""
     for cause in there.causes:
         found = pair.replayed(here.situation, there.situation, cause)
         if found is None:
@@ -277,7 +282,7 @@ def _behind(first: Member, second: Member, standby: Session) -> list[Cause]:
 
 
 def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
-    """Return a server's identity and WAL position; None if it does not answer."""
+    """Return a server's identity and WAL position; None if the server does not answer."""
     if seen and not seen.reached:
         return None
     rows = diagnostics.ask(session, "situation/position").records()
@@ -285,7 +290,7 @@ def _member(session: Session, seen: Diagnosis | None = None) -> Member | None:
 
 
 def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
-    """Add a cause if a server that is configured as a standby is not in recovery."""
+    """Add a cause to the diagnosis of a server that should be a standby but is not in recovery."""
     second = _member(standby, seen)
     first = _member(primary)
     if second is None:
@@ -296,7 +301,7 @@ def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
 
 
 def findings(seen: Diagnosis) -> list[Finding]:
-    """Return the causes as findings, the most harmful first; if there are none, one ok finding."""
+    """Return the causes as findings, the most harmful first; without causes, one ok finding."""
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]
@@ -321,7 +326,7 @@ def _finding(title: str, cause: Cause) -> Finding:
 
 
 def unreached(connection: str, error: DatabaseError) -> Finding:
-    """Return the finding on a server that does not answer or cannot be queried."""
+    """Return the finding about a server that does not answer or cannot be queried."""
     [found] = findings(unanswered(connection, error))
     return found if found.is_cause else replace(found, title=f"{connection} answers")
 
@@ -332,7 +337,7 @@ def none_found(title: str) -> Finding:
 
 
 def title(db: str, place: int) -> str:
-    """Return the title of the finding on one cause of a connection, counted from 0.
+    """Return the title of the finding about a cause; ``place`` counts the causes from 0.
 
     >>> title("orders", 0), title("orders", 1)
     ('Cause on orders', 'Cause 2 on orders')

@@ -1,4 +1,4 @@
-"""Run a named diagnostic of the `library`.
+"""Run a named diagnostic of the `library` on a server.
 
 A diagnostic does not raise if the server fails. It returns an empty frame with the columns that its
 header declares and the reason attached; every rule then returns ``unknown``.
@@ -79,7 +79,7 @@ def _wrong_kind(session: Session, diagnostic: Diagnostic) -> str:
 
 
 def _statements_schema(session: Session) -> str:
-    """Return the replacement of ``{schema}``: the quoted schema of pg_stat_statements."""
+    """Return the quoted schema of pg_stat_statements, which replaces ``{schema}`` in SQL."""
     if schema := session.server.statements_schema:
         return quote_identifier(schema)
     raise DatabaseError(

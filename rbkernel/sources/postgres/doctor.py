@@ -120,7 +120,9 @@ def examine(connection: Connection) -> list[Finding]:
 
 
 def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -> Finding:
-    """Run a step, or return an unknown finding that names the earlier step that failed."""
+    """Run one step of the examination, or return an unknown finding that names an earlier failed
+    step.
+    """
     broken = [f.title for f in before if f.verdict is Verdict.CRITICAL]
     if broken:
         return _finding(title, Verdict.UNKNOWN, "not checked", next_step=f"fix {broken[0]} first")
@@ -138,7 +140,7 @@ def _taken(title: str, step: Callable[[], Finding], before: Sequence[Finding]) -
 
 
 def judge_server(server: Server) -> Finding:
-    """Return the finding on version and pooler."""
+    """Return the finding on the server's version and on a pooler in front of the server."""
     if server.version_num < OLDEST_SUPPORTED:
         return _finding(
             "server",
@@ -159,7 +161,7 @@ def judge_server(server: Server) -> Finding:
 
 
 def judge_role(server: Server, excess: Sequence[str]) -> Finding:
-    """Return the finding on whether the role has the needed privileges, and no others."""
+    """Return the finding on whether the role has the needed privileges and no further ones."""
     if excess:
         return _finding(
             "role",
@@ -282,7 +284,9 @@ def _login(session: Session) -> Finding:
 
 
 def _settings(session: Session) -> Finding:
-    """Return the finding on settings of role and database; rbkernel overrides all but ``role``."""
+    """Return the finding on settings of the role and the database; rbkernel overrides all but
+    ``role``.
+    """
     found = session.look(_STORED_SETTINGS, {"names": list(_SETTINGS)})
     if found.empty:
         return _finding(

@@ -1,6 +1,6 @@
-"""The history of causes: the start of present causes, and causes that are over. Pure.
+"""Compare causes over time: since when a present cause exists, and which causes are over. Pure.
 
-Two causes are the same when they share a culprit, identified by process id and start, since
+Two causes count as the same when they share a culprit, identified by process id and start, since
 process ids are reused. Causes without a culprit are the same if they are about the same subject.
 """
 
@@ -24,7 +24,7 @@ _OVER = "over by now"
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A cause in one snapshot; each text of ``culprits`` identifies a session."""
+    """A cause as seen in one snapshot; each text of ``culprits`` identifies a session."""
 
     verdict: str
     headline: str
@@ -33,7 +33,7 @@ class Sighting:
 
     @classmethod
     def of(cls, cause: Cause) -> Sighting:
-        """Return the summary of a cause, for the history."""
+        """Return the summary of a cause for the history."""
         culprits = tuple(f"{one.pid} {one.backend_start}" for one in cause.culprits)
         return cls(
             verdict=cause.verdict.value,
@@ -43,7 +43,7 @@ class Sighting:
         )
 
     def same(self, other: Sighting) -> bool:
-        """Return whether two causes are the same, although they were seen at different times."""
+        """Return whether two sightings, made at different times, are of the same cause."""
         if self.culprits or other.culprits:
             return not set(self.culprits).isdisjoint(other.culprits)
         return self.subject == other.subject
@@ -51,7 +51,9 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """The summary of a snapshot, for the history; ``reason`` is set if the snapshot failed."""
+    """The summary of a snapshot that is kept for the history; ``reason`` is set if the snapshot
+    failed.
+    """
 
     at: str
     verdict: str
@@ -63,7 +65,7 @@ class Glance:
 
     @classmethod
     def of(cls, seen: Diagnosis) -> Glance:
-        """Return the summary of a diagnosis."""
+        """Return the summary of a diagnosis for the history."""
         situation = seen.situation
         return cls(
             at=situation.at,
@@ -76,12 +78,12 @@ class Glance:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as a value for JSON."""
+        """Return the summary as a value that can be written as JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Glance:
-        """Return the summary from the value that `to_json` returned."""
+        """Return the summary of a snapshot from the value that `to_json` returned."""
         # version 0.1.0 stored the mechanism as the subject
         causes = (
             Sighting(
@@ -97,14 +99,15 @@ class Glance:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """An earlier diagnosis, and its occasion in words."""
+    """An earlier diagnosis of the server, and the occasion on which it was made, in words."""
 
     diagnosis: Diagnosis
     occasion: str
 
 
 def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
-    """Return the time since which every snapshot shows a cause; empty if the last one does not.
+    """Return the time since which all snapshots show a cause; empty if the last one lacks the
+    cause.
 
     Parameters
     ----------
@@ -137,7 +140,9 @@ def first_seen(cause: Cause, glances: Sequence[Glance]) -> str:
 
 
 def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier, Cause]]:
-    """Return the earlier causes that do not exist now, each once, the most harmful first."""
+    """Return the earlier causes that do not exist now, the most harmful first, without
+    duplicates.
+    """
     found: list[tuple[Earlier, Cause]] = []
     for look in earlier:
         for cause in look.diagnosis.causes:
@@ -149,7 +154,7 @@ def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier
 
 
 def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
-    """Yield the findings on earlier causes that do not exist now.
+    """Yield a finding for each earlier cause that does not exist now.
 
     If the server does not answer now, these findings are unknown.
     """
@@ -170,12 +175,12 @@ def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding
 
 
 def is_over(finding: Finding) -> bool:
-    """Return whether a finding describes a problem that is over."""
+    """Return whether a finding says that an earlier problem is over."""
     return finding.actual == _OVER
 
 
 def title(db: str, place: int) -> str:
-    """Return the title of the finding on a cause that is over, counted from 0.
+    """Return the title of the finding about a cause that is over; ``place`` counts from 0.
 
     >>> title("orders", 0), title("orders", 1)
     ('Earlier cause on orders', 'Earlier cause 2 on orders')

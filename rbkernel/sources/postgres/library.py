@@ -35,7 +35,7 @@ class _Part(BaseModel):
 
 
 class Parameter(_Part):
-    """A parameter of a diagnostic; without a default it is required."""
+    """A parameter of a diagnostic; it is required if it has no default."""
 
     help: str
     default: str | int | float | None = None
@@ -67,7 +67,9 @@ class Parameter(_Part):
 
 
 class Figure(_Part):
-    """The declaration of the figure for a diagnostic's result; see `rbkernel.render.figure`."""
+    """How a diagnostic's result is drawn: kind of figure, and columns; see
+    `rbkernel.render.figure`.
+    """
 
     kind: Literal["timeline", "bars", "strip"]
     x: str = ""
@@ -78,7 +80,7 @@ class Figure(_Part):
 
 
 class Again(_Part):
-    """When to repeat the query, because a state may last only a moment.
+    """When to repeat a diagnostic's query, because a state may last only a moment.
 
     While ``column`` is not NULL, the query is repeated every ``every_s`` seconds, with the first
     value of the column as ``parameter``, at most ``times`` times.
@@ -91,7 +93,7 @@ class Again(_Part):
 
 
 class Batch(_Part):
-    """Run the query in batches, each in its own transaction, to hold few locks.
+    """How to run a query in batches, each in a separate transaction, to hold few locks.
 
     The SQL takes ``:after`` and ``:batch``, and returns one more column ``batch_key``, the largest
     of which is the next ``:after``. All rows are sorted by `worst_first`, unknown values first.
@@ -163,11 +165,11 @@ class Diagnostic(_Part):
 
     @property
     def shown_sql(self) -> str:
-        """The SQL as shown to people."""
+        """The SQL as shown to people, with default names in place of placeholders."""
         return self.shown(self.sql)
 
     def shown(self, sql: str) -> str:
-        """Return one of its SQL texts with default names instead of placeholders."""
+        """Return a text of the diagnostic's SQL with default names in place of placeholders."""
         fills = {"texts": "true"}
         if table := self.requires_table:
             fills["table"] = table.name
@@ -175,13 +177,13 @@ class Diagnostic(_Part):
         return filled(sql.replace("{schema}.", ""), fills)
 
     def sql_for(self, server: Server) -> str:
-        """Return the SQL for this server: the newest variant that it supports."""
+        """Return the SQL for a server: the newest variant that the server supports."""
         fitting = (sql for name, sql in self.variants.items() if has(server, name))
         return next(fitting, self.sql)
 
 
 def filled(sql: str, fills: Mapping[str, str]) -> str:
-    """Replace each ``{name}`` with SQL.
+    """Replace each ``{name}`` in a text of SQL with the SQL for this name.
 
     >>> filled("SELECT {at} FROM {table}", {"at": '"queued_at"', "table": '"shop"."outbox"'})
     'SELECT "queued_at" FROM "shop"."outbox"'
@@ -191,10 +193,10 @@ def filled(sql: str, fills: Mapping[str, str]) -> str:
 
 
 class Library:
-    """Our diagnostics, and those of a team: ``sql/orders/stuck.sql`` is ``orders/stuck``.
+    """The built-in diagnostics and those of a team: ``sql/orders/stuck.sql`` is ``orders/stuck``.
 
-    A file is read when it is asked for, so one that is wrong stops nothing else. A team's file
-    never takes the place of a diagnostic of ours; `rbkernel lint` reports it.
+    A file is read when its diagnostic is requested, so a faulty file affects no other diagnostic.
+    A team's file never replaces a built-in diagnostic; `rbkernel lint` reports such a file.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
@@ -235,7 +237,7 @@ class Library:
 
 
 def team_files(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the files of a team's diagnostics by name; more than one has a name if two clash."""
+    """Return the files of a team's diagnostics by name; a name with several files is a conflict."""
     found: dict[str, list[Path]] = {}
     for file in sorted({file for folder in folders for file in folder.glob("*/*.sql")}):
         if "@" not in file.name:
@@ -244,7 +246,9 @@ def team_files(folders: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def variant_files(file: Path) -> dict[str, Path]:
-    """Return the variants of a diagnostic's file by capability: ``stuck@pg_stat_io.sql``."""
+    """Return the files of a diagnostic's variants by capability, such as
+    ``stuck@pg_stat_io.sql``.
+    """
     beside = sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.sql"))
     return {one.stem.partition("@")[2]: one for one in beside}
 
@@ -295,7 +299,9 @@ _library = Library()
 
 
 def use(folders: Sequence[Path]) -> None:
-    """Load the diagnostics of these folders for this process, in addition to the built-in ones."""
+    """Load a team's diagnostics from these folders for this process, besides the built-in
+    diagnostics.
+    """
     global _library
     _library = Library(folders)
 
@@ -334,7 +340,7 @@ def _assembled(
 def parse(
     name: str, source: str, variants: Mapping[str, str] | None = None, *, origin: str = ""
 ) -> Diagnostic:
-    """Parse a diagnostic: a YAML header in a comment, then the SQL.
+    """Parse a diagnostic's file: a YAML header in a comment, then the SQL.
 
     >>> text = "/*\\npurpose: x\\ncolumns: {n: how many}\\n*/\\nSELECT 1 AS n"
     >>> parse("a/b", text).columns
@@ -369,7 +375,7 @@ def _number(text: str) -> float | str:
 
 @cache
 def _packaged() -> dict[str, tuple[str, dict[str, str]]]:
-    """Return the text of each built-in diagnostic, and of its variants by capability."""
+    """Return the SQL text of each built-in diagnostic, and its variants by capability."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
     for file in _sql_files():
         stem, _, capability = file.name.removesuffix(".sql").partition("@")
@@ -395,7 +401,7 @@ def _without_comment(source: str) -> str:
 
 
 def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in defaults, and check the parameters before anything is sent.
+    """Fill in a diagnostic's default values, and check the parameters before a query is sent.
 
     Raises
     ------

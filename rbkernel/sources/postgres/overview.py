@@ -64,7 +64,7 @@ def survey(
     housekeeping: bool = False,
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
 ) -> Iterator[Finding]:
-    """Yield the findings about causes, then the findings of every topic.
+    """Yield the findings about the causes of a server's problems, then the findings of each topic.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def survey(
 def look(
     session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
 ) -> Iterator[Finding]:
-    """Run each topic, and yield the findings of its rules.
+    """Run the diagnostic of each topic on a server, and yield the findings of its rules.
 
     Parameters
     ----------
@@ -120,12 +120,14 @@ def belongs(standby: Session, primary: Session) -> bool:
 
 
 def _cluster_of(session: Session) -> str:
-    """Return the system identifier, which initdb creates and standbys copy."""
+    """Return the system identifier of a server's cluster, which initdb creates and standbys
+    copy.
+    """
     return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
 
 
 def stranger(standby: str, primary: str) -> Finding:
-    """Return the finding that the named standby belongs to another cluster."""
+    """Return the finding that the named standby belongs to another cluster than the primary."""
     return Finding(
         title=f"Standby {standby} of {primary}",
         verdict=Verdict.UNKNOWN,
@@ -137,7 +139,7 @@ def stranger(standby: str, primary: str) -> Finding:
 
 
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:
-    """Return the ids of the runbooks to open: first the runbooks for causes, then by urgency.
+    """Return the ids of the runbooks to open: first those for causes, then the others by urgency.
 
     >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
     >>> from dataclasses import replace

@@ -21,7 +21,7 @@ from rbkernel.sources.postgres.twice import Twice
 
 
 def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataFrame:
-    """Return the changes from one answer to the next.
+    """Return how counters changed between two answers of the same query.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def between(first: pd.DataFrame, second: pd.DataFrame, twice: Twice) -> pd.DataF
 
 
 def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
-    """Return the provenance of both answers as one."""
+    """Return one provenance for both answers; raise if two servers answered."""
     one, two = provenance(first), provenance(second)
     assert one is not None
     assert two is not None
@@ -97,7 +97,7 @@ def _both(first: pd.DataFrame, second: pd.DataFrame) -> Provenance:
 
 
 def _by_key(frame: pd.DataFrame, twice: Twice, source: Provenance) -> pd.DataFrame:
-    """Return the rows with the key as index, and with every declared column."""
+    """Return the rows of a frame with the key as index, and with every declared column."""
     counted = (*twice.key, *twice.counters, *twice.gauges, *twice.since)
     # a column policy may have dropped some columns
     missing = [column for column in counted if column not in frame]
@@ -133,12 +133,12 @@ def _reset(before: pd.DataFrame, now: pd.DataFrame, twice: Twice) -> pd.Series[b
 
 
 def _exact(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return numbers in a type that distinguishes unknown (NA) from 0 / 0 (NaN)."""
+    """Return a column of numbers in a type that distinguishes unknown (NA) from 0 / 0 (NaN)."""
     return column if str(column.dtype) == "Int64" else numbers(column).astype("Float64")
 
 
 def _made(frame: pd.DataFrame, twice: Twice) -> pd.DataFrame:
-    """Add the derived columns, and return the rows to keep, sorted."""
+    """Add the derived columns to a frame, and return the rows to keep, sorted."""
     for column, expression in twice.made.items():
         frame[column] = _evaluated(frame, expression)
     if twice.keep:

@@ -1,4 +1,4 @@
-"""Find the application's table by its name, and the functions that reading this table would run.
+"""Find the application's table by its name, and the functions that reading it would run.
 
 A name without a schema may match several tables, and a search path can put the wrong one first. So
 a table is used only if no other has that name, unless the caller names its schema. Reading a table
@@ -87,7 +87,7 @@ LIMIT 5
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A table that matches a name.
+    """A table whose name matches the name that is looked for.
 
     ``place`` is the position of the table's schema in the search path; None if the path lacks it.
     ``columns`` maps each column to the category of its type.
@@ -105,7 +105,7 @@ class Candidate:
 
 
 def searched(candidates: list[Candidate], *, path_is_set: bool) -> Candidate | None:
-    """Return the candidate that a search path finds; None if the result is ambiguous.
+    """Return the candidate table that a search path finds; None if the result is ambiguous.
 
     The result is ambiguous if two schemas of the path have such a table. It is also ambiguous if
     the role or the database sets the path, because the path may then lack the right schema.

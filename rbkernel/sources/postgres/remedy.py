@@ -1,4 +1,4 @@
-"""Find the step that frees the most sessions of a tree with the least harm. Pure.
+"""Find the step that frees the most sessions of a blocking tree with the least harm. Pure.
 
 Candidates are the roots, alone and together, and the sessions that wait for a whole table (or a
 waiting VACUUM) with others queued behind, each alone and all together. Never a candidate: a session
@@ -34,7 +34,7 @@ _BACKUP = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """A step: the sessions to cancel or terminate, the sessions that it frees, and the loss.
+    """A step against a problem: the sessions to cancel or terminate, those freed, and what is lost.
 
     Each session gets the mildest treatment: a running query is cancelled, a session at rest has no
     query and is terminated. ``left`` counts the sessions that still wait afterwards, ``slots`` the
@@ -54,17 +54,17 @@ class Remedy:
 
     @property
     def verb(self) -> Verb:
-        """The more severe of the actions on the targets: terminate or cancel."""
+        """The action of the step: ``terminate`` if it terminates a session, else ``cancel``."""
         return "terminate" if self.terminated else "cancel"
 
     @property
     def terminated(self) -> tuple[Backend, ...]:
-        """The sessions to terminate."""
+        """The sessions that the step terminates."""
         return tuple(one for one in self.targets if self._ends(one))
 
     @property
     def cancelled(self) -> tuple[Backend, ...]:
-        """The sessions whose query is cancelled; they stay connected."""
+        """The sessions whose query the step cancels; they stay connected."""
         return tuple(one for one in self.targets if not self._ends(one))
 
     def _ends(self, target: Backend) -> bool:
@@ -72,7 +72,7 @@ class Remedy:
 
     @property
     def sentence(self) -> str:
-        """The step as a sentence.
+        """The step as a sentence for people.
 
         >>> reads = Backend(pid=1, application="report", state="active")
         >>> rests = Backend(pid=2, application="console", state="idle in transaction")
@@ -89,7 +89,7 @@ class Remedy:
 
     @property
     def effect(self) -> str:
-        """The effect of the step in words: the sessions and slots that it frees."""
+        """The effect of the step in words: how many sessions and slots are freed."""
         if self.slots:
             return f"frees {amounts.count(self.slots, 'slot')}"
         if self.replay:
@@ -113,10 +113,10 @@ def _who(targets: Sequence[Backend]) -> str:
 
 
 def ranked(tree: Tree, situation: Situation) -> tuple[Remedy, ...]:
-    """Return the steps that free a session, the best first.
+    """Return the possible steps that free a session of a blocking tree, the best first.
 
-    The best step leaves the fewest sessions waiting; among those, it loses least. The result is
-    empty if no step frees a session, or if no step may be proposed.
+    The best step leaves the fewest sessions waiting; among several such steps, it loses least. The
+    result is empty if no step frees a session, or if no step may be proposed.
     """
     useful = [remedy for remedy in _candidates(tree, situation) if remedy.freed.all]
     return tuple(sorted(useful, key=_cost))
@@ -147,7 +147,8 @@ def is_backup(backend: Backend) -> bool:
 
 
 def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
-    """Return the possible blockers of sessions of which only one blocks, but it is not known which.
+    """Return the pids of possible blockers of waits for a page: only one of them blocks, but which
+    is unknown.
 
     >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
     >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
@@ -179,7 +180,9 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
-    """Return the groups of roots to try: each root, the roots of each waiter, all roots."""
+    """Return the groups of roots that a step may end: each root, the roots of each waiter, all
+    roots.
+    """
     groups: dict[tuple[int, ...], None] = {(root,): None for root in tree.roots}
     reached = {root: tree.behind(root) for root in tree.roots}
     for waiter in tree.waiters:
@@ -189,8 +192,8 @@ def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
 
 
 def _has_a_queue(backend: Backend) -> bool:
-    """Return whether others can queue behind this waiting session, because it waits for a whole
-    table.
+    """Return whether others can queue behind a waiting session, because it waits for a
+    whole table.
     """
     if backend.doing is Doing.PAGE:
         return True
@@ -226,12 +229,12 @@ _GUARDED = "what the lock protects is not known: ask its owner first"
 
 
 def loss(targets: Iterable[Backend]) -> str:
-    """Return the loss if these sessions are cancelled or terminated, as text."""
+    """Return what is lost if these sessions are cancelled or terminated, as text."""
     return _LOSS[max(_harm(target) for target in targets)]
 
 
 def _harm(backend: Backend) -> int:
-    """Return the loss from ending a session, as an index of `_LOSS`."""
+    """Return how much is lost if a session is ended, as an index of `_LOSS`."""
     if backend.doing in {Doing.LOCK, Doing.SAFE_SNAPSHOT} and not backend.writes:
         return 0
     if not backend.writes:

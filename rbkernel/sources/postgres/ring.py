@@ -1,4 +1,4 @@
-"""Store the snapshots of one server for an hour; older files are deleted.
+"""Store the snapshots of one server for an hour, and delete older ones.
 
 A file is two lines of JSON, compressed: the summary (`history.Glance`), then the whole situation
 (`stored`). So a history can be read without the situations. Files are named by the time of the
@@ -35,14 +35,14 @@ _LEVEL = 1
 
 
 class Ring:
-    """The stored snapshots of one connection; ``root`` has a folder for each connection."""
+    """The stored snapshots of one connection, in a folder below ``root``."""
 
     def __init__(self, root: Path, connection: str) -> None:
         self.folder = root / quote(connection, safe="")
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Hold a lock during the block, so that no other process adds snapshots.
+        """Hold the lock of the folder during the block, so that no other process adds snapshots.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Ring:
             os.close(lock)
 
     def add(self, seen: Diagnosis, redactor: Redactor) -> None:
-        """Store a snapshot with secrets redacted, and delete old ones.
+        """Store a snapshot with secrets redacted, and delete old snapshots.
 
         Raises
         ------
@@ -89,11 +89,11 @@ class Ring:
             raise self._unwritable(error) from error
 
     def glances(self) -> list[Glance]:
-        """Return the summaries of the last hour, the oldest first."""
+        """Return the summaries of the last hour's snapshots, the oldest first."""
         return [glance for path in self._files() for glance in _glance(path)]
 
     def situation(self, at: str) -> Situation | None:
-        """Return the whole situation of that time, if it is stored and readable."""
+        """Return the whole snapshot of that time; None if it is not stored or not readable."""
         try:
             with gzip.open(self.folder / f"{_name(at)}{_SUFFIX}") as file:
                 return stored.from_json(strictjson.loads(file.readlines()[1]))
@@ -101,8 +101,8 @@ class Ring:
             return None
 
     def earlier(self, glances: Sequence[Glance]) -> Iterator[Earlier]:
-        """Yield, for each critical cause, the newest snapshot that shows this cause, the newest
-        first.
+        """Yield, for each critical cause, the newest snapshot that shows it; the newest snapshot
+        comes first.
         """
         known: list[Sighting] = []
         for glance in reversed(glances):
@@ -114,7 +114,9 @@ class Ring:
                 yield Earlier(diagnosis=judged(situation), occasion="seen by rbkernel watch")
 
     def _files(self) -> list[Path]:
-        """Return the files of the last hour; a watcher that was stopped leaves older files."""
+        """Return the files of the last hour's snapshots; older files may remain after the watcher
+        stopped.
+        """
         oldest = _name((datetime.now(UTC) - KEPT).isoformat())
         return sorted(path for path in self.folder.glob(f"*{_SUFFIX}") if path.name >= oldest)
 
@@ -143,7 +145,7 @@ class Ring:
 
 
 def _name(at: str) -> str:
-    """Return the file name without suffix of a snapshot at this time; names sort by time.
+    """Return the file name, without suffix, of the snapshot at this time; names sort by time.
 
     >>> _name("2026-11-20T04:02:11.5+01:00")
     '20261120T030211.500000'

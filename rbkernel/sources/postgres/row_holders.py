@@ -28,10 +28,10 @@ WHERE l.pid IS NOT NULL
 
 
 def completed(session: Session, situation: Situation) -> Situation:
-    """Return a situation with all holders of rows among the blockers, if the rows can be read.
+    """Return a snapshot in which the blockers of row waits include all holders of the row.
 
-    If the row of a waiting session cannot be read, its ``row_unseen`` is set, and the effect of a
-    step is then not sure.
+    If the row of a waiting session cannot be read, the session's ``row_unseen`` is set, and the
+    effect of a step is uncertain.
     """
     waiters = [one for one in situation.backends if one.blocked_by and one.waits_for_xid]
     changed = {one.pid: _completed(session, one) for one in waiters[:_ROWS]}
@@ -54,9 +54,9 @@ def _completed(session: Session, waiter: Backend) -> Backend:
 
 
 def _holders(session: Session, waiter: Backend) -> list[int] | None:
-    """Return the pids of all transactions that hold the row, if there are several.
+    """Return the pids of all transactions that hold a row, if there are several.
 
-    None if the table or the row no longer exists.
+    The result is None if the table or the row no longer exists.
     """
     name = _value(session, _NAME, {"relation": waiter.row_relation})
     if name is None:
@@ -70,5 +70,5 @@ def _holders(session: Session, waiter: Backend) -> list[int] | None:
 
 
 def _value(session: Session, sql: str, values: Mapping[str, Any]) -> Any:
-    """Return the single value of an answer; None if there is no row."""
+    """Return the single value of a query's answer; None if there is no row."""
     return next((value for (value,) in session.answer(sql, values).rows), None)

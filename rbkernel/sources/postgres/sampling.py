@@ -1,4 +1,4 @@
-"""Sample the waits of the busy sessions for some seconds, and return a histogram.
+"""Sample the waits of a server's busy sessions for some seconds, and return a histogram.
 
 Each sample is one short statement on one connection. A slow server is sampled less often: pauses
 are at least `_REST` times as long as a sample.
@@ -33,8 +33,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """A wait of one application: mean number of sessions, and their share of all busy sessions in
-    %.
+    """A kind of wait of one application: mean number of waiting sessions, and % of all busy
+    sessions.
     """
 
     application: str
@@ -45,7 +45,8 @@ class Wait:
 
 
 def sample(session: Session, seconds: float) -> Answer:
-    """Sample for some seconds, and return the means in the columns of ``activity/waits``.
+    """Sample the waits of busy sessions for some seconds, as rows with the columns of
+    ``activity/waits``.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ def sample(session: Session, seconds: float) -> Answer:
 
 
 def waits(answer: Answer) -> list[Wait]:
-    """Return the rows of `sample` as values."""
+    """Return the rows that `sample` returned as `Wait` values."""
     return [Wait(**record) for record in answer.records()]
 
 
 def histogram(looks: Sequence[Iterable[Mapping[str, Any]]]) -> list[Wait]:
-    """Merge samples to a histogram; each sample has a row per application and wait.
+    """Merge samples into a histogram of waits; each sample has a row per application and wait.
 
     >>> web = {"application": "web", "wait_type": "Lock", "wait": "Lock: tuple", "sessions": 3.0}
     >>> job = {"application": "job", "wait_type": "running", "wait": "running", "sessions": 1.0}

@@ -1,4 +1,4 @@
-"""Make the SQL for a team's roles, and the section of a connection in `rbkernel.toml`.
+"""Write the SQL for a team's database roles, and the section of a connection in `rbkernel.toml`.
 
 Pure: the functions take and return texts. They do not connect, write files, or handle passwords.
 """
@@ -120,7 +120,7 @@ def grant_sql(
     read: Sequence[str] = (),
     read_all: bool = False,
 ) -> str:
-    """Return the SQL that creates or updates the roles.
+    """Return the SQL that creates or updates the diagnostic role and the action role.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _create(role: str) -> str:
 
 
 def password_source(words: str) -> dict[str, Field]:
-    """Parse the source of the password.
+    """Parse the text that says where the password of a connection comes from.
 
     >>> password_source("env DB_PASSWORD"), password_source("command pass show db")
     ({'password_env': 'DB_PASSWORD'}, {'password_command': ['pass', 'show', 'db']})
@@ -239,7 +239,7 @@ def password_source(words: str) -> dict[str, Field]:
 
 
 def connection(name: str, fields: Mapping[str, Field]) -> Connection:
-    """Build a connection from the answers.
+    """Build a connection from the answers to the set-up questions.
 
     Raises
     ------

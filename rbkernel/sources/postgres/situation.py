@@ -52,7 +52,7 @@ class Doing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """One process of the server; the fields are the columns of ``situation/sessions``.
+    """One process of the PostgreSQL server; the fields are the columns of ``situation/sessions``.
 
     Times are in s. ``blocked_by`` holds pids, `PREPARED` for prepared transactions; if the process
     waits for a page, they are all possible holders. ``row_unseen`` is true if the row that the
@@ -91,7 +91,9 @@ class Backend:
 
     @property
     def name(self) -> str:
-        """Name of the application, else role and client address, else type of the process."""
+        """The name of the application, else role and client address, else the type of the
+        process.
+        """
         if self.application or not (self.is_client and self.username):
             return self.application or self.backend_type
         return f"{self.username}@{self.client or 'local'}"
@@ -116,8 +118,7 @@ class Backend:
 
     @property
     def passes_on(self) -> bool:
-        """Whether the session's transaction is so young that it cannot have blocked others for
-        long.
+        """Whether the session's transaction is too young to have blocked others for long.
 
         >>> Backend(pid=1, transaction_s=0.2).passes_on, Backend(pid=1, transaction_s=9).passes_on
         (True, False)
@@ -126,12 +127,14 @@ class Backend:
 
     @property
     def held_up(self) -> bool:
-        """Whether the session waits for another one, so that it is a victim, never a culprit."""
+        """Whether the session waits for another session, so that it is a victim, never a
+        culprit.
+        """
         return self.doing in _HELD_UP
 
     @property
     def doing(self) -> Doing:
-        """The class of this session.
+        """The state of this session, which is exactly one of `Doing`.
 
         >>> Backend(pid=1, state="active", wait_type="Lock", locktype="tuple").doing.value
         'waits for a lock'
@@ -184,7 +187,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A problem that a rule of replication found, with the ``column`` that it judges."""
+    """A replication problem that a rule found; ``column`` is the column that the rule judges."""
 
     column: str
     title: str
@@ -195,13 +198,13 @@ class Measured:
 
     @property
     def wrong(self) -> bool:
-        """Whether the verdict is warning or critical."""
+        """Whether the verdict on the problem is warning or critical."""
         return self.verdict in {Verdict.WARNING, Verdict.CRITICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """A snapshot of a server.
+    """A snapshot of a server's processes, waits and replication.
 
     ``backends`` are all its processes except rbkernel's own, with parallel workers merged into
     their leaders; ``passing`` is the number of waits that are too short to count. ``replication``
@@ -235,16 +238,16 @@ class Situation:
         return [backend for backend in self.backends if backend.is_client]
 
     def backend(self, pid: int) -> Backend | None:
-        """Return the process with this pid; None if there is none."""
+        """Return the server process with this pid; None if there is none."""
         return next((backend for backend in self.backends if backend.pid == pid), None)
 
     def share_of_slots(self, sessions: int) -> float:
-        """Return the share of these sessions, in % of the slots for ordinary roles."""
+        """Return a number of sessions as % of the connection slots for ordinary roles."""
         return 100.0 * sessions / self.usable if self.usable else 0.0
 
 
 def look(session: Session) -> Situation:
-    """Take a snapshot of a server, and a second one if a wait is too short to count.
+    """Take a snapshot of a server; take a second one if a wait is too short to count.
 
     Parameters
     ----------
@@ -264,7 +267,7 @@ def look(session: Session) -> Situation:
 
 
 def settled(first: Situation, second: Situation | None = None) -> Situation:
-    """Return a situation without the waits that are shorter than `SETTLED_S` and not in both
+    """Return a snapshot without the waits that are shorter than `SETTLED_S` and not in both
     snapshots.
 
     A wait is in both snapshots if the session waits behind the same root in both, directly or not,
@@ -309,7 +312,9 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
 
 def _ahead(backends: Iterable[Backend]) -> dict[Hashable, frozenset[Hashable]]:
-    """Return the root blockers of each waiting session, without young transactions."""
+    """Return the root blockers of each waiting session, without roots whose transaction is
+    young.
+    """
     known = {one.pid: one for one in backends}
     waiters: dict[int, list[int]] = defaultdict(list)
     for one in known.values():
@@ -333,7 +338,9 @@ def _who(backend: Backend) -> Hashable:
 
 
 def _same(known: Mapping[int, Backend], pid: int) -> Hashable:
-    """Return a key for a session and its query; with another query, it is another blocker."""
+    """Return a key for a blocking session and its query: with another query, it counts as a new
+    blocker.
+    """
     one = known.get(pid)
     return (pid, one.backend_start, one.query_start) if one else pid
 
@@ -343,7 +350,7 @@ def _too_young(backend: Backend) -> bool:
 
 
 def look_once(session: Session) -> Situation:
-    """Take one snapshot with all waits; `settled` decides which waits count."""
+    """Take one snapshot of a server, with all waits; `settled` decides which waits count."""
     at, name = now(), session.connection.name
     sessions = diagnostics.ask(session, "situation/sessions")
     server = diagnostics.ask(session, "situation/server")
@@ -392,7 +399,8 @@ def _backend(row: Mapping[str, Any]) -> Backend:
 
 
 def _folded(backends: Iterable[Backend]) -> tuple[Backend, ...]:
-    """Merge parallel workers into their leaders: the waits of a worker become waits of its leader.
+    """Merge parallel workers into their leaders, so that the waits of a worker count for its
+    leader.
 
     >>> leader = Backend(pid=1, state="active", wait_type="IPC")
     >>> worker = Backend(pid=2, leader_pid=1, backend_type="parallel worker", locktype="relation",

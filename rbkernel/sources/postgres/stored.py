@@ -24,7 +24,7 @@ _Value = TypeVar("_Value", Backend, Prepared, Measured, Situation)
 
 
 def to_json(situation: Situation) -> dict[str, Any]:
-    """Return a situation as a value that `strictjson` writes.
+    """Return a snapshot as a value that `strictjson` writes.
 
     >>> seen = Situation(connection="db", at="2026-11-20T03:02:11+00:00",
     ...                  backends=(Backend(pid=7, state="idle", state_s=2.5),))
@@ -38,7 +38,7 @@ def to_json(situation: Situation) -> dict[str, Any]:
 
 
 def from_json(stored: object) -> Situation:
-    """Return the situation that `to_json` converted.
+    """Return the snapshot that `to_json` converted to JSON.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def from_json(stored: object) -> Situation:
 
 
 def condensed(situation: Situation, named: Collection[int]) -> Situation:
-    """Return a situation with only the statements that matter; its verdict stays the same.
+    """Return a snapshot with only the statements that matter; its verdict stays the same.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read(kind: type[_Value], stored: Mapping[str, Any]) -> _Value:
-    """Return a value built from its fields; unknown fields are ignored."""
+    """Return a value of a class built from its stored fields; unknown fields are ignored."""
     known = {field.name: field for field in fields(kind)}
     return kind(**{name: _field(known[name], one) for name, one in stored.items() if name in known})
 

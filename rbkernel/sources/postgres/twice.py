@@ -1,4 +1,4 @@
-"""The declaration of a diagnostic that runs twice to get rates; see `rates`."""
+"""How a diagnostic that runs twice declares its counters and rates; see `rates`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 
 class Twice(BaseModel):
-    """The columns of a query that are counters, and the columns derived from two samples.
+    """The columns of a query that are counters, and the columns that two samples give.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 def pause_s(
     every_s: float, *, took_s: float, cpu_s: float, answered: bool, before_s: float = 0.0
 ) -> float:
-    """Return the seconds from the start of a snapshot to the start of the next.
+    """Return the seconds to wait between the starts of two snapshots.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Watcher:
         self._before: Situation | None = None
 
     def work(self, stop: threading.Event) -> None:
-        """Take snapshots until ``stop`` is set."""
+        """Take snapshots of the server until ``stop`` is set."""
         wait_s = 0.0
         with closing(Session(self._connection, application_name="rbkernel/watch")) as session:
             before_s = 0.0
@@ -98,7 +98,7 @@ class Watcher:
                 wait_s = before_s - took_s
 
     def _look(self, session: Session) -> bool:
-        """Take and store one snapshot; return whether the server answered."""
+        """Take and store one snapshot of the server; return whether the server answered."""
         try:
             seen, self._before = diagnosis.followed(session, self._before)
             self._ring.add(seen, self._redactor)
