@@ -1,4 +1,4 @@
-"""Compare two tables; see the package's docstring for the steps.
+"""Compare two tables row by row; the package's docstring lists the steps.
 
 Ordering: the question and both catalogues are checked before any row is read; then the parts are
 searched (module jobs); suspects are compared again after all parts.
@@ -41,7 +41,7 @@ def compare(
     report: Report = lambda _: None,
     portable: bool = False,
 ) -> Outcome:
-    """Compare two tables.
+    """Compare two tables, and return the rows that differ permanently.
 
     Parameters
     ----------
@@ -154,7 +154,9 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
-    """Compare the differences again, until they are settled or the maximum number of times."""
+    """Compare the found differences again, until they are settled or the maximum number of
+    times.
+    """
     seen: Sequence[Difference] = progress.differences
     for _ in range(_LOOKS - 1):
         if delay_s <= 0 or not any(one.state in _OPEN for one in seen):
@@ -169,7 +171,9 @@ def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
 
 
 def _look_again(work: Work, seen: Sequence[Difference]) -> list[Difference]:
-    """Compare unsettled differences in a new snapshot, and return their new states."""
+    """Compare unsettled differences in a new snapshot, and return the differences with new
+    states.
+    """
     open_keys = [one.key for one in seen if one.state in _OPEN]
     way = join if work.both.one_server else verdict
     examined = way.examine(work.layout, work.pair, open_keys, work.both)

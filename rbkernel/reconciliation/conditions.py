@@ -1,4 +1,6 @@
-"""The conditions on the rows of both sides: SQL that a human wrote, and the time window."""
+"""Check and prepare the conditions that select the rows to compare: a human's SQL, the time
+window.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ def read(question: Question, layout: Layout, both: Readers, since: str) -> tuple
 
 
 def nothing_compared(question: Question) -> NothingCompared:
-    """Return the error that no row was selected on either side."""
+    """Return the error that the conditions select no row on either side."""
     asked = [name for name, given in (("where", question.where), ("window", question.window_s))
              if given]  # fmt: skip
     return NothingCompared(
@@ -52,7 +54,7 @@ def nothing_compared(question: Question) -> NothingCompared:
 
 
 def calls(condition: str) -> list[str]:
-    """Return the names of possible function calls, in lower case unless quoted, as in PostgreSQL.
+    """Return the names of possible function calls in SQL, in lower case unless quoted.
 
     >>> calls("v < random () AND pg_catalog.\\"F\\"(1) > 0 -- g(1)")
     ['random', 'F']

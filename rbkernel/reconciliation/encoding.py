@@ -1,4 +1,4 @@
-"""Encode values so that their bytes are equal on both servers exactly if the values are equal.
+"""Encode values in SQL so that two servers get equal bytes exactly if the values are equal.
 
 Pure. Each type has a `Rule` of three expressions:
 
@@ -55,13 +55,15 @@ _MARKS = 31
 
 @dataclass(frozen=True)
 class Piece:
-    """A PostgreSQL function that hashes with a seed, and its input expression."""
+    """A function of PostgreSQL that hashes a part of a value with a seed, and the SQL of
+    its input.
+    """
 
     function: str
     value: str
 
     def hashed(self, column: str, seed: str, *, bytea: bool, filled: bool) -> str:
-        """Return its hash in SQL.
+        """Return SQL for the hash of this piece of a column's value.
 
         Parameters
         ----------
@@ -86,7 +88,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Expressions with ``{}`` in place of the column."""
+    """How values of a type are hashed and compared: SQL expressions with ``{}`` for the column."""
 
     pieces: tuple[Piece, ...]
     text: str
@@ -158,7 +160,7 @@ _FAMILY = {"varchar": "text", "name": "text", "bpchar": "bpchar", "int2": "int8"
 
 @dataclass(frozen=True, kw_only=True)
 class Type:
-    """A column's type from the catalogue; for a domain, its base type.
+    """A column's type as the catalogue has it; for a domain, its base type.
 
     Parameters
     ----------
@@ -184,7 +186,9 @@ class Type:
 
     @property
     def family(self) -> str:
-        """The family of the type. Columns of one family are compared without a declared mapping."""
+        """The family of the type; two columns of one family are compared without a declared
+        mapping.
+        """
         return "enum" if self.kind == "e" else _FAMILY.get(self.name, self.name)
 
 
@@ -239,12 +243,12 @@ def _same_family(source: Type, target: Type) -> Rule:
 
 
 def of_type(name: str) -> Rule:
-    """Return the rule by which two columns of one type are compared."""
+    """Return the rule by which two columns of the same type are compared."""
     return _RULES[name]
 
 
 def as_key(given: Rule) -> bool:
-    """Whether equal keys have equal texts, so that a key can be found by its text."""
+    """Whether equal keys have equal texts, so that a row can be found by the text of its key."""
     return not given.typed
 
 
@@ -273,7 +277,7 @@ def hashed(values: Sequence[tuple[str, Rule]], seed: str, *, bytea: bool) -> str
 
 
 def _marked(columns: Sequence[str], seed: str) -> str:
-    """Return SQL for the seed, changed by the positions of NULLs."""
+    """Return SQL for the seed, changed by a mark of which values are NULL."""
     if not columns:
         return f"hashint4extended(0, {seed})"
     for start in range(0, len(columns), _MARKS):
@@ -286,7 +290,7 @@ def _marked(columns: Sequence[str], seed: str) -> str:
 
 
 def fill(template: str, column: str) -> str:
-    """Return an expression with a column in place of ``{}``.
+    """Return a SQL expression with a column in place of ``{}``.
 
     >>> fill("{}::text", 'l."a"')
     'l."a"::text'

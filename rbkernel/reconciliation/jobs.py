@@ -32,7 +32,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The values that all steps of a comparison share."""
+    """The values that all steps of one comparison share."""
 
     question: Question
     layout: Layout
@@ -45,7 +45,9 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """The result of a part: listed differences, and the number of differences beyond the limit."""
+    """The result for one part of the tables: listed differences, and the number of unlisted
+    ones.
+    """
 
     searched: Searched
     differences: Sequence[Difference]
@@ -54,7 +56,7 @@ class _Found:
 
 
 def search_parts(work: Work, progress: Progress, jobs: int) -> Progress:
-    """Compare the remaining parts, and report the progress after each part.
+    """Compare the remaining parts of the tables, and report the progress after each part.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def _in_order(jobs: _Jobs, progress: Progress) -> Progress:
 
 
 class _Jobs:
-    """The jobs, and the parts that are being compared, in order."""
+    """The connections that compare parts, and the parts that are being compared, in order."""
 
     def __init__(self, work: Work, crew: Sequence[Readers], pool: ThreadPoolExecutor) -> None:
         self.work = work
@@ -107,15 +109,19 @@ class _Jobs:
 
     @property
     def free(self) -> int:
-        """Return how many more parts may start: each job except the first may be one part ahead."""
+        """Return how many more parts may start: each job except the first may work one part
+        ahead.
+        """
         return 2 * len(self._crew) - 1 - len(self._asked)
 
     def ask(self, part: Part, *, room: int, dense: bool) -> None:
-        """Start the comparison of one more part."""
+        """Start the comparison of one more part of the tables."""
         self._asked.append(self._pool.submit(self._compare, part, room, dense))
 
     def first(self) -> _Found:
-        """Wait for the first part and return it; if a later part fails, raise at once."""
+        """Wait for the result of the first part, and return it; if a later part fails, raise at
+        once.
+        """
         while not self._asked[0].done():
             done, running = wait(self._asked, timeout=0)
             for later in done:
@@ -124,7 +130,7 @@ class _Jobs:
         return self._asked.popleft().result()
 
     def stop(self) -> None:
-        """Cancel all running queries."""
+        """Cancel the running queries of all jobs."""
         stop(self._asked, [one for both in self._crew for one in (both.source, both.target)])
 
     def _compare(self, part: Part, room: int, dense: bool) -> _Found:
@@ -145,7 +151,7 @@ class _Jobs:
 
 
 def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
-    """Keep the differences up to the limit, and count the others."""
+    """Keep the differences of a part up to the limit, and count the others."""
     kept: list[Difference] = []
     beyond = surplus = 0
     for some in searched.differences:
@@ -159,7 +165,7 @@ def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
 
 
 def _and(progress: Progress, found: _Found, work: Work) -> Progress:
-    """Return the progress with the result of the next part added.
+    """Return the progress of the comparison with the result of the next part added.
 
     The list of differences may have become fuller since this part started, so its differences are
     cut to the limit again.
@@ -180,9 +186,10 @@ def _and(progress: Progress, found: _Found, work: Work) -> Progress:
 
 
 def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
-    """Check that missing and extra rows explain the row counts of both sides.
+    """Check that a part's missing and extra rows explain the row counts of both sides.
 
-    This is not checked with conditions, because a condition may select a row on one side only.
+    The check is left out if there are conditions, because a condition may select a row on one side
+    only.
     """
     counted = searched.target_rows - searched.source_rows
     if surplus != counted and not any(side.condition for side in work.pair):
@@ -196,7 +203,7 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
 
 
 def incomplete(error: DatabaseError, progress: Progress) -> DatabaseError:
-    """Return an error with the progress of the comparison added to its message."""
+    """Return an error with the progress of the incomplete comparison added to its message."""
     advice = error.next_step
     if "statement timeout" in error.what:
         advice = (

@@ -1,4 +1,4 @@
-"""Compare two tables on one server: a full join compares every column, and returns the differences.
+"""Compare two tables on one server with a full join, which returns the rows that differ.
 
 PostgreSQL compares the values with ``IS DISTINCT FROM``. For each suspect row the server returns a
 few numbers: which sides have it, which columns differ, and a version that represents its values; so
@@ -33,7 +33,9 @@ _NUMBERS_BYTES = 200
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; `dense` is ignored, because many differences do not slow down a join."""
+    """Compare one part of the tables; ``dense`` is ignored, as many differences do not slow
+    a join.
+    """
     reader = both.source
     differing = " FILTER (WHERE packed IS NOT NULL)"
     ends, texts, on = [], [], []
@@ -72,7 +74,7 @@ def search(
 def examine(
     layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
 ) -> Iterator[list[Difference]]:
-    """Compare the rows of these keys in batches, and yield the differences.
+    """Compare the rows with these keys in batches, and yield the differences.
 
     Parameters
     ----------
@@ -114,7 +116,9 @@ def _columns(layout: Layout, *, target: bool) -> str:
 
 
 def _packed(layout: Layout, reader: Reader) -> str:
-    """Return SQL for the numbers of a suspect row, as bytes; NULL if the row is equal or absent."""
+    """Return SQL that packs the numbers of a suspect row into bytes; NULL for rows that are
+    equal.
+    """
     first = len(layout.key)
     places = range(first, first + len(layout.columns))
     differs = [_differs(column, i) for i, column in zip(places, layout.columns, strict=True)]
@@ -146,7 +150,9 @@ def _differs(column: Column, place: int) -> str:
 
 
 def _numbers(layout: Layout, packed: bytes | None) -> NDArray[np.int64]:
-    """Return a row for each suspect: bit masks of the differences, and the version."""
+    """Unpack the numbers of suspect rows: for each row, bit masks of differences, and the
+    version.
+    """
     masks = -(-(len(layout.columns) + 2) // _BITS)
     return np.frombuffer(packed or b"", ">i8").astype(np.int64).reshape(-1, masks + 1)
 

@@ -1,8 +1,8 @@
-"""Read both catalogues, and decide how the columns of the two tables are compared.
+"""Decide from both catalogues how the columns of two tables are compared.
 
-The columns that both have are compared, by name or by the mapping. A column that the target lacks
-is a difference, unless it is ignored; columns that only the target has, or that cannot be compared
-as they are, are reported once.
+The columns that both tables have are compared, by name or by the mapping. A column that the target
+lacks is a difference, unless it is ignored; columns that only the target has, or that cannot be
+compared as they are, are reported once.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SOUGHT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A pair of columns that is compared; `source` and `target` are expressions on ``t.``.
+    """A pair of columns to compare; `source` and `target` are expressions on the table alias ``t``.
 
-    ``sought`` are conditions, one per side, that a key has the text in place of ``{}``.
+    ``sought`` holds a condition for each side: the column's text is the text in place of ``{}``.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How two tables are compared.
+    """How the columns of two tables are compared.
 
     ``odd`` names columns whose types differ, ``lacking`` columns of the source that the target
     lacks; ``notes`` describe what was not compared, or was compared in an unexpected way.
@@ -73,23 +73,23 @@ class Layout:
 
     @property
     def integer_key(self) -> bool:
-        """Whether keys are single integers, which are shown and sorted as such."""
+        """Whether the key is a single integer, so that keys are shown and sorted as numbers."""
         column = self.key[0]
         return len(self.key) == 1 and column.type.family == "int8" and column.rule.number
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the compared columns."""
+        """The names of the compared columns."""
         return tuple(column.name for column in self.columns)
 
     @property
     def everything(self) -> tuple[Column, ...]:
-        """Key and compared columns."""
+        """The columns of the key, and the compared columns."""
         return (*self.key, *self.columns)
 
 
 def read(question: Question, both: Readers) -> Layout:
-    """Read both catalogues.
+    """Read both catalogues, and decide how the tables are compared.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read(question: Question, both: Readers) -> Layout:
 
 
 def check_key(layout: Layout, both: Readers) -> None:
-    """Check that the key is unique, if no index guarantees it.
+    """Check that the key is unique in both tables, if no index guarantees it.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def check_key(layout: Layout, both: Readers) -> None:
 
 
 def windows(question: Question, layout: Layout, since: str) -> tuple[str, str]:
-    """Return the conditions for the window; empty if the question has none."""
+    """Return the conditions for the time window; empty if the question has no window."""
     if not since:
         return "", ""
     name = question.window_column
@@ -168,7 +168,7 @@ def windows(question: Question, layout: Layout, since: str) -> tuple[str, str]:
 def _pairs(
     question: Question, source: Table, target: Table
 ) -> list[tuple[TableColumn, TableColumn]]:
-    """Return the columns to compare besides the key, in the source's order."""
+    """Return the pairs of columns to compare besides the key, in the order of the source."""
     for name in (*question.columns, *question.ignore, *question.mapping, *question.tolerance):
         needed(source, name)
     for name in question.mapping.values():
@@ -222,7 +222,7 @@ def _column(question: Question, one: TableColumn, other: TableColumn) -> Column 
 
 
 def _sought(expression: str, column: TableColumn | None, found: Rule) -> str:
-    """Return the condition that a column's text has a value, in a form that can use the index."""
+    """Return the condition that a column has a given text, in a form that can use the index."""
     cast = _SOUGHT.get(column.type.name) if column and column.deterministic else None
     return f"{expression} = {{}}::{cast}" if cast else f"{fill(found.text, expression)} = {{}}"
 
@@ -298,7 +298,7 @@ def _alone(question: Question, source: Table, target: Table) -> list[str]:
 
 
 def _texts(columns: Iterable[Column]) -> list[str]:
-    """Return notes on the columns that are compared as text although they have another type."""
+    """Return notes about the columns that are compared as text although their type is another."""
     plain = {"text", "varchar", "bpchar", "name", "_text", "_varchar", "_bpchar", "_name"}
     odd = [
         f"{c.name} ({c.type.shown})"

@@ -1,4 +1,4 @@
-"""Measure the server's load during a comparison, and pause when it is high.
+"""Measure the load of the servers during a comparison, and pause while the load is high.
 
 The load is the number of active sessions in pg_stat_activity; those that wait for a lock count
 twice, since they do the most harm. While the load is above the limit, no query runs and no snapshot

@@ -1,4 +1,4 @@
-"""Find the session that blocks a comparison. Readers are blocked only by AccessExclusiveLock."""
+"""Find the session whose lock blocks a comparison of tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rbkernel.sources.postgres.connection.troubles import Trouble
 
 @contextmanager
 def holders_named(source: Session, target: Session, question: Question) -> Iterator[None]:
-    """Add to the error about a locked table which session holds the lock or waits for it."""
+    """Add the session that holds the lock, or waits for it, to the error about a locked table."""
     try:
         yield
     except DatabaseError as error:
@@ -34,7 +34,7 @@ def _holders(session: Session, table: str) -> Iterator[str]:
 
 
 def _closes(lock: str, table: str) -> bool:
-    """Return whether a lock blocks readers of this table.
+    """Return whether a lock prevents other sessions from reading this table.
 
     >>> _closes("AccessExclusiveLock on public.orders", 'public."orders"')
     True

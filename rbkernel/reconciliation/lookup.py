@@ -1,4 +1,4 @@
-"""Read rows by their keys, a limited number at a time."""
+"""Read rows of a table by their keys, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Line = tuple[str | None, ...]
 
 
 def batches(items: Sequence[Item], row_bytes: float) -> Iterator[Sequence[Item]]:
-    """Split keys so that the rows of a batch fit into memory.
+    """Split keys into batches whose rows fit into memory.
 
     >>> [len(some) for some in batches([("1",)] * 10, 8 * 2**20)]
     [2, 2, 2, 2, 2]
@@ -31,7 +31,7 @@ def batches(items: Sequence[Item], row_bytes: float) -> Iterator[Sequence[Item]]
 def fetch(
     reader: Reader, layout: Layout, keys: Sequence[Key], texts: Sequence[str], *, target: bool
 ) -> dict[Key, Line]:
-    """Fetch values of rows by key.
+    """Fetch values of the rows with these keys from one side.
 
     Parameters
     ----------
@@ -60,7 +60,9 @@ def fetch(
 
 
 def wanted(layout: Layout, keys: Sequence[Key]) -> tuple[str, dict[str, list[str]]]:
-    """Return SQL for a table ``rb_w`` of keys with their numbers ``rb_n``, and the bound values."""
+    """Return SQL for a table ``rb_w`` of keys, numbered in column ``rb_n``, and the bound
+    values.
+    """
     names = [f"rb_k{i}" for i in range(len(layout.key))]
     values = {name: [key[i] for key in keys] for i, name in enumerate(names)}
     arrays = ", ".join(f"%({name})s::text[]" for name in names)
@@ -68,7 +70,7 @@ def wanted(layout: Layout, keys: Sequence[Key]) -> tuple[str, dict[str, list[str
 
 
 def sought(layout: Layout, *, target: bool) -> str:
-    """Return the condition that a row ``t`` has the key of ``rb_w``."""
+    """Return the SQL condition that a row ``t`` has the key of the row of ``rb_w``."""
     return " AND ".join(
         fill(column.sought[target], f"rb_w.rb_k{i}") for i, column in enumerate(layout.key)
     )
@@ -77,7 +79,9 @@ def sought(layout: Layout, *, target: bool) -> str:
 def by_key(
     layout: Layout, keys: Sequence[Key], *, target: bool
 ) -> tuple[str, dict[str, list[str]]]:
-    """Return ``FROM …`` of the rows with these keys, each with its number, and the bound values."""
+    """Return ``FROM …`` for the rows with these keys, each with its key's number, and the bound
+    values.
+    """
     table, values = wanted(layout, keys)
     of = layout.target if target else layout.source
     return f"FROM {table} JOIN {of.sql} t ON {sought(layout, target=target)}", values

@@ -25,7 +25,7 @@ KINDS = ("missing", "extra", "changed", *OF_COLUMNS)
 
 
 class State(StrEnum):
-    """The state of a difference after several comparisons."""
+    """What is known about a difference after several comparisons of the row."""
 
     ONCE = "seen once"
     UNSETTLED = "unsettled"
@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """A row, or a column, that differs between the two sides.
+    """A row, or a column, that differs between the source and the target.
 
     Parameters
     ----------
@@ -61,12 +61,11 @@ class Difference:
     state: State = State.ONCE
 
     def become(self, state: State) -> Difference:
-        """Return a copy with another state."""
+        """Return a copy of the difference with another state."""
         return dataclasses.replace(self, state=state)
 
     def settled(self, now: Difference | None) -> Difference:
-        """Return the difference with its state after a later comparison; None: the rows are equal
-        now.
+        """Return the difference with its state after a later comparison (``None``: rows are equal).
 
         >>> one = Difference(key=("1",), kind="missing", version="a")
         >>> one.settled(None).state, one.settled(one).state
@@ -83,7 +82,7 @@ def found_of(
     versions: NDArray[np.int64],
     names: Sequence[str],
 ) -> list[Difference]:
-    """Return the differences among some rows.
+    """Return the differences among some rows that were compared.
 
     Parameters
     ----------
@@ -115,7 +114,9 @@ def found_of(
 
 
 def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the kind of difference and its columns; both empty for equal rows."""
+    """Return the kind of a row's difference and the differing columns; both empty for equal
+    rows.
+    """
     source, target, *unlike = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(names) + 2)
     if source != target:
         return "missing" if source else "extra", ()
@@ -125,9 +126,10 @@ def _kind(bits: bytes, names: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of a comparison, from which a later run can continue.
+    """The progress of a comparison, from which a later run of the same question can continue.
 
-    ``layout`` identifies both tables and their comparison; ``since`` is the start of the window.
+    ``layout`` identifies both tables and how they are compared; ``since`` is the start of the time
+    window.
     """
 
     digest: str
@@ -143,14 +145,14 @@ class Progress:
     differences: tuple[Difference, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the contents of a state file."""
+        """Return the progress as the value that a state file contains."""
         rows = [[getattr(one, name) for name in _FIELDS] for one in self.differences]
         parts = [dataclasses.asdict(part) for part in self.parts]
         return {**vars(self), "parts": parts, "differences": rows}
 
     @classmethod
     def from_json(cls, found: Any) -> Progress:
-        """Read what `as_json` wrote.
+        """Return the progress from the value that `as_json` returned.
 
         Raises
         ------
@@ -171,7 +173,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a comparison; it exists only if everything was compared.
+    """The result of a comparison of two tables; it exists only if everything was compared.
 
     Parameters
     ----------
@@ -213,7 +215,7 @@ class Outcome:
     resumed: bool = field(default=False)
 
     def __deepcopy__(self, _: object) -> Outcome:
-        """Return the same object: pandas copies the attrs of a frame at every step."""
+        """Return the same object, because pandas copies the ``attrs`` of a frame at every step."""
         return self
 
     def policies(
@@ -237,9 +239,9 @@ class Outcome:
         return {name: policy for name, policy in found.items() if policy is not Policy.KEEP}
 
     def protected(self, policies: Mapping[str, Policy], hash_key: bytes) -> Outcome:
-        """Return the outcome with the column policies applied to the key's columns.
+        """Return the outcome with the column policies applied to the columns of the key.
 
-        A key is never left out: if its policy drops it, it is masked.
+        A key column is never left out: if its policy is to drop it, its values are masked.
         """
         if not any(name in policies for name in self.key):
             return self
@@ -261,28 +263,30 @@ class Outcome:
 
     @property
     def standing(self) -> tuple[Difference, ...]:
-        """All differences except rows in flight."""
+        """All differences except those of rows in flight, which were equal in a later
+        comparison.
+        """
         return tuple(one for one in self.differences if one.state is not State.IN_FLIGHT)
 
     @property
     def same(self) -> bool:
-        """Whether there is no lasting difference."""
+        """Whether the comparison found no lasting difference."""
         return not self.standing and not self.beyond
 
     def counts(self) -> Mapping[str, int]:
-        """Count the lasting differences, by kind."""
+        """Return the number of lasting differences of each kind."""
         found = Counter(one.kind for one in self.standing)
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def columns(self) -> Mapping[str, int]:
-        """Return, for each column, the number of changed rows in which it differs, the largest
+        """Return, for each column, how many changed rows differ in it; the largest number comes
         first.
         """
         changed = (one for one in self.standing if one.kind == "changed")
         return dict(Counter(name for one in changed for name in one.columns).most_common())
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per difference: key, kind, columns, state (`COLUMNS`)."""
+        """Return a frame with one row per difference: key, kind, columns, state (`COLUMNS`)."""
         rows = [(self._key(one), one.kind, ", ".join(one.columns), one.state.value)
                 for one in self.differences]  # fmt: skip
         frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS), dtype=object)
@@ -299,7 +303,9 @@ class Outcome:
         return frame
 
     def listed(self, frame: pd.DataFrame) -> list[Difference]:
-        """Return the differences that a frame still contains, after a user has filtered it."""
+        """Return the differences that a frame still contains after a user has filtered the
+        frame.
+        """
         kept = set(zip(frame["key"].astype(object), frame["kind"], strict=True))
         return [one for one in self.differences if (self._key(one), one.kind) in kept]
 

@@ -1,4 +1,4 @@
-"""Split the tables into parts of a few hundred thousand rows, one statement for each part.
+"""Split two tables into parts of a few hundred thousand rows, one statement for each part.
 
 A part is a condition on the key. Each side of a part is read within one snapshot. The result for a
 part does not depend on the other parts, so a long run can be resumed. A key of one integer with an
@@ -35,10 +35,10 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part: a range of an integer key (`low` ≤ key < `high`; None is open), or slice `number` of
-    `of`.
+    """A part of both tables: a range of an integer key, or slice `number` of `of`.
 
-    ``rows`` is an estimate per side, ``least`` and ``most`` estimates of its first and last key.
+    A range is `low` ≤ key < `high`; None is no bound. ``rows`` is an estimate per side; ``least``
+    and ``most`` are estimates of the first and the last key.
     """
 
     kind: str
@@ -98,7 +98,9 @@ def split(layout: Layout, both: Readers, *, filters: tuple[str, str], jobs: int 
 
 
 def ranged(layout: Layout) -> bool:
-    """Return whether the key is one integer with an index on both sides."""
+    """Return whether the key is one integer with an index on both sides, so that ranges can be
+    used.
+    """
     if len(layout.key) != 1:
         return False
     column = layout.key[0]
@@ -111,7 +113,7 @@ def ranged(layout: Layout) -> bool:
 
 
 def ranges(least: int, most: int, sample: Sequence[int], count: int, rows: int) -> list[Part]:
-    """Split the integers between two keys at the quantiles of a sample.
+    """Split the integers between two keys into ranges, at the quantiles of a sample.
 
     >>> [(part.low, part.high) for part in ranges(1, 99, [10, 20, 30, 40], 2, 98)]
     [(None, 30), (30, None)]
@@ -138,7 +140,7 @@ def ranges(least: int, most: int, sample: Sequence[int], count: int, rows: int) 
 
 
 def slices(rows: int, jobs: int = 1) -> list[Part]:
-    """Split by a hash of the key; the number of slices is a power of two.
+    """Split the tables into slices by a hash of the key; their number is a power of two.
 
     >>> len(slices(10)), len(slices(10, jobs=3)), len(slices(10 * ROWS_OF_A_SLICE))
     (1, 4, 16)
@@ -150,16 +152,16 @@ def slices(rows: int, jobs: int = 1) -> list[Part]:
 
 
 def estimated_rows(reader: Reader, of: Table, condition: str) -> int:
-    """Return the planner's estimate of the number of rows, also for views and conditions."""
+    """Return the planner's estimate of the number of rows of a table that meet a condition."""
     where = f" WHERE {condition}" if condition else ""
     [(plan,)] = reader.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {of.sql} t{where}")
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
 def _in_order(reader: Reader, of: Table, name: str) -> bool:
-    """Return whether rows are stored roughly in key order.
+    """Return whether the rows of a table are stored roughly in the order of the key.
 
-    If they are not, each range would read all pages.
+    If the order differs, each range would read all pages.
     """
     rows = reader.rows(_CORRELATION, {"oid": of.oid, "name": name})
     return all(correlation is None or abs(correlation) > _IN_ORDER for (correlation,) in rows)

@@ -1,4 +1,4 @@
-"""A comparison of two tables: a frozen value, which is checked before any query is sent.
+"""The question of a comparison: which tables, columns and rows; checked before any query is sent.
 
 Pure.
 """
@@ -19,7 +19,8 @@ _PART_OF_NAME = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A comparison of `target` with `source`; the source is assumed to be right.
+    """The question whether the table `target` equals the table `source`, which is assumed to be
+    right.
 
     Parameters
     ----------
@@ -93,17 +94,17 @@ class Question:
 
     @property
     def name(self) -> str:
-        """The name of the comparison in the provenance of its frame."""
+        """The name of the comparison in the provenance of the resulting frame."""
         return f"reconcile {self.source} with {self.target}"
 
     @property
     def digest(self) -> str:
-        """A hash of the question; a comparison is resumed only if the hash is the same."""
+        """A hash of the question; only a comparison with the same hash is resumed."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check(self, allow_functions: tuple[str, ...] = ()) -> None:
-        """Raise if a condition does more than read.
+        """Raise if a condition of the question does more than read.
 
         Raises
         ------
@@ -133,9 +134,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def _check_brackets(condition: str) -> None:
-    """Raise if a condition is empty, has unbalanced brackets, or contains a placeholder for a
-    value.
-    """
+    """Raise if a condition is empty, has unbalanced brackets, or contains a placeholder."""
     if not condition.strip():
         raise _wrong("the condition is empty", "write one, or leave it out")
     depth = 0

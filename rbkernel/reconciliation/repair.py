@@ -1,11 +1,11 @@
-"""A script that makes the target's rows equal to the source's, and its inverse; never run here.
+"""Write a script that makes the target's rows equal to the source's, and its inverse.
 
-Every statement contains the expected state of its row: the key and the present value of each
-compared column, as text under pinned settings, so that the types do not matter. The statement
-raises an error unless it changes exactly one row, or if a trigger or a rule gives the row other
-values than intended. The script is one transaction, so if a row has changed since, nothing is
-changed. Extra rows are deleted first and missing ones inserted last, so that a unique value can
-move from one row to another; the inverse has the reverse order.
+Nothing is executed here. Every statement contains the expected state of its row: the key and the
+present value of each compared column, as text under pinned settings, so that the types do not
+matter. The statement raises an error unless it changes exactly one row, or if a trigger or a rule
+gives the row other values than intended. The script is one transaction, so if a row has changed
+since, nothing is changed. Extra rows are deleted first and missing ones inserted last, so that a
+unique value can move from one row to another; the inverse has the reverse order.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Repair:
 
 @dataclass
 class _Script:
-    """The statements of both directions, in the order of the repair."""
+    """The statements of the repair and of its inverse, in the order of the repair."""
 
     layout: Layout
     forth: list[str] = field(default_factory=list)
@@ -110,7 +110,7 @@ class _Script:
     def add(
         self, key: Key, statement: str, inverse: str, *, before: str = "", after: str = ""
     ) -> None:
-        """Add a statement and its inverse.
+        """Add a statement and its inverse to the scripts.
 
         ``before`` and ``after`` are conditions: the state of the row before and after the
         statement. A condition is empty if there is no row.
@@ -139,7 +139,7 @@ class _Script:
         )
 
     def note(self, text: str) -> None:
-        """Add a note to the header, unless it is already there."""
+        """Add a note to the header of the scripts, unless it is already there."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -147,7 +147,7 @@ class _Script:
 def write(
     source: Session, target: Session, question: Question, differences: Sequence[Difference]
 ) -> Repair:
-    """Return the scripts, written from the present rows.
+    """Write the scripts of the repair and its inverse from the present rows.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def write(
 def _values(
     reader: Reader, layout: Layout, keys: Sequence[Key], *, target: bool
 ) -> dict[Key, Values]:
-    """Fetch exact rows as text: target column → value."""
+    """Fetch exact rows as text: for each key, target column → value."""
     if target:
         # an extra row is deleted, so all of its values are needed for the inverse
         names = [column.name for column in layout.target.columns]
@@ -296,7 +296,7 @@ def _updating(script: _Script, new: Values, expected: str) -> str:
 
 
 def _expected(script: _Script, key: Key, values: Values, *, as_read: bool = False) -> str:
-    """Return the condition that a row exists and has these values.
+    """Return the SQL condition that a row exists and has these values.
 
     The values are compared as text, since json has no ``=``. A text that was read from the target
     itself is compared unchanged; another text is first converted to the column's type and back,
@@ -331,7 +331,7 @@ def _column(script: _Script, name: str) -> TableColumn:
 
 
 def _fixed(column: TableColumn) -> bool:
-    """Return whether an UPDATE cannot set a column."""
+    """Return whether a column cannot be set by an UPDATE."""
     return column.generated or column.identity == "a"
 
 
@@ -355,9 +355,7 @@ def _note_surroundings(script: _Script, triggers: list[str], foreign: list[str])
 
 
 def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
-    """Add a note on sequences that are not advanced although the script inserts values into their
-    columns.
-    """
+    """Add a note about sequences that stay behind the values that the script inserts."""
     set_here = {column.target_name for column in script.layout.everything}
     table = _plain(script.layout.target.sql)
     for shown in sequences:
@@ -387,7 +385,7 @@ def _note_obstacles(script: _Script, rules: list[str]) -> None:
 
 
 def _exchanged(updates: Iterable[tuple[Values, Values]], columns: Sequence[str]) -> bool:
-    """Return whether a row gets a value that another row, which is changed later, still has."""
+    """Return whether an update gives a row unique values that a row updated later still has."""
     pairs = [
         (tuple(old[name] for name in columns), tuple(new[name] for name in columns))
         for old, new in updates

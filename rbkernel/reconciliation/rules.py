@@ -1,4 +1,4 @@
-"""The rules on the differences of two tables; `rb.assess` applies them."""
+"""The rules that judge the differences of two tables; `rb.assess` applies them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rbkernel.reconciliation.question import Question
 
 
 def rules(question: Question) -> tuple[Rule, ...]:
-    """Return the rules for the result of a comparison.
+    """Return the rules that judge the result of a comparison.
 
     >>> asked = Question(source="a", target="b", key=("id",))
     >>> [rule.name for rule in rules(asked)]

@@ -1,4 +1,4 @@
-"""Find suspects on two servers: keys in one part of the tables whose rows may differ.
+"""Find the keys of rows that may differ between two servers, by comparing hashes.
 
 Each server adds up a 64-bit hash of its rows by buckets of about a thousand; only buckets with
 different hashes are then compared row by row, by the hashes of the rows. A row that is not a
@@ -47,7 +47,7 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, kw_only=True)
 class Searched:
-    """The result of a part: row counts of both sides, and an iterator of differences.
+    """The result for one part: row counts of both sides, and an iterator of differences.
 
     ``dense`` is true if there are so many differences that for the next part a direct search row by
     row is faster.
@@ -61,7 +61,7 @@ class Searched:
 
 @dataclass(frozen=True, kw_only=True)
 class Suspects:
-    """Row counts of both sides of a part, and the suspect keys; for ``dense`` see `Searched`."""
+    """The keys in one part whose rows may differ, and the row counts of both sides."""
 
     source_rows: int
     target_rows: int
@@ -71,7 +71,7 @@ class Suspects:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """The SQL for the rows and hashes of one side.
+    """The SQL for the rows and hashes of one side, source or target.
 
     ``portable`` is for servers with different hash functions: it selects MD5 of the text in UTF-8.
     """
@@ -84,13 +84,13 @@ class Side:
     bytea: bool
 
     def rows(self, part: Part, *more: str) -> str:
-        """Return ``FROM … WHERE …`` of a part's rows."""
+        """Return ``FROM … WHERE …`` for the rows of a part."""
         conditions = [self.within(part), self.condition, *more]
         where = " AND ".join(f"({condition})" for condition in conditions if condition)
         return f"FROM {self.table.sql} t" + (f" WHERE {where}" if where else "")
 
     def within(self, part: Part) -> str:
-        """Return the condition that a row is in a part."""
+        """Return the SQL condition that a row is in a part."""
         if part.kind == "range":
             edges = ((part.low, ">="), (part.high, "<"))
             return " AND ".join(
@@ -101,7 +101,9 @@ class Side:
 
     @property
     def first(self) -> str:
-        """Return SQL for the first column of the key; for ranges it is the only one."""
+        """Return SQL for the first column of the key, which is the only one if the part is
+        a range.
+        """
         return self.key[0][0]
 
     @property
@@ -138,7 +140,7 @@ class Side:
         return hashed(values, seed, bytea=self.bytea)
 
     def bucket(self, part: Part) -> str:
-        """Return SQL for the number of a row's bucket."""
+        """Return SQL for the number of the bucket that a row belongs to."""
         if part.kind == "range":
             return f"{self.first}::int8 / {width(part)}"
         return f"{self.key_hash} & {buckets_of_a_slice(part) - 1}"
@@ -154,7 +156,7 @@ def _md5(texts: Sequence[str]) -> str:
 def sides(
     layout: Layout, both: Readers, conditions: tuple[str, str], *, portable: bool
 ) -> tuple[Side, Side]:
-    """Return the SQL for both sides."""
+    """Return the SQL for the rows and hashes of both sides."""
     return (
         _side(layout, both.source, conditions[0], portable=portable, target=False),
         _side(layout, both.target, conditions[1], portable=portable, target=True),
@@ -189,7 +191,7 @@ def _vector(reader: Reader) -> list[tuple[Any, ...]]:
 
 
 def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
-    """Return the error that a duplicate key has appeared after the check."""
+    """Return the error that a duplicate key has appeared since the key was checked."""
     names = " or ".join(side.table.shown for side in sides)
     return QueryError(
         f"the key does not identify a row of {names}: rows with an existing key were"
@@ -207,7 +209,9 @@ def apart(one: str, other: str, most: float) -> str:
 
 
 def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
-    """Search one part for suspects; `dense` is the result for the previous part."""
+    """Search one part for keys whose rows may differ; `dense` is the result for the
+    previous part.
+    """
     if dense:
         return _row_by_row(pair, part, both, [])
     source, target = pair
@@ -234,8 +238,8 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
 
 
 def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
-    """Search row by row for rows that do not match, in the given buckets, or in all if none is
-    given.
+    """Compare the hashes of rows one by one, in the given buckets or in all, and return unmatched
+    keys.
     """
     source, target = pair
     left, right = both.both(
@@ -255,7 +259,7 @@ def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[in
 def _texts(
     pair: tuple[Side, Side], part: Part, both: Readers, found: Sequence[int]
 ) -> Sequence[Key]:
-    """Return the keys, as text, that these numbers identify."""
+    """Return the keys, as text, that these identifying numbers stand for."""
     if part.kind == "range":
         return [(str(key),) for key in found]
     if not found:
@@ -332,7 +336,7 @@ def width(part: Part) -> int:
 
 
 def edges_of(bucket: int, wide: int) -> tuple[int, int]:
-    """Return the first and last key of a bucket: PostgreSQL's division rounds towards zero.
+    """Return the first and last key of a bucket, as PostgreSQL's division rounds towards zero.
 
     >>> edges_of(2, 10), edges_of(0, 10), edges_of(-2, 10)
     ((20, 29), (-9, 9), (-29, -20))
@@ -343,7 +347,7 @@ def edges_of(bucket: int, wide: int) -> tuple[int, int]:
 
 
 def buckets_of_a_slice(part: Part) -> int:
-    """Return how many buckets a slice has: a power of two.
+    """Return the number of buckets of a slice, which is a power of two.
 
     >>> buckets_of_a_slice(Part(kind="slice", rows=2_000_000))
     2048

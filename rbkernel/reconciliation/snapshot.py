@@ -1,4 +1,4 @@
-"""One snapshot per server: a repeatable-read, read-only transaction that all statements share.
+"""Read both servers in one snapshot each: a repeatable-read, read-only transaction per server.
 
 Queries run on both servers at the same time, each in its own thread. If one server holds both
 tables, there is one connection, one transaction and one snapshot for both. A standby can be
@@ -53,7 +53,7 @@ _BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 @dataclass
 class Reader:
-    """A read-only connection, in one transaction until `begin` starts a new one."""
+    """A read-only connection to one server, with one transaction until `begin` starts the next."""
 
     session: Session
     raw: driver.RawConnection
@@ -71,17 +71,17 @@ class Reader:
     def rows(
         self, statement: str, values: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement (`driver.fetch`)."""
+        """Return the rows that a statement returns (`driver.fetch`)."""
         return self._watched(
             lambda: driver.fetch(self.raw, statement, values or {}, name=self.name)
         )
 
     def begin(self) -> None:
-        """Take a snapshot if there is none."""
+        """Take a snapshot of the server if there is none."""
         self._watched(lambda: None)
 
     def read_by_index(self) -> None:
-        """Make all later statements read tables by an index, if possible."""
+        """Make all later statements read tables by an index if possible."""
         self._more = _BY_INDEX
         self.rows(settings.statement(_BY_INDEX), _BY_INDEX)
 
@@ -91,7 +91,7 @@ class Reader:
         self._begun = False
 
     def cancel(self) -> None:
-        """Cancel the running query, and refuse further ones."""
+        """Cancel the running query, and refuse further queries."""
         self._cancelled = True
         driver.cancel(self.raw, timeout_s=_GRACE_S)
 
@@ -132,7 +132,9 @@ class Reader:
 
 @dataclass
 class Readers:
-    """The two sides; `source` is `target` if one server holds both tables."""
+    """The read-only connections to the source and the target; the same one if one server holds
+    both.
+    """
 
     source: Reader
     target: Reader
@@ -148,7 +150,7 @@ class Readers:
         self, of_source: Callable[[Reader], Found], of_target: Callable[[Reader], Found]
     ) -> tuple[Found, Found]:
         """Query both sides, in parallel if there are two servers; if one query fails, cancel the
-        other.
+        other one.
         """
         if self.one_server:
             return of_source(self.source), of_target(self.target)
@@ -180,7 +182,9 @@ class Readers:
             self._new = True
 
     def taken(self) -> int:
-        """Return 1 at the first call in a snapshot, else 0, so that a sum counts the snapshots."""
+        """Return 1 at the first call in each snapshot, else 0, so that a sum counts the
+        snapshots.
+        """
         new, self._new = self._new, False
         return int(new)
 
@@ -197,7 +201,7 @@ def stop(asked: Iterable[Future[Any]], readers: Sequence[Reader]) -> None:
 
 @contextmanager
 def readers(source: Session, target: Session) -> Iterator[Readers]:
-    """Borrow the connections of both sessions; only one if both are the same session."""
+    """Borrow the connections of both sessions; only one connection if both are the same session."""
     _reach(source, target)
     with ExitStack() as stack:
         one = Reader(source, stack.enter_context(source.lent()))
@@ -211,7 +215,7 @@ def readers(source: Session, target: Session) -> Iterator[Readers]:
 
 @contextmanager
 def several(first: Readers, count: int) -> Iterator[Sequence[Readers]]:
-    """Open further connections, so that there are `count` pairs, including the first.
+    """Open further pairs of connections, so that there are `count` pairs, including the first.
 
     Raises
     ------
@@ -244,7 +248,7 @@ def _another(first: Readers, stack: ExitStack) -> Readers:
 
 
 def _reach(source: Session, target: Session) -> None:
-    """Log in at both servers at the same time, and check that the roles are fit."""
+    """Log in at both servers at the same time, and check the privileges of both roles."""
     with ThreadPoolExecutor(2, thread_name_prefix="rbkernel-reconcile") as pool:
         # if source and target are one session, it logs in once
         for _ in pool.map(lambda session: session.server, dict.fromkeys((source, target))):

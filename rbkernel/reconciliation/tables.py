@@ -1,4 +1,4 @@
-"""Read one table from the catalogue: its columns, their types, and its unique indexes."""
+"""Read a table's description from the catalogue: its columns, types and unique indexes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _READABLE = frozenset("rpvmf")
 
 @dataclass(frozen=True, kw_only=True)
 class TableColumn:
-    """A column from the catalogue; `declared` is its type with domain and modifier."""
+    """A column as the catalogue describes it; `declared` is its type with domain and modifier."""
 
     name: str
     type: Type
@@ -92,7 +92,9 @@ class TableColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table from the catalogue; `sql` is its quoted name, `row_bytes` an average."""
+    """A table as the catalogue describes it; `sql` is its quoted name, `row_bytes` the average row
+    size.
+    """
 
     sql: str
     shown: str
@@ -105,12 +107,12 @@ class Table:
     leading: frozenset[str]
 
     def column(self, name: str) -> TableColumn | None:
-        """Return the column of that name, if there is one."""
+        """Return the column with this name; None if the table lacks it."""
         return next((column for column in self.columns if column.name == name), None)
 
 
 def read(reader: Reader, name: str) -> Table:
-    """Read a table from the catalogue.
+    """Read the description of a table from the catalogue.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def read(reader: Reader, name: str) -> Table:
 
 
 def _located(reader: Reader, name: str) -> int:
-    """Return the OID of the table of a name (module relations)."""
+    """Return the OID of the table with a name; see the module `relations`."""
     *schema, relation = parts_of(name)
     rows = reader.rows(
         _CANDIDATES,
@@ -226,7 +228,7 @@ def _table_column(row: tuple[Any, ...]) -> TableColumn:
 
 
 def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
-    """Return a column, which must exist.
+    """Return the column with this name, which must exist.
 
     Raises
     ------
@@ -247,5 +249,5 @@ def needed(of: Table, name: str, *, key: bool = False) -> TableColumn:
 
 
 def percent(sql: str) -> str:
-    """Escape percent signs in a name, which psycopg would read as placeholders."""
+    """Return a name with percent signs escaped, which psycopg would read as placeholders."""
     return sql.replace("%", "%%")

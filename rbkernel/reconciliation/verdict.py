@@ -1,4 +1,4 @@
-"""Compare suspects on two servers column by column, and find the columns that differ.
+"""Compare rows that may differ on two servers, column by column, to find what differs.
 
 Each side hashes each column of the suspects; different hashes mean different values (module
 encoding). If PostgreSQL may treat differently encoded values as equal, or a tolerance was given,
@@ -28,7 +28,9 @@ Texts = tuple[str | None, str | None]
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part; the differences are read only when the caller iterates over them."""
+    """Compare one part of the tables; differences are read only when the caller iterates
+    over them.
+    """
     found = suspects(pair, part, both, dense=dense)
     return Searched(
         source_rows=found.source_rows,
@@ -41,7 +43,7 @@ def search(
 def examine(
     layout: Layout, pair: tuple[Side, Side], keys: Sequence[Key], both: Readers
 ) -> Iterator[list[Difference]]:
-    """Compare the rows of these keys in batches, and yield the differences.
+    """Compare the rows with these keys in batches, and yield the differences.
 
     Parameters
     ----------
@@ -101,7 +103,7 @@ def _see(reader: Reader, layout: Layout, side: Side, keys: Sequence[Key], *, tar
 def _settle(
     layout: Layout, column: Column, keys: Sequence[Key], unlike: NDArray[np.bool_], both: Readers
 ) -> None:
-    """Clear the flags in `unlike` for values that count as equal."""
+    """Clear the flags in `unlike` for values that differ in form but count as equal."""
     row_bytes = max(layout.source.row_bytes, layout.target.row_bytes)
     places: list[int] = np.flatnonzero(unlike).tolist()
     for some in batches(places, row_bytes):
@@ -113,7 +115,7 @@ def _settle(
 def _texts(
     layout: Layout, column: Column, keys: Sequence[Key], both: Readers
 ) -> list[tuple[str | None, str | None]]:
-    """Fetch the values of one column on both sides, for rows that both have."""
+    """Fetch the values of one column on both sides, for the rows that both sides have."""
     left, right = both.both(
         lambda reader: fetch(reader, layout, keys, [column.text(target=False)], target=False),
         lambda reader: fetch(reader, layout, keys, [column.text(target=True)], target=True),
