@@ -1,4 +1,4 @@
-"""Python source of the calls that an imported runbook makes.
+"""Generate the Python source of the `rb` calls that an imported runbook makes.
 
 Pure. The source is what a person would have typed: one line where it fits, else one line for each
 argument.
@@ -18,7 +18,7 @@ _WIDTH = 96
 
 
 def call(function: str, *arguments: str, **keywords: str) -> str:
-    """Write a call; arguments are source already.
+    """Return a call as source; the arguments are already Python source.
 
     >>> call("rb.checklist", quoted("Before"), listed([quoted("VPN")]))
     'rb.checklist("Before", ["VPN"])'
@@ -31,7 +31,7 @@ def call(function: str, *arguments: str, **keywords: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """Write a list; items are source already."""
+    """Return a list as source; the items are already Python source."""
     line = f"[{', '.join(items)}]"
     if len(line) <= _WIDTH - 30:
         return line
@@ -39,7 +39,7 @@ def listed(items: Sequence[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""Write a text, as it stands where that can be read.
+    r"""Return a text as a Python literal: unescaped where that is readable.
 
     >>> quoted('say "x"'), len(quoted("a\nb"))
     ('\'say "x"\'', 9)
@@ -52,7 +52,7 @@ def quoted(text: str) -> str:
 
 
 def filled(text: str, holes: Sequence[Hole]) -> str:
-    """Write a text of which the holes are parameters, as an f-string.
+    """Return a text as an f-string in which its placeholders are parameters.
 
     >>> filled("app=[name]", [Hole(text="[name]", parameter="name", hint="name")])
     'f"app={name}"'
@@ -71,7 +71,7 @@ def filled(text: str, holes: Sequence[Hole]) -> str:
 
 
 def command(title: str, text: str, holes: Sequence[Hole], risk: str = "") -> str:
-    """Write the plan of a command; a hole that can be no parameter is a loud placeholder in it."""
+    """Return the source of a command's plan; placeholders without a parameter stay visible."""
     for hole in holes:
         text = text if hole.parameter else text.replace(hole.text, placeholder(hole.hint))
     return call(
@@ -84,7 +84,7 @@ def command(title: str, text: str, holes: Sequence[Hole], risk: str = "") -> str
 
 
 def literal(value: Any) -> str:
-    """Write a value of JSON.
+    """Return a JSON value as Python source.
 
     >>> literal({"status": "ok", "db": {"up": True}})
     '{"status": "ok", "db": {"up": True}}'
@@ -96,7 +96,7 @@ def literal(value: Any) -> str:
 
 
 def mapped(values: Mapping[str, str]) -> str:
-    """Write a mapping of texts to names; empty for none."""
+    """Return a mapping of text to variable name as Python source; empty if there are no values."""
     if not values:
         return ""
     return "{" + ", ".join(f"{quoted(text)}: {name}" for text, name in values.items()) + "}"
@@ -107,7 +107,7 @@ def _printable(text: str) -> bool:
 
 
 def _indented(source: str) -> str:
-    """Indent every line but those that a text between triple quotes goes on in."""
+    """Indent source lines, except lines that continue a text between triple quotes."""
     lines, inside = [], False
     for line in source.split("\n"):
         lines.append(line if inside else f"    {line}")

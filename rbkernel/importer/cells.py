@@ -1,4 +1,4 @@
-"""A cell in the making, and where a block of the source went."""
+"""A notebook cell during the import, and the record of where each source block went."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINES = 25
 
 @dataclass
 class Cell:
-    """A cell in the making; ``act`` is the option of the decision that its plans wait for."""
+    """A notebook cell in the making; ``act`` is the option that its plans wait for."""
 
     kind: Literal["markdown", "code"]
     source: str
@@ -27,14 +27,14 @@ class Cell:
     id: str = ""
 
     def takes(self, source: str) -> bool:
-        """Tell whether more code fits into this cell: a long one is not read."""
+        """Tell whether more code fits into this code cell without making it too long."""
         plain = self.kind == "code" and not self.source.startswith("%%")
         return plain and (self.source + source).count("\n") + 2 <= _LINES
 
 
 @dataclass
 class Went:
-    """Where a block went so far."""
+    """Where a source block went so far: its cells and front matter fields, and the reasons."""
 
     fate: Fate = "text"
     into: list[str] = field(default_factory=list)
@@ -43,23 +43,23 @@ class Went:
     cells: list[Cell] = field(default_factory=list)
 
     def executable(self) -> None:
-        """Something of it can be done."""
+        """Record that the notebook has an executable cell for this block."""
         if self.fate != "evaluated":
             self.fate = "executable"
 
     def evaluated(self) -> None:
-        """A program judges what it states."""
+        """Record that a program evaluates what this block states."""
         self.fate = "evaluated"
 
     def bound(self, name: str) -> None:
-        """The front matter holds something of it."""
+        """Record that a front matter field holds content of this block."""
         self.into.append(name)
         if self.fate == "text":
             self.fate = "front matter"
 
 
 def as_fence(block: Block) -> str:
-    """Write a fence that closes, however the source closed it."""
+    """Return a block as a fence that is closed correctly, even if the source does not close it."""
     content = plain_lines(block.content).rstrip("\n")
     longest = max((len(mark) for mark in re.findall(r"`{3,}", content)), default=2)
     mark = "`" * (longest + 1)
@@ -67,14 +67,14 @@ def as_fence(block: Block) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """Return a text with the line ends that notebooks have."""
+    """Return a text with the line ends of notebooks (LF)."""
     return re.sub(r"\r\n?", "\n", text)
 
 
 def unfolded(text: str) -> str:
-    """Return HTML without one half of a fold.
+    """Return HTML without the opening or closing tag of a fold if the matching tag is missing.
 
-    The other half lies in another cell, so what is folded away could not be opened.
+    The matching tag is in another cell, so a reader could not unfold the text.
 
     >>> unfolded("<details>\\n<summary>How</summary>")
     '\\n**How**'
@@ -86,7 +86,7 @@ def unfolded(text: str) -> str:
 
 
 def with_breaks(text: str) -> str:
-    """Return a paragraph that keeps its lines when it is shown."""
+    """Return a paragraph with hard line breaks, so that rendering keeps its lines separate."""
     return re.sub(r"(?<=\S)[ \t]*(?=\r?\n\s*\S)", "  ", text)
 
 
@@ -103,7 +103,7 @@ def remark(lines: Iterable[str]) -> str:
 
 
 def entry(block: Block, went: Went) -> Entry:
-    """Write down where a block went; to be asked when the cells have their ids."""
+    """Return the report's entry for a block; call this after the cells have got their ids."""
     ids = (cell.id for cell in went.cells if cell.id)
     return Entry(
         first=block.start + 1,
@@ -119,9 +119,9 @@ def entry(block: Block, went: Went) -> Entry:
 
 
 def tasks(block: Block) -> list[str]:
-    """Return what a checklist asks for: nested as it is, with its code, each once.
+    """Return the items of a checklist without duplicates: nesting and code spans are kept.
 
-    A tick of the source is said, and is none of this run: there everybody begins with open boxes.
+    An item that is ticked in the source is marked as such, but each run begins with unticked items.
     """
     found = []
     for text, ticked, level in block.tasks:

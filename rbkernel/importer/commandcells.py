@@ -1,7 +1,7 @@
-"""Commands and queries as cells: what only looks is asked, everything else is proposed.
+"""Convert commands and queries to cells: those that only read are called, others are proposed.
 
-Pure. A mutation, and whatever is not known to only read, stands behind `rb.act`; nothing that is
-written here executes one.
+Pure. A command that changes something, or is not known to only read, becomes an argument of
+`rb.act`; no cell from here executes it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _IN_WORDS = "what is expected stays text: only a person can judge it"
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """A command that a cell runs: its call without what is expected, and its cell."""
+    """A command that a cell runs: its `rb` call without the expected answer, and its cell."""
 
     function: str
     arguments: tuple[str, ...]
@@ -44,7 +44,7 @@ class _Asked:
     expected: Expectation = NOTHING
 
     def call(self, expected: Expectation) -> str:
-        """Write the call, with what is expected of its answer."""
+        """Return the source of the call, with the expected answer as arguments."""
         named = {
             "contains": calls.quoted(expected.contains) if expected.contains else "",
             "answers": calls.quoted(expected.answers) if expected.answers else "",
@@ -59,14 +59,14 @@ class _Asked:
         return calls.call(self.function, *self.arguments, expect=figures, rows=rows, **named)
 
     def checks(self, expected: Expectation) -> bool:
-        """Tell whether the call judges something of what is expected."""
+        """Tell whether the call checks any part of the expected answer."""
         if self.function == "rb.http":
             return bool(expected.status or expected.of_output) and not expected.rows
         return bool(expected.figures or expected.of_output)
 
 
 class CommandCells:
-    """Writes the cells of fences, and of list items with a command."""
+    """Writes the cells for code fences, and for list items that contain a command."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -76,7 +76,7 @@ class CommandCells:
         self._asked: list[tuple[_Asked, Went]] = []
 
     def step(self, block: Block, went: Went) -> None:
-        """Write what a list item or a paragraph has in code spans."""
+        """Write cells for the commands and queries in code spans of a list item or paragraph."""
         self._page.label = titles.lead(block)
         for code in block.codes:
             if statements.is_sql(code):
@@ -86,7 +86,7 @@ class CommandCells:
                 self._pieces(block, went, shell.read(code))
 
     def fence(self, block: Block, went: Went) -> None:
-        """Write what a fence holds, in order."""
+        """Write cells for the content of a fence, in order."""
         if block.caption:
             self._page.remark(block, went, [f"{block.caption}:"])
         if block.info in statements.LANGUAGES or (
@@ -122,7 +122,7 @@ class CommandCells:
         self._page.text(block, went, as_fence(block))
 
     def _foreign(self, block: Block, went: Went, language: str) -> None:
-        """Keep what is written in another language, and say in which."""
+        """Keep a fence in another query language as text, and name the language in the report."""
         went.reasons.append(f"{language}: rbkernel has no source for it")
         text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
         self._page.text(
@@ -159,14 +159,14 @@ class CommandCells:
         self._after = []
 
     def _expected_in_words(self, block: Block, went: Went) -> None:
-        """Label an expectation that no program checks."""
+        """Add a label to an expected result that no program checks, so that a person checks it."""
         last = self._last
         if last and not last.checks(last.expected) and _IN_WORDS not in went.notes:
             went.notes.append(_IN_WORDS)
             self._page.text(block, went, "*For you to judge:*")
 
     def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
-        """What stands between the commands: requirements, output, holes, a psql that connects."""
+        """Write what is between the commands of a fence: requirements, output, connections."""
         if piece.kind == "requirement":
             tool, version = piece.words
             self._page.say(went, "prerequisites", [{"tool": tool, "version": f">= {version}"}])
@@ -196,7 +196,7 @@ class CommandCells:
             self._page.text(block, went, f"```{info}\n{piece.text}\n```")
 
     def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
-        """Write down where a piece belongs, once: a prompt's host, the command that named it."""
+        """Write where a piece is typed, such as a prompt's host, once for consecutive pieces."""
         if piece.place and piece.place != last:
             prompt = piece.place.startswith("On ")
             self._page.text(block, went, piece.place if prompt else f"```sh\n{piece.place}\n```")
@@ -210,9 +210,10 @@ class CommandCells:
         said: Sequence[str],
         expected: Expectation,
     ) -> None:
-        """Write a command: shown to copy where it only looks, else proposed behind the decision.
+        """Write a command: called by `rb.shell` or `rb.http` if it only reads, else proposed.
 
-        A test says what is right; it runs only where somebody has allowed it.
+        A command whose output has expected figures (a test) is called too; it only runs if the
+        configuration allows it.
         """
         if spans.holds_a_secret(piece.text):
             went.notes.append("it contains what looks like a password: remove it from the runbook")
@@ -258,9 +259,10 @@ class CommandCells:
         return True
 
     def finish(self) -> None:
-        """Expect of each command what the document expects of the same command elsewhere.
+        """Give each command the expected answer that the document states for an equal command.
 
-        Else one of two health checks would say ok for the answer that the document calls failing.
+        Otherwise one of two equal health checks would report ok for an answer that the document
+        calls failing.
         """
         known: dict[tuple[str, str], Expectation] = {}
         for asked, _ in self._asked:
@@ -274,13 +276,13 @@ class CommandCells:
                 went.evaluated()
 
     def _keep_remarks(self, block: Block, went: Went, told: Sequence[str], title: str) -> None:
-        """Write the comments of a command as text, but for one that its title says in full."""
+        """Write the comments of a command as text, except those that its title contains."""
         self._page.remark(
             block, went, [line for line in told if plaintext.plain(line) not in title]
         )
 
     def _argv(self, piece: Piece, found: Sequence[Hole]) -> str:
-        """Write the words of a command; what fills a placeholder can be no command."""
+        """Return the argument list of a command as source; placeholder values never run as code."""
         if piece.words:
             return calls.listed([calls.filled(word, found) for word in piece.words])
         taken = commands.with_arguments(piece.text, found) if found else (piece.text, [])
@@ -293,14 +295,14 @@ class CommandCells:
         return calls.listed([*shown, *(calls.filled(of[name].text, [of[name]]) for name in names)])
 
     def _look(self, block: Block, said: str, text: str) -> str:
-        """Return the title of a look: what stands right above it, else what it is."""
+        """Return the title of a command that reads: the words above it, else the command."""
         words, self._page.label = said or self._page.label, ""
         return self._page.titles.of_a_look(titles.heading_of(block), words, text)
 
     def _proposed(
         self, block: Block, went: Went, piece: Piece, title: str, found: Sequence[Hole]
     ) -> None:
-        """Write a plan that waits for the decision; its title is its command."""
+        """Write a plan that waits for the decision, and note why the command is not run."""
         went.notes.append(f"proposed: {piece.changes}")
         self._act(block, went, calls.command(title, piece.text, found))
 
@@ -345,7 +347,7 @@ class CommandCells:
     def _query(
         self, block: Block, went: Went, db: str, sql: str, remark: str, expected: Expectation
     ) -> None:
-        """Write a query, and the check of what is expected of it."""
+        """Write a query, and the check of its expected answer."""
         checked = sqlchecks.of(sql, expected)
         into = self._answer(checked[0].column) if checked else ""
         named = f" --into {into}" if into else ""
@@ -359,7 +361,7 @@ class CommandCells:
             went.notes.append("the limit in its comment is not checked: its figure is not clear")
 
     def _answer(self, column: str) -> str:
-        """Return the name of the frame that holds an answer; no other cell has it."""
+        """Return a new name for the frame that holds an answer; no other cell uses this name."""
         name, number = f"{column or 'answer'}_rows", 2
         while name in self._answers or name in self._page.parameters:
             name, number = f"{column or 'answer'}_rows_{number}", number + 1
@@ -375,6 +377,6 @@ class CommandCells:
 
 
 def _query(block: Block) -> str:
-    """Say whether a fence without a word holds a query of a monitoring system."""
+    """Return the monitoring query language of a fence without info string; empty if none."""
     language = languages.whole(block.content) if not block.info else ""
     return language if language in languages.INFO else ""

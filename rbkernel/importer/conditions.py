@@ -1,8 +1,8 @@
-"""What prose states, as fields and calls: limits, escalation, severities, who is told, permissions.
+"""Convert statements in prose to front matter and calls: limits, escalation, severity, permissions.
 
-Ordering: a line is read for each of these; what no program can judge stays in the text, which is
-kept anyway. A metric counts as evaluated if a query or a diagnostic measures it, which is known at
-the end.
+Each line is searched for all of these. The text is always kept, so a statement that no program can
+evaluate is not lost. A metric counts as evaluated if a query or a diagnostic measures it, which is
+known at the end.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _MARK = re.compile(r"^\s*(?:>\s*)*(?:[-*+]|\d+[.)])?\s*(?:\[[ xX]\]\s+)?")
 
 
 class Conditions:
-    """Reads what is stated, block by block, into a page."""
+    """Reads limits, escalation, severities and permissions from blocks, and adds them to a page."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
         self._metrics: list[tuple[Went, list[str]]] = []
 
     def words(self, block: Block, went: Went) -> None:
-        """Read the sentences of a paragraph or a list."""
+        """Read the statements in the sentences of a paragraph or a list."""
         if communications.is_about(block):
             self._communication(block, went)
         if block.path and permissions.is_section(block.path[-1]):
@@ -56,7 +56,7 @@ class Conditions:
         self.limits(block, went, self._lines(block))
 
     def limits(self, block: Block, went: Went, lines: Iterable[str]) -> None:
-        """Make metrics of the limits that lines state."""
+        """Add a metric to the front matter for each limit that these lines state."""
         if any(_OTHER.search(words) for words in block.path[-2:]):
             return
         heading = " ".join([*block.path[-1:], self._page.label])
@@ -71,7 +71,7 @@ class Conditions:
             self._metrics.append((went, names))
 
     def _metric(self, block: Block, limit: Limit) -> str:
-        """Add a metric, unless the document has said the same; return its name."""
+        """Add a metric unless the document has already stated it; return its name."""
         known = {_plain(one["name"]): one for one in self._page.fields.values.get("metrics", ())}
         same = known.get(_plain(limit.name))
         row = limit.row
@@ -90,7 +90,7 @@ class Conditions:
         return row["name"]
 
     def table(self, went: Went, names: Iterable[str]) -> None:
-        """Note the metrics that a table declares; they stand for sentences that said the same."""
+        """Record the metrics that a table declares; they replace equal metrics from sentences."""
         names = list(names)
         self._metrics.append((went, names))
         rows = self._page.fields.values.get("metrics", [])
@@ -99,7 +99,7 @@ class Conditions:
         self._page.fields.replace("metrics", kept)
 
     def finish(self) -> None:
-        """Say which blocks are evaluated, when it is known which metrics are measured."""
+        """Mark blocks whose metrics are measured as evaluated; call this after the last block."""
         rows = self._page.fields.values.get("metrics", ())
         measured_names = {one["name"] for one in rows if "query" in one or "diagnostic" in one}
         for went, names in self._metrics:
@@ -109,7 +109,7 @@ class Conditions:
     # escalation and severity
 
     def escalate(self, block: Block, went: Went, items: Iterable[str]) -> None:
-        """Make levels of the conditions that name a time or attempts; the rest stays in words."""
+        """Add levels for the conditions with a time or attempts; the others stay in words."""
         levels, rest = [], []
         for item in items:
             for part in escalations.parts(item):
@@ -123,7 +123,7 @@ class Conditions:
         self.levels(block, went, levels)
 
     def levels(self, block: Block, went: Went, levels: list[dict[str, Any]]) -> None:
-        """Add levels of escalation, and ask which of them are due."""
+        """Add levels of escalation, and a call that shows which of them are due."""
         if not levels:
             return
         self._page.say(went, "escalation.levels", levels)
@@ -136,14 +136,14 @@ class Conditions:
             self.levels(block, went, [level])
 
     def _severity(self, went: Went, line: str) -> None:
-        """Make a severity level of ``tasks > 200 → P2 incident``."""
+        """Add a severity level for a line such as ``tasks > 200 → P2 incident``."""
         found = _LEADS_TO.match(line)
         if found and not holes.find(line) and conditions.comparisons(found["when"]):
             level = {"level": found["level"], "any_of": [found["when"].strip()]}
             self._page.say(went, "severity_levels", [level])
 
     def severities(self, block: Block, went: Went) -> None:
-        """Make severity levels of a list ``- SEV1: service down``."""
+        """Add severity levels for a list such as ``- SEV1: service down``."""
         if not (block.path and re.search(r"severit|priorit", block.path[-1], re.IGNORECASE)):
             return
         rows = [
@@ -167,7 +167,7 @@ class Conditions:
             self._page.once(block, went, 'rb.show("communication")')
 
     def permissions(self, block: Block, went: Went, lines: Iterable[str]) -> None:
-        """Check the roles and the rights that lines name."""
+        """Add checks of the roles and permissions that these lines name."""
         for line in lines:
             if role := permissions.role(line):
                 row = {"text": line, "connection": self._page.connections.of(""), "role": role}
@@ -183,7 +183,7 @@ class Conditions:
 
     @staticmethod
     def _lines(block: Block) -> Iterator[str]:
-        """Yield the sentences of a block in plain words; a paragraph's lines are joined."""
+        """Yield the sentences of a block as plain text; a paragraph's lines are joined."""
         text = re.sub(r"```.*?```", "", block.text, flags=re.DOTALL)
         lines = [_MARK.sub("", line).strip() for line in text.splitlines()]
         if block.kind == "paragraph" and not fields.pairs(block):
@@ -197,7 +197,7 @@ def _plain(name: str) -> str:
 
 
 def _repeats(row: Mapping[str, Any], declared: Mapping[str, Any] | None) -> bool:
-    """Tell whether a metric says nothing that a declared one does not say."""
+    """Tell whether a metric adds nothing to a metric that a table declares."""
     return (
         declared is not None
         and row is not declared

@@ -42,7 +42,7 @@ def convert(
     db: str = "",
     earlier: Mapping[str, str] | None = None,
 ) -> list[Imported]:
-    """Make one notebook of a Markdown file, or one for each runbook in it.
+    """Convert a Markdown file to one notebook, or to one for each runbook in the file.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _speaks(code: str) -> bool:
 
 
 def _parts(whole: Sequence[Block]) -> list[list[Block]]:
-    """Split at runbooks that a fence shows, and at headings that begin one; the rest is first."""
+    """Split a file at runbooks shown in fences and at headings that begin a runbook."""
     shown = {block.document for block in whole if block.document and _entry(block)}
     rest = [block for block in whole if block.document not in shown]
     inside = [[block for block in whole if block.document == number] for number in sorted(shown)]
@@ -97,7 +97,7 @@ def _parts(whole: Sequence[Block]) -> list[list[Block]]:
 
 
 def _entry(block: Block) -> re.Match[str] | None:
-    """Return what a line such as ``RUN-001: Title`` says, at the head of a shown document."""
+    """Match a line such as ``RUN-001: Title`` at the beginning of a document shown in a fence."""
     return _ENTRY.match(block.text.lstrip().split("\n", 1)[0])
 
 
@@ -121,7 +121,7 @@ def _begins(block: Block) -> bool:
 
 
 def _told_secrets(whole: Sequence[Block], hidden: Sequence[secrets.Found]) -> list[Block]:
-    """Tell the blocks which secrets were taken out of them."""
+    """Return the blocks, each with a description of the secrets that were removed from it."""
     return [
         replace(
             block, secrets=tuple(str(one) for one in hidden if block.start <= one.line < block.end)
@@ -131,7 +131,7 @@ def _told_secrets(whole: Sequence[Block], hidden: Sequence[secrets.Found]) -> li
 
 
 def _told(part: Sequence[Block], odd_lines: Sequence[int]) -> list[Block]:
-    """Tell the blocks which of their lines were not UTF-8."""
+    """Return the blocks, each with a remark about its lines that are not UTF-8."""
     found = []
     for block in part:
         odd = [number + 1 for number in odd_lines if block.start <= number < block.end]
@@ -180,9 +180,9 @@ def _steps(
 
 
 def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Block | None]:
-    """Return the id that is declared, the title, and the block that says it.
+    """Return the declared id, the title, and the block that contains the title.
 
-    The title of the site's front matter counts where no heading of the first level stands.
+    The title in the source's front matter is used if there is no heading of level 1.
     """
     first = next((block for block in part if block.kind not in {"frame", "blank"}), None)
     if first and first.document and (entry := _entry(first)):
@@ -203,7 +203,7 @@ def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Bl
 
 
 def _alerts(front: Fields, name: str, title: str, part: Sequence[Block]) -> None:
-    """Make triggers of the alerts that the title, the file name and the document name."""
+    """Add triggers for the alerts that the title, the file name and the document name."""
     titled = alertnames.of_title(title, part)
     known = {str(one.get("alert", "")) for one in front.values.get("triggers", ())}
     found = [titled, "" if titled else alertnames.of_file(name), *alertnames.of_parts(part)]
@@ -218,7 +218,7 @@ def _stem(name: str) -> str:
 
 
 def _guess(title: str, front: Fields, part: Sequence[Block]) -> str:
-    """Guess the category: by the title, by an alert or a symptom, by the headings."""
+    """Guess the category of a runbook from its title, its alerts or symptoms, or its headings."""
     if known := fields.guess_category(title):
         return known
     if front.has("symptoms") or front.has("triggers"):
@@ -231,7 +231,7 @@ def _headings(part: Sequence[Block]) -> str:
 
 
 def _first_words(part: Sequence[Block]) -> str:
-    """Return the first paragraph that is prose, to stand for a summary."""
+    """Return the first paragraph of prose, to use as the summary; empty if there is none."""
     for block in part:
         words = " ".join(block.text.split())
         if block.kind == "paragraph" and not fields.pairs(block) and len(words) > 40:
@@ -240,7 +240,7 @@ def _first_words(part: Sequence[Block]) -> str:
 
 
 def _declared(part: Sequence[Block]) -> tuple[Mapping[str, Any] | None, str]:
-    """Return what the source's own front matter says, in YAML or TOML, or why it says nothing."""
+    """Return the source's own front matter (YAML or TOML), or the reason why it cannot be read."""
     block = next((block for block in part if block.kind == "yaml"), None)
     if block is None:
         return None, ""
@@ -260,7 +260,7 @@ def _inside(block: Block) -> str:
 
 
 def _yaml(block: Block, steps: Steps, said: Mapping[str, Any] | None, problem: str) -> None:
-    """Bind what the source's own front matter says; what no field holds stays a fence."""
+    """Copy the source's front matter to the notebook's; what has no field stays as a fence."""
     text, info = _inside(block), "toml" if block.text.startswith("+++") else "yaml"
     if said is None:
         steps.keep(block, text, info, problem)

@@ -1,8 +1,8 @@
-"""What a runbook says of itself in headings, lists and lines ``**Owner:** …``, as front matter.
+"""Convert headings, lists and lines such as ``**Owner:** …`` to front matter fields.
 
-Ordering: explicit lines win over headings, the first over the later. Every value is tried against
-the model at once, so that the front matter is valid at every moment, and what it refuses stays text
-with the reason.
+Explicit lines have priority over headings, and earlier ones over later ones. Every value is
+validated at once, so that the front matter is always valid. A refused value stays text, with the
+reason.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _CATEGORIES = (
 
 
 class Fields:
-    """The front matter of one notebook as it grows; it is valid at every moment."""
+    """The front matter of a notebook while it is built; it is valid at all times."""
 
     def __init__(self, runbook_id: str) -> None:
         self.values: dict[str, Any] = {
@@ -112,7 +112,7 @@ class Fields:
         self._said: set[str] = set()
 
     def say(self, field: str, value: Any) -> str:
-        """Set a field, or add to one that holds many; return why not, or nothing.
+        """Set a field, or add to a list field; return why the value is refused, or empty text.
 
         >>> fields = Fields("RUN-100")
         >>> fields.say("severity", "P1"), fields.say("metrics", [{"nom": 1}])[:12]
@@ -132,7 +132,7 @@ class Fields:
         return ""
 
     def replace(self, field: str, value: Any) -> None:
-        """Set a field again, where the model takes the value."""
+        """Replace the value of a field, if the model accepts the new value."""
         trial = {**self.values, field: value}
         try:
             FrontMatter.model_validate(trial)
@@ -141,7 +141,7 @@ class Fields:
         self.values = trial
 
     def has(self, field: str) -> bool:
-        """Whether the source said something for a field."""
+        """Tell whether the source has given a value for a field."""
         return field in self._said
 
 
@@ -168,7 +168,7 @@ def _with(values: Mapping[str, Any], field: str, value: Any, *, add: bool) -> di
 
 
 def pairs(block: Block) -> list[tuple[str, str]]:
-    """Return what a block's lines say as ``key: value``.
+    """Return the lines of a block as (key, value), for lines such as ``key: value``.
 
     >>> pairs(Block(kind="list", start=0, end=1, text="- **Owner:** DBA team\\n"))
     [('Owner', 'DBA team')]
@@ -178,7 +178,7 @@ def pairs(block: Block) -> list[tuple[str, str]]:
 
 
 def of_pair(key: str, value: str) -> tuple[str, Any] | None:
-    """Return the field that a pair speaks of, with its value; None for any other pair.
+    """Return the front matter field that a key means, with its value; None if it means none.
 
     >>> of_pair("Last Tested", "2025-01-15"), of_pair("Colour", "red")
     (('last_tested', datetime.date(2025, 1, 15)), None)
@@ -230,7 +230,7 @@ def _category(words: str) -> str:
 
 
 def section_of(block: Block) -> str:
-    """Return the field that the headings above a block speak of; empty for none.
+    """Return the front matter field that the headings above a block name; empty if none.
 
     >>> section_of(Block(kind="list", start=0, end=1, path=("Runbook", "3. Prerequisites")))
     'prerequisites'
@@ -248,7 +248,7 @@ def _section(words: str) -> str:
 
 
 def of_section(field: str, block: Block) -> Any:
-    """Return the items of a list as values of a field."""
+    """Return the items of a list as values of a front matter field."""
     lines = (_LIST_LINE.match(line) for line in block.text.splitlines())
     items = [holes.loud(plaintext.plain(found["words"])) for found in lines if found]
     if field == "links":
@@ -261,7 +261,7 @@ def of_section(field: str, block: Block) -> Any:
 
 
 def failure_mode(block: Block) -> dict[str, str]:
-    """Return what a list under a heading ``Failure Mode 1: …`` says; empty for any other block."""
+    """Return the failure mode in a list below ``Failure Mode 1: …``; empty for other blocks."""
     heading = re.match(r"failure mode[\s\d]*[:–-]\s*(.+)", (block.path or ("",))[-1], re.IGNORECASE)
     if heading is None:
         return {}
@@ -272,7 +272,7 @@ def failure_mode(block: Block) -> dict[str, str]:
 
 
 def speaks_of_itself(block: Block) -> bool:
-    """Tell whether the lines of a block speak of the runbook, and not of a part that they list."""
+    """Tell whether the lines of a block describe the runbook, not a part that they list."""
     return not any(
         re.search(r"failure mode|automat|example", words, re.IGNORECASE) for words in block.path
     )
@@ -315,12 +315,12 @@ def _contact(item: str) -> dict[str, str]:
 
 
 def is_summary(block: Block) -> bool:
-    """Tell whether a paragraph stands under a heading such as Overview."""
+    """Tell whether a paragraph is below a heading such as Overview."""
     return block.kind == "paragraph" and bool(block.path and _SUMMARY.search(block.path[-1]))
 
 
 def guess_category(text: str) -> str:
-    """Guess the category from a title; empty when no word of the title suggests one.
+    """Guess the category from the words of a title; empty if no word suggests a category.
 
     >>> guess_category("Production Deployment Procedure"), guess_category("Kitchen")
     ('deployment', '')
@@ -329,6 +329,6 @@ def guess_category(text: str) -> str:
 
 
 def declared_id(text: str) -> str:
-    """Return the id that a title declares, such as RUN-001; empty when it declares none."""
+    """Return the id that a title declares, such as RUN-001; empty if it declares none."""
     found = _ID.search(text)
     return found[0] if found else ""

@@ -1,7 +1,7 @@
-"""Metrics and conditions of a Markdown runbook that a diagnostic of rbkernel measures.
+"""Find the diagnostics of rbkernel that measure the metrics and conditions of a Markdown runbook.
 
-Pure. A diagnostic is named only where the words and the unit leave no doubt; the rest stays for a
-human.
+Pure. A diagnostic is named only if the words and the unit are unambiguous; a human decides about
+the rest.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _MEASURED: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 
 
 def metric(row: dict[str, str]) -> dict[str, Any]:
-    """Add the diagnostic that measures a metric of the front matter, if there is one."""
+    """Return a metric of the front matter with the diagnostic that measures it, if there is one."""
     row = {field: words for field, words in row.items() if field == "name" or not unfilled(words)}
     limit = quantities.threshold(row.get("critical") or row.get("warning"))
     return {**row, **(_how(row.get("name", ""), limit) or {})} if limit else dict(row)
 
 
 def metrics(condition: str) -> list[dict[str, Any]]:
-    """Return the metrics that a condition in words is about, of those that are measured.
+    """Return the metrics named in a condition that a diagnostic measures.
 
     What a part leaves unsaid is the subject of the part before it.
 

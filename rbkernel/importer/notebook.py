@@ -1,6 +1,7 @@
-"""A notebook out of steps: front matter, parameters, start, the steps, one decision, the summary.
+"""Assemble a notebook: front matter, parameters, `rb.start`, steps, one decision, `rb.summary`.
 
-Pure. The same source gives the same bytes: cell ids come from line numbers, nothing from the clock.
+Pure. The same source gives the same bytes: cell ids are made from line numbers, and the clock is
+not read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RECORD = """\
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """One notebook that an import gives, with where each block of the source went."""
+    """A notebook that an import created, and where each block of the source went."""
 
     id: str
     title: str
@@ -50,7 +51,7 @@ class Imported:
 
 
 def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
-    """Make the notebook.
+    """Assemble the notebook from the imported steps.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
 
 
 def fingerprint(notebook: NotebookNode) -> str:
-    """Return a hash of all that a person could have changed, outputs included."""
+    """Return a hash of everything in a notebook that a person can change, outputs included."""
     content = [
         [cell.cell_type, cell.source, cell.metadata.get("tags", []), len(cell.get("outputs", []))]
         for cell in notebook.cells
@@ -117,7 +118,7 @@ def fingerprint(notebook: NotebookNode) -> str:
 
 
 def untouched(notebook: NotebookNode) -> bool:
-    """Tell whether a notebook is as an import has written it."""
+    """Tell whether a notebook is unchanged since an import wrote it."""
     try:
         return bool(notebook.metadata["rbkernel"]["import"]["made"] == fingerprint(notebook))
     except (KeyError, TypeError):
@@ -125,7 +126,7 @@ def untouched(notebook: NotebookNode) -> bool:
 
 
 def _ids(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """Give each cell an id by its line in the source; several of a line are counted."""
+    """Give each cell an id made from its source line; several cells of a line are numbered."""
     seen: dict[int, int] = {}
     for cell in cells:
         number = seen[cell.line] = seen.get(cell.line, 0) + 1
@@ -134,7 +135,7 @@ def _ids(cells: Sequence[Cell]) -> Sequence[Cell]:
 
 
 def _with_decision(cells: Sequence[Cell], options: Sequence[str]) -> list[Cell]:
-    """Put the one decision before the section that holds the first mutation, or at the end."""
+    """Insert the decision before the section with the first change, or at the end."""
     first = next((number for number, cell in enumerate(cells) if cell.act), None)
     if first is None:
         at = len(cells)
@@ -191,7 +192,7 @@ def _parameters(steps: Steps, db: str) -> str:
 
 
 def _carriers(steps: Steps) -> list[str]:
-    """Return the parameters that carry a connection's name."""
+    """Return the names of the parameters that hold a connection's name."""
     return sorted(steps.connections.targets, key=lambda name: name != "db")
 
 
@@ -207,7 +208,7 @@ def _start(runbook_id: str) -> str:
 
 
 def identity(document: bytes, source: str) -> tuple[str, str] | None:
-    """Return title and id of a notebook that an earlier import of a file has written.
+    """Return the title and id of a notebook that an earlier import of the same file wrote.
 
     An import gives it the same id again. None for any other notebook, or what is none.
     """
@@ -221,7 +222,7 @@ def identity(document: bytes, source: str) -> tuple[str, str] | None:
 
 
 def id_of(document: bytes) -> str:
-    """Return the id that a notebook declares; empty when it declares none."""
+    """Return the id that a notebook declares; empty if it declares none."""
     try:
         there = nbformat.reads(document.decode("utf-8"), as_version=4)
         fields, *_ = frontmatter_text.load(frontmatter_text.of(there) or "")

@@ -1,7 +1,7 @@
-"""The cells of one notebook as they are made: text, code, and what the front matter holds. Pure.
+"""The cells of a notebook while an import builds them, with its front matter. Pure.
 
-Ordering: cells come in the order of the source. Text joins the text before it; calls of one block
-share a cell while it is short.
+Cells have the order of the source. Consecutive texts share a cell; calls of one block share a cell
+while it is short.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ Refuses = Callable[[str], str]
 
 
 class Page:
-    """The cells of one notebook, its front matter, and what they need.
+    """The cells of a notebook, its front matter, its parameters and its connections.
 
-    ``label`` is what the line above says of the next command, such as ``**Verification:**``.
+    ``label`` is the label of the next command, from the line above it, such as
+    ``**Verification:**``.
     """
 
     def __init__(self, front_matter: Fields, refuses: Refuses) -> None:
@@ -42,7 +43,7 @@ class Page:
     def text(
         self, block: Block, went: Went, text: str | None = None, *, opens: bool = False
     ) -> None:
-        """Add text; it joins a Markdown cell before it, but for a heading that opens a section."""
+        """Add text; it joins a Markdown cell directly before it, unless it opens a section."""
         source = textwrap.dedent(plain_lines(block.text if text is None else text)).strip("\n")
         if not source.strip():
             return
@@ -58,7 +59,7 @@ class Page:
     def code(
         self, block: Block, went: Went, source: str, *, joins: bool = False, act: str = ""
     ) -> None:
-        """Add a call; it joins the last cell of the same block where ``joins`` is true."""
+        """Add a call; if ``joins`` is true, it joins the last cell of the same block."""
         last = self.cells[-1] if self.cells else None
         if joins and last and last in went.cells and last.takes(source):
             last.source += f"\n{source}"
@@ -70,7 +71,7 @@ class Page:
         went.executable()
 
     def say(self, went: Went, name: str, value: Any) -> None:
-        """Bind a value; of a list that is refused as a whole, each item that is not."""
+        """Set a field; if a list is refused as a whole, its valid items are set one by one."""
         if value in ("", [], None):
             return
         reason = self.fields.say(name, value)
@@ -85,7 +86,7 @@ class Page:
             went.bound(name)
 
     def once(self, block: Block, went: Went, call: str) -> None:
-        """Make a call that looks at all of a field, where the source speaks of it first."""
+        """Add a call once per notebook, at the first block that needs it."""
         if call not in self._called:
             self._called.add(call)
             self.code(block, went, call)
@@ -95,14 +96,14 @@ class Page:
         self.text(block, went, as_remark(lines))
 
     def connection(self, went: Went, target: str) -> str:
-        """Return the parameter that carries a target's connection."""
+        """Return the parameter that names the connection to a target."""
         name = self.connections.of(target)
         if name != "db":
             went.notes.append(f"{target}: the parameter {name} names its connection")
         return name
 
     def declare(self, found: Iterable[Hole]) -> list[Hole]:
-        """Declare the parameters of placeholders."""
+        """Declare parameters for placeholders, and return the placeholders."""
         known = list(found)
         for hole in known:
             if hole.parameter:

@@ -1,7 +1,7 @@
-"""Which query of the document measures a metric of the document. Pure.
+"""Find the document's own queries that measure its metrics. Pure.
 
-A metric that the document has a query for is measured by that query, and by no diagnostic of ours:
-its name stands before the query in a line, in the comment above it, or in the row of a table.
+A metric is measured by the document's own query, if it has one, not by a diagnostic of rbkernel.
+The metric's name is before the query in its line, in the comment above it, or in its table row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def bound(
     blocks: Sequence[Block],
     refuses: Callable[[str], str],
 ) -> list[dict[str, Any]]:
-    """Return the metrics, each with the document's own query for it where there is one."""
+    """Return the metrics, each with the document's own query for it if there is one."""
     found = dict(_named(blocks))
     return [_with_query(one, found, refuses) for one in metrics]
 
@@ -46,7 +46,7 @@ def _with_query(
 
 
 def column_of(sql: str) -> str:
-    """Return the one column that a query answers with; empty where there are several.
+    """Return the name of a query's only column; empty if it has several.
 
     >>> column_of("SELECT count(*) FROM outbox"), column_of("select a, b from t")
     ('count', '')
@@ -73,7 +73,7 @@ def _top_level_commas(text: str) -> bool:
 
 
 def _named(blocks: Sequence[Block]) -> Iterator[tuple[str, str]]:
-    """Yield what is said of a query, and the query."""
+    """Yield each query of the document after the words that name it, as (words, query)."""
     for block in blocks:
         if block.kind in {"step", "paragraph", "list"}:
             for line in block.text.splitlines():
@@ -99,5 +99,5 @@ def _plain(text: str) -> str:
 
 
 def _speaks_of(said: str, name: str) -> bool:
-    """Tell whether what is said of a query names a metric, and no longer one."""
+    """Tell whether the words at a query name this metric."""
     return said == name or (len(name.split()) > 1 and f" {name} " in f" {said} ")

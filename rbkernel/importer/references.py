@@ -1,7 +1,7 @@
-"""Links that are defined elsewhere in the source, such as ``[the guide][guide]``.
+"""Copy link definitions, such as those of ``[the guide][guide]``, to the cells that use them.
 
-Pure. Each cell of a notebook is a Markdown document of its own: a link works only where its
-definition stands in the same cell.
+Pure. Each cell of a notebook is a separate Markdown document: a link works only if its
+definition is in the same cell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _USED = re.compile(r"\[(?P<text>(?:\\.|[^\[\]\\])+)\](?:\[(?P<label>[^\[\]]*)\])
 
 
 def defined(texts: Iterable[str]) -> dict[str, str]:
-    """Return label → definition, of all links that a source defines; the first counts.
+    """Return label → definition of all links that a source defines; the first definition counts.
 
     >>> defined(["[Guide]: https://x/y 'T'\\n[//]: # (a comment)\\n"])
     {'guide': "[Guide]: https://x/y 'T'"}
@@ -31,7 +31,7 @@ def defined(texts: Iterable[str]) -> dict[str, str]:
 
 
 def complete(cells: Sequence[Cell], links: Mapping[str, str]) -> None:
-    """Write below each Markdown cell the definitions that its links need.
+    """Add to each Markdown cell the definitions that its links need.
 
     >>> cell = Cell(kind="markdown", source="See [the guide][Guide].", line=1)
     >>> complete([cell], {"guide": "[Guide]: https://x/y"})

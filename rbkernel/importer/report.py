@@ -1,6 +1,6 @@
-"""Where each block of the source went: executable, evaluated, front matter or text, and why.
+"""Report where each source block went: executable, evaluated, front matter or text, and why.
 
-*Evaluated* is what a program judges: an expected answer, a limit, a time after which to escalate.
+A block is *evaluated* if a program judges it: an expected answer, a limit, a time to escalate.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PLAIN = frozenset({"heading", "paragraph", "list", "blank", "rule", "frame", "q
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One block: its lines (from 1, both included), what it is, and where it went.
+    """A block of the source: its lines (from 1, both included), its kind, and where it went.
 
-    ``into`` names the cells and the fields of the front matter. ``reason`` says why something of it
-    was kept as text, ``note`` what else somebody should know of it, ``secrets`` what was taken out.
+    ``into`` names the cells and the fields of the front matter. ``reason`` says why a part of it
+    stayed text, ``note`` is a further remark, ``secrets`` describes the secrets that were removed.
     All entries together hold every line of the source once, in order.
     """
 
@@ -38,39 +38,39 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What became of one source, or of the part of it that one notebook holds."""
+    """The import report of a source, or of the part of it that is in a single notebook."""
 
     entries: tuple[Entry, ...]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many blocks went where; blank ones are not counted."""
+        """The number of blocks by destination; blank blocks and rules are not counted."""
         fates = Counter(one.fate for one in self.entries if one.kind not in {"blank", "rule"})
         return {fate: fates[fate] for fate in FATES}
 
     @property
     def kept(self) -> list[Entry]:
-        """What was not understood, or not all of it, with the reason."""
+        """The blocks that were not understood, or only in part, with the reason."""
         return [one for one in self.entries if one.reason]
 
     @property
     def secrets(self) -> list[str]:
-        """The secrets that were taken out, by line and rule."""
+        """The descriptions of the removed secrets, with line and rule."""
         return [secret for one in self.entries for secret in one.secrets]
 
     def as_data(self) -> dict[str, Any]:
-        """Return what a machine reads."""
+        """Return the report as plain JSON values."""
         return {"counts": self.counts, "blocks": [asdict(entry) for entry in self.entries]}
 
 
 def joined(reports: Iterable[Report]) -> Report:
-    """Put the parts of a source together again, in its order."""
+    """Merge the reports of the parts of a source, in the order of its lines."""
     entries = [entry for report in reports for entry in report.entries]
     return Report(entries=tuple(sorted(entries, key=lambda one: one.first)))
 
 
 def as_markdown(title: str, reports: Sequence[tuple[str, Report]]) -> str:
-    """Write the report for people: the counts, what was kept and why, then every block."""
+    """Return the report as Markdown: the counts for each notebook, then every block."""
     lines = [f"# Import of {title}", "", f"| notebook | {' | '.join(FATES)} |"]
     lines.append("|---|---|---|---|---|")
     for name, report in reports:
@@ -103,7 +103,7 @@ def _lines(entry: Entry) -> str:
 
 
 def line_of(entry: Entry) -> str:
-    """One line for a terminal: where, what, and why it was kept.
+    """Return a block as a line for a terminal: its lines, its kind, and why it stayed text.
 
     >>> line_of(Entry(first=3, last=5, kind="fence", fate="text", reason="JSON is no command"))
     'lines 3-5, fence: JSON is no command'

@@ -1,7 +1,7 @@
-"""What a document expects of a query as `rb.check`. Pure.
+"""Convert what a document expects of a query to calls of `rb.check`. Pure.
 
-A figure is checked only where the query surely has it: in its one column, or in the column that the
-document names. A limit with a unit is checked only where the column's unit is known.
+A figure is checked only if the query certainly returns it: in its only column, or in the column
+that the document names. A limit with a unit is checked only if the column's unit is known.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Check:
 
 
 def of(sql: str, expected: Expectation) -> list[Check]:
-    """Return the checks of a query; none where the query has no such figure for sure.
+    """Return the checks of a query; none if it is not certain that the query returns the figures.
 
     >>> from rbkernel.importer.stated import expectations
     >>> of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
@@ -71,7 +71,7 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
 
 
 def _unit(column: str, sql: str) -> str:
-    """Return the unit of a column; empty when unknown."""
+    """Return the unit of a column; empty if it is unknown."""
     if _INTERVALS.match(column) and "pg_stat_replication" in sql:
         return "s"
     if re.search(rf"\bage\s*\(.*\bas\s+{re.escape(column)}\b", sql, re.IGNORECASE | re.DOTALL):
@@ -81,7 +81,7 @@ def _unit(column: str, sql: str) -> str:
 
 
 def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
-    """Write the calls of `rb.check`; a figure with two limits has two."""
+    """Return the `rb.check` calls as source; a figure with two limits has two calls."""
     return "\n".join(
         calls.call(
             "rb.check",

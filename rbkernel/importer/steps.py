@@ -1,7 +1,7 @@
-"""Blocks of the source as cells: text stays Markdown, what can be done becomes a call.
+"""Convert the blocks of a source to cells: text stays Markdown, commands become calls.
 
-Ordering: blocks come in the order of the source, and so do the cells. A mutation, and whatever is
-not known to only read, stands behind `rb.act`; nothing that is written here executes one.
+Ordering: blocks come in the order of the source, and so do the cells. A command that changes
+something, or is not known to only read, becomes an argument of `rb.act`; no cell executes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rbkernel.runbook.frontmatter import FrontMatter
 
 
 class Steps(Page):
-    """The cells of one notebook as they are made, and what they need."""
+    """Builds the cells of a notebook, block by block."""
 
     def __init__(self, front_matter: Fields, refuses: Refuses, *, document: int = 0) -> None:
         super().__init__(front_matter, refuses)
@@ -35,7 +35,7 @@ class Steps(Page):
         self._shown: dict[int, str] = {}
 
     def take(self, block: Block) -> None:
-        """Make the cells of the next block."""
+        """Add the cells for the next block."""
         went = Went(notes=[*block.remarks])
         self._went.append((block, went))
         if block.kind in {"paragraph", "heading", "list"}:
@@ -60,12 +60,12 @@ class Steps(Page):
             handlers[block.kind](block, went)
 
     def bound(self, block: Block, name: str) -> None:
-        """Note that the front matter says already what a block holds: it needs no cell."""
+        """Record that the front matter already holds the content of a block."""
         went = Went(fate="front matter", into=[name], notes=[*block.remarks])
         self._went.append((block, went))
 
     def remark_first(self, note: str) -> None:
-        """Note something on the first block, which the report shows."""
+        """Add a note to the first block, which the report shows."""
         if self._went:
             self._went[0][1].notes.append(note)
 
@@ -77,7 +77,7 @@ class Steps(Page):
         reason: str,
         values: Iterable[tuple[str, Any]] = (),
     ) -> None:
-        """Keep a text as a fence, and bind what of it the front matter has fields for."""
+        """Keep a text as a fence, and copy the values that have a front matter field."""
         went = Went(notes=[*block.remarks], reasons=[reason] if reason else [])
         self._went.append((block, went))
         for name, value in values:
@@ -87,12 +87,12 @@ class Steps(Page):
             self.text(block, went, f"```{info}\n{plain_lines(text)}\n```")
 
     def finish(self) -> None:
-        """Complete what is known only at the end: shared expectations, measured metrics."""
+        """Complete what depends on all blocks: shared expected answers, measured metrics."""
         self._commands.finish()
         self.conditions.finish()
 
     def entries(self) -> list[Entry]:
-        """Return where each block went; to be asked when the cells have their ids."""
+        """Return the report's entries; call this after the cells have got their ids."""
         return [entry(block, went) for block, went in self._went]
 
     # text
@@ -145,7 +145,7 @@ class Steps(Page):
             self.conditions.words(block, went)
 
     def _measure(self, block: Block, went: Went, triggers: Iterable[Mapping[str, str]]) -> bool:
-        """Check a condition that a diagnostic of rbkernel measures, in its place."""
+        """Add a metric for a trigger's condition that a diagnostic of rbkernel measures."""
         rows = [row for one in triggers for row in measured.metrics(one.get("when", ""))]
         if rows:
             self.say(went, "metrics", rows)
@@ -157,7 +157,7 @@ class Steps(Page):
     def _contacts_of_another(
         self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]
     ) -> None:
-        """Keep whom a runbook that is only shown here wants to be called, under its title."""
+        """Add the escalation contacts of another runbook, shown in a fence, under its title."""
         title = block.text.split("\n", 1)[0].strip()
         self._shown.setdefault(block.document, title)
         for key, value in pairs:

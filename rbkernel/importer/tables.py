@@ -1,7 +1,7 @@
-"""Tables that say something the front matter has a field for: thresholds, contacts, escalation.
+"""Convert tables to front matter: thresholds, contacts, escalation and others.
 
-Pure. A table is known by its header words. What a column says that no field holds stays in the
-Markdown, which is kept beside it.
+Pure. A table is recognised by the words of its header. The Markdown table is kept, so columns
+without a field are not lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table's header, lower case, and its rows; cells are plain text."""
+    """A table: its header in lower case, and its rows; cells are plain text."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -35,7 +35,7 @@ class Table:
         return all(self.column(word) is not None for word in words)
 
     def column(self, *words: str) -> int | None:
-        """Return the column whose header holds one of the words, the first word first."""
+        """Return the number of the column whose header contains one of the words, in order."""
         for word in words:
             for number, name in enumerate(self.header):
                 if re.search(rf"\b(?:{word})", name):
@@ -43,9 +43,9 @@ class Table:
         return None
 
     def picked(self, **wanted: str) -> list[dict[str, str]]:
-        """Return each row as field → cell; a field is a pattern of header words.
+        """Return each row as field → cell; the column of a field is found by a pattern of words.
 
-        A cell is used for one field only, and one that says nothing for none.
+        A column is used for one field only; empty cells, and cells such as ``n/a``, are left out.
         """
         columns: dict[str, int] = {}
         for field, words in wanted.items():
@@ -61,9 +61,9 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """What a table becomes: the field, its value, and a call that uses it, if there is one.
+    """The front matter field that a table becomes, its value, and a call that uses it, if any.
 
-    ``levels`` are the timed levels of escalation that it states beside.
+    ``levels`` are the timed levels of escalation that the table also states.
     """
 
     field: str
@@ -73,7 +73,7 @@ class Bound:
 
 
 def read(text: str) -> Table:
-    r"""Read a Markdown table, however deep it is indented.
+    r"""Parse a Markdown table at any indentation.
 
     >>> read("| A | `b\\|c` |\n|---|---|\n| **1** | [x](y) |\n").rows
     (('1', 'x (y)'),)
@@ -93,7 +93,7 @@ def read(text: str) -> Table:
 
 
 def bind(table: Table) -> Bound | None:
-    """Say what a table becomes; None when no field holds it.
+    """Return the front matter field and value for a table; None if it has no field.
 
     >>> bind(read("| Metric | Warning | Critical |\\n|-|-|-|\\n| Errors | > 5% | > 9% |")).value
     [{'name': 'Errors', 'critical': '> 9%', 'warning': '> 5%'}]
@@ -105,7 +105,7 @@ def bind(table: Table) -> Bound | None:
 
 
 def pairs(table: Table) -> list[tuple[str, str]]:
-    """Return the rows of a table of fields and values; empty for any other.
+    """Return the rows of a table with the columns field and value; empty for other tables.
 
     >>> pairs(read("| Field | Value |\\n|---|---|\\n| **Owner** | DBA |"))
     [('Owner', 'DBA')]
@@ -191,7 +191,7 @@ def _escalation(table: Table) -> Bound | None:
 
 
 def _timed(row: Mapping[str, str]) -> dict[str, str]:
-    """Return a level; a time that is none, and words beside a time, are a condition."""
+    """Return an escalation level in which text that is not a time is the condition."""
     after = row.get("after", "")
     if after and not escalations.is_time(after):
         rest = {name: words for name, words in row.items() if name != "after"}
@@ -313,7 +313,7 @@ def _changes(table: Table) -> Bound | None:
 
 
 def date(text: str) -> datetime.date | None:
-    """Read a date as runbooks write them; None where it is none.
+    """Parse a date in the formats that runbooks use; None if the text is not a date.
 
     >>> date("2025-01-15"), date("YYYY-MM-DD")
     (datetime.date(2025, 1, 15), None)
@@ -330,7 +330,7 @@ def _louder(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
 
 
 def endpoints(text: str) -> list[dict[str, Any]]:
-    """Return the health endpoints that a list names, as ``GET /path``.
+    """Return the health endpoints in a list, as ``GET /path``.
 
     >>> endpoints("- **Liveness**: `GET /health/live` (should return 204)")[0]["status"]
     204

@@ -1,7 +1,7 @@
-"""What things are called: the words that stand above a command, a checklist, a mutation.
+"""Find titles for calls: the words above a command, a checklist or a change.
 
-Pure. A finding, a plan and an option of the decision each need a title that says something by
-itself, and people write it in headings, in list items, and in lines such as ``**Verification:**``.
+Pure. A finding, a plan and an option of the decision each need a meaningful title. It comes
+from headings, list items, and lines such as ``**Verification:**``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GO_AHEAD = "go ahead with the steps"
 
 
 class Titles:
-    """The titles that a notebook's calls have: findings of the same title replace each other.
+    """The titles of a notebook's calls, all different: a finding replaces one with the same title.
 
     >>> titles = Titles()
     >>> titles.one_of_its_own("1. Look:"), titles.one_of_its_own("**Look**")
@@ -36,7 +36,7 @@ class Titles:
         self._taken: set[str] = set()
 
     def of_a_look(self, heading: str, words: str, text: str) -> str:
-        """Return the title of what looks: by the words above it, else by its heading or itself."""
+        """Return the title of a command that reads: from the words above it, or from itself."""
         if not words and (not heading or heading in self._taken):
             words = of_code(text)
         return self.one_of_its_own(under(heading, words))
@@ -53,7 +53,7 @@ class Titles:
 
 
 def of_code(text: str) -> str:
-    """Return what a command or a statement is called: its own first words.
+    """Return a title for a command or a statement: its first words.
 
     >>> of_code("kubectl rollout undo  deployment/api")
     'kubectl rollout undo deployment/api'
@@ -64,7 +64,7 @@ def of_code(text: str) -> str:
 
 
 def heading_of(block: Block) -> str:
-    """Return the nearest heading that says something by itself, with the step it belongs to."""
+    """Return the nearest meaningful heading; a generic one such as "Commands" with its parent."""
     names = [plaintext.plain(words) for words in block.path if words.strip()]
     if len(names) > 2 and _GENERIC.match(names[-1]):
         return f"{names[-2]}: {names[-1]}"
@@ -72,7 +72,7 @@ def heading_of(block: Block) -> str:
 
 
 def under(heading: str, words: str) -> str:
-    """Return words, with the heading that they stand under where they are few.
+    """Return words as a title; if they are few, with the heading above them.
 
     >>> under("Restart", "Or"), under("Restart", ""), under("Restart", "Stop it at once")
     ('Restart: Or', 'Restart', 'Stop it at once')
@@ -83,21 +83,21 @@ def under(heading: str, words: str) -> str:
 
 
 def label(block: Block) -> str:
-    """Return what a line such as ``**Verification:**`` says of what follows it."""
+    """Return the label in a line such as ``**Verification:**``; empty for other lines."""
     words = last_words(block)
     is_label = block.kind != "heading" and words.endswith(":")
     return words.rstrip(": ") if is_label else ""
 
 
 def last_words(block: Block) -> str:
-    """Return the last line in plain words; nothing when it is a long one."""
+    """Return the last line of a block as plain text; empty if the line is long."""
     last = _ITEM.sub("", (block.text.strip().splitlines() or [""])[-1])
     words = plaintext.plain(last)
     return words if len(words) < 80 else ""
 
 
 def lead(block: Block) -> str:
-    """Return what a list item says before its command.
+    """Return the text of a list item before its command.
 
     >>> lead(Block(kind="step", start=0, end=1, text="2. Query logs: `kubectl logs x`"))
     'Query logs'
@@ -107,7 +107,7 @@ def lead(block: Block) -> str:
 
 
 def option(block: Block) -> str:
-    """Return what a human chooses for this mutation to be proposed.
+    """Return the option of the decision that a human chooses for this change to be proposed.
 
     >>> block = Block(kind="fence", start=0, end=1, path=("Runbook", "🔧 Scale", "Step 2: Down"))
     >>> option(block), option(Block(kind="fence", start=0, end=1, path=("Runbook", "Step 1")))

@@ -1,7 +1,7 @@
-"""The source as a row of blocks: every line belongs to exactly one of them.
+"""Split the source into blocks; every line belongs to exactly one block.
 
-Ordering: mend fences, parse, claim lines for what stands for itself (fences, tables, headings),
-then for lists item by item, then give every line that is left (blank ones) to the block before it.
+Order: repair fences, parse, assign lines to headings and paragraphs, then to list items, then to
+fences and tables. Each remaining line, such as a blank one, belongs to the block before it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HAS_PARTS = re.compile(r"^\s*(?:`{3,}\w|[-*] \[[ xX]\] )", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Consecutive lines of the source that are one thing.
+    """Consecutive lines of the source that form a unit, such as a heading, a fence or a table.
 
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
     html, definition, rule, frame, blank. ``content`` is the inside of a fence, or a heading's
@@ -60,13 +60,13 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Its lines, as people count them."""
+        """The line numbers of the block for people, counted from 1."""
         first, last = self.start + 1, self.end
         return f"line {first}" if first >= last else f"lines {first}-{last}"
 
     @property
     def tasks(self) -> list[tuple[str, bool, int]]:
-        """The items of a checklist, whether they are ticked in the source, and their level."""
+        """The items of a checklist as (text, ticked in the source, level of nesting)."""
         found = [match for line in self.text.splitlines() if (match := _TASK.match(line))]
         above: list[int] = []
         tasks = []
@@ -102,7 +102,7 @@ def read(lines: Sequence[str], speaks: Speaks) -> list[Block]:
 
 
 def _front_matter(lines: Sequence[str]) -> int:
-    """Return the line after the front matter: YAML, or the TOML of Hugo; 0 if there is none."""
+    """Return the number of front matter lines (YAML, or the TOML of Hugo); 0 if there are none."""
     ends = {"---": {"---", "..."}, "+++": {"+++"}}.get(lines[0].strip() if lines else "")
     if not ends:
         return 0
@@ -113,7 +113,7 @@ def _front_matter(lines: Sequence[str]) -> int:
 
 
 def _nested(lines: Sequence[str], start: int, end: int, speaks: Speaks) -> list[Block]:
-    """Split lines into blocks, and documents that a fence shows into theirs."""
+    """Split lines into blocks; a document that a fence shows is split into its own blocks."""
     found: list[Block] = []
     documents = 0
     for block in _parse(lines[start:end], start, speaks):
@@ -138,7 +138,7 @@ def _shows_a_document(block: Block) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """Lines of the mended text that are one thing; neighbours with the same key are one block."""
+    """Repaired lines that form a unit; adjacent lines with the same key are one block."""
 
     key: tuple[str, int]
     start: int
@@ -168,7 +168,7 @@ def _parse(texts: Sequence[str], offset: int, speaks: Speaks) -> list[Block]:
 
 
 def _claim_definitions(lines: Sequence[fences.Line], owners: list[_Claim | None]) -> None:
-    """Claim what the parser gives no token for: definitions of links, and `[//]: # (comments)`."""
+    """Claim lines without a parser token: link definitions, and `[//]: # (comments)`."""
     for at, line in enumerate(lines):
         if owners[at] is None and line.origin is not None and line.text.strip():
             goes_on = at > 0 and (before := owners[at - 1]) and before.key[0] == "definition"
@@ -176,7 +176,7 @@ def _claim_definitions(lines: Sequence[fences.Line], owners: list[_Claim | None]
 
 
 def _for_the_parser(lines: Sequence[fences.Line]) -> str:
-    """Join the lines; a NUL would be dropped, and what else could end a line ends none here."""
+    """Join the lines for the Markdown parser; NUL is replaced, or the parser would drop it."""
     return "".join(line.text for line in lines).replace("\0", "\ufffd")
 
 
@@ -197,7 +197,7 @@ def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) ->
 
 
 def _claims(tokens: Sequence[Token], speaks: Speaks) -> list[_Claim]:
-    """Return what stands for itself; a later claim takes lines from an earlier one."""
+    """Return the claims of all units; later claims take lines from earlier ones."""
     return [*_texts(tokens, speaks), *_items(tokens, speaks), *_insets(tokens)]
 
 
@@ -215,7 +215,7 @@ def _texts(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
 
 
 def _items(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
-    """Yield the items of lists: those of a checklist together, one that holds a command alone."""
+    """Yield list items: a checklist as one unit, an item with a command as its own unit."""
     inside: list[str] = []
     outermost = 0
     for at, token in enumerate(tokens):
@@ -235,7 +235,7 @@ def _items(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
 
 
 def _insets(tokens: Sequence[Token]) -> Iterator[_Claim]:
-    """Yield fences and tables, however deep they lie in lists."""
+    """Yield fences and tables at any depth of lists."""
     for at, token in enumerate(tokens):
         start, end = token.map or (0, 0)
         if token.type in {"fence", "code_block"}:
@@ -254,7 +254,7 @@ def _insets(tokens: Sequence[Token]) -> Iterator[_Claim]:
 
 
 def _caption(attributes: str) -> str:
-    """Return what a fence's attributes say to people.
+    """Return the caption in a fence's attributes; empty if there is none.
 
     >>> _caption('title="On the primary" {3}'), _caption("{1,2} linenos")
     ('On the primary', '')
@@ -268,7 +268,7 @@ def _codes(inline: Token) -> tuple[str, ...]:
 
 
 def _without_gaps(blocks: list[Block], lines: Sequence[str]) -> Iterator[Block]:
-    """Give each line that is left, a blank one as a rule, to the block before it."""
+    """Assign each remaining line, usually a blank one, to the block before it."""
     if lines and (not blocks or blocks[0].start > 0):
         first = blocks[0].start if blocks else len(lines)
         blocks = [Block(kind="blank", start=0, end=first), *blocks]
@@ -278,7 +278,7 @@ def _without_gaps(blocks: list[Block], lines: Sequence[str]) -> Iterator[Block]:
 
 
 def _under_headings(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Tell each block the headings above it; a shown document begins with none."""
+    """Add to each block the headings above it; a document shown in a fence begins with none."""
     above: list[tuple[int, str]] = []
     outside: list[tuple[int, str]] = []
     document = 0

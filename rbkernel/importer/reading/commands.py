@@ -1,7 +1,7 @@
-"""One command of a shell fence: a list of words, SQL for psql, a health endpoint, or text to copy.
+"""Parse a command of a shell fence: a word list, SQL for psql, a health endpoint, or text.
 
-Pure. A command that one program with plain words does becomes a list of words; whatever needs a
-shell (a pipe, a redirection, a variable) stays as it is written.
+Pure. A command that is one program with plain arguments becomes a list of words. A command that
+needs a shell (a pipe, a redirection, a variable) stays unchanged.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ _READS_CODE = re.compile(
 class Piece:
     """A part of a shell fence.
 
-    ``text`` is its text; for SQL the statement. ``words`` is the command as a list, if it needs
-    no shell; ``reason`` says why it needs one, and of output what it is. ``changes`` is the part
-    that changes something, or may: a command that is not known to only read counts as a change.
-    ``target`` names the database of the SQL; empty when unknown. ``behind`` is the comment behind
-    it, ``place`` where it is to be typed, ``own`` its text without what is set before it. ``apart``
-    is whether a blank line stands before it.
+    ``text`` is its text; for SQL the statement. ``words`` is the command as a list, if it needs no
+    shell. ``reason`` says why a command needs a shell, or which kind of output this is. ``changes``
+    is the part that changes something, or may: a command that is not known to only read counts as a
+    change. ``target`` names the database of the SQL; empty when unknown. ``behind`` is the comment
+    after it, ``place`` where to type it, ``own`` its text without preceding assignments. ``apart``
+    is true if a blank line is before it.
     """
 
     kind: Kind
@@ -80,13 +80,13 @@ class Piece:
 
     @property
     def name(self) -> str:
-        """What it is called by: its own text."""
+        """The text of the piece without a comment at its end, to name it."""
         name = self.own or self.text
         return re.sub(r"\s+#[^\n]*$", "", name) if self.behind else name
 
 
 def itself(text: str) -> Piece | None:
-    """Return what a line is that is no command at all: a requirement, something to fill in.
+    """Parse a line that is a requirement or only a placeholder; None if it may be a command.
 
     >>> itself("kubectl >= 1.24").kind, itself("[log query command]").kind, itself("ls")
     ('requirement', 'hole', None)
@@ -99,7 +99,7 @@ def itself(text: str) -> Piece | None:
 
 
 def read(text: str) -> list[Piece]:
-    """Read one command.
+    """Parse one command into pieces.
 
     >>> [(one.kind, one.words) for one in read("df -h  # above 90 %: stop")]
     [('words', ('df', '-h'))]
@@ -127,7 +127,7 @@ def read(text: str) -> list[Piece]:
 
 
 def changes(text: str) -> str:
-    """Say why a command is not known to only read; empty if it is.
+    """Return the reason why a command may change something; empty if it is known to only read.
 
     >>> changes("kubectl get pods"), changes("kubectl delete pod x"), changes("./frobnicate")
     ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')
@@ -139,7 +139,7 @@ def changes(text: str) -> str:
 
 
 def words_of(text: str) -> tuple[tuple[str, ...], str]:
-    """Return the words of a command that needs no shell; else the reason why it does.
+    """Return the words of a command that needs no shell, or the reason why it needs one.
 
     >>> words_of("kubectl get pods -l 'app=[name]'")
     (('kubectl', 'get', 'pods', '-l', 'app=[name]'), '')
@@ -166,7 +166,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def _outside_quotes(text: str) -> str:
-    r"""Return what a shell gives a meaning to: what is not quoted, and what quotes do not stop.
+    r"""Return the parts of a text that a shell interprets: unquoted text and expanded variables.
 
     >>> _outside_quotes("psql -c \"a <> b $C\" > 'x y'")
     'psql -c $C > '
@@ -179,10 +179,10 @@ def _outside_quotes(text: str) -> str:
 
 
 def with_arguments(text: str, found: Sequence[Hole]) -> tuple[str, list[str]] | None:
-    """Return a shell text that takes its placeholders as arguments, and their parameters, in order.
+    """Return a shell text with its placeholders as arguments, and the parameter of each argument.
 
-    A value can then be no command, whatever it is. None where the text would read an argument as
-    code, or has a placeholder that can be no parameter.
+    The value of an argument is never run as code. The result is None if the text would run an
+    argument as code, or if a placeholder cannot be a parameter.
 
     >>> known = holes.find("kubectl logs <pod> | grep '[word]'")
     >>> with_arguments("kubectl logs <pod> | grep '[word]'", known)
@@ -216,14 +216,14 @@ def with_arguments(text: str, found: Sequence[Hole]) -> tuple[str, list[str]] | 
 
 
 def louder(text: str, found: Sequence[Hole]) -> str:
-    """Write the placeholders of a command for people, to be filled in by hand."""
+    """Return the command with its placeholders made conspicuous, so that a person fills them in."""
     for hole in found:
         text = text.replace(hole.text, placeholder(hole.hint))
     return text
 
 
 def _psql(text: str) -> list[Piece]:
-    """Read ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
+    """Parse ``psql … -c "SQL"``, a here-document for psql, and psql that only connects."""
     first, _, rest = text.partition("\n")
     heredoc = _HEREDOC.search(first) if rest else None
     line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
@@ -263,7 +263,7 @@ def _psql(text: str) -> list[Piece]:
 
 
 def _health_address(words: Sequence[str]) -> str:
-    """Return the address of a plain GET of a health endpoint."""
+    """Return the URL if the command is a plain GET of a health endpoint; else empty."""
     if words[0] != "curl":
         return ""
     addresses = [word for word in words[1:] if not word.startswith("-")]

@@ -26,7 +26,7 @@ _MOST_MENDED = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line to parse; ``origin`` is its number in the source, None for one that was added."""
+    """A line for the parser; ``origin`` is its number in the source, None for an inserted line."""
 
     text: str
     origin: int | None
@@ -41,14 +41,14 @@ class _Open:
 
 @dataclass(frozen=True, kw_only=True)
 class Mended:
-    """Lines that parse as their author meant, and what was done to them."""
+    """Lines with repaired fences, and remarks about the repairs."""
 
     lines: tuple[Line, ...]
     remarks: tuple[tuple[int, str], ...] = ()
 
 
 def mend(texts: Sequence[str]) -> Mended:
-    r"""Close fences where their author meant to.
+    r"""Close fences where their author intended the end.
 
     >>> [line.text for line in mend(["```sh\n", "ls\n", "```text\n", "\n", "Done.\n"]).lines]
     ['```sh\n', 'ls\n', '```\n', '\n', 'Done.\n']
@@ -70,7 +70,7 @@ def mend(texts: Sequence[str]) -> Mended:
 
 
 def unfolded(texts: Sequence[str]) -> list[str]:
-    r"""Return lines without the indent that a tab or an admonition of MkDocs gives its inside.
+    r"""Remove the indentation of the content of MkDocs tabs and admonitions.
 
     >>> unfolded(['=== "Linux"\n', "\n", "    ```sh\n", "    ls\n", "    ```\n", "x\n"])[2:]
     ['```sh\n', 'ls\n', '```\n', 'x\n']
@@ -88,7 +88,7 @@ def unfolded(texts: Sequence[str]) -> list[str]:
 
 
 def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:
-    """Walk all fences, mend in place; return the line of one that stays open at the end."""
+    """Repair all fences in place; return the line of a fence that is never closed, or None."""
     stack: list[_Open] = []
     number = 0
     while number < len(lines):
@@ -117,7 +117,7 @@ def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:
 
 
 def _pop(lines: list[Line], stack: list[_Open], end: int) -> None:
-    """Close the innermost fence; one that holds fences gets a longer mark than they have."""
+    """Close the innermost fence; give it a longer mark if it contains fences with the same mark."""
     opened = stack.pop()
     inner = [_FENCE.match(line.text) for line in lines[opened.at + 1 : end]]
     longest = max(
@@ -132,14 +132,14 @@ def _pop(lines: list[Line], stack: list[_Open], end: int) -> None:
 
 
 def _closes(lines: Sequence[Line], number: int) -> bool:
-    """Tell whether a mark with a word after it closes: text stands before it and none after."""
+    """Tell whether a fence mark with a word closes a fence: text before it, none after it."""
     before = lines[number - 1].text.strip()
     after = lines[number + 1].text.strip() if number + 1 < len(lines) else ""
     return bool(before) and not after
 
 
 def _balanced(lines: Sequence[Line], number: int) -> bool:
-    """Tell whether a fence in a bare fence is closed, and the bare one after it too."""
+    """Tell whether a fence inside a fence without a word is closed, and the outer fence too."""
     depth = 1
     for line in lines[number:]:
         match = _FENCE.match(line.text)
@@ -151,7 +151,7 @@ def _balanced(lines: Sequence[Line], number: int) -> bool:
 
 
 def _end_of_unclosed(lines: Sequence[Line], start: int) -> int | None:
-    """Return where an unclosed fence should have ended: before the next section."""
+    """Return the line where an unclosed fence should end: before the next section, or None."""
     for number in range(start + 1, len(lines) - 1):
         if not lines[number].text.strip() and _SECTION.match(lines[number + 1].text):
             return number

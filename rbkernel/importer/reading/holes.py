@@ -1,7 +1,7 @@
-"""What people leave to be filled in: ``<module>``, ``[db-host]``, ``${VERSION}``, ``{{ pod }}``.
+"""Find what a reader must fill in: ``<module>``, ``[db-host]``, ``${VERSION}``, ``{{ pod }}``.
 
-Pure. In commands and queries a hole becomes a declared parameter; in words it becomes the loud
-placeholder that lint counts.
+Pure. Such a place is called a hole. In commands and queries it becomes a declared parameter; in
+prose it becomes the placeholder ``‹PLACEHOLDER: …›``, which lint reports.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _TAKEN = frozenset({"db", "incident", "rb", "choice", *keyword.kwlist, *dir(buil
 
 @dataclass(frozen=True, kw_only=True)
 class Hole:
-    """A place to fill in: as it is written, the parameter it becomes, and what goes there.
+    """A place to fill in: the original text, the parameter for it, and a hint.
 
-    ``parameter`` is empty when it can be none, as a password must not be one.
+    ``parameter`` is empty if no parameter is allowed, as for a password.
     """
 
     text: str
@@ -55,12 +55,12 @@ class Hole:
 
     @property
     def annotation(self) -> str:
-        """The type that its name speaks for: ``int | None``, else ``str``."""
+        """The type of the parameter, from its name: ``int | None`` for a number, else ``str``."""
         return "int | None" if _NUMBER_NAMES.search(self.parameter) else "str"
 
 
 def find(text: str) -> list[Hole]:
-    """Return the holes of a command or a query, each once, in order.
+    """Return the holes of a command or a query in order, without duplicates.
 
     >>> [hole.parameter for hole in find("psql -h [db-host] ${VERSION} <pid> {{ pod }} [a-z]")]
     ['db_host', 'version', 'pid', 'pod']
@@ -71,7 +71,7 @@ def find(text: str) -> list[Hole]:
 
 
 def loud(text: str) -> str:
-    """Write every hole of a text for people as the loud placeholder.
+    """Replace every hole in prose by a placeholder ``‹PLACEHOLDER: …›``.
 
     >>> loud("Call [Name], see [the page](x.md)")
     'Call ‹PLACEHOLDER: Name›, see [the page](x.md)'
@@ -88,7 +88,7 @@ def loud(text: str) -> str:
 
 
 def only(text: str) -> str:
-    """Return what goes there when the text is nothing but one hole, else nothing.
+    """Return the hint if the text is only one hole; else empty.
 
     >>> only("_[Name]_"), only("[a] or b")
     ('Name', '')
@@ -99,7 +99,7 @@ def only(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Replace what neither YAML nor a comment may hold: control characters, line separators.
+    r"""Replace characters that neither YAML nor a comment may contain, such as control characters.
 
     >>> printable("red \x1b[31m\u2028 alert")
     'red  [31m  alert'
@@ -108,7 +108,7 @@ def printable(text: str) -> str:
 
 
 def with_marks(text: str, marks: dict[str, str]) -> str:
-    """Replace holes and loud placeholders by marks, so that a lexer takes each for one word.
+    """Replace holes and placeholders by marks, so that a lexer reads each of them as one word.
 
     >>> marks: dict[str, str] = {}
     >>> with_marks("a <b c>", marks), marks
@@ -125,7 +125,7 @@ def with_marks(text: str, marks: dict[str, str]) -> str:
 
 
 def without_marks(text: str, marks: dict[str, str]) -> str:
-    """Undo `with_marks`."""
+    """Replace the marks of `with_marks` by the original text."""
     for mark, hole in marks.items():
         text = text.replace(mark, hole)
     return text
@@ -136,7 +136,7 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
 
 
 def _no_hole(match: re.Match[str]) -> bool:
-    """Tell what only looks like a hole: a set of characters, also one as in ``[n]ginx``."""
+    """Tell whether a match only looks like a hole: a set of characters, as in ``[n]ginx``."""
     goes_on = match["bracket"] and re.match(r"[\w*+?]", match.string[match.end() :])
     return bool(_NO_HOLE.search(_words(match)) or (goes_on and len(match["bracket"]) == 1))
 

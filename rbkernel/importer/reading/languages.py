@@ -1,7 +1,7 @@
-"""What a fence holds when it is no command: PromQL, LogQL, YAML, JSON, a table, log lines, output.
+"""Recognise the content of a fence: PromQL, LogQL, YAML, JSON, a table, log lines, output.
 
-Pure. People write ```` ```console ```` above all of it. A line is called an output only when it
-looks like nothing else; what is not recognised here is left to the reader of commands.
+Pure. The info string is not reliable: people write ```` ```console ```` for all of these. A line
+is output only if it looks like nothing else. `shell` parses what is not recognised here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _STATUS = re.compile(r"^\s*(?:HTTP/\d|OK\b|[A-Z][a-z]+ing\b.*\.\.\.)|^\s*\d+(?:\
 
 
 def whole(text: str) -> str:
-    """Say what a whole fence is; empty when it may be commands.
+    """Return the language of a whole fence; empty if it may contain commands.
 
     >>> whole('{"a": [1]}'), whole("apiVersion: v1\\nkind: Pod"), whole("kubectl get pods")
     ('JSON', 'YAML', '')
@@ -79,7 +79,7 @@ def whole(text: str) -> str:
 
 
 def query(lines: Sequence[str]) -> str:
-    """Say whether lines begin a query of a monitoring system: PromQL or LogQL; empty when not."""
+    """Return the query language (PromQL, LogQL) in which these lines begin; empty if none."""
     text = "\n".join(lines)
     first = lines[0]
     if _LOGQL.match(first) and (_LOGQL_STAGE.search(text) or len(lines) == 1):
@@ -91,7 +91,7 @@ def query(lines: Sequence[str]) -> str:
 
 
 def end_of_query(lines: Sequence[str], start: int) -> int:
-    """Return the line after a query: its parentheses close, and no operator goes on.
+    """Return the line after a query: brackets are closed, and no operator continues it.
 
     >>> end_of_query(["sum(", "  rate(x[5m])", ") > 1", "kubectl get pods"], 0)
     3
@@ -115,7 +115,7 @@ def _goes_on(line: str) -> bool:
 
 
 def output(line: str) -> str:
-    """Say what a line is that a program has printed; empty when it may be a command.
+    """Return the kind of output that a line is; empty if it may be a command.
 
     >>> output("(1 row)"), output("2025-01-01 12:00:00 UTC ERROR: x"), output("ls -l")
     ('table', 'log lines', '')
@@ -130,7 +130,7 @@ def output(line: str) -> str:
 
 
 def is_row(line: str) -> bool:
-    """Tell whether a line has columns, as the rows of a printed table have.
+    """Tell whether a line has columns, like the row of a printed table.
 
     >>> is_row("web-1     1/1   Running"), is_row(" shop | app | 1"), is_row("ls -l")
     (True, True, False)
@@ -139,7 +139,7 @@ def is_row(line: str) -> bool:
 
 
 def is_header(line: str) -> bool:
-    """Tell whether a line behind a command is rather the header of what it prints.
+    """Tell whether a line after a command is a header in the output of that command.
 
     >>> is_header("       total      used"), is_header("a   b    c"), is_header("  ls -l   /x")
     (True, True, False)
@@ -148,7 +148,7 @@ def is_header(line: str) -> bool:
 
 
 def end_of_json(lines: Sequence[str], at: int) -> int | None:
-    """Return the line after an answer in JSON that begins in a line; None when none does.
+    """Return the line after a JSON answer that begins at a line; None if none begins there.
 
     >>> end_of_json(["{", '  "a": [1]', "}", "ls"], 0), end_of_json(["{ ls; }"], 0)
     (3, None)
@@ -169,14 +169,14 @@ def _parses(text: str) -> bool:
 
 
 def begins_table(lines: Sequence[str], at: int) -> bool:
-    """Tell whether a line is the header of a table: a ruler follows it."""
+    """Tell whether a line is the header of a table: the next line is a rule."""
     following = lines[at + 1] if at + 1 < len(lines) else ""
     ruler = re.match(r"^\s*[-+=─┼]{3}[-+=\s─┼|]*$", following) is not None
     return ruler and bool(lines[at].strip())
 
 
 def dialect(sql: str) -> str:
-    """Say for which other database SQL is; empty when it may be for PostgreSQL.
+    """Return the database that SQL is for, if not PostgreSQL; empty if it may be PostgreSQL.
 
     >>> dialect("SHOW POOLS"), dialect("SHOW ENGINE INNODB STATUS"), dialect("SELECT 1")
     ('pgbouncer', 'MySQL', '')

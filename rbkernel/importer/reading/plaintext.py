@@ -1,4 +1,4 @@
-"""Markdown as plain text. Pure."""
+"""Convert Markdown to plain text. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)[^)]*\)")
 
 
 def plain(text: str, *, code: bool = False) -> str:
-    """Return Markdown as plain text: no emphasis, links with their address, ``code`` as it is.
+    """Convert Markdown to plain text: no emphasis, links with their address, code spans optional.
 
     >>> plain("**On-call**, see [it](https://x/y), run `a_b`")
     'On-call, see it (https://x/y), run a_b'

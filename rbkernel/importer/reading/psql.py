@@ -1,8 +1,8 @@
-"""What a command line asks psql, and of which database.
+"""Find what a command line sends to psql, and to which database. Pure.
 
-Pure. psql's own options are read as psql reads them. A query belongs to the database that its
-command names: by a host, a database, an address, or by what runs psql somewhere else (`kubectl
-exec`, `ssh`, `docker exec`). It is never moved to another one.
+psql's options are parsed as psql parses them. A query belongs to the database that its command
+names: by host, database name, address, or a program that runs psql elsewhere (`kubectl exec`,
+`ssh`, `docker exec`). The query is never sent to another database.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _WHO = frozenset({"-u", "-U", "--user", "-c", "--container", "-i", "-l"})
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What psql is asked, and where.
+    """The queries that a command sends to psql, and the database that it names.
 
-    ``target`` is what names the database, empty for none. ``says_where`` tells whether the command
-    says more of where than its SQL does: a host, a user, a port, what runs psql elsewhere.
+    ``target`` is the text that names the database; empty if none does. ``says_where`` is true if
+    the command names a host, user, port or database, or a program that runs psql elsewhere.
     """
 
     queries: tuple[str, ...]
@@ -44,7 +44,7 @@ class Asked:
 
 
 def read(words: Sequence[str]) -> Asked | None:
-    """Read the words of a command; None when it is no psql, or one that reads or writes files.
+    """Parse the words of a command; None if it is not psql, or if psql reads or writes files.
 
     >>> read(["psql", "-hdb9", "-d", "orders", "-Atc", "SELECT 1"])
     Asked(queries=('SELECT 1',), target='db9 orders', says_where=True)
@@ -78,7 +78,7 @@ def read(words: Sequence[str]) -> Asked | None:
 
 
 def _around(words: Sequence[str]) -> list[str]:
-    """Return what names a place before psql: a pod, a container, a host, PGHOST=…."""
+    """Return the words before psql that name a place: a pod, a container, a host, PGHOST=…."""
     found: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         if set_ := _ENVIRONMENT.match(word):
@@ -89,7 +89,7 @@ def _around(words: Sequence[str]) -> list[str]:
 
 
 def _places(word: str) -> list[str]:
-    """Return host and database of an address, of ``host=… dbname=…``, or of a plain name."""
+    """Return host and database in an address, in ``host=… dbname=…``, or in a plain name."""
     if "://" in word:
         try:
             parts = urlsplit(word)
@@ -103,7 +103,7 @@ def _places(word: str) -> list[str]:
 
 
 def set_by(text: str) -> str:
-    """Return the place that a line such as ``export PGHOST=db9`` sets for what follows.
+    """Return the database host or name that a line such as ``export PGHOST=db9`` sets; else empty.
 
     >>> set_by("export PGHOST=db9"), set_by("export PGPASSWORD=x")
     ('db9', '')
@@ -113,9 +113,9 @@ def set_by(text: str) -> str:
 
 
 def parameter(target: str) -> str:
-    """Return the name of the parameter that carries a target's connection.
+    """Return the name of the parameter for the connection to a target.
 
-    What is nothing but something to fill in, the parameter ``db`` asks for already.
+    A target that consists only of placeholders gets the parameter ``db``.
 
     >>> parameter("db9 orders"), parameter(""), parameter("<db-host>"), parameter("${DB} orders")
     ('db_at_db9_orders', 'db', 'db', 'db_at_orders')
@@ -128,14 +128,14 @@ def parameter(target: str) -> str:
 
 
 class Connections:
-    """The parameters of one notebook that carry connections: no query changes its server."""
+    """The connection parameters of a notebook: each target has a parameter of its own."""
 
     def __init__(self) -> None:
         self.targets: dict[str, str] = {}
         self._first_to_fill_in = ""
 
     def of(self, target: str) -> str:
-        """Return the parameter that carries a target's connection, and remember both.
+        """Return the parameter for the connection to a target, and record both.
 
         >>> known = Connections()
         >>> known.of("<primary>"), known.of("<replica>"), known.of("<primary>"), known.of("db9")
@@ -151,7 +151,7 @@ class Connections:
 
 
 def expanded(text: str) -> str:
-    r"""Write a shell's variables outside of single quotes as ``${NAME}``, which is a hole.
+    r"""Write shell variables outside single quotes as ``${NAME}``, so that they become holes.
 
     >>> expanded('psql -c "SELECT \'$A\'" -d $B -h \'$C\'')
     'psql -c "SELECT \'${A}\'" -d ${B} -h \'$C\''
@@ -163,12 +163,12 @@ def expanded(text: str) -> str:
 
 
 def expanded_body(text: str) -> str:
-    """Write the variables of a here-document as holes; quotes in it stop no shell."""
+    """Write the variables of a here-document as ``${NAME}``, even between quotes."""
     return _VARIABLE.sub(r"${\1}", text)
 
 
 def words(text: str) -> list[str]:
-    """Split a command into words; a hole is one of them, however it is written."""
+    """Split a command into words; each hole is a single word, even if it contains spaces."""
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")
     return [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]

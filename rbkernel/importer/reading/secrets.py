@@ -1,7 +1,7 @@
-"""Secrets that a source holds: taken out before anything is made of it, and named.
+"""Remove secrets from a source before it is converted, and list what was removed.
 
-Pure. Notebooks are shared, run and kept; a password that stood in a Markdown file would be in each
-of them. The rules are those that keep secrets out of the evidence.
+Pure. Notebooks are shared, run and kept; a password in the Markdown file would be in each of them.
+The same rules keep secrets out of the evidence.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A secret that was taken out: its line, from 0, and the rule that found it."""
+    """A secret that was removed: its line, counted from 0, and the rule that found it."""
 
     line: int
     rule: str
 
     def __str__(self) -> str:
-        """One line for people; the secret itself is not in it."""
+        """Return one line for people; it does not contain the secret."""
         return f"line {self.line + 1}: a secret ({self.rule}) was removed from the notebook"
 
 
 def taken_out(lines: Sequence[str]) -> tuple[tuple[str, ...], list[Found]]:
-    r"""Write a loud placeholder for each secret; every line keeps its number.
+    r"""Replace each secret by a placeholder; line numbers do not change.
 
     >>> lines, found = taken_out(["# T\n", "export PGPASSWORD=hunter2hunter\n"])
     >>> lines[1], str(found[0])

@@ -1,9 +1,8 @@
-"""A shell fence, read without a shell: its commands, its SQL, its comments, its output.
+"""Parse a shell fence without a shell: its commands, SQL, comments and output. Pure.
 
-Pure. Nothing is ever run from here. A command is what the parser of shell text reads as whole
-statements, so that a loop stays one command; what it cannot read, and what looks like the output of
-a program, stays text. What is set (`cd`, `export`, a variable, a function) goes with the commands
-that follow it.
+Nothing is run. A command is one complete statement of the shell parser, so a loop is one command.
+Unparseable text, and text that looks like the output of a program, stays text. Whatever sets state
+(`cd`, `export`, a variable, a function) is added to the commands that follow it.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ THERE = "it is typed in a shell or a program that the command before it opens"
 
 
 def read(text: str, info: str = "bash") -> list[Piece]:
-    """Take a shell fence apart.
+    """Parse a shell fence into pieces.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def read(text: str, info: str = "bash") -> list[Piece]:
 
 
 class _Reader:
-    """Reads a fence line by line: a comment, SQL, a query, output, or a command of some lines."""
+    """Parses a fence line by line into comments, SQL, monitoring queries, output and commands."""
 
     def __init__(self, text: str, info: str) -> None:
         self._lines = text.splitlines()
@@ -90,7 +89,7 @@ class _Reader:
         self._at = 0
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the parts in order."""
+        """Yield the pieces of the fence in order."""
         if re.match(r"\s*#!", "\n".join(self._lines)) and self._is_whole(0, len(self._lines)):
             yield self._one("\n".join(self._lines))
             return
@@ -135,19 +134,19 @@ class _Reader:
             yield from self._command_at()
 
     def _taken(self, end: int, label: str) -> Piece:
-        """Keep lines as they are, and say what they are."""
+        """Return lines as an unchanged piece of output, with a label for their kind."""
         text = "\n".join(line.rstrip() for line in self._lines[self._at : end])
         self._at = end
         return Piece(kind="output", text=text, reason=label)
 
     def _query(self) -> str:
-        """Say whether a query of a monitoring system begins here."""
+        """Return the language of a monitoring query at the current line; empty if none."""
         rest = self._lines[self._at :]
         blank = next((at for at, line in enumerate(rest) if not line.strip()), len(rest))
         return languages.query(rest[:blank])
 
     def _output(self, line: str) -> str:
-        """Say whether a line was printed; a row only behind a line that was."""
+        """Return the kind of output of a line; a table row counts only after other output."""
         if languages.begins_table(self._lines, self._at):
             return "table"
         known = _begins_with_a_program(line)
@@ -190,7 +189,7 @@ class _Reader:
         yield from (replace(one, place=one.place or place) for one in self._command_at())
 
     def _sql_prompt(self) -> Iterator[Piece]:
-        """SQL behind psql's prompt, which names the database."""
+        """Parse SQL after a psql prompt, which names the database."""
         found = _SQL_PROMPT.match(self._lines[self._at])
         assert found is not None
         said = [self._lines[self._at][found.end() :]]
@@ -212,7 +211,7 @@ class _Reader:
             yield Piece(kind="sql", text=one, target=target, place=f"On {found['database']}:")
 
     def _other(self) -> Iterator[Piece]:
-        """What is typed into another program: it is kept, and said of which."""
+        """Keep a line typed into another program, and name that program."""
         line = self._lines[self._at]
         found = _OTHER_PROMPT.match(line)
         assert found is not None
@@ -244,7 +243,7 @@ class _Reader:
             yield from self._of_command(text, start)
 
     def _end_of_command(self, start: int) -> int | None:
-        """Return the line after a command that is whole: continuations, quotes, loops."""
+        """Return the line after a complete command: continuations, quotes and loops are closed."""
         last = min(len(self._lines), start + _MOST_LINES)
         for end in range(start + 1, last + 1):
             if self._prompted and end > start + 1:
@@ -257,7 +256,7 @@ class _Reader:
         return syntax.is_complete("\n".join(self._lines[start:end]))
 
     def _is_command(self, text: str) -> bool:
-        """Tell whether valid shell text is a command: it names a program, and no word of prose."""
+        """Tell whether valid shell text is a command and not prose."""
         script = syntax.read(text)
         if not script.commands:
             return False
@@ -281,7 +280,7 @@ class _Reader:
         return "\n".join(self._lines[end:]).strip()
 
     def _inside(self, start: int, end: int) -> Iterator[Piece]:
-        """Keep what is typed in a shell that a command opens together with that command."""
+        """Keep a command that opens a shell together with the lines typed in that shell."""
         self._lines[end:] = [_without_prompt(line) for line in self._lines[end:]]
         whole = "\n".join(self._lines[start:]).strip()
         self._at = len(self._lines)
@@ -303,7 +302,7 @@ class _Reader:
             yield self._with_state(replace(piece, target=target))
 
     def _set(self, text: str, start: int) -> Iterator[Piece]:
-        """What is set goes with the commands after it; where it does more, all goes together."""
+        """Add a statement that sets state to later commands; if it does more, keep all together."""
         self._target = psql.set_by(text) or self._target
         rest = self._rest(self._at)
         if shelltext.judged(text) is LOOKS:
@@ -339,7 +338,7 @@ class _Reader:
 
 
 def _needed(state: Sequence[str], text: str) -> list[str]:
-    """Return what was set that a command needs: where it is, what is exported, what it names.
+    """Return the preceding state that a command needs: directory, exports, variables it uses.
 
     >>> _needed(["cd /srv", "A=1", "B=2", "export C=$B", "set -e"], "ls $A")
     ['cd /srv', 'A=1', 'B=2', 'export C=$B']
@@ -357,7 +356,7 @@ def _needed(state: Sequence[str], text: str) -> list[str]:
 
 
 def _is_known(command: syntax.Command) -> bool:
-    """Tell whether a command names a program that is known, or a file."""
+    """Tell whether a command begins with a known program or a path to a file."""
     if not command.words:
         return False
     word = command.words[0]
@@ -379,7 +378,7 @@ def _without_prompt(line: str) -> str:
 
 
 def _comment(line: str) -> str:
-    """Return the words of a comment."""
+    """Return the text of a comment, without its ``#``."""
     stripped = line.strip()
     return stripped if stripped.startswith("#!") else re.sub(r"^#+\s?", "", stripped).rstrip()
 
@@ -395,7 +394,7 @@ def _end_of_sql(lines: Sequence[str], start: int) -> int:
 
 
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:
-    """Join neighbouring comments, and neighbouring lines of output."""
+    """Join adjacent comments, and adjacent lines of output."""
     last: Piece | None = None
     for piece in pieces:
         if last and piece.kind == last.kind and piece.kind in {"comment", "output"}:

@@ -1,7 +1,7 @@
-"""The bytes of a Markdown file as lines that join to exactly the same text.
+"""Decode a Markdown file to lines; joined, they are exactly the decoded text.
 
-Whatever is not UTF-8 is read as Latin-1, line by line, which loses no byte; the line is named in
-the report, for review.
+A line that is not UTF-8 is decoded as Latin-1, which loses no byte; the report lists such lines for
+review.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BOMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file as text: its lines with their ends, and what was odd about its bytes.
+    """A file as text: its lines with line ends, and the lines that are not UTF-8.
 
     Lines are numbered from 0 here, and from 1 in everything that a person reads.
     """
@@ -32,7 +32,7 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The whole text."""
+        """The whole text of the file."""
         return "".join(self.lines)
 
 
@@ -41,7 +41,7 @@ _INDEX = frozenset({"index", "readme", "_index"})
 
 
 def name_of(path: str) -> str:
-    """Return the name of a file, with its folder where it stands for that.
+    """Return the name of a file; for a file such as README.md, also the folder's name.
 
     >>> name_of("docs/lag.md"), name_of("docs/NodeDown/README.md"), name_of("README.md")
     ('lag.md', 'NodeDown/README.md', 'README.md')
@@ -52,7 +52,7 @@ def name_of(path: str) -> str:
 
 
 def notebook_stem(path: str) -> str:
-    """Return what the notebook of a file is called after: the file, or the folder it stands for.
+    """Return the file name of the notebook for a file; README.md is named like its folder.
 
     >>> notebook_stem("docs/lag.md"), notebook_stem("docs/NodeDown/README.md")
     ('lag', 'NodeDown')
@@ -62,7 +62,7 @@ def notebook_stem(path: str) -> str:
 
 
 def read(document: bytes) -> Source:
-    r"""Read bytes in any state.
+    r"""Decode the bytes of a file, whatever its encoding.
 
     >>> read(b"# T\r\nx").lines
     ('# T\r\n', 'x')
@@ -83,7 +83,7 @@ def read(document: bytes) -> Source:
 
 
 def split(text: str) -> tuple[str, ...]:
-    r"""Split at the line ends that Markdown knows; U+2028 and form feeds are none.
+    r"""Split at Markdown's line ends; U+2028 and form feeds are not line ends.
 
     >>> split("a\r\nb\rc\x0cd\n")
     ('a\r\n', 'b\r', 'c\x0cd\n')

@@ -1,4 +1,4 @@
-"""Which texts are commands: inline code spans, and fences without a word. Pure."""
+"""Decide which texts are commands: inline code spans, and fences without a language. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbkernel.runbook.shell import programs, syntax
 
 
 def is_command(text: str) -> bool:
-    """Tell whether an inline code span is a command, and not a name or a path.
+    """Tell whether an inline code span is a command, not a name or a path.
 
     >>> [is_command(text) for text in ("kubectl get pods", "git log -3", "high_error_rate", "a b")]
     [True, True, False, False]
@@ -26,7 +26,7 @@ def is_command(text: str) -> bool:
 
 
 def _is_prose(words: Sequence[str]) -> bool:
-    """Tell whether words are rather a sentence than arguments."""
+    """Tell whether words are more likely a sentence than a command."""
     return (
         words[0].isalpha()
         and not any(re.search(r"[-/=.$<\[{|*]|\d", word) for word in words[1:])
@@ -35,7 +35,7 @@ def _is_prose(words: Sequence[str]) -> bool:
 
 
 def looks_like_one(text: str) -> bool:
-    """Tell whether a fence without a word is one for a shell: nothing but known commands."""
+    """Tell whether a fence without a language is shell: it has only known commands, or a prompt."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     commands_only = [line for line in lines if not line.startswith("#")]
     if any(re.match(r"\$ \S", line) for line in commands_only):
@@ -46,7 +46,7 @@ def looks_like_one(text: str) -> bool:
 
 
 def holds_a_secret(text: str) -> bool:
-    """Tell whether a command names a password or a DSN."""
+    """Tell whether a command contains what looks like a password or a DSN."""
     try:
         refuse_secret("", text, "")
     except SecretParameter:

@@ -1,6 +1,6 @@
-"""SQL as people write it in runbooks: split, and with its holes bound as ``:name`` values.
+"""Split SQL of runbooks into statements, and convert its holes to ``:name`` values.
 
-Pure. Whether a statement only reads is not decided here: the guard is handed in.
+Pure. Another module, the guard, decides whether a statement only reads.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ _BLANK = frozenset({"comment", "line_comment"})
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One statement: as it was written, and with ``:name`` for its holes.
+    """A statement in its original form, and with ``:name`` values for its holes.
 
-    ``problem`` says why it cannot run as it is; empty when it can.
+    ``problem`` says why the statement cannot run as it is; empty if it can.
     """
 
     source: str
@@ -69,7 +69,7 @@ class Statement:
 
 
 def is_sql(text: str) -> bool:
-    """Tell whether a text begins like SQL, and not like English or a shell.
+    """Tell whether a text begins like SQL, not like English or shell text.
 
     >>> [is_sql(text) for text in ("SELECT 1", "set -e", "update the page", "-- x\\nselect 1")]
     [True, False, False, True]
@@ -84,7 +84,7 @@ def is_sql(text: str) -> bool:
 
 
 def split(text: str) -> list[str]:
-    """Split at the semicolons that end statements; a transaction stays together.
+    """Split SQL at the semicolons that end statements; a transaction stays together.
 
     >>> split("SELECT ';'; -- next\\nSELECT 2")
     ["SELECT ';' -- next", 'SELECT 2']
@@ -128,12 +128,12 @@ def _at_semicolons(text: str) -> list[str]:
 
 
 def _closed(statement: str) -> str:
-    """Return a statement with its semicolon, which must not be part of a comment."""
+    """Return a statement with a semicolon that is not part of a comment."""
     return f"{statement}\n;" if "--" in statement.rpartition("\n")[2] else f"{statement};"
 
 
 def _ends_the_line(piece: str) -> str:
-    """Return a comment at the end of a line, without what follows it."""
+    """Return the comment at the end of the statement's line, if there is one; else empty."""
     return piece.strip() if piece.lstrip(" \t").startswith("--") else ""
 
 
@@ -165,7 +165,7 @@ def _says_something(text: str) -> bool:
 
 
 def read(source: str) -> Statement:
-    """Bind the holes of one statement.
+    """Convert the holes of a statement to ``:name`` values.
 
     Inside a literal a hole is joined on with ``||``; where a name should stand it cannot be bound.
 
@@ -200,7 +200,7 @@ def _odd_character(tokens: Sequence[tuple[str, str]]) -> str:
 
 
 class _Binder:
-    """Walks the tokens of one statement, and writes ``:name`` where a value may stand."""
+    """Walks the tokens of a statement, and writes ``:name`` where a value is allowed."""
 
     def __init__(self, marks: dict[str, str], found: dict[str, Hole]) -> None:
         self._marks = marks
@@ -226,7 +226,7 @@ class _Binder:
         return "".join(out)
 
     def _refuse_lists(self, tokens: Sequence[tuple[str, str]]) -> None:
-        """Refuse a lone hole in ``IN (…)``: a list of unknown length and type is no value."""
+        """Refuse a hole that is the only item in ``IN (…)``: its number of values is unknown."""
         words = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
         for before, opens, inside, closes in zip(
             words, words[1:], words[2:], words[3:], strict=False

@@ -1,7 +1,7 @@
-"""Names of alerts, as titles, file names, headings and quoted rules give them. Pure.
+"""Find names of alerts in titles, file names, headings and quoted rules. Pure.
 
 A title is the name of an alert only if it is written like one: one word of several parts
-(``KubePodCrashLooping``) that does not name a product. Other titles are titles.
+(``KubePodCrashLooping``) that does not name a product. Other titles name no alert.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SECTIONS = frozenset({"meaning", "impact", "diagnosis", "mitigation", "possible
 
 
 def is_one(name: str) -> bool:
-    """Tell whether one word is written like the name of an alert.
+    """Tell whether a word is written like the name of an alert.
 
     >>> [is_one(name) for name in ("KubePodCrashLooping", "NodeDown", "etcdNoLeader")]
     [True, True, True]
@@ -81,7 +81,7 @@ def _is_brand(name: str) -> bool:
 
 
 def of_title(title: str, part: Sequence[Block]) -> str:
-    """Return the name of the alert that a title is; empty for any other title.
+    """Return the name of the alert that a title consists of; empty for other titles.
 
     >>> of_title("Alert: HighErrorRate (critical)", ()), of_title("How to restart", ())
     ('HighErrorRate', '')
@@ -105,7 +105,7 @@ def _is_a_page_of_an_alert(part: Sequence[Block]) -> bool:
 
 
 def of_file(path: str) -> str:
-    """Return the name of the alert that a file is named after; empty for any other file.
+    """Return the name of the alert that a file is named after; empty for other files.
 
     >>> of_file("docs/KubePodCrashLooping.md"), of_file("NodeDown/README.md"), of_file("lag.md")
     ('KubePodCrashLooping', 'NodeDown', '')
@@ -116,7 +116,7 @@ def of_file(path: str) -> str:
 
 
 def of_words(key: str, value: str) -> list[str]:
-    """Return the alerts that a line ``Alert: X`` names; nothing for a condition or a sentence.
+    """Return the alerts that a line ``Alert: X`` names; none for a condition or a sentence.
 
     >>> of_words("Alert", "`HighErrorRate`, `HighLatency`"), of_words("Alert", "errors > 5%")
     (['HighErrorRate', 'HighLatency'], [])

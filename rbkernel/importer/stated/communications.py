@@ -1,4 +1,4 @@
-"""Who is told what, and how often, as a section on communication says it. Pure."""
+"""Extract whom to inform of what, and how often, from a section on communication. Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _WORDS = {"hour": "1 hour", "half hour": "30 min"}
 
 
 def is_about(block: Block) -> bool:
-    """Tell whether a block stands in a section on communication."""
+    """Tell whether a block is in a section on communication."""
     return any(_SECTION.search(words) for words in block.path[-2:])
 
 
 def interval(words: str) -> str:
-    """Return how often somebody is told; empty where a sentence does not say so.
+    """Return the interval of status updates that a sentence states; empty if it states none.
 
     >>> interval("Post a status update every 30 minutes"), interval("The job runs every 5 min")
     ('30 minutes', '')
@@ -44,7 +44,7 @@ def interval(words: str) -> str:
 
 
 def of_list(block: Block) -> dict[str, Any]:
-    """Return what a nested list says: its labels (*Immediately*, *Every 30 minutes*) and items.
+    """Return the contents of a nested list by label (*Immediately*, *Every 30 minutes*).
 
     >>> text = "1. **Immediately:**\\n   - Post in Slack\\n2. **Every 30 minutes:**\\n   - ETA\\n"
     >>> of_list(Block(kind="list", start=0, end=4, text=text))
@@ -71,7 +71,7 @@ def of_list(block: Block) -> dict[str, Any]:
 
 
 def is_message(block: Block) -> bool:
-    """Tell whether a fence holds the words of an update, to be filled in."""
+    """Tell whether a fence contains the text of a status update to fill in."""
     heading = block.path[-1] if block.path else ""
     named = re.search(r"status update|message|announcement|template", heading, re.IGNORECASE)
     return bool(named) and is_about(block) and block.info in {"", "text", "markdown"}

@@ -1,4 +1,4 @@
-"""When to escalate, as sentences say it: after a time, after attempts, at a severity. Pure."""
+"""Extract when to escalate: after a time, after attempts, at a severity. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ASKS = re.compile(r"\bescalat\w+|\bengage\b|\bhand over\b", re.IGNORECASE)
 
 
 def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
-    """Return the level of escalation that a sentence states; empty where it states none.
+    """Return the escalation level that a sentence states; empty if it states none.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
 
 
 def severity_of(words: str) -> str:
-    """Return the severity at which something holds; empty for any. Of several, the mildest.
+    """Return the severity that words name, the mildest of several; empty if they name none.
 
     >>> severity_of("P1 not resolved in 1 hour"), severity_of("SEV1/SEV2"), severity_of("x")
     ('P1', 'SEV2', '')
@@ -98,7 +98,7 @@ def severity_of(words: str) -> str:
 
 
 def parts(words: str) -> list[str]:
-    """Return the conditions that a line lists, each by itself.
+    """Split a line into the conditions that it lists.
 
     >>> parts("Issue persists >15 minutes, data integrity concern")
     ['Issue persists >15 minutes', 'data integrity concern']
@@ -111,7 +111,7 @@ def parts(words: str) -> list[str]:
 
 
 def is_time(words: str) -> bool:
-    """Tell whether words are a time and nothing else.
+    """Tell whether words consist only of a time.
 
     >>> is_time("15 min"), is_time("> 1 hour"), is_time("0 min"), is_time("SEV1")
     (True, True, True, False)
@@ -120,7 +120,7 @@ def is_time(words: str) -> bool:
 
 
 def of_condition(words: str) -> dict[str, str]:
-    """Return the time and the severity of a condition that says nothing else.
+    """Return the time and the severity of a condition; empty if the condition says anything else.
 
     >>> of_condition("> 1 hour for Critical"), of_condition("no progress after 5 min")
     ({'after': '1 hour', 'severity': 'Critical'}, {})
@@ -134,7 +134,7 @@ def of_condition(words: str) -> dict[str, str]:
 
 
 def of_contact(row: dict[str, str]) -> dict[str, Any]:
-    """Return the level that a row of contacts states in its column *escalate after*.
+    """Return the escalation level in a row of contacts, from its column *escalate after*.
 
     >>> of_contact({"role": "Secondary", "contact": "@two", "after": "15 min"})
     {'level': 'Secondary', 'contact': '@two', 'after': '15 min'}

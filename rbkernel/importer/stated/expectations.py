@@ -1,4 +1,4 @@
-"""What a document expects a command or a query to answer, as its check. Pure.
+"""Extract the answers that a document expects of its commands and queries. Pure.
 
 An expectation stands in a comment above, behind or below the command, or in a fence after it.
 Quoted values that change from run to run (times, versions, names) are not compared. If the answer
@@ -84,10 +84,10 @@ _BELOW = re.compile(r"<|≤|less|fewer|lower|smaller|below|under|at most", re.IG
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """The answer that is right; all fields empty if the document says nothing that can be judged.
+    """The expected answer; all fields are empty if the document states nothing that can be checked.
 
-    ``limits`` are what is wrong for a figure of a query, by column; the column is empty for the
-    only one. ``no_rows`` expects an answer without rows.
+    ``limits`` are the thresholds at which a figure of a query is wrong, by column; the column is
+    empty for the only one. ``no_rows`` expects an answer without rows.
     """
 
     status: int = 0
@@ -105,12 +105,12 @@ class Expectation:
 
     @property
     def of_output(self) -> bool:
-        """Whether it says something of the text of an answer."""
+        """Whether the expectation says anything about the text of an answer."""
         return bool(self.answers or self.contains or self.json or self.rows or self.wrong)
 
 
 def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
-    """Return what comments expect of their command.
+    """Return the answer that comments expect of their command.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
 
 
 def _parted(comments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return the lines that are expected, those of a failing answer, and the sentences."""
+    """Divide comments into expected lines, lines of a failing answer, and sentences."""
     right: list[str] = []
     wrong: list[str] = []
     rest: list[str] = []
@@ -161,7 +161,7 @@ def _is_sentence(line: str) -> bool:
 
 
 def announced(label: str) -> bool:
-    """Tell whether a line says that the expected answer follows.
+    """Tell whether a line announces the expected answer, such as "Expected output:".
 
     >>> announced("Expected output"), announced("You should see something like this")
     (True, False)
@@ -170,12 +170,12 @@ def announced(label: str) -> bool:
 
 
 def with_answer(expected: Expectation, text: str) -> Expectation:
-    """Add what a quoted answer says to what is expected already."""
+    """Add the content of a quoted answer to an expectation."""
     return _joined(expected, of_output(text))
 
 
 def of_output(text: str) -> Expectation:
-    """Return what a quoted answer says that holds in every run.
+    """Return the parts of a quoted answer that are the same in every run.
 
     >>> of_output("NAME   READY   STATUS\\nweb-1  1/1     Running").rows
     {'READY': '1/1', 'STATUS': 'Running'}
@@ -205,7 +205,7 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 def _fixed(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields whose values are words or truths, and not names, times or versions."""
+    """Return the fields whose values are booleans or states, not names, times or versions."""
     found: dict[str, Any] = {}
     for key, value in body.items():
         if isinstance(value, Mapping):
@@ -217,7 +217,7 @@ def _fixed(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(lines: Sequence[str]) -> dict[str, str]:
-    """Return the columns on the state whose value is the same in all quoted rows."""
+    """Return the state columns that have the same value in all quoted rows."""
     names = [name for name, _ in answers.columns(lines[0])]
     rows = [re.split(r"\s{2,}|\t", line.strip()) for line in lines[1:]]
     if not rows or any(len(row) != len(names) for row in rows):
@@ -238,7 +238,7 @@ def _is_answer(text: str) -> bool:
 
 
 def _of_line(line: str) -> Expectation:
-    """Return what one sentence expects."""
+    """Return the answer that a sentence expects."""
     if holes.find(line):
         return Expectation()
     figure = _FIGURE.match(line.strip())
@@ -279,14 +279,14 @@ def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
 
 
 def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold:
-    """Return what is wrong: the limit as it is written, or its opposite where that is right."""
+    """Return the threshold of a wrong figure; if the sentence states the right one, inverted."""
     below = _BELOW.search(match["sign"]) is not None
     figure = float(match["figure"].replace(",", ""))
     return Threshold(value=figure, below=below != right, unit=match["unit"] or "")
 
 
 def _joined(first: Expectation, other: Expectation) -> Expectation:
-    """Return both; what the first says stands."""
+    """Merge two expectations; fields of the first have priority."""
     given = {
         name: value
         for name, value in vars(other).items()
@@ -296,7 +296,7 @@ def _joined(first: Expectation, other: Expectation) -> Expectation:
 
 
 def _that_fails(found: Expectation, quoted: str) -> Expectation:
-    """Return an expectation that the failing answer of its own document does not meet."""
+    """Return an expectation that the document's own failing answer does not meet."""
     if not quoted.strip():
         return found
     right = answers.Quoted(answers=found.answers, fields=found.json, rows=found.rows)
@@ -309,7 +309,7 @@ def _that_fails(found: Expectation, quoted: str) -> Expectation:
 
 
 def _told_apart(failing: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a failing answer that the right one does not have; steady ones first."""
+    """Return the fields in which a failing answer differs from the right one, steady ones first."""
     scalars = {key: value for key, value in failing.items() if isinstance(value, str | bool | int)}
     own = {key: value for key, value in scalars.items() if right.get(key) != value}
     steady = {key: value for key, value in own.items() if not re.search(r"\d", str(value))}
@@ -317,7 +317,7 @@ def _told_apart(failing: Mapping[str, Any], right: Mapping[str, Any]) -> dict[st
 
 
 def _line_of(failing: str) -> str:
-    """Return a line that stands for a failing answer; none of a table, which all answers have."""
+    """Return a line that identifies a failing answer; empty for a table."""
     lines = [line.strip() for line in failing.splitlines()]
     if any(map(answers.columns, lines)):
         return ""
@@ -325,7 +325,7 @@ def _line_of(failing: str) -> str:
 
 
 def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
-    """Return what the comments around a command of a fence expect of it.
+    """Return the answer that the comments around a command in a fence expect.
 
     A comment belongs to the command right below it, or to the one above it if it begins as an
     expectation does and a blank line, or nothing, follows it.
@@ -345,7 +345,7 @@ def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
 
 
 def of_the_above(pieces: Sequence[Piece], at: int, *, after: bool = False) -> bool:
-    """Tell whether a comment speaks of the command above it."""
+    """Tell whether a comment is about the command above it."""
     comment = pieces[at]
     if comment.kind != "comment" or (at and pieces[at - 1].kind == "comment" and not after):
         return False
@@ -362,7 +362,7 @@ def of_the_above(pieces: Sequence[Piece], at: int, *, after: bool = False) -> bo
 
 
 def of_statements(content: str, statements: Sequence[str]) -> list[Expectation]:
-    """Return what the comments in and around each statement of a fence expect of it.
+    """Return the answer that the comments in and around each statement of a fence expect.
 
     >>> sql = "SELECT 1 AS a;\\n-- expected: 0\\n\\nSELECT 2 AS b;"
     >>> found = of_statements(sql, ["SELECT 1 AS a", "-- expected: 0\\nSELECT 2 AS b"])

@@ -1,7 +1,7 @@
-"""Limits that sentences state: ``replication lag > 30s for 5 min``, ``should be below 80%``. Pure.
+"""Extract limits from sentences such as ``replication lag > 30s for 5 min``. Pure.
 
-A limit says what is wrong. "Should be below 80%" states what is right, so its limit is ``> 80%``. A
-sentence that says neither that something is right nor that it is wrong gives no limit.
+A limit states when a figure is wrong. "Should be below 80%" states what is right, so its limit is
+``> 80%``. A sentence that says neither that something is right nor that it is wrong gives no limit.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _OF_AN_INCIDENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A metric's name, and what is wrong, such as ``> 30s for 5min``; ``critical`` if so called."""
+    """A metric's name, and the condition when it is wrong, such as ``> 30s for 5min``."""
 
     name: str
     words: str
@@ -116,7 +116,7 @@ class Limit:
 
     @property
     def row(self) -> dict[str, str]:
-        """The metric of the front matter."""
+        """The limit as a metric of the front matter."""
         return {"name": self.name, "critical" if self.critical else "warning": self.words}
 
 
@@ -147,7 +147,7 @@ def stated(line: str, heading: str = "") -> list[Limit]:
 
 
 def compares(line: str) -> bool:
-    """Tell whether a line compares something with a figure, whatever it means.
+    """Tell whether a line compares anything with a figure, whether or not it states a limit.
 
     >>> compares("Latency may rise above 2s"), compares("Open the dashboard")
     (True, False)
@@ -156,7 +156,7 @@ def compares(line: str) -> bool:
 
 
 def _clauses(line: str) -> Iterator[tuple[re.Match[str], str]]:
-    """Yield each comparison with what stands before it, after the comparison before it."""
+    """Yield each comparison of a line, with the text between it and the previous comparison."""
     begin = 0
     for match in _LIMIT.finditer(line):
         if match.start() < begin:
@@ -185,13 +185,13 @@ def _limit(match: re.Match[str], before: str, line: str, heading: str) -> Limit 
 
 
 def _is_misread(name: str, sign: str) -> bool:
-    """Tell whether a metric is bad on the other side only, such as errors that are too few."""
+    """Tell whether the sign is implausible for a metric, such as errors below a limit."""
     other = ">" if sign == "<" else "<"
     return bool(_ONE_SIDE[other].search(name)) and not _ONE_SIDE[sign].search(name)
 
 
 def _wrong_sign(match: re.Match[str], before: str, heading: str, *, lasts: bool) -> str | None:
-    """Return the sign of what is wrong; None where the words do not say whether it is."""
+    """Return the sign of a wrong figure; None if the words do not say what is wrong."""
     if match["times"]:
         return ">"
     if match["least"] or match["most"]:
@@ -215,7 +215,7 @@ def _wrong_sign(match: re.Match[str], before: str, heading: str, *, lasts: bool)
 
 
 def _name(before: str) -> str:
-    """Return what a comparison is about: the last words before it that name something."""
+    """Return the name of a compared metric from the words before the comparison; else empty."""
     text = re.sub(r"[`*\"]", "", before)
     if _HAS.search(text):
         return ""  # what it has is named after the figure

@@ -1,6 +1,6 @@
-"""Permissions that a document requires, as checks: roles of PostgreSQL, `kubectl auth can-i`. Pure.
+"""Convert required permissions to checks: roles of PostgreSQL, `kubectl auth can-i`. Pure.
 
-Only what names the role, or the verb and the resource, is checked; the rest stays text.
+A permission is checked only if it names the role, or the verb and the resource; others stay text.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _SPECIAL["port-forward"] = _SPECIAL["portforward"]
 
 
 def is_section(heading: str) -> bool:
-    """Tell whether a heading is about what somebody must be allowed to do."""
+    """Tell whether a heading is about required permissions."""
     return _SECTION.search(heading) is not None
 
 
 def role(words: str) -> str:
-    """Return the role of PostgreSQL that a line requires; empty for none.
+    """Return the role of PostgreSQL that a line requires; empty if it requires none.
 
     >>> role("Database: a user with `pg_monitor`"), role("member of role ops_read"), role("root")
     ('pg_monitor', 'ops_read', '')
@@ -50,7 +50,7 @@ def role(words: str) -> str:
 
 
 def questions(words: str) -> list[list[str]]:
-    """Return the commands that ask Kubernetes for each permission that a line requires.
+    """Return a `kubectl auth can-i` command for each permission that a line requires.
 
     >>> questions("Kubernetes: `get` and `delete` pods in namespace `shop`")[1]
     ['kubectl', 'auth', 'can-i', 'delete', 'pods', '-n', 'shop']
