@@ -1,4 +1,4 @@
-"""Create the parts of `rbkernel serve` that fail when the configuration is wrong.
+"""Create the pages and the notifier of `rbkernel serve`, which check the configuration.
 
 `serve` creates them at its start. `serve --check` creates them, too, and discards them, so that
 both commands reject the same configurations. Missing environment variables are reported first,
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The pages and the notifier, created but not started."""
+    """The gateway's pages and notifier, created but not started."""
 
     pages: list[tuple[str, Any, dict[str, Any]]]
     notifier: Notifier
 
 
 def must_be_set(settings: Settings) -> None:
-    """Check every environment variable that the configuration names; run no secret commands.
+    """Raise an error if an environment variable that the configuration names is not usable.
+
+    Commands that fetch a secret are not run.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def must_be_set(settings: Settings) -> None:
 
 
 def assemble(settings: Settings, store: Store) -> Parts:
-    """Create the pages and the notifier.
+    """Create the gateway's pages and notifier, without starting them.
 
     Raises
     ------

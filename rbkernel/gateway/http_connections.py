@@ -1,4 +1,4 @@
-"""Limits on open connections: their number, their idle time, and which one closes to make room.
+"""Limit the number and the idle time of open HTTP connections; close some to make room.
 
 Anybody who reaches the port can open connections. Each connection takes a file descriptor that the
 alerts, the store and the runs need. So the number of connections has a limit well below the limit
@@ -44,7 +44,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Connections(Generic[Key]):
-    """The open connections, ordered by their last activity.
+    """The open HTTP connections, ordered by their last activity.
 
     >>> known = Connections(most=2)
     >>> known.opened("a"), known.opened("b")
@@ -69,7 +69,7 @@ class Connections(Generic[Key]):
         return len(self._strangers) + len(self._senders)
 
     def opened(self, key: Key) -> Key | None:
-        """Add a connection; return the connection to close, which is no longer counted."""
+        """Add a new connection; return another connection to close for it, or None."""
         victim = self.dispensable() if len(self) >= self.most else None
         self._strangers[key] = None
         if victim is None and len(self) > self.most:
@@ -79,7 +79,7 @@ class Connections(Generic[Key]):
         return victim
 
     def dispensable(self) -> Key | None:
-        """Return the connection to close next; None if all handle senders' requests."""
+        """Return the connection to close next; None if each is handling a sender's request."""
         idle = (key for key, busy in self._senders.items() if not busy)
         return next(iter(self._strangers), None) or next(idle, None)
 
@@ -98,11 +98,11 @@ class Connections(Generic[Key]):
             self._senders[key] = True
 
     def is_sender(self, key: Key) -> bool:
-        """Whether a sender was authenticated on this connection."""
+        """Return whether a sender was authenticated on this connection."""
         return key in self._senders
 
     def closed(self, key: Key) -> None:
-        """Remove a connection that has been closed."""
+        """Forget a connection that has been closed."""
         self._strangers.pop(key, None)
         self._senders.pop(key, None)
 
@@ -117,7 +117,7 @@ class Connections(Generic[Key]):
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long a connection may wait for the headers of a request, in seconds.
+    """How long the server waits on a connection for the headers of a request, in seconds.
 
     ``first_s`` counts from the start of the connection, ``next_s`` from the last answer.
     ``sender_s`` replaces ``next_s`` for an authenticated sender.
@@ -128,7 +128,7 @@ class Patience:
     sender_s: float = _SENDER_IDLE_S
 
     def of(self, *, first: bool, sender: bool) -> float:
-        """Return the time limit for the next request.
+        """Return the time limit for the next request on a connection, in seconds.
 
         >>> patience = Patience(first_s=10, next_s=75)
         >>> [patience.of(first=first, sender=sender) for first in (True, False)
@@ -158,7 +158,7 @@ class BoundedServer(HTTPServer):
     # --- accepting
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections from these sockets."""
+        """Start to accept connections on these listening sockets."""
         for listening in sockets:
             self._sockets[listening.fileno()] = listening
             self._listen(listening)
@@ -192,7 +192,7 @@ class BoundedServer(HTTPServer):
             connection.close()
 
     def _pause(self, listening: socket.socket, error: OSError) -> None:
-        """Stop accepting for a moment and close idle connections: no descriptors are left."""
+        """Stop accepting for a moment, and close idle connections: no file descriptors are left."""
         _log.warning("no connection can be accepted (%s); idle ones were closed", error.strerror)
         for _ in range(1 + len(self.open) // 2):
             self._close(self.open.dispensable())
@@ -205,7 +205,7 @@ class BoundedServer(HTTPServer):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Start to wait for a request, with the time limit of this connection."""
+        """Start to wait for a connection's next request, with the connection's time limit."""
         connection = cast("HTTP1ServerConnection", server_conn)
         request = cast("HTTP1Connection", request_conn)
         first = connection not in self.open
@@ -220,7 +220,7 @@ class BoundedServer(HTTPServer):
         return _Watched(super().start_request(server_conn, request_conn), began)
 
     def on_close(self, server_conn: object) -> None:
-        """Remove a connection that has ended."""
+        """Forget a connection that has ended."""
         self.open.closed(cast("HTTP1ServerConnection", server_conn))
         super().on_close(server_conn)
 
@@ -240,7 +240,7 @@ class BoundedServer(HTTPServer):
 
 @dataclass
 class _Watched(HTTPMessageDelegate):
-    """Forwards a request, and notes when its headers have arrived."""
+    """Forwards a request to its handler, and notes when the request's headers have arrived."""
 
     to: HTTPMessageDelegate
     began: Callable[[], None] = field(repr=False)
@@ -262,7 +262,7 @@ class _Watched(HTTPMessageDelegate):
 
 
 def raise_file_limit() -> int:
-    """Raise the limit of open files as far as the system allows; return the new limit."""
+    """Raise this process's limit of open files as far as allowed; return the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = _HIGHEST_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _HIGHEST_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < highest:
@@ -277,8 +277,7 @@ def file_limit() -> int:
 
 
 def room(wanted: int, files: int) -> int:
-    """Return how many connections may be open; the remaining file descriptors are kept for other
-    uses.
+    """Return how many connections may be open, so that file descriptors remain for other uses.
 
     >>> [room(1000, files) for files in (64, 256, 1024, 20_000)]
     [32, 128, 768, 1000]
@@ -287,4 +286,4 @@ def room(wanted: int, files: int) -> int:
 
 
 def _nothing() -> None:
-    """Do nothing; replaces a handler that is not installed."""
+    """Do nothing; stands in for a connection's event handler that is not installed."""

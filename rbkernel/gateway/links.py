@@ -1,4 +1,4 @@
-"""Signed links that expire, and open one run, one incident or all pages.
+"""Signed links to pages: each opens one run, one incident or all pages until it expires.
 
 A link carries ``what~expires~signature``: a run id, an incident id or `EVERYTHING`; the second at
 which the link expires; and the HMAC-SHA-256 of both. The server stores nothing, so a link works on
@@ -35,7 +35,7 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """The page that a link opens, and when the link expires (seconds since the epoch)."""
+    """What a signed link opens, and when the link expires (in seconds since 1970)."""
 
     what: str
     expires: int
@@ -53,7 +53,7 @@ class Grant:
 
 
 def sign(what: str, expires: int, secret: bytes) -> str:
-    """Return the token that opens a run, an incident or all pages until a time.
+    """Return the signed token that opens a run, an incident or all pages until a time.
 
     >>> sign("INC-1", 1800000000, b"0123456789abcdef")
     'INC-1~1800000000~KhJQ7DDdRWEH-SydrZQ2OKZURqqGdbOX_GljBsbj_6g'
@@ -64,7 +64,7 @@ def sign(what: str, expires: int, secret: bytes) -> str:
 
 
 def read(token: str, secret: bytes, now_s: float) -> Grant:
-    """Return the grant in a token; raise an error if the token is not valid now.
+    """Return what a signed token opens; raise an error if the token is not valid now.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
 
 
 def opens(grants: Iterable[Grant], *wanted: str) -> bool:
-    """Return whether one of the grants opens one of these ids: a run, or the run's incident.
+    """Return whether one of the grants is for all pages, or for one of these ids.
+
+    ``wanted`` are the ids that open a page: a run's id, and the id of the run's incident.
 
     >>> grants = [Grant(what="INC-1", expires=0)]
     >>> opens(grants, "20261120T030211Z-3fa9c1", "INC-1"), opens(grants, EVERYTHING), opens([], "")
@@ -102,7 +104,7 @@ _ASK = "ask the sender for a new link: `rbkernel link RUN` prints one"
 
 
 def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
-    """Return the signed address of a page.
+    """Return the address of a page with a signature that opens it.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
 
 
 def must_be_there(root: Path, what: str) -> None:
-    """Refuse a link to an unknown run or incident.
+    """Raise an error if the run or incident that a link is to open is unknown.
 
     Raises
     ------
@@ -153,7 +155,7 @@ def must_be_there(root: Path, what: str) -> None:
 
 
 def secret_of(settings: Settings) -> bytes:
-    """Return the secret that signs links: the configured one, else this machine's own.
+    """Return the secret that signs links: the configured secret, else one stored on this machine.
 
     Raises
     ------
@@ -164,7 +166,7 @@ def secret_of(settings: Settings) -> bytes:
 
 
 def secret_file() -> Path:
-    """Return the file of this machine's own secret: beside the user's other state."""
+    """Return the path of the file, in the user's state folder, with this machine's link secret."""
     return platformdirs.user_state_path("rbkernel") / "link_secret"
 
 
@@ -190,7 +192,7 @@ def _own_secret(path: Path) -> bytes:
 
 
 def _make_secret(path: Path) -> None:
-    """Write a new secret; if another process has just written one, keep that one."""
+    """Write a new link secret to the file, unless another process has just written the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

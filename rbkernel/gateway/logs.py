@@ -1,4 +1,4 @@
-"""The log of `rbkernel serve` and `rbkernel worker`.
+"""Set up the log of `rbkernel serve` and `rbkernel worker`, and limit repeated messages.
 
 Messages that strangers can cause (refused requests, connections, broken HTTP) are written once for
 each kind in an interval, and the next line of that kind says how many were left out. All other
@@ -32,27 +32,27 @@ def begin() -> None:
 
 
 def after(delay_s: float, do: Callable[[], object]) -> None:
-    """Call a function after a delay, unless the process has ended by then."""
+    """Call a function after a delay in seconds, unless the process has ended by then."""
     timer = threading.Timer(delay_s, do)
     timer.daemon = True
     timer.start()
 
 
 class Visible(logging.Formatter):
-    """Formats a record on one line, with its traceback below; invisible characters are escaped."""
+    """Formats log records: one line and a traceback below, with invisible characters escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """Return the line."""
+        """Return the log record as one line, with invisible characters escaped."""
         return one_line(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
-        """Return the traceback."""
+        """Return the traceback as text, with invisible characters escaped."""
         return visible(super().formatException(ei))
 
 
 @dataclass
 class OncePerInterval:
-    """A filter that passes one record of each kind in an interval, and counts the others.
+    """A log filter that passes one record of each kind per interval, and counts all others.
 
     A kind is a logger's message before its values are filled in, with the record's ``kind`` and the
     type of its exception, where it has them. At the end of an interval, the last suppressed record
@@ -79,7 +79,7 @@ class OncePerInterval:
     _lock: Any = field(default_factory=threading.Lock)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record."""
+        """Return whether to write this log record."""
         if not any(f"{record.name}.".startswith(f"{name}.") for name in self.names):
             return True
         error = record.exc_info[0] if record.exc_info else None

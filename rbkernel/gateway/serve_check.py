@@ -43,7 +43,7 @@ _ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def check(settings: Settings) -> list[Finding]:
-    """Return findings: the start, the listening address, the requirements, and each sender."""
+    """Check whether the gateway can start, is reachable, is ready, and accepts each sender."""
     return asyncio.run(_check(settings))
 
 
@@ -72,7 +72,7 @@ async def _check(settings: Settings) -> list[Finding]:
 
 
 def _trusting(gateway: Gateway) -> ssl.SSLContext:
-    """Return a TLS context that trusts the usual authorities and the gateway's own certificate."""
+    """Return a TLS context that trusts the system's authorities and the gateway's certificate."""
     context = ssl.create_default_context()
     if gateway.tls_certificate and gateway.tls_certificate.is_file():
         with contextlib.suppress(ssl.SSLError):  # the server reports the error
@@ -84,7 +84,7 @@ def _trusting(gateway: Gateway) -> ssl.SSLContext:
 async def _reached(
     settings: Settings, client: httpx.AsyncClient
 ) -> AsyncIterator[tuple[str, Finding]]:
-    """Find the running gateway, or start one for as long as the block runs."""
+    """Yield the running gateway's address; if none runs, run a gateway within the block."""
     gateway = settings.gateway
     if gateway.tls_client_ca:
         which = f"senders need a certificate from {gateway.tls_client_ca.name}; for this check, a"
@@ -154,7 +154,7 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """The gateway's answers to two requests of a sender: with the right and with a wrong secret."""
+    """The gateway's answers to a sender's two test requests: with the right and a wrong secret."""
 
     right: int
     wrong: int | None
@@ -223,7 +223,7 @@ def _judged(source: str, url: str, proof: Proof | None, gateway: Gateway, seen: 
 
 
 def _headers(proof: Proof, secret: bytes, body: bytes) -> dict[str, bytes]:
-    """Return the headers that authenticate the sender."""
+    """Return the headers that authenticate a test request as this sender's."""
     match proof.method:
         case "bearer":
             return {"Authorization": b"Bearer " + secret}

@@ -45,25 +45,25 @@ _SLACK_S = 5.0
 
 
 class Work(Protocol):
-    """Processes alerts that are in the store."""
+    """The interface of what processes the stored alerts: a supervisor, or nothing."""
 
     def wake(self) -> None:
-        """Wake up: new alerts were stored."""
+        """Wake up the processing, because new alerts were stored."""
 
     def drain(self) -> None:
-        """Start no more jobs, release unfinished ones, and return."""
+        """Start no more jobs, put unfinished jobs back into the queue, and return."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A bound port, not yet served; the settings contain its number."""
+    """A port that is bound but not served yet; ``settings`` contain its number."""
 
     settings: Settings
     sockets: Sequence[socket.socket]
 
 
 def bind(settings: Settings) -> Bound:
-    """Bind the address and port to listen on.
+    """Bind the configured address and port, without answering requests yet.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def bind(settings: Settings) -> Bound:
 
 @dataclass(kw_only=True)
 class Server:
-    """The gateway's HTTP server."""
+    """The gateway's HTTP server, with its store, inbox and pages."""
 
     state: IntakeState
     http: BoundedServer
@@ -101,7 +101,7 @@ class Server:
     def start(
         cls, bound: Bound, store: Store, *, work: Work | None = None, pages: Sequence[Any] = ()
     ) -> Self:
-        """Start to answer requests, in the running event loop.
+        """Start to answer HTTP requests, in the running event loop.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Server:
         return self.state.settings.model_copy(update={"url": ""}).address
 
     async def end(self) -> None:
-        """Finish requests in progress, commit, release jobs; within the time limit."""
+        """Stop within a time limit: finish requests, commit alerts, release unfinished jobs."""
         self.state.ending = True
         self.http.stop()
         limit_s = self.state.settings.limits.drain_s
@@ -166,7 +166,7 @@ class Server:
 
 
 async def serve(server: Server, report: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C, then stop; a second signal stops immediately."""
+    """Serve HTTP requests until SIGTERM or Ctrl-C, then stop; a second signal stops at once."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -179,7 +179,7 @@ async def serve(server: Server, report: Callable[[str], None]) -> None:
 
 
 def application(state: IntakeState, pages: Sequence[Any] = ()) -> Application:
-    """Return the tornado application: the endpoints, then the pages."""
+    """Return the gateway's tornado application: the endpoints for machines, then the pages."""
     return Application(
         [*endpoints.handlers(state), *pages],
         default_handler_class=endpoints.Nothing,
@@ -191,7 +191,7 @@ def application(state: IntakeState, pages: Sequence[Any] = ()) -> Application:
 
 
 def must_know_senders(gateway: Gateway) -> None:
-    """Refuse to listen for other machines without authentication.
+    """Raise an error if other machines could send alerts without authentication.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def must_know_senders(gateway: Gateway) -> None:
 
 
 def tls(gateway: Gateway) -> ssl.SSLContext | None:
-    """Return the TLS context (1.2 or newer, optional client certificates), or None without TLS.
+    """Return the server's TLS context (TLS 1.2 or newer); None if TLS is not configured.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
 
 
 def warnings(gateway: Gateway) -> list[str]:
-    """Return the warnings to log at the start."""
+    """Return the warnings about the configuration to log when the gateway starts."""
     found = []
     if not gateway.senders:
         found.append("no sender authentication: alerts are accepted from this machine only")
@@ -254,11 +254,11 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 def _nothing() -> None:
-    """Do nothing; used without a worker, so that alerts stay in the store."""
+    """Do nothing; used when this process runs no worker, so that alerts stay in the store."""
 
 
 def _log_request(handler: RequestHandler) -> None:
-    """Log failed requests, without the query (it may hold a link's token) and without the body."""
+    """Log a failed request, without its body, and without its query, which may hold a token."""
     status = handler.get_status()
     if status < 400:
         return

@@ -1,6 +1,6 @@
-"""Parse the bodies of senders into alerts: one pure module for each sender. Start with `read`.
+"""Parse the bodies that senders post into alerts: one pure module for each sender.
 
-Five senders are built in; other packages add more.
+`read` is the entry point. Five senders are built in; other packages add more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SENDERS: Group[Sender] = Group(
 
 
 def read(source: str, body: bytes, received_at: datetime, *, most_alerts: int) -> Reading:
-    """Return the alerts in a body, with a description of the parts that could not be read.
+    """Return the alerts in a sender's body, and descriptions of the parts that are unreadable.
 
     Parameters
     ----------

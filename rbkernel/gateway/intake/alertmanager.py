@@ -1,4 +1,4 @@
-"""Read the webhook body, version 4, of Prometheus' Alertmanager.
+"""Read the alerts in a webhook body, version 4, of Prometheus' Alertmanager.
 
 ``startsAt`` may be in the future, and ``endsAt`` may be in the year 1. An alert may be resolved
 before a firing one was received. Versions before 0.18 send no fingerprints.
@@ -30,7 +30,7 @@ from rbkernel.gateway.jobs.alert import Alert
 
 
 class AlertBody(Body):
-    """One alert of a group."""
+    """One alert of a group, as Alertmanager posts it."""
 
     status: AlertStatus
     labels: Labels
@@ -50,12 +50,12 @@ class GroupBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the alerts of a group."""
+    """Return the alerts in a body that Alertmanager posted."""
     return read_group("alertmanager", value, received_at, AlertBody)
 
 
 def read_group(source: str, value: Any, received_at: datetime, kind: type[AlertBody]) -> Reading:
-    """Return the alerts of a group, in Alertmanager's format or one derived from it."""
+    """Return the alerts in a group; senders with a format like Alertmanager's use this, too."""
     group = envelope(GroupBody, value, source)
     alerts, problems = read_each(
         group.alerts, lambda entry: _alert(source, group.groupKey, kind.model_validate(entry))

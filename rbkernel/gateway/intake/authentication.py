@@ -1,4 +1,4 @@
-"""Authenticate requests, with the method of each sender. Pure; it works on bytes.
+"""Authenticate requests, each with the method of its sender. Pure; works on bytes.
 
 Every comparison takes the same time, whatever is wrong. Comparisons use bytes, because a header may
 hold anything. No message repeats a secret, a header or a signature.
@@ -35,7 +35,7 @@ class Proof:
 
     @classmethod
     def of(cls, sender: Sender) -> Proof:
-        """Return the proof required of a configured sender, with its secrets fetched."""
+        """Return how a configured sender must authenticate; fetch the secrets for that."""
         return cls(
             source=sender.name,
             method=sender.method,
@@ -48,11 +48,11 @@ class Proof:
 
     @property
     def needs_body(self) -> bool:
-        """Whether the check needs the body."""
+        """Whether authentication needs the request's body, because the sender signs the body."""
         return self.method == "hmac"
 
     def check(self, header: Header, body: bytes, now: float) -> None:
-        """Check that the sender sent this request.
+        """Raise an error unless this request proves that the sender sent it.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class Proof:
             raise self._refusal("the signature does not match")
 
     def _timestamp(self, header: Header, now: float) -> bytes:
-        """Return the signed prefix of the body: the timestamp, checked to be recent."""
+        """Return the timestamp that the sender signed before the body; refuse an old timestamp."""
         if not self.timestamp_header:
             return b""
         given = _bytes(header(self.timestamp_header))
@@ -139,12 +139,12 @@ class Proof:
 
 
 def _bytes(header: str | None) -> bytes | None:
-    """Return a header as the bytes that were received: each Latin-1 character is one byte."""
+    """Return the received bytes of a header, which was decoded as Latin-1."""
     return None if header is None else header.encode("latin-1", "replace")
 
 
 def _canonical(credentials: bytes) -> bytes:
-    """Return base64 in its canonical form, so that padding and line ends do not matter."""
+    """Return base64 text in canonical form, so that padding and line ends do not matter."""
     try:
         return base64.b64encode(base64.b64decode(credentials, validate=True))
     except (binascii.Error, ValueError):
@@ -152,7 +152,7 @@ def _canonical(credentials: bytes) -> bytes:
 
 
 def _is_one_of(given: bytes, wanted: Iterable[bytes]) -> bool:
-    """Return whether a value equals one of the secrets; takes constant time."""
+    """Return whether a value equals any of the secrets; takes constant time."""
     digest = hashlib.sha256(given).digest()
     matches = 0
     for one in wanted:

@@ -23,7 +23,7 @@ _MAY_NAME_ONE = re.compile(r"(?:.*[._-])?(?:secret|token|credentials?)", re.IGNO
 
 
 def without_secrets(reading: Reading, redactor: Redactor) -> Reading:
-    """Return a reading without secrets in its alerts and in its messages."""
+    """Return the result of reading a body, with secrets removed from alerts and messages."""
     alerts = tuple(_clean(alert, redactor) for alert in reading.delivery.alerts)
     return dataclasses.replace(
         reading,
@@ -34,14 +34,14 @@ def without_secrets(reading: Reading, redactor: Redactor) -> Reading:
 
 
 def body_without_secrets(raw: bytes, redactor: Redactor) -> bytes:
-    """Return a body without secrets; the same bytes object if it holds none."""
+    """Return a sender's body without secrets; the same bytes object if the body holds none."""
     text = raw.decode("utf-8", "surrogateescape")
     clean = redactor.text(text)
     return raw if clean is text else clean.encode("utf-8", "surrogateescape")
 
 
 def labels_without_secrets(labels: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """Return labels or annotations with each secret replaced by a mask.
+    """Return an alert's labels or annotations with each secret replaced by a mask.
 
     >>> redactor = Redactor()
     >>> labels_without_secrets({"password": "tulip", "secret": "shop-tls"}, redactor)

@@ -1,4 +1,4 @@
-"""Read Datadog's webhook: its default body, or the better template of docs/reference/gateway.md.
+"""Read Datadog's webhook: the default body, or the fuller one of docs/reference/gateway.md.
 
 Datadog sends the times of its messages, not of the alert. So a firing is identified by its cycle
 key, ``$ALERT_CYCLE_KEY``. The default body has no cycle key, so there each message is a separate
@@ -35,7 +35,7 @@ _LEVELS = {"warn": "warn", "re-warn": "warn", "no data": "no data", "re-no data"
 
 
 def _filled(value: Any) -> str:
-    """Return a text; empty if it is a variable that Datadog did not replace."""
+    """Return a field's text; empty if it is a variable that Datadog did not replace."""
     written = text(value)
     return "" if _UNFILLED.fullmatch(written) or written == "null" else written
 
@@ -49,8 +49,9 @@ Tags = Annotated[str, BeforeValidator(_tags)]
 
 
 class MonitorBody(Body):
-    """The body that Datadog posts: the fields of our template; ``title``, ``body`` and ``date`` are
-    common, too.
+    """The body that Datadog posts: the fields of rbkernel's template.
+
+    The default body has only ``title``, ``body`` and ``date`` of these.
     """
 
     title: Filled = ""
@@ -77,7 +78,7 @@ class MonitorBody(Body):
 
     @property
     def name(self) -> str:
-        """The monitor's name: the event's title without its prefixes.
+        """The name of the monitor: the event's title without prefixes such as ``[Triggered]``.
 
         >>> MonitorBody(title="[P1] [Triggered on {host:db1}] Replication lag").name
         'Replication lag'
@@ -86,7 +87,7 @@ class MonitorBody(Body):
 
     @property
     def change(self) -> str:
-        """What happened, in lower case: ``triggered``, ``recovered``, ``re-warn`` …
+        """The change of the monitor's state, such as ``triggered``, ``recovered`` or ``re-warn``.
 
         >>> MonitorBody(title="[Recovered on {host:db1}] Replication lag").change
         'recovered'
@@ -96,7 +97,7 @@ class MonitorBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of a message."""
+    """Return the one alert in a body that Datadog posted."""
     if value == NOTHING:
         return delivered("datadog", (), [], received_at)
     body = envelope(MonitorBody, value, "datadog")
@@ -119,7 +120,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def _fingerprint(body: MonitorBody) -> str:
-    """Return a fingerprint that is the same for the firing and the recovered alert."""
+    """Return a fingerprint that a monitor's triggered and recovered messages share."""
     if body.cycle:
         return body.cycle
     if body.alert_id:
@@ -128,7 +129,7 @@ def _fingerprint(body: MonitorBody) -> str:
 
 
 def _labels(body: MonitorBody) -> dict[str, str]:
-    """Return the tags as labels; Datadog's own fields override tags of the same name."""
+    """Return Datadog's tags as an alert's labels; Datadog's own fields override equal names."""
     pairs = (tag.strip().partition(":") for tag in f"{body.tags},{body.scope}".split(","))
     tags = {name: value or "true" for name, _, value in pairs if name}
     ours = {
@@ -152,7 +153,7 @@ class _Moment(Body):
 
 
 def _time(written: str) -> datetime | None:
-    """Parse a time: ISO 8601, or seconds or milliseconds since 1970; None if it is not a time.
+    """Parse a time (ISO 8601, or seconds or milliseconds since 1970); None if it is not one.
 
     >>> _time("1406662672000").isoformat(), _time("yesterday")
     ('2014-07-29T19:37:52+00:00', None)

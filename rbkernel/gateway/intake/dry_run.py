@@ -1,4 +1,4 @@
-"""Compute what alerts would start, without starting it; for `rbkernel route`."""
+"""Compute which runs alerts would start, without starting any; for `rbkernel route`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DryRun:
     routing: Routing
 
     def text(self) -> str:
-        """Return the result as text for a terminal."""
+        """Return the labels and runs as text for a terminal."""
         name = self.labels.get("alertname") or "unnamed alert"
         lines = [f"{name} starts {amounts.count(len(self.routing.routes), 'run')}"]
         for route in self.routing.routes:
@@ -53,7 +53,7 @@ class DryRun:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON data."""
+        """Return the labels and runs as JSON data."""
         return {
             "labels": dict(self.labels),
             "routes": [dataclasses.asdict(route) for route in self.routing.routes],
@@ -63,7 +63,7 @@ class DryRun:
 
 
 def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
-    """Return what the alerts in a body would start.
+    """Return the runs that the alerts in a body would start.
 
     Parameters
     ----------
@@ -118,8 +118,7 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
 
 
 def _bare(body: Any) -> Mapping[str, str] | None:
-    """Return the labels of a JSON object, directly or under ``labels``; None for the body of a
-    sender.
+    """Return the labels that a JSON object holds itself or under ``labels``; None for other bodies.
 
     >>> _bare({"cluster": "a"}), _bare({"labels": {"cluster": "a"}}), _bare({"alerts": []})
     ({'cluster': 'a'}, {'cluster': 'a'}, None)

@@ -1,4 +1,4 @@
-"""The endpoints of `rbkernel serve` for machines: senders, probes and Prometheus.
+"""The HTTP endpoints of `rbkernel serve` for machines: senders, health probes, Prometheus.
 
 Every error answer is JSON with ``what``, ``where`` and ``next_step``. The status depends on the
 sender's reaction: Alertmanager and PagerDuty drop a message after a 4xx. So every problem that may
@@ -54,7 +54,7 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 @dataclass(kw_only=True)
 class IntakeState:
-    """The state that all endpoints share."""
+    """The state that all endpoints for machines share."""
 
     settings: Gateway
     evidence_root: Path
@@ -71,7 +71,10 @@ class IntakeState:
     _problems: tuple[str, ...] = ()
 
     async def problems(self) -> tuple[str, ...]:
-        """Return why alerts cannot be stored or run now; the disk is tested every two seconds."""
+        """Return why alerts cannot be stored or run now; empty if they can.
+
+        The disk is tested at most every two seconds.
+        """
         if self.ending:
             return ("the gateway is stopping",)
         if time.monotonic() - self._probed_at > _PROBED_FOR_S:
@@ -91,12 +94,12 @@ class IntakeState:
 
 @stream_request_body
 class Endpoint(RequestHandler):
-    """Base class: JSON answers, no cookies, no caching. The body of a request is dropped."""
+    """Base class of the endpoints: JSON answers, no cookies, no caching; a body is dropped."""
 
     state: IntakeState
 
     def initialize(self, state: IntakeState) -> None:
-        """Store the shared state."""
+        """Store the state that all endpoints share."""
         self.state = state
 
     def set_default_headers(self) -> None:
@@ -113,10 +116,10 @@ class Endpoint(RequestHandler):
         cast("HTTP1Connection", self.request.connection).set_max_body_size(sys.maxsize)
 
     def data_received(self, chunk: bytes) -> None:
-        """Drop a chunk of the body."""
+        """Drop a received chunk of the request's body."""
 
     def tell(self, error: RbkernelError) -> None:
-        """Set an error's status and write its three parts; the answer is not sent yet."""
+        """Set an error's HTTP status and write its three parts, without sending the answer yet."""
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
         self.set_status(status or HTTPStatus.SERVICE_UNAVAILABLE)
         if self.get_status() == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -130,7 +133,7 @@ class Endpoint(RequestHandler):
         self.write(body)
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """Answer tornado's own errors in the same JSON form."""
+        """Answer an error of tornado itself in the JSON form of all other errors."""
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", self.allowed)
         what = HTTPStatus(status_code).phrase.lower()
@@ -149,7 +152,7 @@ class Alerts(Endpoint):
     allowed = "POST"
 
     def initialize(self, state: IntakeState) -> None:
-        """Prepare an empty request state."""
+        """Prepare the state of this request: nothing received yet."""
         super().initialize(state)
         self._source = ""
         self._chunks: list[bytes] = []
@@ -159,7 +162,7 @@ class Alerts(Endpoint):
         self._deadline: Any = None
 
     def prepare(self) -> None:
-        """Check the request before its body arrives."""
+        """Check the request's headers before its body arrives; refuse it if they are wrong."""
         super().prepare()
         self.state.under_way += 1
         self._counted = True
@@ -175,7 +178,7 @@ class Alerts(Endpoint):
             self._refuse_early(error)
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a chunk of the body, unless the request is already refused."""
+        """Keep a received chunk of the body, unless the request is already refused."""
         self._size += len(chunk)
         if self._refused or self._deadline is None:
             if self._refused and self._size > _DROPPED_BYTES:
@@ -191,7 +194,7 @@ class Alerts(Endpoint):
             self._chunks.append(chunk)
 
     async def post(self, source: str) -> None:
-        """Commit the alerts, then acknowledge them."""
+        """Commit the alerts in the body to disk, then acknowledge them with 202."""
         if source not in SENDERS:
             raise HTTPError(HTTPStatus.NOT_FOUND)
         self._deadline.cancel()
@@ -226,7 +229,10 @@ class Alerts(Endpoint):
         self._end()
 
     def _refuse_early(self, error: RbkernelError) -> None:
-        """Answer before the body has ended. A sender that awaits ``100 Continue`` sends no body."""
+        """Answer a refused request before its body has ended.
+
+        A sender that awaits ``100 Continue`` then sends no body.
+        """
         self._refused = True
         self._let_go()
         self._count(error)
@@ -266,7 +272,7 @@ class Alerts(Endpoint):
             raise self._full()
 
     def _admit_unproven(self) -> None:
-        """Admit requests from this machine if no sender has a secret configured.
+        """Admit a request without a secret, if it is from this machine and no sender has a secret.
 
         A web page in a browser of this machine cannot send JSON here without a preflight request. A
         proxy, or a foreign host name that resolves to this machine, is detected by its headers.
@@ -290,7 +296,7 @@ class Alerts(Endpoint):
         return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
 
     def _too_slow(self) -> None:
-        """Answer an incomplete body with 503: the sender should retry."""
+        """Answer 503 because the body did not arrive in time: the sender should retry."""
         error = Overloaded(
             f"the body did not arrive within {self.state.settings.limits.body_timeout_s:g} s",
             where=self._source,
@@ -327,7 +333,7 @@ class Alerts(Endpoint):
         self._chunks = []
 
     def _end(self) -> None:
-        """Undo `prepare`; later calls do nothing."""
+        """Release what `prepare` reserved for the request; later calls do nothing."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._let_go()
@@ -337,10 +343,10 @@ class Alerts(Endpoint):
 
 
 class Live(Endpoint):
-    """``GET /health/live``: answers as long as the process works."""
+    """``GET /health/live``: answers 200 as long as the process works."""
 
     def get(self) -> None:
-        """Answer 200."""
+        """Answer 200: the process is alive."""
         self.finish({"live": True})
 
 
@@ -348,7 +354,7 @@ class Ready(Endpoint):
     """``GET /health/ready``: checks that alerts can be stored and runs recorded; tests the disk."""
 
     async def get(self) -> None:
-        """Answer 200, or 503 with the problems."""
+        """Answer 200 if alerts can be stored and runs recorded, else 503 with the reasons."""
         problems = await self.state.problems()
         if problems:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -359,33 +365,33 @@ class MetricsPage(Endpoint):
     """``GET /metrics``: metrics in Prometheus' text format."""
 
     async def get(self) -> None:
-        """Answer with the counters of this process and the counts in the shared store."""
+        """Answer with this process's counters and the shared store's counts."""
         self.set_header("Content-Type", self.state.metrics.CONTENT_TYPE)
         self.finish(await asyncio.to_thread(self.state.metrics.page, self.state.store))
 
 
 class OpenApi(Endpoint):
-    """``GET /openapi.json``: the description of this interface."""
+    """``GET /openapi.json``: the OpenAPI description of the interface for senders."""
 
     def get(self) -> None:
-        """Answer with the description."""
+        """Answer with the OpenAPI description."""
         from rbkernel.gateway.intake import openapi
 
         self.finish(openapi.document(self.state.settings))
 
 
 class Nothing(Endpoint):
-    """Every other address."""
+    """The handler of every address without an endpoint."""
 
     def get(self) -> None:
-        """Answer 404."""
+        """Answer 404: there is no endpoint at this address."""
         raise HTTPError(HTTPStatus.NOT_FOUND)
 
     head = post = put = patch = delete = options = get
 
 
 def handlers(state: IntakeState) -> list[tuple[str, type[Endpoint], dict[str, Any]]]:
-    """Return the endpoints as handlers for a tornado application."""
+    """Return the endpoints for machines as handlers of a tornado application."""
     shared = {"state": state}
     return [
         (r"/alerts/([^/]*)", Alerts, shared),

@@ -1,4 +1,4 @@
-"""Tolerant types for the fields that all senders share, and the result of reading a body. Pure.
+"""Tolerant types for fields of senders' bodies, and the result of reading a body. Pure.
 
 Unknown fields are ignored. A scalar in place of a text becomes text. One unreadable alert does not
 affect the other alerts in the body.
@@ -25,7 +25,7 @@ _Envelope = TypeVar("_Envelope", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The alerts of one body, the errors in the rest of it, and the names of ignored fields."""
+    """The result of reading a body: alerts, errors of unreadable parts, names of ignored fields."""
 
     delivery: Delivery
     problems: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Reading:
 
 
 def text(value: Any) -> str:
-    r"""Return a scalar as text that every database can hold; null becomes an empty text.
+    r"""Return a scalar as a text that every database can store; null becomes an empty text.
 
     >>> text("a\0b"), text(None), text(True), text(3), text([1])
     ('a�b', '', 'true', '3', '[1]')
@@ -45,7 +45,7 @@ def text(value: Any) -> str:
 
 
 def labels(value: Any) -> dict[str, str]:
-    """Return the fields of an object as texts; null gives no fields."""
+    """Return a JSON object's fields with their values as texts; null gives no fields."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -54,7 +54,7 @@ def labels(value: Any) -> dict[str, str]:
 
 
 def utc(at: datetime) -> datetime:
-    """Return a time in UTC. A time without offset counts as UTC; out-of-range times are clamped.
+    """Convert a time to UTC; a time without offset counts as UTC, and a huge time is clamped.
 
     >>> utc(datetime.fromisoformat("0001-01-01T00:00:00+02:00")).isoformat()
     '0001-01-01T00:00:00+00:00'
@@ -68,7 +68,7 @@ def utc(at: datetime) -> datetime:
 
 
 def unless_zero(at: datetime | None) -> datetime | None:
-    """Return a time, or None for the year 1, which is Go's zero time."""
+    """Return a sender's time; None for the year 1, which is Go's zero time and means unset."""
     return at if at and at.year > 1 else None
 
 
@@ -78,13 +78,13 @@ Time = Annotated[datetime, AfterValidator(utc)]
 
 
 class Body(BaseModel):
-    """Base class of the bodies that senders post: unknown fields are ignored."""
+    """Base class for models of the bodies that senders post: unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a hash of these values, in any order, for alerts without a fingerprint.
+    """Return a hash of an alert's values, in any order, for senders that give no fingerprint.
 
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True
@@ -94,7 +94,7 @@ def fingerprint(*parts: Any) -> str:
 
 
 def read_each(entries: Iterable[Any], one: Callable[[Any], Alert]) -> tuple[list[Alert], list[str]]:
-    """Read alerts one by one; return the readable ones and the errors of the others."""
+    """Read alerts one by one; return the readable alerts, and the errors of the unreadable ones."""
     alerts: list[Alert] = []
     problems: list[str] = []
     for number, entry in enumerate(entries):
@@ -108,7 +108,7 @@ def read_each(entries: Iterable[Any], one: Callable[[Any], Alert]) -> tuple[list
 def delivered(
     source: str, alerts: Iterable[Alert], problems: list[str], at: datetime, truncated: int = 0
 ) -> Reading:
-    """Return a reading; raise an error if it has errors and no alert."""
+    """Return the result of reading a body; raise an error if it has errors but no alert."""
     found = tuple(alerts)
     shown = problems[:_PROBLEMS_SHOWN]
     if len(problems) > len(shown):
@@ -120,7 +120,7 @@ def delivered(
 
 
 def problem(error: ValidationError) -> str:
-    """Return the first validation error, without quoting the value."""
+    """Describe the first error of a validation, without quoting the wrong value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     what = advice(first)
@@ -128,7 +128,7 @@ def problem(error: ValidationError) -> str:
 
 
 def envelope(kind: type[_Envelope], value: Any, source: str) -> _Envelope:
-    """Return the object that contains the alerts.
+    """Return a body as the JSON object that contains the alerts.
 
     Raises
     ------

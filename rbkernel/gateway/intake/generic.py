@@ -1,7 +1,8 @@
-"""Read alerts of other senders: one alert as JSON, or a list under ``alerts``.
+"""Read alerts in rbkernel's own format: one alert as JSON, or a list under ``alerts``.
 
-The format is our own, and people write it by hand. So an unknown field is probably misspelt: the
-alert is accepted, and both the answer and the incident's record name the field.
+Senders without a module of their own use this format, and people write it by hand. So an unknown
+field is probably misspelt: the alert is accepted, and both the answer and the incident's record
+name the field.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ _IGNORED_SHOWN, _LONGEST_NAME = 5, 40
 
 
 class GenericAlertBody(Body):
-    """One alert: a name is enough. Senders that repeat alerts give ``id`` or ``starts_at``."""
+    """One alert in rbkernel's own format; only a name is required.
+
+    Senders that repeat alerts give ``id`` or ``starts_at``, too.
+    """
 
     name: Text = ""
     status: AlertStatus = AlertStatus.FIRING
@@ -62,7 +66,7 @@ class GenericBody(Body):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the alerts in a body."""
+    """Return the alerts in a body of rbkernel's own format."""
     single = isinstance(value, dict) and "alerts" not in value
     body = envelope(GenericBody, {"alerts": [value]} if single else value, "generic")
     alerts, problems = read_each(
@@ -76,7 +80,7 @@ def read(value: Any, received_at: datetime) -> Reading:
 
 
 def _ignored(kind: type[Body], bodies: Iterable[Any]) -> str:
-    """Return the names of unknown fields, shortened if they are many or long.
+    """Return the names of the fields in alerts that the model does not know, as a short text.
 
     >>> _ignored(GenericAlertBody, [{"name": "X", "lables": {}}, {"sumary": "", "lables": {}}])
     'lables, sumary'

@@ -1,4 +1,4 @@
-"""Read Grafana's webhook, version 1: Alertmanager's body, with Grafana's values and links."""
+"""Read Grafana's webhook, version 1: Alertmanager's body with additional values and links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANNOTATED = {"valueString": "values", "dashboardURL": "dashboard", "panelURL": 
 
 
 class GrafanaAlertBody(AlertBody):
-    """One alert of a group; Grafana's further fields become annotations, with our names."""
+    """One alert in Grafana's body; the fields that only Grafana has become annotations."""
 
     @model_validator(mode="before")
     @classmethod
@@ -28,7 +28,7 @@ class GrafanaAlertBody(AlertBody):
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the alerts of a group."""
+    """Return the alerts in a body that Grafana posted."""
     return read_group("grafana", value, received_at, GrafanaAlertBody)
 
 

@@ -1,4 +1,4 @@
-"""Read delivered bodies and commit them to the store, in a separate thread.
+"""Read the bodies that senders delivered, and commit them to the store, in a separate thread.
 
 This thread removes secrets from alerts before they are stored or routed. Threads that serve
 requests never wait for a disk or parse a body. Each commit takes all deliveries that arrived during
@@ -48,7 +48,7 @@ class RawDelivery:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """The stored part of a delivery: alerts, or its raw bytes in quarantine, or both.
+    """What was stored of a delivery: its alerts, or its raw bytes in quarantine, or both.
 
     ``quarantine_number`` is the number of the raw bytes in quarantine. ``ignored`` names unknown
     fields of the alerts.
@@ -93,7 +93,7 @@ class Inbox:
         self._thread = threading.Thread(target=self._work, name="rbkernel-inbox", daemon=True)
 
     def start(self) -> None:
-        """Start the thread that takes deliveries."""
+        """Start the thread that reads and stores deliveries."""
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
@@ -136,7 +136,7 @@ class Inbox:
                 return
 
     def _batch(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Return the waiting deliveries, and whether the inbox is closing."""
+        """Return deliveries to commit together, and whether the inbox is closing."""
         together, size = [first], self._weight(first.raw_delivery)
         while len(together) < _AT_ONCE and size < _BYTES_AT_ONCE:
             try:
@@ -150,7 +150,7 @@ class Inbox:
         return together, False
 
     def _weight(self, raw_delivery: RawDelivery) -> int:
-        """Return the maximum length of a delivery's body after decompression."""
+        """Return the most bytes that a delivery's body can have after decompression."""
         return self._most_bytes if raw_delivery.encoding else len(raw_delivery.raw)
 
     def _settle(self, together: list[_Waiting]) -> None:
@@ -227,7 +227,7 @@ class Inbox:
         return Receipt(quarantine_number=number, problem=reason)
 
     def _unpacked(self, raw_delivery: RawDelivery) -> bytes:
-        """Return a body decompressed, or as received if it cannot be decompressed."""
+        """Return the body of a delivery, decompressed if possible, else as received."""
         try:
             return limits.unpack(raw_delivery.raw, raw_delivery.encoding, self._most_bytes)
         except RbkernelError:
@@ -235,7 +235,7 @@ class Inbox:
 
 
 def _tell(one: _Waiting, outcome: Receipt | RbkernelError) -> None:
-    """Answer the waiting request in its own thread, unless the request has ended."""
+    """Give a waiting request its receipt or error, in the request's event loop."""
 
     def tell() -> None:
         if one.answer.done():

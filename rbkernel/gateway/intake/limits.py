@@ -1,4 +1,4 @@
-"""Limits on a body: compression, size, and strict JSON. Pure."""
+"""Decompress and parse a sender's body within limits on size and nesting. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REASONS = {  # messages of the parser → our own messages
 
 
 def unpack(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """Return a body decompressed.
+    """Return a sender's body decompressed, if it is not too long.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def _gunzip(body: bytes, most_bytes: int) -> bytes:
 
 
 def parse(body: bytes) -> Any:
-    """Return the JSON value of a body.
+    """Parse a sender's body as strict JSON.
 
     The parser limits the depth (200 levels) and the digits of a number (4300), and rejects lone
     surrogates and NaN. For a duplicate key, the parser would silently take the last value. So

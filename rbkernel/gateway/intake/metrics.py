@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: counters of this process, and counts from the store."""
+"""The metrics of the gateway for Prometheus: this process's counters, the store's counts."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Metrics:
         self._answered.labels(source).observe(took_s)
 
     def page(self, store: Store) -> bytes:
-        """Return all metrics as text; without those of the store if it does not answer."""
+        """Return all metrics as text; without the store's metrics if the store does not answer."""
         shared = CollectorRegistry()
         shared.register(_Shared(store))
         return generate_latest(self._registry) + generate_latest(shared)
@@ -88,7 +88,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class _Shared:
-    """Metrics from the store: every gateway reports the same values."""
+    """The metrics that are read from the store: all gateways of a store report the same."""
 
     store: Store
 
@@ -142,7 +142,7 @@ def _one(name: str, described: str, value: float | None) -> Metric:
 
 
 def _durations(store: Store) -> Metric:
-    """Return the durations of the last attempts of ended jobs; the database counts them."""
+    """Return the histogram of how long the last attempts of ended jobs took."""
     jobs = tables.jobs.c
     took_s = jobs.ended_at - jobs.started_at
     within = [sa.func.sum(sa.case((took_s <= bound, 1), else_=0)) for bound in _RUN_S]

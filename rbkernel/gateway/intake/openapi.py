@@ -59,7 +59,7 @@ _RECEIPT = {
 
 
 def document(gateway: Gateway) -> dict[str, Any]:
-    """Return the description of this gateway's interface."""
+    """Return the OpenAPI description of this gateway's interface for senders."""
     senders = _usable()
     kinds = {kind for one in senders for kind in (one.body, one.alert) if kind}
     _, schemas = models_json_schema(
@@ -99,7 +99,7 @@ _TEXTS = {"type": "array", "items": {"type": "string"}}
 
 
 def _usable() -> list[Sender]:
-    """Return the senders without those of broken packages, which `rbkernel extensions` reports."""
+    """Return the senders that can be loaded; `rbkernel extensions` reports the broken ones."""
     found = []
     for name in SENDERS:
         with contextlib.suppress(ExtensionError):

@@ -1,4 +1,4 @@
-"""Read PagerDuty's webhooks, version 3: events of a PagerDuty incident.
+"""Read PagerDuty's webhooks, version 3: each reports an event of a PagerDuty incident.
 
 A redelivery has the same ``X-Webhook-Id`` and the same body. An alert's identity comes from the
 incident in the event, so it is the same for a second subscription to the service. Every event of an
@@ -58,7 +58,7 @@ class IncidentBody(Body):
 
 
 class EventBody(Body):
-    """What happened, and to what."""
+    """An event that PagerDuty reports: what happened, and to which incident."""
 
     event_type: Text
     resource_type: Text = ""
@@ -67,13 +67,13 @@ class EventBody(Body):
 
 
 class WebhookBody(Body):
-    """What is posted: one event."""
+    """The body that PagerDuty posts: one event."""
 
     event: EventBody
 
 
 def read(value: Any, received_at: datetime) -> Reading:
-    """Return the one alert of an event; none for pings, notes and services.
+    """Return the alert that a PagerDuty event reports; none for pings, notes and services.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def _incident(event: EventBody) -> dict[str, Any]:
 
 
 def _alert(event: EventBody, incident: IncidentBody) -> Alert:
-    """Return the alert for an event.
+    """Return the alert that an event of a PagerDuty incident reports.
 
     A reopened incident keeps its creation time. So its second firing and its second end are
     identified by the time of the event.

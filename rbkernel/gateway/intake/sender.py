@@ -1,4 +1,4 @@
-"""The definition of a sender: name, reader and models of its bodies, and a body without alerts."""
+"""The class that defines a sender: its name, and how its bodies are read and described."""
 
 from __future__ import annotations
 

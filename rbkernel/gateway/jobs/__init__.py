@@ -1,1 +1,1 @@
-"""The gateway's jobs: their store, the queue, dispatch, and the workers that run them."""
+"""Jobs of the gateway: store them, dispatch alerts to them, queue them, and execute them."""

@@ -1,4 +1,4 @@
-"""An alert in one form for all senders. Pure.
+"""The form in which rbkernel holds an alert, whatever sender reported it. Pure.
 
 A sender repeats an alert: until it is acknowledged, at every group interval, and from each replica.
 Two messages report the same alert if they have the same `identity`, even if other fields differ.
@@ -18,7 +18,7 @@ from rbkernel.evidence.incident import AlertStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """An alert as one sender reports it.
+    """One message of a sender about an alert: firing, or resolved.
 
     ``labels`` identify the alert (its name is the label ``alertname``), and ``annotations``
     describe it. Times are UTC. ``ends_at`` is None until the end is known. ``episode`` is the
@@ -39,7 +39,7 @@ class Alert:
 
     @property
     def identity(self) -> str:
-        """The identity that repeated messages share: a SHA-256, in hex.
+        """A SHA-256, in hex, that is the same in all repetitions of this message.
 
         >>> at = datetime(2026, 11, 20, 3, tzinfo=UTC)
         >>> one = Alert(source="generic", group_key="g", fingerprint="f", status=AlertStatus.FIRING,
@@ -55,7 +55,7 @@ class Alert:
 
     @property
     def thread(self) -> str:
-        """The id that the firing and the resolved message of one alert share, in hex.
+        """An id, in hex, that the firing message and the resolved message of one alert share.
 
         With an ``episode``, the part of it before the first ``/`` identifies the firing, and the
         group may change. Without it, both messages have the same group and start time.
@@ -87,7 +87,7 @@ class Alert:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Alert:
-        """Return the alert from the data that `to_json` returned."""
+        """Return the alert from JSON data that `to_json` returned."""
         ends_at = stored["ends_at"]
         times = {
             "starts_at": datetime.fromisoformat(stored["starts_at"]),
@@ -98,7 +98,7 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """The alerts of one request, and how many more the sender left out."""
+    """The alerts in one request, and the number of alerts that the sender left out of it."""
 
     source: str
     alerts: tuple[Alert, ...]

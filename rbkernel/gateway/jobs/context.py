@@ -1,4 +1,4 @@
-"""The objects that all parts of a gateway share: configuration, store, ledger, incident log."""
+"""The objects that all parts of a gateway share: configuration, store, jobs, incident records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rbkernel.gateway.jobs.store import Store
 
 @dataclass(frozen=True)
 class GatewayContext:
-    """The shared objects. The ledger manages jobs and workers; the incident log writes records."""
+    """The objects that all parts of a gateway share.
+
+    ``ledger`` manages jobs and workers; ``incident_log`` writes the incidents' records.
+    """
 
     settings: Settings
     store: Store
@@ -21,7 +24,7 @@ class GatewayContext:
 
     @classmethod
     def of(cls, settings: Settings, store: Store) -> GatewayContext:
-        """Create the context for an open store."""
+        """Create the shared objects for an open store."""
         ledger = Ledger(store, settings.queue)
         incident_log = IncidentLog(
             *(settings.evidence_root, store, ledger, settings.grouping), key=settings.signing_key

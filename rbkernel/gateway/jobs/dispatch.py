@@ -1,4 +1,4 @@
-"""Dispatch stored alerts: find the incident, queue the jobs, and write the incident's record.
+"""Dispatch stored alerts: find each one's incident, add its jobs, and record it.
 
 Ordering rules. One transaction stores the alert's incident and its jobs (``received`` →
 ``placed``). Then the alert is written into the incident's record, and then the alert is ``done``.
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class CatalogueCache:
-    """The catalogue of runbooks, reloaded when one of its files has changed."""
+    """Keeps the catalogue of runbooks, and reloads it when one of its files has changed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
@@ -50,7 +50,7 @@ class CatalogueCache:
         self._catalogue = Catalogue()
 
     def catalogue(self) -> Catalogue:
-        """Return the current catalogue."""
+        """Return the catalogue, reloaded if its files have changed."""
         if time.monotonic() - self._looked_at >= _LOOK_AGAIN_S:
             self._looked_at = time.monotonic()
             if (seen := self._state()) != self._seen:
@@ -81,7 +81,7 @@ class Dispatcher:
         self._catalogues.catalogue()  # loading later would delay senders by a second
 
     def sweep(self) -> int:
-        """Process all alerts that can be processed; return the number of processed alerts.
+        """Dispatch all stored alerts that can be dispatched; return how many were dispatched.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class Dispatcher:
             return self._placed(connection, stored, AlertOutcome.RESOLVED, incident)
 
     def _closed(self, stored: StoredAlert, decided: Routing) -> dict[str, float]:
-        """Return when candidate incidents were closed; read before any lock is taken."""
+        """Return when each incident that an alert may join was closed; called outside of locks."""
         with self._context.store.reading() as connection:
             running, crowd = self._running(connection, decided), self._crowd(connection, decided)
             known = self._known(connection, stored, {*running, crowd})
@@ -191,7 +191,7 @@ class Dispatcher:
         decided: Routing,
         closed: Mapping[str, float],
     ) -> Place:
-        """Return the incident of the alert, and store the time of its last alert."""
+        """Choose or create the alert's incident; store the time of the incident's last alert."""
         at = stored.received_at.timestamp()
         group, service = self._marks(stored)
         running, crowd = self._running(connection, decided), self._crowd(connection, decided)
@@ -220,9 +220,7 @@ class Dispatcher:
         named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
-        """Return the incidents that the alert may join; a merged incident is replaced by its
-        successor.
-        """
+        """Return the incidents that an alert may join, with merged incidents replaced."""
         group, service = self._marks(stored)
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
@@ -244,12 +242,12 @@ class Dispatcher:
         return [_known(row, closed) for row in rows]
 
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
-        """Return the incidents whose live runs the alert would join."""
+        """Return the incidents that have a live run which this alert would start, too."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
         return self._context.ledger.live_incidents(connection, lives)
 
     def _crowd(self, connection: Connection, decided: Routing) -> str:
-        """Return the newest incident of an alert storm; empty if there is no storm.
+        """Return the newest incident of the current alert storm; empty if there is no storm.
 
         A storm is a given number of incidents that each have a live run for an alert without a
         specific runbook. If each further alert started its own run, all these runs would load a
@@ -292,7 +290,7 @@ class Dispatcher:
         return stored_alert_of(row)
 
     def _is_stale(self, connection: Connection, stored: StoredAlert) -> bool:
-        """Return whether only the resolved message was received before this firing one."""
+        """Return whether this firing message is late: the alert is known only as resolved."""
         thread = alerts.c.thread == stored.alert.thread
         earlier = sa.select(alerts.c.status).where(thread, alerts.c.number < stored.number)
         return set(connection.execute(earlier).scalars()) == {AlertStatus.RESOLVED}
@@ -350,7 +348,7 @@ class Dispatcher:
 
 
 def _outcome(added: Sequence[bool], *, crowded: bool, by_rule: bool) -> AlertOutcome:
-    """Return the outcome of a firing alert; ``added`` says for each job whether it is new."""
+    """Return what a firing alert started; ``added`` says for each of its jobs if it is new."""
     if any(added):
         return AlertOutcome.STARTED
     if added:

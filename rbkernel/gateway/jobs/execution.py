@@ -1,9 +1,9 @@
-"""Execute an attempt: one run in its own process, from the lease to the seal.
+"""Execute an attempt at a job: one run in a separate process, until its evidence is sealed.
 
 Ordering rules: the ledger records the attempt as running before its process starts. The ledger
 records the result only after the evidence is sealed, or cannot be sealed. A worker ends its own
 processes when it learns that other workers have taken over its jobs, or when it could not send a
-heartbeat for a whole lease. If the worker is killed, the system kills its processes (`leash`), and
+heartbeat for a whole lease. If the worker is killed, the system kills its runs' processes, and
 another worker finds their evidence.
 """
 
@@ -41,7 +41,7 @@ LOST, TOO_LONG = "taken over by another worker", "timed out"
 
 @dataclass
 class _Live:
-    """A running process, and the reason for ending it early, if any."""
+    """The process of a current run, and the reason for ending it early, if any."""
 
     process: Process
     stop: str = ""
@@ -49,7 +49,7 @@ class _Live:
 
 
 class JobExecutor:
-    """Executes attempts, each in a thread of the queue and in its own process."""
+    """Executes attempts at jobs, each in a thread of the queue and in a separate process."""
 
     def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
         self._context = context
@@ -63,11 +63,11 @@ class JobExecutor:
 
     @property
     def busy(self) -> int:
-        """The number of current runs."""
+        """The number of runs that this process is executing."""
         return len(self._live)
 
     def perform(self, job: str, number: int) -> None:
-        """Execute an attempt, if it is still due; return when the attempt has ended."""
+        """Execute an attempt at a job, if it is still due; return when the attempt has ended."""
         with self._room:
             if self._draining.is_set():
                 return  # the attempt stays queued, and is put in again for another worker
@@ -77,12 +77,12 @@ class JobExecutor:
                 self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
-        """Stop all runs except these: other workers have reclaimed the others."""
+        """Stop all runs except these; other workers have taken over all others."""
         kept = frozenset(mine)
         self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
 
     def drain(self, patience_s: float) -> None:
-        """Start nothing more; wait for the runs to finish, then stop and seal the rest."""
+        """Start no more runs; wait for current runs, then stop and seal those that still run."""
         self._draining.set()
         self._wait(patience_s)
         self._ask(Outcome.DRAINED, tuple(self._live))
@@ -121,7 +121,7 @@ class JobExecutor:
         return self._ending(job, live, why)
 
     def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
-        """Start the run, with its parameters on standard input: an argument has a length limit."""
+        """Start the process of a run; its parameters, which may be long, are its standard input."""
         arguments = ["run", job.runbook, "--run-id", job.run_id, "--incident", job.incident]
         arguments += ["--json", "--parameters-on-stdin"]
         arguments += ["--timeout", "0"]  # `_watch` enforces the deadline
@@ -133,7 +133,7 @@ class JobExecutor:
         return live
 
     def _watch(self, live: _Live) -> None:
-        """Wait for a process; if there is a reason to end it, stop it, by force if necessary."""
+        """Wait for a run's process to end; stop it, by force if need be, if there is a reason."""
         deadline = time.monotonic() + self._context.settings.queue.run_timeout_s
         while True:
             try:
@@ -150,7 +150,7 @@ class JobExecutor:
                 live.process.terminate()
 
     def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
-        """Return the outcome of the attempt; None if another worker has taken it over."""
+        """Return the outcome of an attempt; None if another worker has taken the attempt over."""
         if live.stop == LOST:
             return None
         root = self._context.settings.evidence_root
@@ -208,7 +208,7 @@ class JobExecutor:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment for runs: this process's, without variables only the gateway needs."""
+    """Return this process's environment without secrets that runs do not need."""
     senders = settings.gateway.senders.values()
     secret = {name for sender in senders for name in sender.secret_env}
     secret |= {"RBKERNEL_STORE_URL", settings.pages.link_secret_env}
@@ -216,7 +216,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _why(said: IO[bytes], complained: IO[bytes]) -> str:
-    """Return the reason why a run did not finish; empty if it did."""
+    """Return the reason why a run did not finish; empty if it finished."""
     try:
         summary = json.loads(_text(said))
         return str(summary["failure"])
@@ -231,7 +231,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _signal(process: Process, number: int) -> None:
-    """Send a signal to the process group of a run, which includes everything the run started."""
+    """Send a signal to the process group of a run, which includes all that the run started."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):

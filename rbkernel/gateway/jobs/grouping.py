@@ -37,7 +37,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The placement of an alert: its incident, and the incidents to merge into it.
+    """The decision about an alert: the incident that it joins, and incidents to merge into that.
 
     ``incident`` is empty when the alert opens a new incident. ``crowded`` is true when only an
     alert storm connects the alert with the incident.
@@ -126,7 +126,7 @@ def _belongs(
 
 
 def group_of(alert: Alert) -> str:
-    """Return a digest of the sender's group; empty when the sender does not group alerts.
+    """Return a hash of the group in which the sender put the alert; empty without a group.
 
     >>> from rbkernel.evidence.incident import AlertStatus
     >>> def group(key):
@@ -142,7 +142,7 @@ def group_of(alert: Alert) -> str:
 
 
 def service_name(labels: Mapping[str, str], rules: Grouping) -> str:
-    """Return the name of the alert's service; empty when no label gives it.
+    """Return the service that an alert's labels name; empty when no label names one.
 
     >>> service_name({"app": "shop", "pod": "a"}, Grouping())
     'shop'
@@ -151,7 +151,7 @@ def service_name(labels: Mapping[str, str], rules: Grouping) -> str:
 
 
 def service_of(alert: Alert, rules: Grouping) -> str:
-    """Return a digest of the alert's service, or of its name if it has no service and no group."""
+    """Return a hash of the alert's service; without service and group, of the alert's name."""
     name = service_name(alert.labels, rules)
     if name:
         return _digest("service", name)

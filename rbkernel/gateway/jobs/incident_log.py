@@ -1,4 +1,4 @@
-"""Write the gateway's entries into the incidents' records, from the data in its store.
+"""Write alerts and jobs from the gateway's store into the records of their incidents.
 
 Every entry is derived from the present state of the store, and an entry that the record already
 holds is not written again. So after a crash another process writes all entries once more, and none
@@ -43,7 +43,7 @@ _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class IncidentLog:
-    """Writes the records of one evidence folder; ``key`` signs the records that are closed."""
+    """Writes incidents' records in one evidence folder; ``key`` signs records on closing."""
 
     def __init__(
         self, root: Path, store: Store, ledger: Ledger, rules: Grouping, *, key: Path | None = None
@@ -84,7 +84,7 @@ class IncidentLog:
         self._say(incident, "alert", **alert.to_json(), **processed)
 
     def record_situation(self, ask: Ask, seen: Diagnosis, redactor: Redactor) -> None:
-        """Write the situation of a server at the time of an alert, or why it could not be read."""
+        """Write the situation of an alert's server into the record, or why it is unknown."""
         named = {pid for cause in seen.causes for pid in cause.named}
         self._say(
             ask.incident,
@@ -99,11 +99,11 @@ class IncidentLog:
         )
 
     def open_for_schedule(self, incident: str, title: str) -> None:
-        """Open the incident of a scheduled run."""
+        """Create the record of the incident that a scheduled run gets."""
         self._say(incident, "opened", title=title, severity=Severity.LOW.value)
 
     def record_job(self, job: Job) -> None:
-        """Write the state of a job into its incident's record, attempt by attempt."""
+        """Write the state of a job and of each of its attempts into the incident's record."""
         attempts = self._store.attempts(job.id)
         why = job.why[0] if job.why else ""
         for attempt in attempts:
@@ -119,7 +119,7 @@ class IncidentLog:
         self._ledger.mark_recorded(job)
 
     def settle(self, incident: str) -> None:
-        """Note, once, that all alerts of an incident are resolved; close it if so configured.
+        """If all alerts of an incident are resolved, note that once; close it if so configured.
 
         The incident stays open while a run is still to come, or if a run found something that a
         person must look at.
@@ -135,7 +135,7 @@ class IncidentLog:
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
-        """Close a scheduled incident whose run ended ok; reopen a closed incident on other results.
+        """Close a scheduled run's incident if the run was ok; reopen a closed one if a run was not.
 
         If the person who closed the incident chose not to wait for the run, the incident stays
         closed.
@@ -154,13 +154,13 @@ class IncidentLog:
             self._say(job.incident, "reopened", why=why)
 
     def _close_for_schedule(self, job: Job) -> None:
-        """Close an incident that consists only of this scheduled run."""
+        """Close a scheduled run's incident, if its record has no lines about anything else."""
         record = records.read(self._root, job.incident)
         if not any(line.kind not in _OF_A_SCHEDULE for line in record.lines):
             self._close(job.incident, f"scheduled, and {job.runbook} ended ok")
 
     def _close(self, incident: str, resolution: str) -> None:
-        """Close and seal an incident and the incidents merged into it."""
+        """Close and seal the record of an incident, and of the incidents merged into it."""
         went_on = f"merged into {incident}, which was closed"
         parts = dict.fromkeys(records.read(self._root, incident).merged_from, went_on)
         for one, why in {**parts, incident: resolution}.items():
@@ -180,7 +180,7 @@ class IncidentLog:
         )
 
     def _merge(self, incident: str, other: str) -> None:
-        """Record a merge in both incidents; the higher severity is kept."""
+        """Write into both records that one incident was merged into another, and the severity."""
         if not self._has(other, f'"into": "{incident}"'):
             severity = records.read(self._root, other).severity
             self._say(incident, "merged", **{"from": other, "severity": severity})
@@ -217,7 +217,7 @@ class IncidentLog:
         records.append(self._root, incident, kind, by=BY, **said)
 
     def _has(self, incident: str, words: str) -> bool:
-        """Return whether a record contains this text, without parsing the record."""
+        """Return whether an incident's record contains this text, without parsing the record."""
         try:
             return words.encode() in (self._root / incident / _RECORD).read_bytes()
         except OSError:

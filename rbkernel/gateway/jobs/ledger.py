@@ -1,4 +1,4 @@
-"""The jobs in the store, and every change of their state.
+"""The jobs in the store, the workers, and every change of a job's state.
 
 Ordering rules. A job changes its state only as `JOB_TRANSITIONS` allows. The worker that changes
 ``queued`` to ``running`` for the next attempt's number executes that attempt: only one worker can.
@@ -39,7 +39,7 @@ _FIRST_PAUSE_S, _LONGER = 2.0, 5.0  # the pause before the second attempt; its g
 
 @dataclass(frozen=True, kw_only=True)
 class PendingAttempt:
-    """An attempt that may be queued now."""
+    """An attempt at a job that may be put into the queue now."""
 
     job: str
     number: int
@@ -47,7 +47,7 @@ class PendingAttempt:
 
     @property
     def name(self) -> str:
-        """The name of the attempt in the queue: the same each time it is queued."""
+        """The attempt's name in the queue, which is the same each time it is queued."""
         return f"{self.job}.{self.number}"
 
 
@@ -71,7 +71,10 @@ class JobRequest:
 
 
 class Ledger:
-    """The jobs of a store; may be used by any thread. Every method raises `StoreError`."""
+    """Manages the jobs and workers of a store; may be used by any thread.
+
+    Every method may raise `StoreError`.
+    """
 
     def __init__(self, store: Store, rules: Queue) -> None:
         self._store = store
@@ -80,7 +83,7 @@ class Ledger:
     # --- from the request to the queue
 
     def add(self, connection: Connection, order: JobRequest) -> tuple[str, bool]:
-        """Add a job for a request; the caller holds a transaction of `Store.planning`.
+        """Add the job that a request asks for, within the caller's transaction of `Store.planning`.
 
         If a live job for the same runbook and key exists, no job is added. The live job then takes
         the highest priority among its requests.
@@ -117,19 +120,19 @@ class Ledger:
         return id, connection.execute(once).scalar() is not None
 
     def attach(self, connection: Connection, job: str, identity: str) -> None:
-        """Store that a job also belongs to this alert."""
+        """Store that this alert started or joined a job."""
         row = {"job": job, "identity": identity}
         connection.execute(self._store.insert(job_alerts).values(row).on_conflict_do_nothing())
 
     def live_incidents(self, connection: Connection, lives: Collection[str]) -> set[str]:
-        """Return the incidents of the live jobs with these keys."""
+        """Return the incidents of the live jobs (not ended yet) with these keys."""
         found = connection.execute(sa.select(jobs.c.incident).where(jobs.c.live.in_(lives)))
         return set(found.scalars())
 
     def own_incidents(
         self, connection: Connection, runbook: str, key: tuple[str, ...]
     ) -> list[str]:
-        """Return the incidents that have a separate live job for this key, the newest first."""
+        """Return the incidents that each have a live job for this runbook and key, newest first."""
         live = sa.select(jobs.c.incident, jobs.c.key).where(
             jobs.c.runbook == runbook, jobs.c.live.is_not(None)
         )
@@ -137,7 +140,10 @@ class Ledger:
         return [row.incident for row in found if json.loads(row.key) == [*key, row.incident]]
 
     def promote(self) -> list[PendingAttempt]:
-        """Queue the waiting jobs whose connections have room, the most urgent first."""
+        """Mark waiting jobs as queued if their connections have room; return their attempts.
+
+        The most urgent jobs come first.
+        """
         waiting = (
             sa.select(jobs)
             .where(jobs.c.state == JobState.WAITING, jobs.c.not_before <= time.time())
@@ -164,7 +170,7 @@ class Ledger:
         return [_turn(row) for row in room]
 
     def queued_since(self, age_s: float) -> list[PendingAttempt]:
-        """Return jobs that have been queued for this long, and may be lost from the queue."""
+        """Return attempts that have been queued for this long, and may be lost from the queue."""
         wanted = sa.select(jobs).where(
             jobs.c.state == JobState.QUEUED, jobs.c.queued_at < time.time() - age_s
         )
@@ -173,7 +179,7 @@ class Ledger:
     # --- from the queue to the end
 
     def begin(self, job: str, number: int, worker: str) -> Job | None:
-        """Claim a job for its next attempt; None if another worker has it, or the job has ended."""
+        """Claim a job for a worker's next attempt; return None if it can no longer be claimed."""
         now = time.time()
         with self._store.writing() as connection:
             taken = connection.execute(
@@ -195,7 +201,7 @@ class Ledger:
         return job_of(taken)
 
     def end(self, job: str, number: int, ending: Ending) -> JobState | None:
-        """Store the outcome of an attempt; queue an interrupted job again, up to the limit.
+        """Store the outcome of an attempt; queue an interrupted job again, up to a limit.
 
         Returns
         -------
@@ -222,7 +228,7 @@ class Ledger:
     def _after(
         self, connection: Connection, job: str, ending: Ending, now: float
     ) -> tuple[JobState, dict[str, Any]]:
-        """Return the job's state after an attempt, and the other changes in its row."""
+        """Return the state of a job after an attempt, and all other changes in the job's row."""
         last = {"live": None, "verdict": ending.verdict, "head": ending.head}
         if ending.outcome is Outcome.DONE:
             return JobState.DONE, last
@@ -244,7 +250,7 @@ class Ledger:
     # --- workers
 
     def register(self, id: str, kernels: int, host: str, place: str, process: str) -> None:  # noqa: A002
-        """Register a process that takes jobs from now on."""
+        """Register a worker: a process that takes jobs from now on."""
         row = {"id": id, "kernels": kernels, "host": host, "place": place, "process": process}
         clock = self._store.clock
         with self._store.writing() as connection:
@@ -254,7 +260,7 @@ class Ledger:
             )
 
     def heartbeat(self, worker: str) -> set[tuple[str, int]] | None:
-        """Record that a worker is alive; return the attempts that still belong to it.
+        """Store that a worker is alive; return the attempts that still belong to this worker.
 
         Return None if other workers have declared this worker dead.
         """
@@ -276,7 +282,7 @@ class Ledger:
             connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
     def reclaim(self, job: Job, worker: str) -> bool:
-        """Let a worker take over a run of a lost worker; only one worker can do so."""
+        """Give a lost worker's running job to another worker; return whether that worker got it."""
         with self._store.writing() as connection:
             taken = connection.execute(
                 sa.update(jobs)
@@ -291,19 +297,19 @@ class Ledger:
         return bool(taken.rowcount)
 
     def running(self) -> list[Job]:
-        """Return the running jobs, including those of dead workers."""
+        """Return the running jobs, including the jobs of lost workers."""
         wanted = sa.select(jobs).where(jobs.c.state == JobState.RUNNING)
         return [job_of(row) for row in self._store.read(wanted)]
 
     # --- entries that the incidents' records lack
 
     def unrecorded(self) -> list[Job]:
-        """Return the jobs with a change that their incident's record may lack."""
+        """Return the jobs with a change that may be missing from their incident's record."""
         wanted = sa.select(jobs).where(jobs.c.recorded.is_(False)).order_by(jobs.c.created_at)
         return [job_of(row) for row in self._store.read(wanted.limit(_LOOK_AT_ONCE))]
 
     def mark_recorded(self, job: Job) -> None:
-        """Store that the record has every change of a job up to this state."""
+        """Store that the incident's record has every change of a job up to this state."""
         with self._store.writing() as connection:
             connection.execute(
                 sa.update(jobs)
@@ -316,9 +322,7 @@ class Ledger:
             )
 
     def all_well(self, incidents: Collection[str]) -> bool:
-        """Return whether all of these incidents have no pending job, and their newest runs ended
-        ok.
-        """
+        """Return whether these incidents have no pending job, and their newest runs ended ok."""
         wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
         return all(
@@ -326,7 +330,7 @@ class Ledger:
         )
 
     def forget(self, before: float) -> int:
-        """Delete ended jobs, alerts and quarantined deliveries older than a time; keep evidence."""
+        """Delete jobs, alerts and quarantined deliveries from before a time; keep evidence."""
         ended = sa.select(jobs.c.id).where(jobs.c.ended_at < before, jobs.c.live.is_(None))
         old = alerts.c.last_seen_at < before, alerts.c.state == AlertState.DONE
         with self._store.writing() as connection:
@@ -341,7 +345,7 @@ class Ledger:
 
 
 def live_key(runbook: str, key: Sequence[str]) -> str:
-    """Return the key that only one live job at a time can have.
+    """Return the key of a runbook's job, which only one live job at a time can have.
 
     >>> live_key("RUN-005", ["a", "b"]) == live_key("RUN-005", ["a b"])
     False
@@ -350,7 +354,7 @@ def live_key(runbook: str, key: Sequence[str]) -> str:
 
 
 def _take(taken: Counter[str], connections: list[str], limit: int) -> bool:
-    """Reserve a slot at each connection if all have a free one; return whether it was reserved.
+    """Reserve a slot at each of the connections, or at none; return whether slots were reserved.
 
     >>> taken = Counter(orders=1)
     >>> _take(taken, ["orders", "billing"], 2), _take(taken, ["orders"], 2), taken["billing"]

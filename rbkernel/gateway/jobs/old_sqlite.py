@@ -1,4 +1,4 @@
-"""Support for SQLite versions that are older than Python.
+"""Make DBOS work with SQLite versions that lack a function it uses.
 
 DBOS uses ``unixepoch('subsec')`` on Python 3.12 and later, in queries and as a column's default.
 SQLite has it since 3.42; older versions return NULL, or have no such function. `Connection` adds
@@ -20,7 +20,7 @@ _HAS_SUBSEC = (3, 42)  # 'subsec' needs this version: https://www.sqlite.org/lan
 
 
 class Connection(sqlite3.Connection):
-    """A connection with a working ``unixepoch('subsec')`` for every version of SQLite.
+    """An SQLite connection on which ``unixepoch('subsec')`` works with every SQLite version.
 
     >>> connection = Connection(":memory:")
     >>> connection.execute("SELECT unixepoch('subsec') > 1700000000").fetchone()
@@ -38,14 +38,14 @@ class Connection(sqlite3.Connection):
 
 
 def _unixepoch(modifier: str) -> float:
-    """Return the seconds since 1970, with milliseconds."""
+    """The SQL function ``unixepoch``: return the seconds since 1970, with milliseconds."""
     if modifier not in ("subsec", "subsecond"):
         raise ValueError(f"unixepoch({modifier!r}) is not supported")
     return round(time.time(), 3)
 
 
 def refuse_too_old(store_url: str) -> None:
-    """Check that this Python's SQLite can hold the store, if the store is a SQLite file.
+    """Raise an error if the store is a SQLite file and this Python's SQLite is too old for it.
 
     Raises
     ------

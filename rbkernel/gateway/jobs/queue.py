@@ -1,4 +1,4 @@
-"""The queue: the only module that knows DBOS.
+"""The queue of attempts at jobs: the only module that knows DBOS.
 
 An attempt at a job is a DBOS workflow. Its id is the attempt's name, so an attempt is in the queue
 only once, however often it is put in. DBOS keeps the order, the limit of concurrent runs and the
@@ -49,7 +49,7 @@ Perform = Callable[[str, int], None]
 
 
 class Queue:
-    """DBOS, launched once in this process under a unique id."""
+    """The queue of attempts in DBOS, which this process launches once, under a unique id."""
 
     def __init__(self, store_url: str, rules: Rules, perform: Perform) -> None:
         self._url = _beside(tables.address(store_url))
@@ -114,7 +114,7 @@ class Queue:
         )
 
     def pause(self) -> None:
-        """Start no more attempts; running attempts continue."""
+        """Start no more attempts in this process; running attempts continue."""
         for event in self._dbos.background_thread_stop_events:
             event.set()
 
@@ -136,7 +136,7 @@ class Queue:
                 DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return the started attempts that have not ended: the name and the executor of each."""
+        """Return the name and the executor of each attempt that has started but not ended."""
         with self._errors():
             taken = DBOS.list_workflows(
                 status="PENDING", queue_name=_QUEUE, load_input=False, load_output=False
@@ -150,7 +150,7 @@ class Queue:
                 DBOS.resume_workflows(list(names), queue_name=_QUEUE)
 
     def restore(self, attempts: Sequence[PendingAttempt]) -> int:
-        """Add attempts that are missing from the queue; return how many were missing."""
+        """Put attempts that the queue has lost back into it; return how many were lost."""
         if not attempts:
             return 0
         names = [attempt.name for attempt in attempts]
@@ -166,7 +166,7 @@ class Queue:
         return len(missing)
 
     def forget(self, before: str) -> int:
-        """Delete workflows that ended before a time (ISO 8601); return their number."""
+        """Delete attempts from DBOS that ended before a time (ISO 8601); return their number."""
         with self._errors():
             over = DBOS.list_workflows(
                 status=list(_ENDED),
@@ -182,7 +182,7 @@ class Queue:
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """Raise `StoreError` when the database fails; the next start rebuilds a damaged file."""
+        """Turn errors of the queue's database into `StoreError`, with what a user can do."""
         try:
             yield
         except (dbos_error.DBOSException, SQLAlchemyError) as error:
@@ -196,7 +196,7 @@ class Queue:
 
 
 def _beside(url: URL) -> URL:
-    """Return the queue's database: the store's own, or a SQLite file beside the store's file.
+    """Return the URL of the queue's database: the store's, or a SQLite file beside the store's.
 
     SQLite needs two files, since a writer locks the whole file, and senders wait for the store.
 
@@ -209,7 +209,7 @@ def _beside(url: URL) -> URL:
 
 
 def _write_ahead(file: Path) -> None:
-    """Switch the SQLite file to write-ahead logging; rebuild a damaged file.
+    """Switch the queue's SQLite file to write-ahead logging; rebuild a damaged file.
 
     `restore` fills a rebuilt queue again from the ledger.
     """

@@ -1,4 +1,4 @@
-"""Rows of the store as immutable values. Pure."""
+"""The store's rows as immutable values: alerts, jobs, attempts, deliveries, workers. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.run.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class StoredAlert:
-    """An alert in the store, with its processing state and outcome."""
+    """An alert in the store, with its processing state and what was done about it."""
 
     number: int
     alert: Alert
@@ -30,12 +30,12 @@ class StoredAlert:
 
     @property
     def identity(self) -> str:
-        """The identity of the alert."""
+        """A hash that is the same in all repetitions of the alert's message."""
         return self.alert.identity
 
     @property
     def began_at(self) -> datetime:
-        """The start of the alert; the time of receipt if the sender's time is impossible."""
+        """When the alert began; the time of receipt if the sender's time is impossible."""
         at = self.alert.starts_at
         return at if is_possible(at, self.received_at) else self.received_at
 
@@ -81,7 +81,7 @@ class Job:
 
     @property
     def mind(self) -> str:
-        """Caveats about the job's findings; usually empty."""
+        """Caveats about how far the job's findings can be trusted; usually empty."""
         return "; ".join(self.why[1:])
 
     @property
@@ -94,7 +94,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One execution of a job: a separate run with its own evidence."""
+    """One execution of a job: a separate run with separate evidence."""
 
     job: str
     number: int
@@ -140,7 +140,7 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Counts of the rows in the store by state; ages are in seconds, None without a row."""
+    """Counts of rows in the store, by state; and ages in seconds, None without such a row."""
 
     alerts: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -151,17 +151,17 @@ class Counts:
 
     @property
     def waiting(self) -> int:
-        """The number of jobs that have not started: the depth of the queue."""
+        """The number of jobs that have not started, whether waiting or queued."""
         return sum(self.jobs.get(state, 0) for state in Job.NOT_STARTED)
 
     @property
     def running(self) -> int:
-        """The number of running jobs: the kernels in use."""
+        """The number of running jobs; each uses a kernel."""
         return self.jobs.get(JobState.RUNNING, 0)
 
 
 def at(seconds: float | None) -> datetime | None:
-    """Convert a time from the store; None stays None."""
+    """Convert a time from the store (seconds since 1970) to a `datetime`; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
@@ -170,7 +170,7 @@ def _at(seconds: float) -> datetime:
 
 
 def stored_alert_of(row: Any) -> StoredAlert:
-    """Return the alert in a row of the table of alerts."""
+    """Convert a row of the table of alerts to a value."""
     return StoredAlert(
         number=row.number,
         alert=Alert.from_json(json.loads(row.alert)),
@@ -183,7 +183,7 @@ def stored_alert_of(row: Any) -> StoredAlert:
 
 
 def job_of(row: Any) -> Job:
-    """Return the job in a row of the table of jobs."""
+    """Convert a row of the table of jobs to a value."""
     texts = ("id", "runbook", "incident", "source", "run_id", "worker", "verdict")
     return Job(
         **{name: getattr(row, name) for name in (*texts, "failure", "head", "priority", "attempt")},
@@ -201,7 +201,7 @@ def job_of(row: Any) -> Job:
 
 
 def attempt_of(row: Any) -> Attempt:
-    """Return the attempt in a row of the table of attempts."""
+    """Convert a row of the table of attempts to a value."""
     texts = ("job", "number", "run_id", "worker", "verdict", "failure")
     return Attempt(
         **{name: getattr(row, name) for name in texts},
@@ -212,7 +212,7 @@ def attempt_of(row: Any) -> Attempt:
 
 
 def quarantined_of(row: Any) -> Quarantined:
-    """Return the delivery in a row of the table of unreadable deliveries."""
+    """Convert a row of the table of unreadable deliveries to a value."""
     return Quarantined(
         number=row.number,
         source=row.source,
@@ -224,7 +224,7 @@ def quarantined_of(row: Any) -> Quarantined:
 
 
 def worker_of(row: Any) -> Worker:
-    """Return the worker in a row of the table of workers."""
+    """Convert a row of the table of workers to a value."""
     texts = ("id", "host", "place", "process", "kernels")
     return Worker(
         **{name: getattr(row, name) for name in texts},

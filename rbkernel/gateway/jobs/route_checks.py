@@ -1,4 +1,4 @@
-"""Check in advance that the runbooks of alerts and schedules can run.
+"""Check in advance whether the runbooks that alerts and schedules start can run.
 
 Each problem names the runbook that cannot run, the reason, and the next step. The runbook may be
 added later, so a problem does not prevent the start: `rbkernel serve` logs it, and `rbkernel serve
@@ -26,14 +26,14 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True, kw_only=True)
 class Plans:
-    """Result of the checks: ``problems`` prevent a run, ``cautions`` should be reviewed."""
+    """The checks' result: ``problems`` would prevent a run, ``cautions`` are to be reviewed."""
 
     problems: tuple[RbkernelError, ...]
     cautions: tuple[RbkernelError, ...]
 
 
 def examine(settings: Settings) -> Plans:
-    """Return the problems, one for each entry and runbook, and the cautions.
+    """Check the runbooks of all schedules, routes and triggers; return problems and cautions.
 
     A document without an id and without readable triggers is only a caution: it may be a notebook
     that is not a runbook.
@@ -115,7 +115,7 @@ def _of_triggers(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
 def _with_matched(
     said: Mapping[str, Given], match: Mapping[str, str], names: Mapping[str, str] | None = None
 ) -> dict[str, Given]:
-    """Return the parameters, with labels that a rule matches exactly replaced by their values.
+    """Return parameters in which labels that a rule matches exactly are replaced by their values.
 
     >>> _with_matched({"db": "labels.cluster", "pod": "labels.pod"}, {"cluster": "a", "pod": "b-*"})
     {'db': 'a', 'pod': 'labels.pod'}
@@ -128,7 +128,7 @@ def _with_matched(
 
 
 def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> None:
-    """Raise an error if a runbook cannot run, as far as is known without the labels' values."""
+    """Raise an error if a runbook cannot run, whatever values the alert's labels have."""
     # parameters are checked against the declaration, even if a label gives the value
     open_ones = {name for name, one in said.items() if _is_of_label(one)} & {*runbook.parameters}
     given = {name: one for name, one in said.items() if name not in open_ones}

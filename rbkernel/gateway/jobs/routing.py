@@ -35,7 +35,7 @@ _DATABASE_LABELS = ("connection", "cluster", "database", "instance", "db")
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A runbook to run: `parameters` are typed and declared, ``key`` identifies its live job.
+    """A runbook that an alert starts, with its parameters; ``key`` identifies its live job.
 
     ``wide`` is true when nothing identifies the subject of the alert; each incident then has its
     own live run. ``db`` is the connection in the parameter ``db``; empty without that parameter.
@@ -53,7 +53,7 @@ class Route:
 
 @dataclass(frozen=True, kw_only=True)
 class Routing:
-    """The runs that an alert starts, and the reasons for this decision.
+    """The runbooks that an alert starts, and the reasons for this decision.
 
     ``mind`` lists caveats that a reader of the findings must know, such as a runbook that was left
     out. ``severity`` is the highest severity of the routes, else the severity in a label, else
@@ -118,7 +118,7 @@ def route(
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity | None:
-    """Return the severity in the labels, on rbkernel's scale; None if no label gives it.
+    """Return the severity that an alert's labels give, on rbkernel's scale; None without one.
 
     >>> severity_of({"severity": "SEV1"}), severity_of({"severity": "page"})
     (<Severity.CRITICAL: 'critical'>, None)
@@ -135,7 +135,7 @@ _NOTHING: list[_Choice] = []
 
 
 class _Why(list[str]):
-    """The reasons for a routing; ``mind`` holds the reasons why matching runbooks cannot run."""
+    """Collects the reasons for a routing; ``mind`` says which matching runbooks cannot run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Why(list[str]):
 
 
 def _instead(route: Route) -> str:
-    """Return a caveat that names the runbook and connection used instead of the intended ones."""
+    """Return a caveat: this runbook runs, on these connections, instead of the intended one."""
     at = f" runs on {', '.join(route.connections)}" if route.connections else " runs"
     return f"{route.runbook}{at} instead"
 
@@ -155,7 +155,7 @@ def _instead(route: Route) -> str:
 def _steps(
     labels: Mapping[str, str], catalogue: Catalogue, settings: Settings, why: _Why
 ) -> Iterable[list[_Choice]]:
-    """Yield candidates level by level; the first level that can run is used."""
+    """Yield the candidate runbooks for an alert, one list for each level, the best level first."""
     takers = [rule for rule in settings.routes if triggers.matches(_as_trigger(rule), labels)]
     narrow = [rule for rule in takers if not triggers.is_catch_all(_as_trigger(rule))]
     best = max(narrow, key=lambda rule: triggers.specificity(_as_trigger(rule)), default=None)
@@ -186,7 +186,7 @@ def _steps(
 def _leave_out_unreadable(
     labels: Mapping[str, str], catalogue: Catalogue, why: _Why, *, wide: bool
 ) -> None:
-    """Add the unreadable runbooks that would match the alert, or may match, to ``why``.
+    """Add a reason to ``why`` for each unreadable runbook that matches the alert or may match it.
 
     Runbooks that match every alert, and those with unreadable triggers, are added at the last
     level.
@@ -230,7 +230,7 @@ def _by_rule(rule: RouteRule, catalogue: Catalogue, why: _Why) -> list[_Choice]:
 def _by_triggers(
     labels: Mapping[str, str], catalogue: Catalogue
 ) -> tuple[list[_Choice], list[_Choice]]:
-    """Return the runbooks with a specific matching trigger, and those that match every alert."""
+    """Return runbooks whose trigger is specific to the alert, and those that match every alert."""
     candidates = [(runbook, runbook.front_matter.triggers) for runbook in catalogue.runbooks]
     own: list[_Choice] = []
     wide: list[_Choice] = []
@@ -243,7 +243,7 @@ def _by_triggers(
 def _fallback(
     runbook: Runbook, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> _Choice:
-    """Return RUN-000 for the connection that a label names, else for the default connection."""
+    """Return RUN-000 as candidate, for the connection that a label names, else the default."""
     known = settings.connections
     label = next((label for label in _DATABASE_LABELS if labels.get(label) in known), None)
     if label is None:
@@ -262,7 +262,7 @@ def _chosen(runbook: Runbook, trigger: Trigger, because: str) -> _Choice:
 def _routed(
     choice: _Choice, labels: Mapping[str, str], settings: Settings, why: _Why
 ) -> Route | None:
-    """Return the route, or None if it cannot run; the reason is added to ``why``."""
+    """Return the route for a candidate; None, with the reason in ``why``, if it cannot run."""
     runbook = choice.runbook
     try:
         given = {**_given(choice, labels), **choice.constants}
@@ -288,7 +288,7 @@ def _routed(
 
 
 def _given(choice: _Choice, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameter values from the alert's labels, as text.
+    """Return a candidate's parameter values from the alert's labels, as text.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def _is_plain(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """The connections of a run; ``filled`` holds parameters with default connections.
+    """The connections of a run; ``filled`` are parameters that got the default connection.
 
     ``db`` is the connection in the parameter ``db``.
     """

@@ -1,4 +1,4 @@
-"""Schedules. Pure except for `Scheduler`, which creates jobs when they are due.
+"""Create jobs when schedules are due. Pure except for `Scheduler`.
 
 Each due time creates one job, however many gateways check it: the job's id derives from the
 schedule's name and the due time. After a pause, only the newest missed time is made up for, and
@@ -67,7 +67,7 @@ def _cron(schedule: Schedule, at: datetime, which: str) -> datetime:
 
 
 class Scheduler:
-    """Creates jobs for due schedules."""
+    """Creates a job for each schedule that is due."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
@@ -116,7 +116,7 @@ class Scheduler:
         return is_new
 
     def _planned(self, schedule: Schedule, complain: Callable[[str], None]) -> _Planned:
-        """Return the job request; a job that cannot run fails, so that it is reported."""
+        """Return a schedule's run; if it cannot run, complain, and let its job fail visibly."""
         try:
             runbook = catalogue.find(schedule.runbook, self._context.settings.catalogue.paths)
             values = accept(runbook, schedule.parameters, "", self._context.settings)
@@ -130,7 +130,7 @@ class Scheduler:
 
 
 class _Planned(NamedTuple):
-    """The planned run of a schedule."""
+    """The run that a schedule starts: runbook, title, parameters and connections."""
 
     runbook: str
     title: str

@@ -1,4 +1,4 @@
-"""The version of the store's tables: an older store is upgraded, a newer one is refused.
+"""The version of the store's tables: upgrade an older store, refuse a newer store.
 
 `tables` describes the newest version, and new stores are made from it. `migrations` holds an
 alembic script for each version, which upgrades from the previous version. The store's own table
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaVersion:
-    """The version of a store, and the rbkernel that wrote the store (unknown in version 1)."""
+    """The version of a store, and of the rbkernel that wrote it (unknown in store version 1)."""
 
     number: int
     rbkernel: str
@@ -53,13 +53,13 @@ def read(connection: Connection) -> SchemaVersion | None:
 
 
 def create(connection: Connection) -> None:
-    """Create the tables of a new store."""
+    """Create the tables of a new store, and store their version."""
     tables.metadata.create_all(connection)
     connection.execute(sa.insert(tables.version).values(_current()))
 
 
 def upgrade(connection: Connection, found: SchemaVersion) -> None:
-    """Upgrade the tables of an older store, step by step."""
+    """Upgrade the tables of an older store, version by version."""
     # the import takes a second, and is needed only for an upgrade
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext

@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """A request to capture the server of an alert."""
+    """A request to capture the situation of the server that an alert is about."""
 
     connection: str
     incident: str
@@ -57,7 +57,7 @@ Tell = Callable[[Ask, Diagnosis, Redactor], None]
 
 @dataclass
 class _Server:
-    """State of a server: requests waiting for the current capture, and the last result.
+    """The captures of one server: requests that wait for a capture, and the last result.
 
     ``asked`` holds the time of the last request of each incident.
     """
@@ -70,7 +70,7 @@ class _Server:
 
 
 class SituationCapture:
-    """Captures situations, one thread for each server, and records them."""
+    """Captures the situations of servers, in one thread per server, and has them recorded."""
 
     def __init__(self, settings: Settings, tell: Tell) -> None:
         self._settings = settings
@@ -79,7 +79,7 @@ class SituationCapture:
         self._servers: dict[tuple[str, ...], _Server] = {}
 
     def look(self, ask: Ask) -> None:
-        """Request a capture, unless this incident had one just now; return at once."""
+        """Request a capture of a server, unless the incident just had one; return at once."""
         connection = self._settings.connections.get(ask.connection)
         if connection is None:
             return
@@ -100,7 +100,7 @@ class SituationCapture:
         ).start()
 
     def _capture(self, connection: Connection, server: _Server) -> None:
-        """Capture the server and answer all waiting requests, until none is left."""
+        """Capture a server's situation and answer all waiting requests, until none is left."""
         redactor = self._redactor  # created first: it learns passwords that are fetched later
         while True:
             if server.last is None or time.monotonic() - server.at > _FRESH_S:
@@ -143,7 +143,7 @@ class SituationCapture:
 
 
 class _Look:
-    """One capture, in a thread that may exceed the time-out."""
+    """One capture of a server's situation, in a thread that may exceed the time-out."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection.model_copy(
@@ -157,14 +157,14 @@ class _Look:
         self._thread.start()
 
     def result(self, limit_s: float) -> Diagnosis:
-        """Return the situation, or the reason why there is none, within the time-out."""
+        """Return the captured situation, or the reason why there is none within the time limit."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
             self._connection, f"reading the situation took longer than {limit_s:.0f} s"
         )
 
     def join(self) -> None:
-        """Wait for the end of the capture."""
+        """Wait until the capture's thread has ended."""
         self._thread.join()
 
     def _work(self) -> None:
@@ -179,7 +179,7 @@ class _Look:
 
 
 def _of(connection: str, seen: Diagnosis) -> Diagnosis:
-    """Return the result of a capture under the name of another connection to the same server."""
+    """Return the result of a capture with the name of this connection to the same server."""
     if seen.situation.connection == connection:
         return seen
     return diagnosis.judged(replace(seen.situation, connection=connection))
@@ -191,5 +191,5 @@ def _nothing_seen(connection: Connection, why: str) -> Diagnosis:
 
 
 def _address(connection: Connection) -> tuple[str, ...]:
-    """Return the identity of a server: two connections may lead to two databases of one server."""
+    """Return what identifies a connection's server, which several connections may share."""
     return tuple(map(str, (connection.service, connection.host, connection.port)))

@@ -1,4 +1,4 @@
-"""The states of jobs and alerts in the store, and the one way to change them."""
+"""The states of jobs and alerts in the store, their transitions, and the SQL that changes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALERT_TRANSITIONS = Transitions(
 
 
 class JobState(StrEnum):
-    """The state of a job."""
+    """The state of a job: waiting, running, or how it ended."""
 
     WAITING = "waiting"  # waits for room at its connections, or for the time of its next attempt
     QUEUED = "queued"  # a worker may begin its next attempt
@@ -59,7 +59,7 @@ JOB_TRANSITIONS = Transitions(
 
 
 def move(table: sa.Table, transitions: Transitions[State], to: State) -> sa.Update:
-    """Return an UPDATE that moves rows to a state, from the states that allow this transition.
+    """Return an UPDATE that changes rows to a state if their state allows this transition.
 
     Rows in other states do not change: of several processes that try, only one succeeds. The caller
     adds the condition that selects the rows.

@@ -1,4 +1,4 @@
-"""The store of the gateway: alerts and jobs. The evidence, not the store, is authoritative.
+"""The gateway's store of alerts and jobs; the evidence, not the store, is authoritative.
 
 The store is a SQLite file of the user, or the database in `RBKERNEL_STORE_URL`, which several
 gateways and workers may share. Ordering rule: when `receive` and `quarantine` return, the data is
@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """The result of a delivery: numbers of new and repeated alerts."""
+    """How many alerts of a delivery were new, and how many were stored already."""
 
     new: int
     repeated: int
@@ -73,7 +73,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str, *, upgrade: bool = False) -> Self:
-        """Open the store; create its tables if it has none.
+        """Open the gateway's store; create its tables if it has none.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the store's database."""
         self._engine.dispose()
 
     @property
@@ -154,7 +154,7 @@ class Store:
         return {row.identity for row in kept if row.seen == tellings[row.identity]}
 
     def quarantine(self, source: str, raw: bytes, reason: str) -> int:
-        """Store unreadable bytes; return their number. They are on disk on return."""
+        """Store the bytes of an unreadable delivery on disk; return the delivery's number."""
         row = {"source": source, "raw": raw, "reason": reason, "received_at": time.time()}
         table = tables.quarantine
         with self.writing() as connection:
@@ -165,7 +165,7 @@ class Store:
             )
 
     def probe(self) -> None:
-        """Check that a transaction can be committed now; write to the disk, and undo it."""
+        """Raise an error if the database cannot write now; a trial write is undone."""
         with self.writing() as connection:
             connection.execute(sa.update(tables.version).values(version=tables.version.c.version))
 
@@ -174,7 +174,7 @@ class Store:
     def alerts(
         self, *, limit: int = 100, state: str = "", incident: str = "", job: str = ""
     ) -> list[StoredAlert]:
-        """Return alerts, the newest first: all, or those of a state, an incident or a job."""
+        """Return alerts, the newest first: all, or the alerts of a state, an incident or a job."""
         table, of_jobs = tables.alerts, tables.job_alerts
         wanted = sa.select(table).order_by(table.c.number.desc()).limit(limit)
         if state:
@@ -189,7 +189,7 @@ class Store:
     def jobs(
         self, *, limit: int = 100, states: Iterable[str] = (), incident: str = ""
     ) -> list[Job]:
-        """Return jobs, the newest first: all, or those of some states or of an incident."""
+        """Return jobs, the newest first: all, or the jobs in some states or of an incident."""
         table = tables.jobs
         wanted = sa.select(table).order_by(table.c.created_at.desc(), table.c.id).limit(limit)
         if states := tuple(states):
@@ -199,19 +199,19 @@ class Store:
         return [job_of(row) for row in self.read(wanted)]
 
     def job(self, id: str) -> Job | None:  # noqa: A002  # it is its id
-        """Return the job with this id, or None."""
+        """Return the job with this id; None if there is no such job."""
         rows = self.read(sa.select(tables.jobs).where(tables.jobs.c.id == id))
         return job_of(rows[0]) if rows else None
 
     def job_of_run(self, run_id: str) -> Job | None:
-        """Return the job whose attempt a run is or will be; None if no job has this run."""
+        """Return the job that this run is, or will be, an attempt at; None if there is none."""
         table = tables.jobs
         found = sa.select(tables.attempts.c.job).where(tables.attempts.c.run_id == run_id)
         rows = self.read(sa.select(table).where(table.c.id.in_(found) | (table.c.run_id == run_id)))
         return job_of(rows[0]) if rows else None
 
     def jobs_for(self, identity: str) -> list[Job]:
-        """Return the jobs for an alert, the oldest first."""
+        """Return the jobs that an alert started or joined, the oldest first."""
         of_alert = sa.select(tables.job_alerts.c.job).where(
             tables.job_alerts.c.identity == identity
         )
@@ -226,7 +226,7 @@ class Store:
         return [attempt_of(row) for row in self.read(wanted)]
 
     def quarantined(self, *, limit: int = 100) -> list[Quarantined]:
-        """Return unreadable deliveries, the newest first, with the beginning of their bytes."""
+        """Return unreadable deliveries, each with its first bytes, the newest first."""
         table = tables.quarantine
         wanted = sa.select(
             *(table.c[name] for name in ("number", "source", "received_at", "reason")),
@@ -245,14 +245,14 @@ class Store:
         return bytes(rows[0].raw) if rows else None
 
     def workers(self) -> list[Worker]:
-        """Return the processes that take jobs, the oldest first."""
+        """Return the registered workers, the oldest first."""
         table = tables.workers
         age = (self.clock - table.c.heartbeat_at).label("silent_s")
         wanted = sa.select(table, age).order_by(table.c.started_at)
         return [worker_of(row) for row in self.read(wanted)]
 
     def counts(self) -> Counts:
-        """Return the current counts: the number of rows by state, and the age of the oldest."""
+        """Return how many alerts and jobs are in each state, and how old the oldest are."""
         alerts, jobs = tables.alerts, tables.jobs
         with self.reading() as connection:
             return Counts(
@@ -276,23 +276,23 @@ class Store:
         return tables.clock(self.dialect)
 
     def insert(self, table: sa.Table) -> Any:
-        """Return an INSERT that supports ON CONFLICT."""
+        """Return an INSERT statement of this database that supports ON CONFLICT."""
         return (sqlite if self.dialect == "sqlite" else postgresql).insert(table)
 
     def read(self, wanted: sa.Select[Any]) -> Sequence[Row[Any]]:
-        """Return all rows of a query."""
+        """Run a query, and return all its rows."""
         with self.reading() as connection:
             return connection.execute(wanted).all()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read one consistent state of the store while the block runs."""
+        """Open a transaction in which all reads see the same state of the store."""
         with self._errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Write in one transaction, which is on disk when the block has ended."""
+        """Open a transaction to write in, which is on disk when the block has ended."""
         with self._errors(), self._turn, self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
@@ -300,7 +300,7 @@ class Store:
 
     @contextmanager
     def planning(self) -> Iterator[Connection]:
-        """Open an exclusive transaction across hosts: rows read in it stay valid until its end."""
+        """Open a transaction that only one process on all hosts can hold, to plan jobs in it."""
         with self.writing() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -334,7 +334,7 @@ class Store:
         return storefile.alone(file) if file else nullcontext()
 
     def _back_up(self, number: int) -> None:
-        """Back up a SQLite file; no process can write to it meanwhile."""
+        """Back up the store's SQLite file, to which no process can write meanwhile."""
         if file := self._file:
             kept = storefile.back_up(file, f"version-{number}")
             _log.info("the store was backed up before its upgrade: %s", kept)
@@ -361,7 +361,7 @@ def _row(alert: Alert, received_at: datetime) -> dict[str, Any]:
 
 
 def _received(delivery: Delivery, new: set[str]) -> Received:
-    """Count a delivery's new alerts, and remove them from the set for later deliveries."""
+    """Count a delivery's new alerts; an alert in several deliveries is new in the first only."""
     of_this = {alert.identity for alert in delivery.alerts} & new
     new -= of_this
     return Received(new=len(of_this), repeated=len(delivery.alerts) - len(of_this))
@@ -384,7 +384,7 @@ def _age_s(
 
 
 def _next_step(error: SQLAlchemyError) -> str:
-    """Return the next step for a user when the database of an open store fails."""
+    """Return what a user can do when the database of an open store fails."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         mend = storefile.advice(cause)

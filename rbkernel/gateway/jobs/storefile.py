@@ -1,4 +1,4 @@
-"""The SQLite files of the gateway: created atomically, and checked before use.
+"""Create the gateway's SQLite files atomically, and check them before use.
 
 A file appears under its name only when it is a complete database, so an empty file is one that was
 emptied later. The store is never replaced: its data would be lost, and a person must know. The
@@ -38,7 +38,7 @@ Fill = Callable[[sqlite3.Connection], object]
 
 
 def prepare(file: Path, fill: Fill, *, owner: str) -> None:
-    """Create the file if it does not exist; check the file if it exists.
+    """Create a database's file if it does not exist; check it if it exists.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def prepare(file: Path, fill: Fill, *, owner: str) -> None:
 
 
 def prepare_again(file: Path) -> None:
-    """Create the file if it does not exist; replace the file if it is damaged.
+    """Create a database's file if it does not exist; replace it if it is damaged.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def prepare_again(file: Path) -> None:
 
 
 def back_up(file: Path, label: str) -> Path:
-    """Copy a database that may be in use; return the path of the copy, beside the original.
+    """Copy a SQLite database that may be in use; return the path of the copy beside it.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def back_up(file: Path, label: str) -> Path:
 
 
 def damage(file: Path, owner: str = "") -> str:
-    """Return why a file is not the expected database; empty if it is.
+    """Return why a file is not the expected database; an empty text if nothing is wrong.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def _asked(file: Path, owner: str) -> str:
 
 
 def unusable(file: Path, error: Exception) -> StoreError:
-    """Return an error for a file that cannot be read, written or created."""
+    """Return the error to raise for a database's file that cannot be read, written or created."""
     reason = getattr(error, "strerror", None) or str(error)
     return StoreError(
         f"the gateway's store cannot be used: {reason}", where=str(file), next_step=advice(error)
@@ -148,7 +148,7 @@ def unusable(file: Path, error: Exception) -> StoreError:
 
 
 def advice(error: BaseException) -> str:
-    """Return the next step for a user after an error of SQLite or of the file system."""
+    """Return what a user can do after an error of SQLite or of the file system."""
     match _name(error):
         case "SQLITE_CORRUPT" | "SQLITE_NOTADB":
             return _RESTORE
@@ -163,7 +163,7 @@ def advice(error: BaseException) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """Return an error's name, such as ``SQLITE_CORRUPT`` or ``ENOSPC``; empty if it has none.
+    """Return the name of an error, such as ``SQLITE_CORRUPT`` or ``ENOSPC``; empty without one.
 
     >>> _name(OSError(28, "No space left on device")), _name(ValueError())
     ('ENOSPC', '')
@@ -176,7 +176,7 @@ def _name(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Lock out other processes while the block runs; check first that the file can be used."""
+    """Hold a database file's lock within the block, so that no other process prepares the file."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and not file.is_file():
@@ -200,7 +200,7 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def _make(file: Path, fill: Fill) -> None:
-    """Create a database under a temporary name; rename the file once it is complete."""
+    """Create a database under a temporary name; rename it once it is complete."""
     draft = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         draft.unlink(missing_ok=True)

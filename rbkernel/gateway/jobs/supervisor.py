@@ -1,4 +1,4 @@
-"""The loop that every process with jobs runs, to keep alerts and jobs moving.
+"""The loop of every gateway and worker process, which keeps alerts and jobs moving.
 
 `rbkernel serve` and `rbkernel worker` have one `Supervisor` each. Every supervisor can do each of
 these tasks, and finishes tasks that another one left half done:
@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Executes jobs, and keeps alerts and jobs of all workers moving."""
+    """Executes jobs in this process, and keeps the alerts and jobs of all processes moving."""
 
     def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
         self._context = GatewayContext.of(settings, store)
@@ -84,7 +84,7 @@ class Supervisor:
         self._sealing = threading.BoundedSemaphore(_SEALS_AT_ONCE)
 
     def start(self) -> Self:
-        """Log the runs that are impossible, then start; return when jobs are executed."""
+        """Log which configured runs are impossible, then start to execute jobs."""
         plan = route_checks.examine(self._context.settings)
         for problem in (*plan.problems, *plan.cautions):
             _log.warning("%s", problem)
@@ -96,11 +96,11 @@ class Supervisor:
         return self
 
     def wake(self) -> None:
-        """Wake up the loop: new alerts or jobs were stored."""
+        """Wake up the loop, because new alerts or jobs were stored."""
         self._awake.set()
 
     def drain(self) -> None:
-        """Shut down gracefully: take no more jobs, let runs end, and put unfinished jobs back."""
+        """Shut down gracefully: take no more jobs, let runs end, release unfinished jobs."""
         self._draining.set()
         self._awake.set()
         self._queue.pause()
@@ -151,7 +151,7 @@ class Supervisor:
                 self._awake.wait(_TICK_S)
 
     def _look(self) -> bool:
-        """Do all work that is due; return whether more work is due already."""
+        """Do all tasks of the loop that are due; return whether more alerts may be waiting."""
         self._every(_TICK_S, self._can_write)
         if self._evidence_problem:
             return False
@@ -174,7 +174,7 @@ class Supervisor:
     # --- tasks of the loop
 
     def _keep_fast_start(self) -> None:
-        """Have a fork server ready for the next run, however long the last one is ago."""
+        """Keep the fork server running, so that the next run starts quickly."""
         if self.kernels:
             prepare_fast_start(self._executor.environment)
 
@@ -232,7 +232,7 @@ class Supervisor:
             self._context.ledger.unregister(one.id)
 
     def _settle(self, job: Job) -> None:
-        """Settle a run whose worker is gone, once its kernel has ended."""
+        """Store the outcome of a lost worker's run, once the run's kernel has ended."""
         root, logged = self._context.settings.evidence_root, False
         while not self._end.wait(_LOST_WORKERS_EVERY_S if logged else 0):
             try:
@@ -282,12 +282,12 @@ class Supervisor:
 
 
 def advice(store: Store) -> list[str]:
-    """Return notes about the store for the log at the start."""
+    """Return advice about the store, to log when the process starts."""
     return [_SQLITE] if store.dialect == "sqlite" else []
 
 
 def _place() -> str:
-    """Identify the host, boot and container of these process ids."""
+    """Return a text that identifies the host, boot and container in which this process runs."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -296,12 +296,12 @@ def _place() -> str:
 
 
 def _process(process: psutil.Process) -> str:
-    """Identify a process uniquely: its id and start time."""
+    """Return a text that identifies a process on its host: its id and start time."""
     return f"{process.pid} {process.create_time():.2f}"
 
 
 def _lives(identity: str) -> bool:
-    """Return whether the process of this host that `_process` identified is still alive."""
+    """Return whether the process on this host that has this identity is still alive."""
     try:
         pid, began = identity.split()
         process = psutil.Process(int(pid))

@@ -1,4 +1,4 @@
-"""The tables of the gateway's store, and the database engine. This module contains no rules.
+"""The tables of the gateway's store, and its database engine. This module contains no rules.
 
 Times are seconds since 1970, UTC. Text from senders is stored as ASCII JSON, because PostgreSQL
 text columns reject NUL and unpaired surrogates.
@@ -180,7 +180,7 @@ def address(url: str) -> URL:
 
 
 def engine(url: URL) -> Engine:
-    """Return an engine whose commits are on disk when they return."""
+    """Return a database engine with which every commit is on disk when it returns."""
     if url.get_backend_name() == "sqlite":
         storefile.prepare(Path(url.database or ""), _mark, owner=version.name)
         made = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
@@ -197,12 +197,12 @@ def engine(url: URL) -> Engine:
 
 
 def _mark(connection: sqlite3.Connection) -> None:
-    """Create the table that identifies a new file; its row is inserted with all other tables."""
+    """Create the table that identifies a new database file as the gateway's store."""
     connection.execute(str(sa.schema.CreateTable(version).compile(dialect=sqlite.dialect())))
 
 
 def clock(dialect: str) -> sa.ColumnElement[float]:
-    """Return the database's time as SQL, because the clocks of several hosts differ."""
+    """Return the database's current time as SQL, because the clocks of several hosts differ."""
     if dialect == "sqlite":
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double())
     return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Double())

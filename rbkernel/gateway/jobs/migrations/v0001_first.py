@@ -1,4 +1,4 @@
-"""Version 1: the tables of the first stores, which rbkernel made without a script."""
+"""Version 1 of the store: the first tables, which rbkernel created without a script."""
 
 revision = "0001"
 down_revision = None

@@ -1,4 +1,4 @@
-"""Version 2: the store names the rbkernel it needs, and always has the notification tables.
+"""Version 2 of the store: it names the rbkernel version it needs; notification tables exist.
 
 A job's column `recorded` was named `told`, and its count of drained runs was never used.
 
@@ -15,7 +15,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add, rename and drop columns and tables where version 1 differs."""
+    """Upgrade the store from version 1: add, rename and drop columns and tables."""
     there = sa.inspect(op.get_bind())
     if "rbkernel" not in {column["name"] for column in there.get_columns("rbkernel_version")}:
         op.add_column("rbkernel_version", sa.Column("rbkernel", sa.Text))
