@@ -1,1 +1,1 @@
-"""The only package that writes HTML, Markdown and text for people."""
+"""The only package that writes HTML, Markdown and plain text for people."""

@@ -35,7 +35,7 @@ _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
 
 
 def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str, Any]:
-    """Return a MIME bundle with JSON for programs, HTML for browsers, and text for terminals.
+    """Return a MIME bundle of one output: JSON for programs, HTML for browsers, text for terminals.
 
     JSON holds every character unchanged; HTML and text show invisible characters as escapes.
     """
@@ -49,7 +49,7 @@ def bundle(kind: str, data: Mapping[str, Any], html: str, text: str) -> dict[str
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """The contents of a run's first screen."""
+    """The contents of a run's first screen: the run, its facts, findings and decisions."""
 
     run: Run
     facts: tuple[tuple[str, str], ...]
@@ -59,12 +59,12 @@ class Screen:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the findings so far."""
+        """The worst verdict of the findings so far."""
         return Verdict.worst(finding.verdict for finding in self.findings)
 
     @property
     def headline(self) -> str:
-        """The verdict and the causes, in one sentence."""
+        """The verdict on the run and the causes, in one sentence."""
         if not self.findings:
             return f"{self.run.title}: no check has run yet"
         so_far = "" if self.finished else " (so far)"
@@ -79,7 +79,7 @@ class Screen:
 
 
 def screen_card(screen: Screen) -> str:
-    """Return the first screen as HTML: the problems, the next step, and the run."""
+    """Return a run's first screen as HTML: the problems, the next step, and the run."""
     run = screen.run
     parts = [
         _band(screen.headline, screen.verdict.value if screen.findings else None),
@@ -93,7 +93,7 @@ def screen_card(screen: Screen) -> str:
 
 
 def screen_text(screen: Screen) -> str:
-    """Return the first screen as plain text."""
+    """Return a run's first screen as plain text."""
     lines = [screen.headline]
     lines += findings_text(screen.findings)
     lines += [decision_text(decision) for decision in screen.decisions]
@@ -129,9 +129,7 @@ def _expected(finding: Finding) -> str:
 
 
 def findings_text(findings: Iterable[Finding]) -> list[str]:
-    """Return findings as lines of text, the worst first; one more line for those that a cause
-    explains.
-    """
+    """Return findings as lines of text, the worst first; symptoms of a cause share one line."""
     unexplained = [finding for finding in findings if not finding.explained_by]
     lines = [finding_text(finding) for finding in folded(by_urgency(unexplained))]
     symptoms = _symptoms(findings)
@@ -144,7 +142,7 @@ def _symptoms(findings: Iterable[Finding]) -> str:
 
 
 def overview_card(findings: Iterable[Finding]) -> str:
-    """Return the findings of an overview as an HTML table: problems first, with the runbook to
+    """Return the findings of an overview as an HTML table, problems first, with the runbook to
     open.
     """
     # each cell sets text and background colour, because a dark JupyterLab colours the rows of
@@ -169,17 +167,17 @@ def overview_card(findings: Iterable[Finding]) -> str:
 
 
 def overview_text(findings: Iterable[Finding]) -> str:
-    """Return the findings of an overview as text, one per line."""
+    """Return the findings of an overview as plain text, one finding per line."""
     return "\n".join(findings_text(list(findings)))
 
 
 def decision_card(decision: Decision) -> str:
-    """Return a question as HTML, with its options, and the answer if there is one."""
+    """Return a decision as HTML: the question, its options, and the answer if it was given."""
     return frame(_decision_line(decision))
 
 
 def decision_text(decision: Decision) -> str:
-    """Return a question and its state as one line of plain text."""
+    """Return a decision as one line of plain text: the question and its state."""
     if decision.state == DecisionState.CHOSEN:
         return f"DECIDED  {decision.question}: {decision.choice} ({decision.at})"
     state = f"{decision.state.upper():8}"
@@ -205,7 +203,7 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
 
 
 def _undo(plan: ActionPlan) -> str:
-    """Return the undo of a plan as HTML; a script is collapsed, and can be copied."""
+    """Return the undo of a plan as HTML; a long script is collapsed, and can be copied."""
     if "\n" not in plan.undo:
         return _facts([("Undo", plan.undo)])
     return (
@@ -228,7 +226,7 @@ def plan_text(plan: ActionPlan, state: str) -> str:
 
 
 def command_card(title: str, command: str, reason: str) -> str:
-    """Return HTML with a read-only command to copy, and why the command was not run."""
+    """Return HTML with a read-only command to copy, and the reason why rbkernel did not run it."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
     return frame(head + _to_copy(command))
 
@@ -266,7 +264,7 @@ def message_card(label: str, text: str, colour: str = "unknown") -> str:
 
 
 def provenance_line(facts: Iterable[str], sql: str) -> str:
-    """Return the line under a table as HTML: the provenance, with the SQL collapsed.
+    """Return the line of HTML under a result: server, role and time, with the SQL collapsed.
 
     The line has no background colour, so the page's light or dark colours apply.
     """
@@ -288,7 +286,7 @@ def _to_look_at(findings: tuple[Finding, ...]) -> list[Finding]:
 
 
 def _explained(findings: Iterable[Finding]) -> str:
-    """Return one line of HTML for the symptoms that a cause explains."""
+    """Return one line of HTML that lists the symptoms that a cause explains."""
     symptoms = _symptoms(findings)
     if not symptoms:
         return ""
@@ -304,7 +302,7 @@ def _passed(findings: tuple[Finding, ...]) -> str:
 
 
 def frame(inner: str) -> str:
-    """Return HTML with a border and colours around it, as the output of a cell."""
+    """Return a cell's output as HTML with a border and fixed colours."""
     return (
         f"<div {_NO_MATH} style='{_FONT}; color: {_INK}; background-color: {_PAPER};"
         f" border: 1px solid {_EDGE}; border-radius: 6px; margin: 4px 0; padding: 0 0 4px 0;"
@@ -348,7 +346,7 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
 
 
 def _step(finding: Finding) -> str:
-    """Return the next step, with the runbook to open."""
+    """Return the next step of a finding as text, with the runbook to open."""
     if finding.explained_by:
         # the finding's own next step treats a symptom, and may do harm
         return f"fix the cause: {finding.explained_by}"
@@ -356,7 +354,7 @@ def _step(finding: Finding) -> str:
 
 
 def _tells_more(finding: Finding) -> bool:
-    """Return whether the cause adds information to the title and the figure."""
+    """Return whether a finding's cause says more than its title and its actual value."""
     return finding.cause not in {"", finding.title, finding.actual}
 
 
@@ -424,7 +422,7 @@ def _targets(plan: ActionPlan) -> str:
 
 
 def _clock(at: str) -> str:
-    """Return a UTC time as text for people.
+    """Return a UTC time as a text for people.
 
     >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
     ('2026-11-20 23:45:35 UTC', '')

@@ -1,4 +1,4 @@
-"""Pictures of the results of diagnostics, as plotly figures with a caption in words.
+"""Draw results of diagnostics as plotly figures, each with a caption in words.
 
 The caption is the plain text of the figure, for mail, diffs and screen readers. The MIME bundle is
 made here, because plotly's own code imports nbformat's validators (about a second) and may embed
@@ -30,7 +30,7 @@ _PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#
 
 
 class Picture:
-    """A plotly figure and its caption; the last expression of a cell shows it."""
+    """A plotly figure and its caption, which Jupyter shows as the last expression of a cell."""
 
     def __init__(self, figure: go.Figure, caption: str) -> None:
         self.figure = figure
@@ -48,7 +48,7 @@ class Picture:
 
 @checked
 def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
-    """Draw a diagnostic's frame as the diagnostic's header declares, with the thresholds.
+    """Draw a diagnostic's result as its header declares, with the thresholds.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def timeline(
     unit: str = "",
     title: str = "",
 ) -> Picture:
-    """Draw a quantity over time, one line per value of `by`, with the thresholds.
+    """Draw how a quantity changes over time, one line per value of `by`, with the thresholds.
 
     Parameters
     ----------
@@ -153,7 +153,8 @@ def bars(
     limit: Measured | None = None,
     title: str = "",
 ) -> Picture:
-    """Draw horizontal bars of `x` for each `y`, stacked by `by`, with a limit to compare with.
+    """Draw a horizontal bar of length `x` for each `y`, stacked by `by`, with a limit to compare
+    with.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ def strip(
     high: Measured | None = None,
     title: str = "",
 ) -> Picture:
-    """Mark positions in a range, one row of marks per value of `by`.
+    """Draw marks at positions in a range, one row of marks per value of `by`.
 
     Parameters
     ----------
@@ -232,7 +233,7 @@ def strip(
 
 @checked
 def differences(frame: Frame, *, title: str = "Where the rows differ") -> Picture:
-    """Draw the positions of differing rows in the key range, and below them the differing columns.
+    """Draw where in the key range the differing rows are, and which columns differ.
 
     Parameters
     ----------
@@ -291,7 +292,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _dtick(counts: pd.Series[Any]) -> float | None:
-    """Return the step of an axis of counts: a whole number."""
+    """Return the step between the ticks of an axis of counts: a whole number."""
     return 1 if len(counts) and counts.max() < 10 else None
 
 
@@ -358,7 +359,7 @@ def tree(
 
 
 def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[float, float]]:
-    """Return column and row of each node: the column is the distance from a root; rows are unique.
+    """Return a column and a row for each node of a tree: the column is the distance from a root.
 
     >>> _places(["1", "2", "3"], {"1": [], "2": ["1"], "3": ["2"]})
     {'1': (0, 0), '2': (1, 1), '3': (2, 2)}
@@ -396,7 +397,7 @@ def _figure(title: str, y_title: str) -> go.Figure:
 
 
 def _empty(figure: go.Figure, frame: pd.DataFrame, column: str) -> Picture | None:
-    """Return a picture that says why there is nothing to draw, or None."""
+    """Return a picture that says why there is nothing to draw; None if there is something."""
     if column in frame and frame[column].notna().any():
         return None
     source = provenance(frame)

@@ -1,4 +1,4 @@
-"""Tables of the front matter in a notebook; empty placeholders are highlighted."""
+"""Show sections of a runbook's front matter as tables, with empty placeholders highlighted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOUD = "background-color: #ffe08a; color: #1f2328"
 
 
 def show(table: Table, *, kind: str = "table", remark: str = "") -> None:
-    """Show a table, or a note that the front matter does not have it.
+    """Show a table of the front matter, or a note that the front matter lacks it.
 
     Parameters
     ----------

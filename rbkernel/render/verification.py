@@ -1,4 +1,4 @@
-"""Verify and seal evidence, with the results as text: a notebook, a run, an incident, or all."""
+"""Verify or seal a notebook, a run, an incident or all evidence, and return the results as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMED = 3
 def verify(
     root: Path, what: str = "", *, signers: Path | None = None, published: Collection[str] = ()
 ) -> tuple[list[str], bool]:
-    """Verify, and return the results in words.
+    """Verify evidence, and return the results in words.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def verify(
 
 
 def sealed(run: SealedRun) -> list[str]:
-    """Return lines that describe a new or earlier seal, and differences from the record."""
+    """Return lines that describe a new or earlier seal, and where cells differ from the journal."""
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
     lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
@@ -90,7 +90,7 @@ def sealed(run: SealedRun) -> list[str]:
 
 
 def signed(run: SealedRun) -> list[str]:
-    """Return lines about the signer of a seal, and about missing parts of the seal."""
+    """Return lines about who signed a seal, and about missing parts of the seal."""
     return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
 
 
@@ -105,7 +105,7 @@ def _check_heads(published: Collection[str]) -> None:
 
 
 def _signers(path: Path) -> list[str]:
-    """Return lines with the number of verified runs and records of a folder, by signer."""
+    """Return lines that say, per signer, how many runs and records of a folder were verified."""
     signers = Counter(
         (
             manifest.read_listing(sums.read_bytes(), str(sums)).signer,

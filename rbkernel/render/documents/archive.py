@@ -1,4 +1,4 @@
-"""Pure: an archive for proof, with the sealed files unchanged, and instructions to verify them.
+"""Pack sealed evidence unchanged into an archive, with instructions to verify it. Pure.
 
 The archive is deterministic. It can be verified with `sha256sum` and `ssh-keygen`, without
 rbkernel.
@@ -19,7 +19,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """Return a zip archive of these files (name → bytes), read-only when unpacked."""
+    """Return a zip archive of these files (name → bytes); unpacked files are read-only."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
@@ -31,7 +31,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def verify_text(head: Head, *, signed: bool, whole: bool) -> str:
-    """Return how to verify an unpacked archive with coreutils and OpenSSH only.
+    """Return instructions to verify an unpacked archive with coreutils and OpenSSH only.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pure: convert outputs of cells to blocks of a report, whatever the outputs contain.
+"""Convert the outputs of cells to blocks of a report, whatever the outputs contain. Pure.
 
 Each block has a plain text, for Markdown and for browsers without scripts. If something cannot be
 shown, the block has a note instead; the executed notebook still contains the output.
@@ -40,7 +40,7 @@ _NO_SVG = "not shown here, because it is not well-formed SVG; the executed noteb
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Plain text; ``label`` is its kind, such as the name of the stream."""
+    """A block of plain text; ``label`` is its kind, such as the name of the stream."""
 
     kind: ClassVar = "text"
     text: str
@@ -49,7 +49,7 @@ class Text:
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """An exception: the last line, and the traceback, which is collapsed."""
+    """A block about an exception: its last line, and the collapsed traceback."""
 
     kind: ClassVar = "error"
     text: str
@@ -58,7 +58,7 @@ class Error:
 
 @dataclass(frozen=True, kw_only=True)
 class Html:
-    """Sanitized HTML with long tables cut, and the complete tables."""
+    """A block of sanitized HTML in which long tables are cut; it also holds the complete tables."""
 
     kind: ClassVar = "html"
     markup: str
@@ -74,7 +74,9 @@ class Html:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A plotly figure; if it cannot be drawn, ``drawn`` is None and ``note`` is the reason."""
+    """A block with a plotly figure; if it cannot be drawn, ``drawn`` is None and ``note``
+    says why.
+    """
 
     kind: ClassVar = "figure"
     number: int
@@ -84,18 +86,18 @@ class Figure:
 
     @property
     def height(self) -> int:
-        """The height of the figure in px."""
+        """The height of the figure in pixels."""
         return round(self.drawn["layout"]["height"]) if self.drawn else 0
 
     @property
     def script(self) -> str:
-        """The figure as JSON for a script element."""
+        """The figure as JSON for a script element of the page."""
         return figures.for_script(self.drawn)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An image as bytes."""
+    """A block with an image as bytes."""
 
     kind: ClassVar = "image"
     number: int
@@ -111,7 +113,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A finding, decision, plan, note or overview, with its fields as text."""
+    """A block about a finding, decision, plan, note or overview, with its fields as text."""
 
     kind: ClassVar = "card"
     name: str
@@ -124,7 +126,7 @@ Block = Text | Error | Html | Figure | Image | Card
 
 
 class Reader:
-    """Converts outputs to blocks; images and cut tables are numbered throughout the report."""
+    """Converts outputs to blocks, and numbers images and cut tables throughout the report."""
 
     def __init__(self) -> None:
         self._pictures = count(1)
@@ -133,7 +135,7 @@ class Reader:
     def blocks(
         self, outputs: list[Mapping[str, Any]], widgets: Mapping[str, Any]
     ) -> Iterator[Block]:
-        """Yield a block for each output of a cell that is not empty.
+        """Yield a block for each output of a cell; empty outputs are left out.
 
         Parameters
         ----------
@@ -163,12 +165,14 @@ class Reader:
         return self._display(data, widgets) if isinstance(data, Mapping) and data else None
 
     def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
-        """Return a table of rbkernel, with a name for its CSV if it is too long to be shown."""
+        """Return a table block; if the table is too long to be shown, the block names a CSV
+        file.
+        """
         name = next(self._tables) if len(rows) > tables.SHOWN_ROWS else ""
         return Table(header=header, rows=rows, name=name)
 
     def html(self, markup: str, said: str = "") -> Html:
-        """Return the block for untrusted HTML."""
+        """Return the block for a cell's output of untrusted HTML."""
         clean, found = tables.cut(clean_html(markup), self._tables)
         note = _LEFT_OUT if has_live_parts(markup) else ""
         return Html(markup=clean, text=said, tables=found, note=note)
@@ -228,7 +232,7 @@ def _error(output: Mapping[str, Any]) -> Error:
 
 
 def _card(data: Mapping[str, Any], said: str) -> Card | None:
-    """Return the card for a typed output; the card's text contains all fields."""
+    """Return the block for a finding, plan or similar output; None for other outputs."""
     for mimetype, value in data.items():
         found = _CARD.fullmatch(str(mimetype))
         if found and isinstance(value, Mapping):
@@ -239,7 +243,7 @@ def _card(data: Mapping[str, Any], said: str) -> Card | None:
 
 
 def _shortened(said: str) -> str:
-    """Return long text with its middle replaced by a note; short text unchanged.
+    """Return a text with its middle replaced by a note if it is long, else unchanged.
 
     >>> _shortened("abc"), len(_shortened("a" * 30_000)) < 21_000
     ('abc', True)

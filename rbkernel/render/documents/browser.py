@@ -1,8 +1,8 @@
-"""The only module that starts Chromium: it makes pictures of figures, and the PDF of a page.
+"""The only module that starts Chromium, to draw pictures of figures and print pages to PDF.
 
 Chromium has a new profile and loads only files that rbkernel wrote. After a time-out its whole
-process group is killed. Chromium's sandbox does not work for root, so for root it is switched off;
-the page's Content-Security-Policy and the offline options limit the risk.
+process group is killed. Chromium's sandbox does not work for root, so it is switched off if root
+runs Chromium; the page's Content-Security-Policy and the offline options limit the risk.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def needed(what: str) -> str:
 
 
 def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str) -> dict[int, str]:
-    """Draw figures, and return their pictures as data addresses by number.
+    """Draw figures with Chromium, and return their pictures as data URLs by number.
 
     A figure that Chromium cannot draw is left out.
 
@@ -101,7 +101,7 @@ def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str)
 
 
 def pdf(page: bytes, chromium: str) -> bytes:
-    """Print a page without scripts to PDF.
+    """Print a page without scripts to PDF with Chromium.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def pdf(page: bytes, chromium: str) -> bytes:
 
 
 def bytes_of(url: str) -> bytes:
-    """Return the bytes of a picture that `stills` drew as PNG.
+    """Return the bytes of a picture that `stills` returned as a data URL.
 
     >>> bytes_of("data:image/png;base64,YQ==")
     b'a'

@@ -1,7 +1,7 @@
-"""Pure: collect the contents of a report from the journal and the notebook of a run.
+"""Collect the contents of a report from the journal and the notebook of a run. Pure.
 
 Findings, decisions and actions come from the journal, because the journal is attested. The notebook
-gives the steps in their order. A step that differs from the journal is marked.
+gives the steps in their order. A cell that differs from the journal is marked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Heading:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell. A Markdown cell has only ``markup`` and ``source``; a code cell no ``markup``."""
+    """A cell of the run; a Markdown cell has only ``markup`` and ``source``, a code cell no
+    ``markup``.
+    """
 
     kind: str
     label: str
@@ -82,19 +84,21 @@ class Section:
 
     @property
     def blocks(self) -> Iterator[Block]:
-        """All blocks of all cells, in order."""
+        """All blocks of all cells of the section, in order."""
         return (block for cell in self.cells for block in cell.blocks)
 
     @property
     def headline(self) -> str:
-        """One line: the problems; if there are none, the unknown findings; else that all is ok."""
+        """The problems of the run in one line; without problems, the unknown findings, or that all
+        is ok.
+        """
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"
         return "; ".join(wording) or ok
 
     @property
     def findings_shown(self) -> tuple[Finding, ...]:
-        """The findings to show: all that are not ok, and the ok findings if they are few.
+        """The findings that the report shows: all that are not ok, and the ok ones if they are few.
 
         Unknown findings with the same reason are merged into one.
         """
@@ -102,7 +106,7 @@ class Section:
 
     @property
     def passed(self) -> tuple[Finding, ...]:
-        """The ok findings, if there are so many that they would hide the others; else empty."""
+        """The ok findings that are listed apart, because there are so many; else empty."""
         ok = tuple(finding for finding in self.findings if finding.verdict is Verdict.OK)
         return ok if len(ok) > _MOST_OK_SHOWN else ()
 
@@ -205,7 +209,7 @@ def _code_cell(index: int, cell: NotebookNode, blocks: tuple[Block, ...], proble
 
 
 def _markdown(cell: NotebookNode) -> str:
-    """Return a Markdown cell as sanitized HTML, with the images that were pasted into the cell."""
+    """Return a Markdown cell as sanitized HTML, including the images pasted into it."""
     source = str(cell.source)
     attached = cell.get("attachments")
     for name, bundle in attached.items() if isinstance(attached, Mapping) else ():
@@ -216,7 +220,9 @@ def _markdown(cell: NotebookNode) -> str:
 
 
 def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
-    """Return HTML with anchors at its headings, moved two levels down, and the list of headings."""
+    """Return HTML whose headings have anchors and are two levels lower, and the list of
+    headings.
+    """
     found: list[Heading] = []
 
     def mark(match: re.Match[str]) -> str:
@@ -230,7 +236,7 @@ def _anchored(markup: str, anchor: str) -> tuple[str, list[Heading]]:
 
 
 def _took(started: object, ended: object) -> str:
-    """Return the duration of a cell as text; empty if unknown.
+    """Return how long a cell was executed, as text; empty if unknown.
 
     >>> _took("2026-11-20T23:45:35+00:00", "2026-11-20T23:45:36.500000+00:00"), _took(None, "")
     ('1.5 s', '')

@@ -1,5 +1,4 @@
-"""Plotly figures in a page: figures are checked and have no URLs; plotly.js is embedded once,
-packed.
+"""Put plotly figures into a page: remove URLs, and embed plotly.js once, compressed.
 
 The package plotly contains the complete plotly.js (4.8 MB) of the matching version. Deflated and
 written in base 85 it takes 1.8 MB. So no copy of plotly.js is stored in this repository, and every
@@ -30,7 +29,7 @@ _DEFAULT_HEIGHT_PX = 360
 
 
 def plotly_path() -> Path:
-    """Return the path of plotly.js in the package plotly."""
+    """Return the path of the file plotly.js in the package plotly."""
     import plotly  # without importing the modules of the package, which takes a second
 
     return Path(plotly.__file__).parent / "package_data/plotly.min.js"
@@ -38,7 +37,7 @@ def plotly_path() -> Path:
 
 @cache
 def packed_plotly() -> tuple[str, str]:
-    """Return plotly.js deflated in base 85 (`<` and `&` as `.` and `,`), and its CSP hash."""
+    """Return plotly.js, compressed and as text, and the hash that allows it in the page."""
     source = plotly_path().read_bytes()
     packed = base64.b85encode(zlib.compress(source)).translate(_FOR_HTML)
     return packed.decode("ascii"), csp_hash(source)
@@ -86,7 +85,9 @@ def for_script(value: object) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Return a value without images and links, and with invisible characters as escapes."""
+    """Return a value of a figure without images and links, and with invisible characters as
+    escapes.
+    """
     if isinstance(value, dict):
         return {
             name: _harmless(part)

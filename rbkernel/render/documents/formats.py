@@ -1,4 +1,4 @@
-"""The formats of exports."""
+"""The formats in which a run or an incident can be exported."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""Pure: write Markdown, and render the Markdown of a runbook as HTML or as safe Markdown."""
+"""Write Markdown, and render a runbook's Markdown as HTML or as safe Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def escaped(words: object) -> str:
 
 
 def _marked(words: str) -> str:
-    """Escape the characters that begin HTML or Markdown anywhere in a line."""
+    """Escape characters that begin HTML or Markdown anywhere in a line of text."""
     return escape(_SPECIAL.sub(r"\\\1", words), quote=False)
 
 
@@ -51,7 +51,7 @@ def fenced(words: str, language: str = "") -> str:
 
 
 def written_table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""Return a table of plain text.
+    r"""Return rows of plain text as a Markdown table.
 
     >>> written_table(["a"], [["b|c"]])
     '| a |\n| --- |\n| b\\|c |'
@@ -97,7 +97,8 @@ def markdown_html(source: str) -> str:
 
 
 def rewritten(source: str) -> str:
-    r"""Return Markdown with HTML as text, links to web pages only, and headings two levels lower.
+    r"""Return Markdown made safe: HTML becomes text, only web links remain, headings are two levels
+    lower.
 
     >>> rewritten("# Lag\n<b>x</b> [y](y.md) [z](https://z)")
     '### Lag\n\n&lt;b&gt;x&lt;/b&gt; y [z](<https://z>)'

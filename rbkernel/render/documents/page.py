@@ -1,4 +1,4 @@
-"""Pure: render a report as one HTML page that needs only a browser.
+"""Render a report as one HTML page that needs only a browser. Pure.
 
 The page is self-contained and deterministic: the same evidence gives the same bytes. Its
 Content-Security-Policy forbids all requests, and all scripts except two, which are named by hash.
@@ -46,7 +46,7 @@ _LIGHT, _DARK = "default", "github-dark"
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The contents of a page: one run, or an incident with its timeline and all its runs.
+    """The contents of a report's page: one run, or an incident with its timeline and all its runs.
 
     ``timeline`` has time, event and source of each line; ``incident`` is empty for a single run.
     """
@@ -62,13 +62,13 @@ class Report:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """All figures that are drawn."""
+        """All figures of the report that are drawn."""
         blocks = (block for section in self.sections for block in section.blocks)
         return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
 
 
 def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
-    """Return the page.
+    """Return the HTML page of a report.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
 
 
 def from_template(name: str, **values: Any) -> bytes:
-    """Return a page from a template of rbkernel, with the common style sheet."""
+    """Return a page made from a template of rbkernel, with the common style sheet."""
     page = environment().get_template(name).render(style=style(), **values)
     return page.encode(errors="replace")
 
@@ -119,7 +119,9 @@ def environment(*folders: Path) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as a template prints it. Values of type `Markup` are trusted or sanitized."""
+    """Return a value as a template prints it: text with invisible characters shown, `Markup`
+    unchanged.
+    """
     if value is None or hasattr(value, "__html__") or isinstance(value, int | float | Undefined):
         return value
     text = visible(str(value))
@@ -131,7 +133,7 @@ def _bare(value: object) -> Markup:
 
 
 def tone(word: str) -> str:
-    """Return the class of a badge's colour: a verdict, or ``open``."""
+    """Return the CSS class for the colour of a badge: a verdict, or ``open``."""
     return _TONES.get(str(word), "open")
 
 

@@ -37,7 +37,9 @@ _AT_SEAL = "made when the run was sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One run in the evidence folder; ``head`` is None if the run is not sealed yet."""
+    """One run in the evidence folder; ``head`` is its newest seal, or None if the run is not
+    sealed.
+    """
 
     record: Record
     executed: bytes
@@ -45,7 +47,7 @@ class Source:
 
 
 def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
-    """Return the report of one run, and the complete tables that are cut in it, as name → bytes.
+    """Return the report of one run and CSV files of the tables cut in it, as name → bytes.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
-    """Return the complete tables that a report cuts, as name → CSV."""
+    """Return the complete tables that a report shows cut, as name → CSV."""
     blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
     found += [plan.targets for one in report.sections for plan in one.plans]
@@ -74,7 +76,7 @@ def csv_files(report: Report) -> dict[str, bytes]:
 
 
 def sources(root: Path, what: str) -> list[Source]:
-    """Return the run, or all runs of the incident, in the order of their start.
+    """Return the run, or all runs of the incident, in the order in which they started.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def _footer(of: str) -> str:
 
 
 def _timeline(entries: Iterable[Entry]) -> tuple[tuple[str, str, str], ...]:
-    """Return time, event and source of each line of the timeline."""
+    """Return time, event and source of each line of the incident's timeline."""
     return tuple((clock(one.at), visible(one.what), visible(one.short_source)) for one in entries)
 
 

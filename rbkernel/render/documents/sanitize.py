@@ -1,4 +1,4 @@
-"""Pure: sanitize untrusted HTML, so that it runs nothing, loads nothing, and covers no other text.
+"""Sanitize untrusted HTML so that it runs nothing, loads nothing, and covers no other text. Pure.
 
 Readers trust a report, and open it in browsers with open sessions. So HTML from outputs, Markdown
 and front matter passes an allowlist here (`nh3`, with html5ever's parser). The page's
@@ -78,7 +78,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
 
 
 def has_live_parts(markup: str) -> bool:
-    """Return whether HTML contains elements that are left out and that a reader may miss.
+    """Return whether HTML has elements that sanitizing removes and that a reader may miss.
 
     >>> has_live_parts("<p><script>x()</script>"), has_live_parts("<p>a < script</p>")
     (True, False)
@@ -92,7 +92,8 @@ def has_colours(markup: str) -> bool:
 
 
 def plain(text: str) -> str:
-    r"""Return the printed text of a cell without colours, and with invisible characters as escapes.
+    r"""Return the printed text of a cell without colour codes, and with invisible characters as
+    escapes.
 
     >>> plain("\x1b[31mred\x1b[0m\x07 \u202eabc")
     'red\\x07 \\u202eabc'

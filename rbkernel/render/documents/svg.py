@@ -1,9 +1,8 @@
-"""Pure: sanitize untrusted SVG, so that it runs nothing and loads nothing, also if opened as a
-file.
+"""Sanitize untrusted SVG so that it runs nothing and loads nothing. Pure.
 
-A browser does not run scripts of an SVG in an `<img>`, but it does if the SVG is opened as a file.
-So the SVG is parsed as XML, as in a browser, and only allowed parts are written. If the text is not
-well-formed XML, there is no picture.
+A browser does not run scripts of an SVG in an `<img>`, but runs them if the SVG is opened as a
+file. So the SVG is parsed as XML, as in a browser, and only allowed parts are written. If the text
+is not well-formed XML, there is no picture.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _LOADS = re.compile(r"url\(\s*[\"']?(?!#)|image|src\(|[\\@{}<]|/\*", re.IGNORECA
 
 
 def clean_svg(source: str) -> str | None:
-    """Return a picture that is safe to open as a file; None if the text is not SVG.
+    """Return an SVG picture that is safe to open as a file; None if the text is not SVG.
 
     >>> head = '<svg xmlns="http://www.w3.org/2000/svg"'
     >>> clean_svg(head + ' onload="x()"><script>x()</script><a href="javascript:x()">y</a></svg>')
@@ -69,7 +68,7 @@ def clean_svg(source: str) -> str | None:
 
 
 def _local(tag: object) -> str:
-    """Return the name of an SVG element, also if its namespace is missing."""
+    """Return the name of an SVG element without its namespace; the namespace may be missing."""
     name = tag if isinstance(tag, str) else ""
     return name.removeprefix(f"{{{_SVG}}}")
 
@@ -89,7 +88,7 @@ def _cleaned(element: ET.Element) -> ET.Element:
 
 
 def _attribute(tag: str, name: str, value: str) -> str:
-    """Return the allowed part of an attribute's value; empty if there is none."""
+    """Return the allowed part of the value of an SVG attribute; empty if no part is allowed."""
     if name in {"href", f"{{{_XLINK}}}href"}:
         allowed = _PICTURE if tag == "image" else _PLACE_HERE
         return value if allowed.fullmatch(value) else ""

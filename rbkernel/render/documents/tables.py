@@ -1,4 +1,4 @@
-"""Pure: cut long tables in sanitized HTML, and return the complete tables for CSV files.
+"""Cut long tables in sanitized HTML, and return the complete tables for CSV files. Pure.
 
 Sanitized HTML is well-formed: each start tag has an end tag, and each row is a `tr`. So it is
 enough to read the HTML once, tag by tag, without a library that repairs HTML and would slow down a
@@ -22,7 +22,9 @@ WIDE_COLUMNS = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table, rows × columns as text; ``name`` is the CSV's, empty when nothing was cut."""
+    """A table of a report, rows × columns as text; ``name`` is its CSV file, empty if it is not
+    cut.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -30,17 +32,19 @@ class Table:
 
     @property
     def wide(self) -> bool:
-        """Whether the table has too many columns for a printed page with ordinary letters."""
+        """Whether the table has too many columns for a printed page with letters of normal size."""
         return len(self.header) >= WIDE_COLUMNS
 
     @property
     def shown(self) -> tuple[tuple[str, ...], ...]:
-        """The rows that a report shows."""
+        """The rows of the table that a report shows."""
         return self.rows[:SHOWN_ROWS]
 
     @property
     def note(self) -> str:
-        """A note that rows are missing, and where to find them; empty if all rows are shown."""
+        """A note that rows of the table are not shown, and where to find them; empty if all are
+        shown.
+        """
         if not self.name:
             return ""
         return f"{SHOWN_ROWS} of {len(self.rows)} rows are shown; all of them are in {self.name}"
@@ -57,7 +61,7 @@ class Table:
 
 
 def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
-    """Cut the tables in sanitized HTML; return the HTML and the complete tables.
+    """Cut the long tables in sanitized HTML; return the HTML and the complete tables.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ def cut(markup: str, names: Iterator[str]) -> tuple[str, tuple[Table, ...]]:
 
 
 class _Reader(HTMLParser):
-    """Copies HTML without the rows beyond the limit, and collects the cells of outer tables."""
+    """Copies HTML without table rows beyond the limit, and collects the cells of outer tables."""
 
     def __init__(self, names: Iterator[str]) -> None:
         super().__init__(convert_charrefs=True)

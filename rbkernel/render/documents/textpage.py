@@ -1,4 +1,4 @@
-"""Pure: render chapters in Markdown as one HTML page without scripts."""
+"""Render chapters in Markdown as one HTML page without scripts. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GENERATOR = '<meta name="generator" content="rbkernel">'
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """A chapter in Markdown; if ``plain`` is true, the text is shown unchanged."""
+    """A chapter of a page in Markdown; if ``plain`` is true, the text is shown unchanged."""
 
     text: str
     plain: bool = False
@@ -31,7 +31,7 @@ def render(
     mind: str = "",
     footer: str = "",
 ) -> bytes:
-    """Return the page.
+    """Return chapters as one HTML page.
 
     Parameters
     ----------

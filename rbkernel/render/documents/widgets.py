@@ -1,4 +1,4 @@
-"""Pure: describe widgets as text, because a widget does not work without its kernel."""
+"""Describe Jupyter widgets as text, because a widget does not work without its kernel. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 def states(metadata: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the state of each widget by its id, from a notebook's metadata."""
+    """Return the state of each widget by the widget's id, from a notebook's metadata."""
     kept: Any = metadata.get("widgets")
     kept = kept.get(WIDGET_STATE) if isinstance(kept, Mapping) else None
     kept = kept.get("state") if isinstance(kept, Mapping) else None

@@ -1,4 +1,4 @@
-"""Pure: render a report as Markdown with picture files, for a wiki or GitHub.
+"""Render a report as Markdown with picture files, for a wiki or GitHub. Pure.
 
 All text is escaped. Markdown of the runbook is parsed and written again without HTML and without
 URLs that run scripts, because a wiki may allow more than GitHub.
@@ -21,12 +21,12 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "ima
 
 
 def file_name(image: Image) -> str:
-    """Return the file name of a picture."""
+    """Return the name of the file for a picture of the report."""
     return f"figure-{image.number:02d}.{_EXTENSIONS.get(image.mimetype, 'svg')}"
 
 
 def address(folder: str) -> str:
-    """Return a folder's name as a URL for Markdown.
+    """Return a folder's name as a URL that Markdown can contain.
 
     >>> address("my report (2).files")
     'my%20report%20%282%29.files'
@@ -35,12 +35,12 @@ def address(folder: str) -> str:
 
 
 def render(report: Report, pictures: Mapping[int, str], folder: str) -> str:
-    """Return the report as Markdown.
+    """Return a report as Markdown.
 
     Parameters
     ----------
     report
-        What it tells.
+        The contents of the report.
     pictures
         The file of each picture by its number; a figure without a picture is replaced by its
         caption.

@@ -1,4 +1,4 @@
-"""Pure: texts for reports from the journal and the front matter of a run."""
+"""Write the texts of a report from the journal and the front matter of a run. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A proposed action in its last state."""
+    """A proposed action in its last state, for a report."""
 
     title: str
     state: str
@@ -42,17 +42,17 @@ class Plan:
 
     @property
     def text(self) -> str:
-        """The SQL or command to copy; empty if there is nothing to do."""
+        """The SQL or command of the plan to copy; empty if there is nothing to do."""
         return self.command or self.sql
 
     @property
     def place(self) -> str:
-        """The place where the SQL or command must be run."""
+        """The place where the plan's SQL or command must be run."""
         return "in a shell" if self.command else f"on {self.connection}"
 
 
 def clock(at: object) -> str:
-    """Return a time of rbkernel as text for people.
+    """Return a time that rbkernel recorded as text for people.
 
     >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
     ('2026-11-20 23:45:35 UTC', '')
@@ -80,7 +80,7 @@ def lasted(duration: timedelta) -> str:
 
 
 def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield a name and a text for each nested value.
+    """Yield a name and a text for each value of nested values.
 
     >>> list(flat({"scope": {"not_handled": ["a", "b"]}, "slo": None}))
     [('scope, not handled', 'a'), ('scope, not handled', 'b'), ('slo', '')]
@@ -110,7 +110,7 @@ def front_matter(notebook: NotebookNode) -> tuple[tuple[str, str], ...]:
 
 
 def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Join the lines of each name.
+    """Join the lines of text that have the same name.
 
     >>> _gathered([("a", "1"), ("a", "2"), ("b", "3")])
     (('a', '1\\n2'), ('b', '3'))
@@ -122,7 +122,7 @@ def _gathered(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def about(record: Record) -> tuple[tuple[str, str], ...]:
-    """Return id, time, kind of execution and parameters of the run, as names and texts."""
+    """Return facts about the run (id, time, kind of execution, parameters) as names and texts."""
     run = record.run
     ended = max((cell.ended_at for cell in record.cells), default="")
     executed = "headless" if run and run.headless else "by hand, in a notebook"
@@ -144,7 +144,7 @@ def about(record: Record) -> tuple[tuple[str, str], ...]:
 
 
 def started_at(record: Record) -> str:
-    """Return the start of the run: UTC, ISO 8601."""
+    """Return the time at which the run started, in UTC and ISO 8601."""
     return str(record.run.started_at if record.run else record.kernel.get("at", ""))
 
 
@@ -179,7 +179,7 @@ def _redacted(record: Record) -> str:
 
 
 def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
-    """Return each proposed action in its last state."""
+    """Return each proposed action of the run in its last state."""
     last = {str(event.data.get("id")): event.data for event in record.of_kind("plan")}
     return tuple(_plan(data, reader) for data in last.values())
 
@@ -195,7 +195,7 @@ def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
 
 
 def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:
-    """Return time, kind and text of each remark by a human."""
+    """Return time, kind and text of each remark that a human made during the run."""
     found = []
     for event in record.events:
         if event.kind == "note":
@@ -224,7 +224,7 @@ _POINTER = re.compile(r"^-+> \d+ (.*\S)", re.MULTILINE)
 
 
 def _where(cell: CellRun) -> str:
-    """Return the line that failed and its error; the cell's first line if the failed line is
+    """Return the failed line of a cell and its error; the cell's first line if that line is
     unknown.
     """
     error = next((one for one in cell.outputs if one.get("output_type") == "error"), None)

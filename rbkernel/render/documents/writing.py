@@ -1,4 +1,4 @@
-"""Write an export to disk: all files are generated first, then each is replaced atomically."""
+"""Write an export to disk: generate all files first, then replace each file atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rbkernel.render.documents.report import build, csv_files, fit_for_a_report
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """The result of an export: main file, files in the folder next to it, remarks for the user."""
+    """The result of an export: the main file, further files in a folder next to it, and remarks."""
 
     path: Path
     beside: tuple[Path, ...] = ()
@@ -59,7 +59,7 @@ def export(
 
 
 def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
-    """Check that `export` can work: make the page, and write temporary files of its size.
+    """Check that an export would work: make the page, and write temporary files of its size.
 
     The temporary files are deleted.
 
@@ -137,7 +137,9 @@ def _zip(root: Path, what: str, signers: Path | None) -> bytes:
 
 
 def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], bool]:
-    """Return the incident's folder, the sealed runs to export, and whether these are all."""
+    """Return the incident's folder, its sealed runs to export, and whether all its runs are
+    sealed.
+    """
     by_run = {head.run_id: head.incident for head in heads}
     incident = what if INCIDENT_ID.fullmatch(what) else by_run.get(what, "")
     found = [
@@ -157,7 +159,7 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
 
 
 def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
-    """Return the path of an export.
+    """Return the path to which an export is written.
 
     Raises
     ------
