@@ -1,4 +1,4 @@
-"""`rb.act` proposes, a human executes, `rb.done` records it and queries again.
+"""`rb.act` and `rb.done`: propose a change that a human executes, then record and verify it.
 
 Nothing here changes a database: the kernel holds a read-only role. A plan shows the exact SQL to
 copy, what it touches, and how to undo it.
@@ -38,7 +38,9 @@ class ProposedPlan:
 
     @property
     def state(self) -> PlanState:
-        """The state of the plan: done after a human executed it; before that, it follows `when`."""
+        """The state of the plan: done once a human has executed it; until then, it follows
+        `when`.
+        """
         if self._done:
             return PlanState.DONE
         chosen = self._when.state if isinstance(self._when, Condition) else self._when
@@ -50,7 +52,7 @@ class ProposedPlan:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
 
     def show(self) -> None:
-        """Journal the state, and replace the plan's display with the current one."""
+        """Journal the plan's state, and replace its display with the current one."""
         state = self.state
         triage().add_plan(self.plan, state)
         bundle = cards.bundle(
@@ -102,7 +104,7 @@ def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
 
 @checked
 def done(proposed: ProposedPlan, note: str = "") -> None:
-    """Record that a human executed the plan, and run its verification query.
+    """Record that a human executed the proposed plan, and run the plan's verification query.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`rb.ask`: query a source that another package adds, show the answer and where it came from."""
+"""`rb.ask`: query a source that another package adds, and show the answer with its provenance."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from rbkernel.triage.query import show
 
 @checked
 def ask(source: str, question: str, *, row_cap: Count | None = None, **values: Any) -> pd.DataFrame:
-    """Query a source of an extension, and show the answer.
+    """Query a source that an extension adds, and show the answer.
 
     Parameters
     ----------
     source
         Name of a section ``[sources.NAME]`` of `rbkernel.toml`.
     question
-        What the source understands; see its package.
+        The question in the source's query language; see the documentation of its package.
     row_cap
-        Rows at the most; the source's setting when not given.
+        The maximum number of rows; by default, the source's setting.
     values
         The values that the question takes.
 
     Returns
     -------
     pandas.DataFrame
-        Rows × columns, for `rb.check`. When the source could not answer, or a value is still a
-        placeholder: empty, with the reason attached, which `rb.check` reads as ``unknown``.
+        Rows × columns, for `rb.check`. If the source could not answer, or a value is still a
+        placeholder, the frame is empty with the reason attached, and `rb.check` returns
+        ``unknown``.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def ask(source: str, question: str, *, row_cap: Count | None = None, **values: A
     QueryError
         The question or a value is wrong.
     ParameterError
-        A keyword that neither the call nor the question knows.
+        A keyword is neither an argument of this function nor a value of the question.
     """
     if holes := triage().unfilled({"source": source, **values}):
         error = ParameterError(

@@ -94,7 +94,9 @@ def assess(
 def _asked(
     name: str, db: str | None, n: int | None, every_s: float | None, values: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Run a diagnostic; return its frame, and those of the keyword values that are thresholds."""
+    """Run a diagnostic; return its frame, and the keyword values that are thresholds of its
+    rules.
+    """
     if " " in name.strip():
         raise ParameterError(
             "rb.assess takes the name of a diagnostic, not SQL, because SQL has no rules",

@@ -1,4 +1,4 @@
-"""`rb.breakdown`: which rows of two tables stay different, by kind and by column."""
+"""`rb.breakdown`: show which rows of two tables stay different, by kind and by column."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def _by_column(changed: pd.Series) -> Iterator[tuple[str, ...]]:
 
 
 def _against_record(rows: pd.DataFrame, recorded: pd.DataFrame) -> Iterator[tuple[str, ...]]:
-    """Compare the keys of present and recorded differences, and yield the rows of a table.
+    """Compare the keys of present and of recorded differences, and yield the rows of a table to
+    show.
 
     The reconciliation job may have missed differences, and recorded ones may be repaired by now.
     """

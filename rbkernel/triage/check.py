@@ -113,7 +113,9 @@ def check(
 
 
 def explained(finding: Finding) -> Finding:
-    """Return the finding with the reason why a known figure is not judged: a threshold is NaN."""
+    """Return the finding, with the reason if its figure could not be judged because a threshold is
+    NaN.
+    """
     if finding.verdict is not Verdict.UNKNOWN or finding.actual:
         return finding
     reason = (
@@ -123,7 +125,7 @@ def explained(finding: Finding) -> Finding:
 
 
 def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None:
-    """Return the rows that a mask selects; None if there is no mask."""
+    """Return the rows of a frame that a mask selects; None if there is no mask."""
     if where is None:
         return None
     if not where.index.equals(frame.index):
@@ -135,7 +137,7 @@ def _chosen(frame: pd.DataFrame, where: pd.Series | None) -> pd.DataFrame | None
 
 
 def keep(finding: Finding) -> Finding:
-    """Add a finding to the first screen, and show it below the present cell."""
+    """Add a finding to the run's first screen, and show it below the present cell."""
     finding = triage().add_finding(finding)
     data = dataclasses.asdict(finding)
     text = cards.finding_text(finding)

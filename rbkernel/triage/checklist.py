@@ -39,11 +39,11 @@ class Checklist:
 
     @property
     def complete(self) -> bool:
-        """Whether every item is ticked."""
+        """Whether every item of the checklist is ticked."""
         return all(self.items.values())
 
     def tick(self, item: str, *, done: bool = True) -> None:
-        """Tick an item or clear its tick, as a click on its box does.
+        """Tick an item or clear its tick, as a click on the item's box does.
 
         Raises
         ------
@@ -60,7 +60,7 @@ class Checklist:
         """Show nothing as the last value of a cell: `rb.checklist` has shown the list."""
 
     def show(self) -> None:
-        """Replace the displayed list with its current state."""
+        """Replace the displayed checklist with its current state."""
         undone.note(
             undone.CHECKLISTS,
             {f"{self.title}: {item}": done for item, done in self.items.items()},

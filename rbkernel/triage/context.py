@@ -1,4 +1,6 @@
-"""The run that the cells of this kernel belong to: `rb.start` opens it, every call uses it."""
+"""The run to which the cells of this kernel belong: `rb.start` begins it, every `rb` function uses
+it.
+"""
 
 from __future__ import annotations
 
@@ -59,11 +61,11 @@ class Triage:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the findings so far."""
+        """The worst verdict of the findings so far."""
         return Verdict.worst(finding.verdict for finding in self.findings.values())
 
     def session(self, name: str) -> Session:
-        """Return the run's one connection of that name.
+        """Return the run's only session with the named connection.
 
         Raises
         ------
@@ -78,7 +80,7 @@ class Triage:
         return self._sessions[name]
 
     def source(self, name: str) -> Source:
-        """Return the run's one opened source of that name.
+        """Return the run's only opened source with this name.
 
         Raises
         ------
@@ -92,14 +94,14 @@ class Triage:
         return self._sources[name]
 
     def close(self) -> None:
-        """Close the connections and sources."""
+        """Close all connections and sources of the run."""
         for session in self._sessions.values():
             session.close()
         for source in self._sources.values():
             source.close()
 
     def unfilled(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the names of the values that are still placeholders.
+        """Return the names of those of the given values that are still placeholders.
 
         A text is recognized as a placeholder by its characters. A parameter that is None counts as
         one if the help text of its declaration contains a placeholder.
@@ -119,8 +121,8 @@ class Triage:
     def add_finding(self, finding: Finding) -> Finding:
         """Add a finding to the run, and return the stored finding.
 
-        A finding replaces an earlier one of the same title. Its runbook to open is kept only if
-        that runbook exists and is not the present one.
+        A finding replaces an earlier finding with the same title. Its runbook to open is kept only
+        if that runbook exists and is not the present one.
         """
         self._topics[finding.title] = finding.opens
         if finding.opens:
@@ -133,7 +135,7 @@ class Triage:
         return kept
 
     def _keep(self, finding: Finding) -> Finding:
-        """Store a finding with the cause that explains it, and journal the changes."""
+        """Store a finding together with the cause that explains it, and journal the changes."""
         kept = explained(finding, self._topics[finding.title], self.findings.values())
         if self.findings.get(finding.title) != kept:
             self.findings[finding.title] = kept
@@ -141,13 +143,13 @@ class Triage:
         return kept
 
     def add_decision(self, decision: Decision) -> None:
-        """Store the current state of a decision."""
+        """Store the current state of a decision in the run."""
         self.decisions[decision.id] = decision
         current().event("decision", **dataclasses.asdict(decision))
         self.refresh()
 
     def add_plan(self, plan: ActionPlan, state: str) -> None:
-        """Journal a plan and its state."""
+        """Journal a proposed plan and its state."""
         current().event("plan", **dataclasses.asdict(plan), state=state)
 
     def finish(self) -> None:
@@ -168,7 +170,7 @@ class Triage:
             self._screen.update(self._bundle(), raw=True)
 
     def show(self) -> None:
-        """Show the first screen below the present cell; later findings update this display, too."""
+        """Show the run's first screen below the present cell; later findings update it."""
         display_id = f"rbkernel-{self.run.id}"
         self._screen = display(self._bundle(), raw=True, display_id=display_id)
 
@@ -195,7 +197,7 @@ class Triage:
         }
 
     def reach(self, name: str) -> str:
-        """Return one line that describes a connection, or says why it cannot be reached."""
+        """Return one line that describes a connection, or says why its server cannot be reached."""
         try:
             server = self.session(name).server
         except DatabaseError as error:
@@ -213,7 +215,7 @@ _current: Triage | None = None
 
 
 def begin(triage: Triage) -> None:
-    """Make a run the current one; a second `rb.start` in the same kernel starts a new one."""
+    """Make a run the current run of this kernel, in place of an earlier one."""
     global _current
     if _current is not None:
         _current.close()
@@ -268,5 +270,5 @@ def front_matter() -> FrontMatter:
 
 
 def headless() -> bool:
-    """Return whether the run is headless: the request that is being executed allows no input."""
+    """Return whether the run is headless, that is, whether the executed request allows no input."""
     return bool(current().request.get("headless"))

@@ -1,4 +1,4 @@
-"""`rb.decide`: ask a human a question, without blocking. A headless run leaves the question open.
+"""`rb.decide`: ask a human a question without blocking; a headless run leaves it open.
 
 `chose` returns a `Condition`, which calls its listeners when the question is answered. Until then
 ``bool(condition)`` raises, so that no cell reads "not yet" as "no".
@@ -27,7 +27,7 @@ from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditio
 
 
 class OpenDecision:
-    """A question on the screen that a human can answer.
+    """A question on the screen that a human can answer, now or later.
 
     Parameters
     ----------
@@ -42,11 +42,12 @@ class OpenDecision:
 
     @property
     def choice(self) -> str | None:
-        """The option that was chosen, or None."""
+        """The option that a human has chosen; None if the question is open."""
         return self.record.choice
 
     def choose(self, option: str) -> None:
-        """Answer the question, as a click on a button does; a later answer replaces an earlier one.
+        """Answer the question, as a click on its button does; a later answer replaces an earlier
+        one.
 
         Raises
         ------
@@ -62,7 +63,7 @@ class OpenDecision:
             listener()
 
     def chose(self, *options: str) -> Condition:
-        """Return a condition that is true when one of these options has been chosen.
+        """Return the condition that one of these options has been chosen.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class OpenDecision:
             )
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call a function after every answer."""
+        """Call a function after every answer to the question."""
         self._listeners.append(listener)
 
     def _ipython_display_(self) -> None:
@@ -102,9 +103,7 @@ class OpenDecision:
 
 
 class Condition:
-    """The condition that a question was answered with certain options: true, false, or not known
-    yet.
-    """
+    """Whether a question was answered with certain options: true, false, or not known yet."""
 
     def __init__(self, decision: OpenDecision, options: Sequence[str]) -> None:
         self.decision = decision
@@ -112,7 +111,7 @@ class Condition:
 
     @property
     def state(self) -> bool | None:
-        """True or False if the question is answered, else None."""
+        """True or False once the question is answered; None before."""
         choice = self.decision.choice
         return None if choice is None else choice in self._options
 
@@ -158,7 +157,7 @@ def decide(
         either, it is ``wait …`` if all findings are ok, else ``escalate …``.
     needed
         False if no action is necessary: a headless run then leaves no open question. By default,
-        the question is not needed if all findings are ok, or if the conditions recommend to wait.
+        the question is not needed if all findings are ok, or if the conditions recommend waiting.
 
     Returns
     -------
@@ -207,7 +206,7 @@ def decide(
 def _recommendation(
     options: Sequence[str] | Mapping[str, Any], recommended: str | Diagnosis | Overview | None
 ) -> Recommendation:
-    """Return the recommendation, from the given diagnosis, option or conditions."""
+    """Return the option to recommend, from a diagnosis, a given option, or conditions."""
     findings = [one for one in triage().findings.values() if not history.is_over(one)]
     conditions = options if isinstance(options, Mapping) else {}
     if isinstance(recommended, Overview):

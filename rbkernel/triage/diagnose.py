@@ -88,14 +88,16 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
 
 
 def looked(db: str, standby: str = "", *, seconds: float = 0.0) -> tuple[Diagnosis, ...]:
-    """Return the diagnosis of a server and, if one is named, of its standby."""
+    """Return the diagnosis of a server and, if its standby is named, of the standby."""
     run = triage()
     primary = run.settings.primary_of(db)
     return diagnosis.looked(db, run.session, standby=standby, primary=primary, seconds=seconds)
 
 
 def _over(db: str, many: int) -> Iterable[Finding]:
-    """Return an ok finding for each cause that an earlier diagnosis found and this one does not."""
+    """Return an ok finding for each cause that an earlier diagnosis found and the present one does
+    not.
+    """
     known = triage().findings
     title = diagnosis.title(db, max(many, 1))
     while title in known:

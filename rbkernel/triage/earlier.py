@@ -1,6 +1,4 @@
-"""The state of a server before the run: when the alert arrived, and as recorded by `rbkernel
-watch`.
-"""
+"""Findings about a server before the run: at the alert, and as `rbkernel watch` recorded it."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ _BEFORE_THE_ALERT = timedelta(minutes=10)
 
 
 def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
-    """Yield findings on the present causes with their start, and on earlier causes that are over.
+    """Yield findings on causes: since when present causes exist, and which earlier causes are over.
 
     Parameters
     ----------
@@ -56,8 +54,8 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
 
 
 def _when_alerted(lines: Iterable[Line], db: str) -> list[Earlier]:
-    """Return the snapshots of a server that the gateway has taken, in the order of the record's
-    lines.
+    """Return the snapshots of a server that the gateway took when alerts arrived, in the record's
+    order.
     """
     of_it = (one for one in lines if one.kind == "situation" and one.text("connection") == db)
     return [look for line in of_it for look in _look(line)]
@@ -72,7 +70,7 @@ def _look(line: Line) -> Iterator[Earlier]:
 
 
 def _occasion(line: Line, at: str) -> str:
-    """Return the occasion of a snapshot in words.
+    """Return in words when a snapshot of the server was taken, such as when the alert arrived.
 
     The snapshot may be later than the alert, if the gateway was down.
     """
@@ -82,7 +80,7 @@ def _occasion(line: Line, at: str) -> str:
 
 
 def _lines(run: Triage) -> list[Line]:
-    """Return the record's lines on the incident and on incidents merged into it, newest first."""
+    """Return the lines of the incident's record and of incidents merged into it, newest first."""
     root, incident = run.settings.evidence_root, run.run.incident
     try:
         parts = records.look(root, incident).parts

@@ -1,6 +1,4 @@
-"""`rb.severity`, `rb.escalation`, `rb.commands`, `rb.show`: severity, escalation path and commands
-from the front matter of the run's document.
-"""
+"""Show parts of the front matter: severity, escalation path, commands, and other sections."""
 
 from __future__ import annotations
 
@@ -142,12 +140,12 @@ def show(*sections: str) -> None:
 
 
 def _facts() -> Facts:
-    """Return all known values; the values that a person gave come last and override others."""
+    """Return all values known to severity conditions; values that a person gave override others."""
     return {**_counted(), **triage().known}
 
 
 def _counted() -> dict[str, Fact]:
-    """Count the critical and the warning findings; 0 becomes None while a finding is unknown."""
+    """Count the critical and warning findings; a count of 0 is None while a finding is unknown."""
     verdicts = [finding.verdict for finding in triage().findings.values()]
     unseen = Verdict.UNKNOWN in verdicts or not verdicts
     counts = {
@@ -223,7 +221,7 @@ def _lasted_s(began: str) -> float:
 
 
 def _duration(seconds: float) -> str:
-    """Write a duration.
+    """Write a duration as text.
 
     >>> _duration(59), _duration(3700)
     ('0 min', '1 h 1 min')

@@ -1,5 +1,5 @@
-"""`rb.http`: call a health endpoint with GET or HEAD. An endpoint that cannot be reached from here
-is ``unknown``.
+"""`rb.http`: call a health endpoint with GET or HEAD; ``unknown`` if it cannot be reached from
+here.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _refuse(url: str, title: str) -> None:
 
 
 class _Answer(NamedTuple):
-    """A status code and the text of a body; ``cut`` is true if the body was longer."""
+    """An HTTP answer: status code and text of the body; ``cut`` is true if the body was longer."""
 
     code: int
     body: str
@@ -133,7 +133,7 @@ class _Answer(NamedTuple):
 
 
 def _within(timeout_s: float, method: str, url: str) -> _Answer:
-    """Send the request in a thread, with one time-out for all of it.
+    """Send an HTTP request in a thread, with one time-out for the whole request.
 
     The time-outs of httpx start again with each piece of the answer.
 
@@ -168,7 +168,7 @@ async def _ask(timeout_s: float, method: str, url: str) -> _Answer:
 
 
 def _silence(error: Exception, timeout_s: float) -> Seen:
-    """Return the verdict if there was no answer: critical if no server is there, else unknown."""
+    """Return the verdict if no answer came: critical if no server is there, else unknown."""
     if isinstance(error, httpx.TimeoutException | TimeoutError):
         step = "the service hangs, or a firewall drops the request: call it from its own host"
         return Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
@@ -181,7 +181,7 @@ def _silence(error: Exception, timeout_s: float) -> Seen:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the first error of a chain, since "all attempts failed" does not help the reader."""
+    """Return the error at the end of a chain of causes, which says what went wrong."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
@@ -190,7 +190,7 @@ def _root(error: BaseException) -> BaseException:
 def _judge_answer(
     answer: _Answer, took_s: float, *, status: int, contains: str, within_s: float
 ) -> Seen:
-    """Return the verdict on an answer: status code, body and duration.
+    """Return the verdict on an HTTP answer, from its status code, body and duration.
 
     >>> _judge_answer(_Answer(200, "ok"), 0.1, status=200, contains="ok", within_s=1)[:2]
     (<Verdict.OK: 'ok'>, '200 in 0.1 s')

@@ -1,4 +1,4 @@
-"""`rb.metrics`: the key metrics of the front matter, with their present values.
+"""`rb.metrics`: measure the key metrics that the front matter lists, and judge them.
 
 A metric is evaluated if it names a diagnostic or a query. A metric that names only a dashboard is
 left to a human, and is counted in the finding on undone metrics.
@@ -59,7 +59,7 @@ def metrics() -> None:
 
 
 def _evaluated(one: Metric) -> tuple[Finding | None, str]:
-    """Return the finding on a metric, and its provenance as HTML.
+    """Return the finding on a metric of the front matter, and its provenance as HTML.
 
     The finding is None if the metric names neither diagnostic nor query.
     """
@@ -81,7 +81,7 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
 
 
 def _in_words(one: Metric, finding: Finding) -> Finding:
-    """Return an ok finding as unknown if the metric has a limit in words.
+    """Return an ok finding as unknown if the metric also has a limit that is written in words.
 
     A program cannot compare a figure with a limit in words. Other findings are returned unchanged.
     """
@@ -135,7 +135,7 @@ def _has_column(frame: pd.DataFrame, column: str) -> None:
 
 
 def rule_of(one: Metric) -> Rule | None:
-    """Return the rule for a metric: its own fields override the diagnostic's rule for the column.
+    """Return the rule that judges a metric, from the metric's fields and the diagnostic's rule.
 
     >>> rule_of(Metric(name="slots", column="used_pct", warning="> 80%", critical=90)).warn
     80.0
@@ -184,7 +184,7 @@ def rule_of(one: Metric) -> Rule | None:
 
 
 def _in_unit(limit: Threshold, unit: str) -> float:
-    """Return a limit, converted to the unit of the figure."""
+    """Return a metric's limit, converted to the unit of the figure."""
     if not limit.unit or (not unit and not needs_unit(limit.unit)):
         return limit.value
     value = converted(limit.value, limit.unit, unit)

@@ -1,4 +1,4 @@
-"""`rb.overview`: one screen with all checks, and which runbook to open next."""
+"""`rb.overview`: run all checks, show them on one screen, and recommend the next runbook."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WATCH, ESCALATE = "none: watch", "escalate"
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """The result of an overview; it has been shown.
+    """The result of `overview`, which has already been shown.
 
     ``opens`` holds the ids of the runbooks to open, the most urgent first. ``unseen`` holds the
     titles of unknown findings, ``critical`` those of critical findings. ``beyond`` is true if no
@@ -35,13 +35,12 @@ class Overview:
 
     @property
     def options(self) -> list[str]:
-        """The options for the next step."""
+        """The options for the next step, as `rb.decide` needs them."""
         return [*self.opens, WATCH, ESCALATE]
 
     @property
     def recommended(self) -> str:
-        """The recommended option: the first runbook; none if all was checked and nothing is
-        critical; else to escalate.
+        """The recommended option: the first runbook; none if all is well; else to escalate.
 
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'
@@ -52,7 +51,7 @@ class Overview:
 
     @property
     def needed(self) -> bool:
-        """Whether a decision is needed."""
+        """Whether a human must decide about the next step."""
         return self.recommended != WATCH
 
     def _ipython_display_(self) -> None:
@@ -114,5 +113,7 @@ def overview(
 
 
 def _on(connection: str, title: str) -> str:
-    """Return a title with the name of the server, unless the title already contains that name."""
+    """Return a finding's title with the name of the server added, unless it already ends
+    with it.
+    """
     return title if title.endswith(f" {connection}") else f"{title}, on {connection}"

@@ -20,7 +20,7 @@ KEPT_CHARACTERS = 20_000
 
 
 class Seen(NamedTuple):
-    """The result of a check: verdict, result in words, default next step, and output."""
+    """The result of checking a system: verdict, result in words, default next step, and output."""
 
     verdict: Verdict
     actual: str
@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def judged_as_quoted(seen: Seen, output: str, quoted: Quoted) -> Seen:
-    """Return a result, worse if an answer that is otherwise right is not the quoted one."""
+    """Return a result that is not ok if an otherwise right answer differs from the quoted one."""
     if seen.verdict not in {Verdict.OK, Verdict.WARNING}:
         return seen
     missed = next((one for one in answers.judge(output, quoted) if one.met is not True), None)
@@ -41,7 +41,7 @@ def judged_as_quoted(seen: Seen, output: str, quoted: Quoted) -> Seen:
 
 
 def keep(title: str, expected: str, seen: Seen, cause: str, next_step: str, asked: str) -> Finding:
-    """Store the result of a check as a finding, and show it with request and answer."""
+    """Store the result of a check as a finding, and show the finding with request and answer."""
     wrong = seen.verdict in {Verdict.WARNING, Verdict.CRITICAL}
     finding = Finding(
         title=title,

@@ -1,4 +1,4 @@
-"""`rb.query`, `rb.sample`: query the server, show the result and its source."""
+"""`rb.query` and `rb.sample`: query a server, and show the result with its provenance."""
 
 from __future__ import annotations
 
@@ -131,9 +131,7 @@ def sample(
 
 
 def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
-    """Return, for columns of floats with missing values in any sample, whether these are NULL or
-    NaN.
-    """
+    """Return, for float columns with missing values, whether the missing values are NULL or NaN."""
     found: dict[str, str] = {}
     for told in filter(None, map(provenance, frames)):
         found |= told.missing
@@ -141,9 +139,9 @@ def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
 
 
 def show(frame: pd.DataFrame) -> pd.DataFrame:
-    """Show a frame's first rows, and below them the SQL, server, role, time and number of rows.
+    """Show the first rows of a frame, and below them SQL, server, role, time and number of rows.
 
-    Returns the frame, which the same cell does not show again.
+    The frame is returned; the same cell does not show it again.
     """
     told = provenance(frame)
     if told is None:
@@ -175,7 +173,7 @@ def traced(frame: pd.DataFrame) -> str:
 
 
 def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
-    """Run a query as `query` does, but show nothing."""
+    """Run a diagnostic or SQL as `query` does, but show nothing."""
     if unfilled(db):
         return _failed(what, db, _not_filled_in(hints(db)))
     if not db:
@@ -199,7 +197,7 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
 
 
 def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> None:
-    """Raise if the SQL does not use a value: the keyword or the ``:name`` is misspelt."""
+    """Raise if the diagnostic or SQL does not use a given value, because its name is misspelt."""
     known = _asked_for(what)
     for name in values:
         if known is not None and name not in known:

@@ -1,4 +1,4 @@
-"""`rb.prerequisites`, `rb.dependencies`, `rb.health`: is what this runbook needs available?
+"""`rb.prerequisites`, `rb.dependencies`, `rb.health`: check what the runbook needs.
 
 These functions read the front matter of the run's document. Placeholders are shown and not checked.
 Items that only a human can check become a checklist.
@@ -97,7 +97,9 @@ def dependencies() -> None:
 
 
 def connection_name(parameter: str) -> str:
-    """Return the value of the parameter with this name; if there is none, return the name."""
+    """Return the connection that a name in the front matter means: a parameter's value, or the
+    name.
+    """
     return str(triage().run.parameters.get(parameter) or parameter)
 
 
@@ -121,7 +123,7 @@ def _tool(one: Prerequisite) -> Finding:
 
 
 def _version(tool: str, path: str) -> str:
-    """Run a tool with its version option, and return the output as one line."""
+    """Run a tool with its option for the version, and return the output as one line."""
     argv = [path, *_VERSION_ARGUMENTS.get(tool, ("--version",))]
     try:
         done = subprocess.run(
@@ -141,7 +143,7 @@ def _version(tool: str, path: str) -> str:
 
 
 def at_least(told: str, wanted: str) -> Verdict:
-    """Compare the version that a tool prints with the minimum version, and return the verdict.
+    """Return the verdict on the version that a tool prints, compared with the minimum version.
 
     >>> [at_least(told, ">= 14.0").value for told in ("psql (PostgreSQL) 16.2", "psql 13.9", "?")]
     ['ok', 'warning', 'unknown']
@@ -194,8 +196,8 @@ def _named(one: Prerequisite) -> str:
 
 
 def _graph(center: str, declared: Iterable[Dependency]) -> figure.Picture:
-    """Draw a graph: dependents at the left, the service in the middle, its dependencies at the
-    right.
+    """Draw the service in the middle of a graph, its dependents at the left, its dependencies at
+    the right.
     """
     rows = [{"name": center, "parent": "", "type": "this"}]
     for one in declared:

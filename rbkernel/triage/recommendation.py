@@ -1,4 +1,4 @@
-"""Choose the option of a decision to recommend, from the findings, with the reason. Pure.
+"""Choose which option of a decision to recommend, from the findings, with the reason. Pure.
 
 Invariant: unknown is never treated as false. A harmless option (one that begins with `wait`, or the
 default at the end) is recommended only if no condition before it and no finding of the run is
@@ -23,7 +23,7 @@ WAIT, ESCALATE = "wait", "escalate"
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """The recommended option, or None, with the reason; ``needed`` is False if nothing has to be
+    """The option to recommend, or None, with the reason; ``needed`` is False if nothing has to be
     done.
     """
 
@@ -34,16 +34,16 @@ class Recommendation:
 
 @runtime_checkable
 class Answered(Protocol):
-    """A condition that depends on the answer to another question."""
+    """A condition on the answer to another decision."""
 
     @property
     def state(self) -> bool | None:
-        """True or False if the question is answered, else None."""
+        """True or False once the other question is answered; None before."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Whether a condition holds (None if unknown), and the reason."""
+    """Whether a condition holds, None if that is unknown, and the reason."""
 
     holds: bool | None
     why: str = ""
@@ -52,7 +52,7 @@ class Truth:
 def by_cause(
     diagnosis: Diagnosis, options: Sequence[str], findings: Iterable[Finding]
 ) -> Recommendation:
-    """Choose an option by the first cause of a diagnosis.
+    """Choose the option to recommend by the first cause of a diagnosis.
 
     The option begins with the verb of the least harmful action for this cause. If there is no
     cause, it begins with ``wait`` if all findings are ok, else with ``escalate``. If no option
@@ -75,7 +75,7 @@ def offers(options: Sequence[str], diagnosis: Diagnosis) -> bool:
 
 
 def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) -> Recommendation:
-    """Choose the first option whose condition holds.
+    """Recommend the first option whose condition holds.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
 
 
 def truth(condition: Any) -> Truth:
-    """Return whether a condition holds.
+    """Return whether a condition of an option holds, with the reason.
 
     A finding or a result of `rb.assess` holds if it is warning or critical. A list holds if one of
     its conditions holds. ``choice.chose(…)`` holds if one of its options was chosen. A number holds
@@ -190,7 +190,7 @@ def _beginning(word: str, options: Sequence[str]) -> str | None:
 
 
 def _led_by(findings: Sequence[Finding]) -> str:
-    """Return the headlines of the findings that made a condition true, as the reason."""
+    """Return as the reason the headlines of the findings that made a condition true."""
     return "; ".join(one.headline for one in leading(findings) if one.wrong)
 
 

@@ -120,7 +120,7 @@ def _told(
     db: str,
     target_db: str,
 ) -> Provenance:
-    """Return the provenance of the frame of a comparison."""
+    """Return the provenance for the frame of a table comparison."""
     one, other = outcome.servers
     rows = f"{outcome.source_rows} rows of {asked.source}, {outcome.target_rows} of {asked.target}"
     lines = [f"{outcome.how}: {rows}", f"compared: {', '.join(outcome.compared)}", *outcome.notes]
@@ -142,7 +142,7 @@ def _told(
 
 @checked
 def repair(differences: Frame) -> ActionPlan:
-    """Plan to make the target's rows equal to the source's; nothing is executed.
+    """Plan to make rows of the target equal to the source; nothing is executed.
 
     Parameters
     ----------

@@ -1,6 +1,4 @@
-"""`rb.shell`: run a command that `rbkernel.toml` allows, as a list of arguments and never through a
-shell; each argument matches the pattern that the file declares for it.
-"""
+"""`rb.shell`: run a command that `rbkernel.toml` allows, never through a shell."""
 
 from __future__ import annotations
 
@@ -123,7 +121,7 @@ def shell(
 
 
 def _leave(title: str, argv: Sequence[str]) -> Finding:
-    """Show a command that the file does not allow, without running it."""
+    """Show a command that the configuration does not allow, without running it."""
     holes = [hint for word in argv for hint in hints(word)]
     if holes:
         reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
@@ -139,7 +137,7 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Right:
-    """The expected result of a command."""
+    """The expected result of a command: exit code, and what the output must contain."""
 
     exit_code: int
     contains: str
@@ -153,7 +151,7 @@ class _Right:
         return f"exit code {self.exit_code}{contains}{figures}{quoted}"
 
     def judge(self, code: int, output: str) -> Seen:
-        """Compare the result of a command with the expected one; long output is shortened."""
+        """Compare a command's result with the expected result; long output is shortened."""
         shown = output[:KEPT_CHARACTERS]
         found = printed.judged(output, self.figures)
         told = "".join(f", {one.name}: {one.actual}" for one in found)
@@ -195,9 +193,10 @@ def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], righ
 
 
 def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
-    """Return the exit code and the beginning of the output; the code is None after a time-out.
+    """Wait for the end of a process or the time-out; return exit code and beginning of the output.
 
-    The process is always ended, also if the cell is interrupted.
+    The exit code is None after a time-out. The process is always ended, also if the cell is
+    interrupted.
     """
     assert process.stdout  # stdout is a pipe, as requested above
     end, output = time.monotonic() + timeout_s, bytearray()
@@ -217,7 +216,7 @@ def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | N
 
 
 def _read(pipe: int, into: bytearray, end: float) -> bool:
-    """Read to the end of the output, and store its beginning; return False after a time-out."""
+    """Read a process's output to its end, and keep the beginning; return False after a time-out."""
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0 and selector.select(left):

@@ -1,4 +1,4 @@
-"""A frame that a call has shown is not shown again as the last value of the same cell."""
+"""Prevent a frame that a call has shown from being shown again as the cell's last value."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from IPython.display import display
 
 
 class ShownFrame(pd.DataFrame):
-    """The result of a call that has shown it. What is derived from it is a plain frame."""
+    """A frame that the call which returned it has shown; frames derived from it are plain
+    frames.
+    """
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
         return pd.DataFrame
 
     def _ipython_display_(self) -> None:
-        """Show nothing in the cell of the call; a later cell shows the frame as usual."""
+        """Show nothing in the cell that has shown the frame; a later cell shows it as usual."""
         if self.__dict__.get("_cell") != _cell():
             display(pd.DataFrame(self))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame as one that this cell has shown; its provenance is kept."""
+    """Return a frame marked as shown by this cell; its provenance is kept."""
     made = ShownFrame(frame)
     made.attrs = frame.attrs
     object.__setattr__(made, "_cell", _cell())

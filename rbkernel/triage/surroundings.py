@@ -1,4 +1,4 @@
-"""Collect the data that lint needs besides a document: configuration, catalogue, guard, library."""
+"""Collect what lint needs besides a document: configuration, catalogue, guard, diagnostics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def surroundings(
     today: datetime.date | None = None,
     faults: Sequence[str] | None = None,
 ) -> Surroundings:
-    """Collect the data that the lint rules need.
+    """Collect the data that the lint rules need besides the document.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Items that a run leaves to a human: one finding for each kind of item.
+"""Sum up the items that a run leaves to a human: one finding for each kind of item.
 
 A runbook of forty commands that nobody has run would fill the first screen with forty findings. So
 they are summed up in one finding, which is ``unknown`` until all of them are done. An item that was
@@ -60,7 +60,7 @@ PLACEHOLDERS = Kind(
 
 
 def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
-    """Store which items are done, and update the finding of their kind.
+    """Store which items a human has done, and update the finding of their kind.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
 
 
 def summed_up(kind: Kind, things: Mapping[str, bool]) -> Finding:
-    """Sum up items in one finding; pure.
+    """Return one finding that sums up items left to a human. Pure.
 
     >>> found = summed_up(CHECKLISTS, {"VPN": True, "Access": False})
     >>> found.verdict.value, found.actual, found.which

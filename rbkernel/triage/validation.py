@@ -1,4 +1,4 @@
-"""`rb.validation`: the runbook quality checklist, filled in by lint."""
+"""`rb.validation`: show the runbook quality checklist, filled in by lint."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def validation() -> None:
 
 
 def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:
-    """Return the checklist as a table; pure.
+    """Return the quality checklist as a table. Pure.
 
     >>> table({"scoped": []}, 0).rows
     (('scoped', 'Is it clear what this covers, and what it does not?', 'ok', ''),)
