@@ -63,7 +63,9 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     given = {**_declared(document, variables), **values}
     named = str(given.pop("incident", "") or "")
     incident = incident or named
-    values = _accepted(given, document, runbook, written=values.keys())
+    # `version=version` passes on a variable, which papermill may have set
+    written = [name for name, value in values.items() if variables.get(name) is not value]
+    values = _accepted(given, document, runbook, written=written)
     carriers = _carriers(document)
     filled = connections.filled(carriers, values, settings)
     values |= filled
@@ -121,6 +123,7 @@ def _begin(
     triage = Triage(run, settings, (), document)
     context.begin(triage)
     triage.facts = (
+        *([] if document else [("Document", kept)]),  # first, because it is probably a mistake
         *((name, triage.reach(name)) for name in names),
         *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),
@@ -128,7 +131,7 @@ def _begin(
         ("Configuration", str(settings.file or "no rbkernel.toml: defaults and the sandbox")),
         *([("Extensions", added)] if (added := extensions.packages()) else []),
         ("Evidence", str(recorder.root)),
-        ("Document", kept),
+        *([("Document", kept)] if document else []),
     )
     recorder.event("run", **triage.state())
     triage.refresh()

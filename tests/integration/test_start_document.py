@@ -119,7 +119,7 @@ def test_start_takes_the_parameters_from_the_notebook(tmp_path: Path, evidence: 
             "mode = 'slw'",
             "is one of fast, slow, and was given something else (RUN-900). Next: write slow",
         ),
-        ("ignore = 3", "the parameter ignore must be list[str], such as []"),
+        ("ignore = 3", "the parameter ignore must be list[str] (texts)"),
         ("limit_s = 'many'", "the parameter limit_s must be float"),
     ],
 )
