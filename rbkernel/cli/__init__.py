@@ -56,7 +56,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-sandbox_app = typer.Typer(help="A throw-away PostgreSQL primary and standby, with faults.")
+sandbox_app = typer.Typer(
+    help="A throw-away PostgreSQL primary and standby, with faults.\n\n"
+    "Exit codes: 0 done, 3 error; `status` and `drill` have others, see their help.\n\n"
+    "Example: rbkernel sandbox up"
+)
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(kernel.app, name="kernel", no_args_is_help=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, print_json, print_table
 from rbkernel.errors import StoreError
+
+if TYPE_CHECKING:
+    from rbkernel.gateway.jobs.store import Store
 
 
 def quarantine(
@@ -22,6 +25,8 @@ def quarantine(
 ) -> None:
     """List the deliveries that could not be read, or print the bytes of one.
 
+    With --json, the body of the one is text, in which � stands for what is not UTF-8.
+
     Exit codes: 0 printed, 3 no such delivery or error.
 
     Example: rbkernel quarantine 7
@@ -30,7 +35,12 @@ def quarantine(
 
     with contextlib.closing(Store.open(config.load().store_url)) as store:
         if number is not None:
-            _print_bytes(store.quarantined_bytes(number), number, store.where)
+            raw = _bytes(store, number)
+            if as_json:
+                body = raw.decode(errors="replace")
+                print_json({"number": number, "size_bytes": len(raw), "body": body})
+            else:
+                _print_bytes(raw)
             return
         found = store.quarantined()
     if as_json:
@@ -48,13 +58,18 @@ def quarantine(
     print_table(("number", "received (UTC)", "sender", "bytes", "reason"), rows)
 
 
-def _print_bytes(raw: bytes | None, number: int, where: str) -> None:
+def _bytes(store: Store, number: int) -> bytes:
+    raw = store.quarantined_bytes(number)
     if raw is None:
         raise StoreError(
             f"there is no delivery {number} in quarantine",
-            where=where,
+            where=store.where,
             next_step="`rbkernel quarantine` lists all deliveries in quarantine",
         )
+    return raw
+
+
+def _print_bytes(raw: bytes) -> None:
     if sys.stdout.isatty():  # a terminal would execute control characters
         typer.echo(raw.decode(errors="replace"))
     else:

@@ -29,6 +29,8 @@ def begin() -> None:
     handler.setFormatter(Visible(_FORMAT))
     handler.addFilter(OncePerInterval(_NOISY))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # alembic reports each of its steps; the store itself logs an upgrade
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def after(delay_s: float, do: Callable[[], object]) -> None:

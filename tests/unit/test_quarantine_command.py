@@ -36,6 +36,12 @@ def test_all_are_listed() -> None:
     assert (one["number"], one["size_bytes"]) == (1, len(RAW))
 
 
+def test_one_as_json_is_json() -> None:
+    one = json.loads(CliRunner().invoke(app, ["quarantine", "1", "--json"]).stdout)
+    assert (one["number"], one["size_bytes"]) == (1, len(RAW))
+    assert one["body"] == RAW.decode(errors="replace")
+
+
 def test_one_that_is_not_there_is_an_error() -> None:
     error = CliRunner().invoke(app, ["quarantine", "2"]).exception
     assert isinstance(error, StoreError)

@@ -24,7 +24,7 @@ rules:
     where: {missing: true}
     each: names
     critical: 0
-    expected: one or more, where synchronous_standby_names is set
+    expected: no setting of synchronous_standby_names without a connected standby
     cause: No synchronous standby is connected and streaming, so commits wait
     next_step: >-
       bring the standby back, or correct its application_name in primary_conninfo; or, if losing its
