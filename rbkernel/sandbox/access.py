@@ -1,4 +1,4 @@
-"""Roles, passwords and connections of the sandbox.
+"""The roles, passwords and connections of the sandbox's servers.
 
 Each role has a random password in its own passfile, so that the connection of the diagnostic role
 cannot be used to log in as another role.
@@ -45,21 +45,23 @@ STANDBY_NAME = "sandbox-standby"  # the standby's application_name
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """The folder and the ports of a sandbox, which are needed to connect to it."""
+    """Gives access to a sandbox: its folder and its ports, and connections to its servers."""
 
     home: Home
     primary_port: int
     standby_port: int
 
     def port(self, server: Server) -> int:
-        """Return the port of a server; the spare server's port is read from its configuration."""
+        """Return the port of a server; the port of the spare server is read from its
+        configuration.
+        """
         if server == "spare":
             text = (self.home.data(server) / "postgresql.conf").read_text(encoding="utf-8")
             return int(re.findall(r"^port = '(\d+)'$", text, re.MULTILINE)[-1])
         return self.primary_port if server == "primary" else self.standby_port
 
     def connection(self, role: Role, server: Server, dbname: str = DATABASE) -> Connection:
-        """Return the connection with which a role reaches a server."""
+        """Return the connection with which a role logs in to a server of the sandbox."""
         return Connection(
             name=f"sandbox {server} as {role}",
             host=HOST,
@@ -78,7 +80,7 @@ class Access:
         dbname: str = DATABASE,
         autocommit: bool = True,
     ) -> driver.RawConnection:
-        """Open a session.
+        """Open a session on a server of the sandbox as one of its roles.
 
         Raises
         ------
@@ -92,7 +94,7 @@ class Access:
         )
 
     def publish(self) -> None:
-        """Write the connections file. From then on, runbooks can use the sandbox."""
+        """Write the connections file, so that runbooks can use the sandbox."""
         text = "# written by `rbkernel sandbox up`, removed by `rbkernel sandbox down`\n"
         for name, (role, server) in PUBLISHED.items():
             fields: dict[str, str | int | bool] = {

@@ -1,4 +1,4 @@
-"""Send the alerts of the demonstration: through Alertmanager if installed, else directly.
+"""Send the alerts of the demonstration through Alertmanager, or directly if it is not installed.
 
 In both cases the gateway receives the request that Alertmanager sends to a webhook.
 """
@@ -28,7 +28,7 @@ _ENDING_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """An alerting rule, with the labels and the summary of its alert."""
+    """An alerting rule of the demonstration, with the labels and the summary of its alert."""
 
     name: str
     severity: str
@@ -37,7 +37,7 @@ class Rule:
 
 
 def posted(rules: Sequence[Rule], began: datetime) -> list[dict[str, Any]]:
-    """Return alerts as Prometheus posts them to Alertmanager."""
+    """Return the alerts of these rules as Prometheus posts alerts to Alertmanager."""
     return [
         {
             "labels": {"alertname": rule.name, "severity": rule.severity, **rule.labels},
@@ -77,7 +77,7 @@ def webhook(rules: Sequence[Rule], began: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """A sender of alerts: Alertmanager, or this process in its place.
+    """Sends alerts to the gateway, through Alertmanager or from this process in place of it.
 
     ``url`` is the address to which `fire` posts the alerts.
     """
@@ -108,7 +108,7 @@ class Sender:
 
 @contextmanager
 def sender(gateway: str, folder: Path) -> Iterator[Sender]:
-    """Return a sender of alerts for a gateway. The sender works while the block runs.
+    """Yield a sender of alerts for a gateway; the sender works while the block runs.
 
     Raises
     ------

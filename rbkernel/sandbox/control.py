@@ -1,4 +1,4 @@
-"""The operations on the sandbox: up, status, inject, heal, down.
+"""The operations on the sandbox: build, show status, inject a fault, heal, remove.
 
 Every operation that changes something holds the lock of the sandbox's folder until it ends. `up`
 starts from nothing: it first removes the remains of killed commands and processes. It sets
@@ -33,7 +33,9 @@ _PORTS = range(20_000, 32_000, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The state of the sandbox. ``broken``: it was built, but a part of it no longer runs."""
+    """The state of the sandbox; ``broken`` means that it was built, but a part of it does
+    not run.
+    """
 
     state: Literal["up", "down", "broken"]
     home: str
@@ -48,11 +50,11 @@ class Status:
 
 
 def silent(_: str) -> None:
-    """Ignore a progress text; the default of ``report``."""
+    """Ignore a progress text; the default of the parameter ``report``."""
 
 
 def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:
-    """Build the sandbox.
+    """Build the sandbox: servers, roles, data and traffic.
 
     Parameters
     ----------
@@ -114,7 +116,7 @@ def _build(servers: Cluster, report: Callable[[str], None]) -> None:
 
 
 def _wait_for_replication(access: Access) -> None:
-    """Wait until the traffic's commits arrive on the standby."""
+    """Wait until a commit of the shop's traffic has arrived on the standby."""
     deadline = time.monotonic() + cluster.START_TIMEOUT_S
     with access.connect("postgres") as primary, access.connect("postgres", "standby") as standby:
         while time.monotonic() < deadline:
@@ -163,7 +165,7 @@ def status() -> Status:
 
 
 def inject(fault: str, seed: int = 1) -> Injected:
-    """Inject a fault, and return when the fault is active.
+    """Inject a fault into the sandbox, and return when the fault is active.
 
     Parameters
     ----------
@@ -197,7 +199,7 @@ def inject(fault: str, seed: int = 1) -> Injected:
 
 
 def heal(fault: str | None = None) -> list[str]:
-    """Undo one fault, or all faults, and return the names of the faults that were active.
+    """Undo one fault or all faults of the sandbox, and return the names of those that were active.
 
     Raises
     ------
@@ -223,7 +225,7 @@ def _heal(known: State, injected: Injected, access: Access) -> State:
 
 
 def down() -> bool:
-    """Remove the sandbox, and return whether there was a complete or incomplete one."""
+    """Remove the sandbox; return whether there was a sandbox, complete or not."""
     home = Home.configured()
     if not home.exists():
         return False
@@ -259,7 +261,7 @@ def _whole_sandbox() -> Iterator[tuple[State, Access]]:
 
 @contextmanager
 def _told_as_ours(home: Home) -> Iterator[None]:
-    """Convert errors of the disk or the server into a SandboxError with a next step."""
+    """Convert errors of the disk or of the servers into a SandboxError with a next step."""
     try:
         yield
     except (OSError, driver.RawConnection.Error) as error:

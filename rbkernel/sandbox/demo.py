@@ -1,8 +1,8 @@
-"""`make demo`: three real faults, three alerts, three runs that the gateway starts for them, and
-one sealed incident.
+"""`make demo`: inject three faults, send three alerts, and show the runs that the gateway starts.
 
-On a terminal, the demonstration then opens JupyterLab with a working copy of the most urgent run on
-the broken database. Without a terminal, it removes everything and exits.
+All belong to one incident, which is sealed. On a terminal, the demonstration then opens JupyterLab
+with a working copy of the most urgent run on the broken database. Without a terminal, it removes
+everything and exits.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _PATIENCE_S = 240.0
 
 
 def show() -> int:
-    """Run the demonstration.
+    """Run the demonstration, and print its progress.
 
     Returns
     -------
@@ -132,7 +132,9 @@ def _sandbox(console: Console) -> Iterator[None]:
 
 
 def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
-    """Wait until the run of every alert has ended, print progress, and return them by end time."""
+    """Wait until the run for each alert has ended, print progress, and return the runs by
+    end time.
+    """
     store, deadline = Store.open(gateway.store_url), time.monotonic() + _PATIENCE_S
     printed: set[tuple[str, str]] = set()
     try:
@@ -214,7 +216,7 @@ def _tell_next(console: Console, jobs: list[Job], found: dict[str, Record]) -> N
 
 
 def _open(console: Console, settings: Settings, gateway: DrillGateway, incident: str) -> None:
-    """Open a working copy in JupyterLab, because sealed files are read-only."""
+    """Open a working copy of the run in JupyterLab, because sealed files are read-only."""
     reached = settings.gateway.model_copy(update={"url": gateway.url})
     page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
     console.print(Text(f"Findings, as on a phone: {page}"))

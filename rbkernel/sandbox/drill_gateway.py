@@ -22,7 +22,7 @@ _SAID = "listening on "
 
 @dataclass(frozen=True, kw_only=True)
 class DrillGateway:
-    """A running gateway: its address, store and log."""
+    """A running gateway of the demonstration: its address, store and log."""
 
     url: str
     store_url: str
@@ -66,7 +66,9 @@ def drill_gateway(settings: Settings, folder: Path) -> Iterator[DrillGateway]:
 
 
 def _configuration(settings: Settings, folder: Path) -> Path:
-    """Write the gateway's configuration; only the keys are copied from the user's configuration."""
+    """Write the gateway's configuration; only signing keys are taken from the user's
+    configuration.
+    """
     file = folder / "gateway.toml"
     keys = {"signing_key": settings.signing_key, "allowed_signers": settings.allowed_signers}
     lines = ["[evidence]", *(f'{name} = "{path}"' for name, path in keys.items())]
@@ -87,7 +89,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 def _not_started(log: Path) -> SandboxError:
-    """Return an error with the last line of the gateway's log, because the log is deleted later."""
+    """Return an error with the last line of the gateway's log, which is deleted afterwards."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "its log is empty")
     return SandboxError(

@@ -1,4 +1,4 @@
-"""The folder of the sandbox: its files, its lock, and its removal.
+"""The sandbox's folder: which files it contains, its lock, and its removal.
 
 ::
 
@@ -42,7 +42,7 @@ class Home:
 
     @classmethod
     def configured(cls) -> Home:
-        """Return the folder that the environment names; the folder need not exist."""
+        """Return the folder of the sandbox that the environment names; it need not exist."""
         return cls(config.sandbox_home().resolve())
 
     @property
@@ -62,23 +62,23 @@ class Home:
 
     @property
     def passwords(self) -> Path:
-        """The folder of the passfiles."""
+        """The folder with the password file of each role."""
         return self.path / "passwords"
 
     def data(self, server: str) -> Path:
-        """Return the data folder of ``primary``, ``standby`` or ``spare``."""
+        """Return the data folder of a server: ``primary``, ``standby`` or ``spare``."""
         return self.path / server
 
     def log(self, process: str) -> Path:
-        """Return the log file of a process."""
+        """Return the path of the log file of a process of the sandbox."""
         return self.path / "log" / f"{process}.log"
 
     def exists(self) -> bool:
-        """Whether a sandbox was ever made here."""
+        """Whether a sandbox was ever made in this folder."""
         return (self.path / _LOCK).is_file()
 
     def prepare(self) -> None:
-        """Create the folder, and check that it can be used.
+        """Create the sandbox's folder, and check that it can be used.
 
         Raises
         ------
@@ -132,7 +132,9 @@ class Home:
             yield
 
     def wipe(self) -> None:
-        """Delete everything except the lock. Call this only after all processes have ended."""
+        """Delete the sandbox's files except the lock; call this only after all its processes have
+        ended.
+        """
         for name in sorted(self._names() - {_LOCK}):
             path = self.path / name
             if path.is_dir():
@@ -141,7 +143,7 @@ class Home:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, text: str) -> None:
-        """Write a private file atomically."""
+        """Write a file atomically, readable only by its owner."""
         temporary = path.with_name(f"{path.name}.new")
         with os.fdopen(
             os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"

@@ -22,7 +22,7 @@ _AS_NOBODY = ("unshare", "--user", "--map-user=65534") if os.geteuid() == 0 else
 
 @contextmanager
 def pgbouncer(access: Access, folder: Path, *, pool_size: int, settings: str = "") -> Iterator[int]:
-    """Run pgbouncer for the diagnostic role while the block runs, and yield its port.
+    """Run pgbouncer for the sandbox's diagnostic role while the block runs, and yield its port.
 
     Raises
     ------

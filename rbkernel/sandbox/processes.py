@@ -29,14 +29,16 @@ _STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Found:
-    """A live process of the sandbox; ``name`` is ``primary``, ``standby``, ``traffic``, …"""
+    """A running process of the sandbox; ``name`` is ``primary``, ``standby``, ``traffic`` or
+    another.
+    """
 
     name: str
     process: psutil.Process
 
 
 def launch(command: Sequence[str], *, log: Path) -> None:
-    """Start a process in its own session, so that it outlives this process.
+    """Start a process detached from this one, in a new session, so that it outlives this process.
 
     The shell that starts the process ends at once, so that init adopts the process and no zombie
     remains.
@@ -56,13 +58,15 @@ def launch(command: Sequence[str], *, log: Path) -> None:
 
 
 def launch_module(module: str, home: Home, *arguments: str, log: Path) -> None:
-    """Start ``python -m rbkernel.sandbox.<module> <home> …`` detached."""
+    """Start ``python -m rbkernel.sandbox.<module> <home> …`` as a detached process."""
     command = [sys.executable, "-P", "-m", f"rbkernel.sandbox.{module}", str(home.path)]
     launch([*command, *arguments], log=log)
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without libpq's variables; Python can import this package in it."""
+    """Return the environment for a process: without libpq's variables, with this package
+    importable.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     package = Path(next(iter(rbkernel.__path__))).resolve().parent
     inherited = kept.get("PYTHONPATH")
@@ -71,18 +75,18 @@ def environment() -> dict[str, str]:
 
 
 def find(home: Home) -> list[Found]:
-    """Return the live processes of the sandbox, servers first, without zombies."""
+    """Return the running processes of a sandbox, servers first, without zombies."""
     found = list(_scan(home))
     return sorted(found, key=lambda item: (item.name not in SERVERS, item.name, item.process.pid))
 
 
 def alive(home: Home, name: str) -> bool:
-    """Tell whether a process with this name runs."""
+    """Return whether a process of the sandbox with this name runs."""
     return any(item.name == name for item in find(home))
 
 
 def stop(home: Home, name: str) -> None:
-    """End the processes with this name."""
+    """End the processes of the sandbox that have this name."""
     _end([item.process for item in find(home) if item.name == name], signal.SIGTERM)
 
 
@@ -116,7 +120,9 @@ def _end(processes: Sequence[psutil.Process], sign: signal.Signals) -> None:
 
 
 def _survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes that do not end in time (psutil also waits for init to reap them)."""
+    """Return the processes that do not end in time; psutil would also wait for init to reap
+    them.
+    """
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while left := [process for process in processes if _lives(process)]:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The example service "shop": its roles, its database and its rows.
+"""The example service "shop" of the sandbox: its roles, its database and its rows.
 
 Call order: `create` runs once, on a fresh primary, before the standby is cloned.
 """
@@ -27,7 +27,7 @@ _OPTIONS: dict[Role, str] = {
 
 
 def create(access: Access, passwords: Mapping[Role, str], *, major: int) -> None:
-    """Create roles, database, tables and rows.
+    """Create the roles, the database, the tables and the rows of the shop.
 
     Parameters
     ----------

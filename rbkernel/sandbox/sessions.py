@@ -1,4 +1,4 @@
-"""Sessions of a fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
+"""Hold the sessions of a fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
 
 One process holds all sessions. It does not reconnect, and ends when the server has ended them all.
 """
@@ -18,7 +18,7 @@ from rbkernel.sources.postgres.connection import driver
 
 
 def main(arguments: list[str]) -> int:
-    """Open the sessions and keep them until the server ends them."""
+    """Open the sessions of a fault, and keep them until the server ends them."""
     folder, fault, seed, count = arguments
     home = Home(Path(folder))
     known = state.load(home)
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _session(access: Access, fault: str, seed: int, number: int) -> driver.RawConnection:
-    """Open one session, and bring it into the state of the fault, such as idle in transaction."""
+    """Open one session of a fault and bring it into its state, such as idle in transaction."""
     kinds = {kind.fault: kind for kind in (pool.IDLE, pool.ACTIVE)}
     kind = kinds.get(fault)
     if kind:
@@ -54,7 +54,7 @@ def _connect(access: Access, name: str) -> driver.RawConnection:
 
 
 def _wait_for_their_end(held: list[driver.RawConnection]) -> None:
-    """Wait until the server has closed every session."""
+    """Wait until the server has closed every session of the fault."""
     poller = select.poll()
     sessions = {raw.fileno(): raw for raw in held}
     for descriptor in sessions:

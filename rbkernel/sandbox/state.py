@@ -1,4 +1,4 @@
-"""The stored state of a sandbox between two commands.
+"""The state of a sandbox that is stored between two commands.
 
 Process ids are not stored. The module `processes` finds a process by its command line, which
 contains the sandbox's folder. So a killed command cannot leave behind an unknown process.
@@ -17,7 +17,7 @@ from rbkernel.sandbox.home import Home
 
 @dataclass(frozen=True, kw_only=True)
 class Injected:
-    """An active fault, and the result that a runbook must find.
+    """An active fault of the sandbox, and the result that a runbook must find.
 
     ``truth`` is empty while the fault is being injected.
     """
@@ -30,7 +30,7 @@ class Injected:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """The state of one sandbox. ``complete`` is set last: without it, `up` did not finish."""
+    """The stored state of a sandbox; ``complete`` is set last, after `up` has built everything."""
 
     primary_port: int
     standby_port: int
@@ -39,20 +39,20 @@ class State:
     faults: tuple[Injected, ...] = ()
 
     def with_fault(self, injected: Injected) -> State:
-        """Return a state with this fault, which replaces an entry of the same name."""
+        """Return the state with this fault added, in place of an entry of the same name."""
         return replace(self, faults=(*self.without_fault(injected.fault).faults, injected))
 
     def without_fault(self, name: str) -> State:
-        """Return a state without the fault of this name."""
+        """Return the state without the fault of this name."""
         return replace(self, faults=tuple(item for item in self.faults if item.fault != name))
 
     def save(self, home: Home) -> None:
-        """Write the state atomically."""
+        """Write the state of the sandbox to its file, atomically."""
         home.write(home.state_file, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def load(home: Home) -> State | None:
-    """Return the stored state; None if there is no sandbox.
+    """Return the stored state of a sandbox; None if there is no sandbox.
 
     Raises
     ------

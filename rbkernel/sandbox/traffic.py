@@ -1,4 +1,4 @@
-"""The shop's traffic: ``python -m rbkernel.sandbox.traffic HOME``, one process, four sessions.
+"""Run the shop's traffic: ``python -m rbkernel.sandbox.traffic HOME``, one process, four sessions.
 
 About eleven small transactions a second, evenly spaced, so that the standby's last replayed commit
 is never older than a tenth of a second on a healthy sandbox. An order is written to
@@ -96,7 +96,9 @@ class Traffic:
             self._orders.append(order)
 
     def _write(self, raw: driver.RawConnection) -> _Order:
-        """Advance the order with the oldest change; sometimes, or if there is none, create one."""
+        """Advance the order that was changed longest ago; sometimes, or if there is none, create
+        one.
+        """
         rested = time.monotonic() + REST_S
         advance = self._orders and self._orders[0].rests_until <= time.monotonic()
         if advance and self._random.random() > PLACED_SHARE:
@@ -125,7 +127,7 @@ class Traffic:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the traffic of the sandbox in the given folder."""
+    """Run the traffic of the shop on the sandbox in the given folder."""
     home = Home(Path(arguments[0]))
     known = state.load(home)
     if known is None:

@@ -1,7 +1,7 @@
 """`rb.act` and `rb.done`: propose a change that a human executes, then record and verify it.
 
 Nothing here changes a database: the kernel holds a read-only role. A plan shows the exact SQL to
-copy, what it touches, and how to undo it.
+copy, the sessions or rows that the SQL changes, and how to undo the change.
 """
 
 from __future__ import annotations

@@ -1,3 +1,1 @@
-"""The faults of the sandbox. For each there is another fault with the same symptom and another
-cause.
-"""
+"""The faults of the sandbox: each has a look-alike with the same symptom and another cause."""

@@ -1,4 +1,4 @@
-"""The faults by name.
+"""The faults that can be injected into the sandbox, by name.
 
 A fault is a pair of functions: ``start`` injects the fault and returns the result that a runbook
 must find; ``stop`` undoes the fault. ``stop`` needs only the seed, so it works even if the
@@ -31,7 +31,9 @@ Truth = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault; ``look_alike_of`` names the fault with the same symptom and another cause."""
+    """A fault of the sandbox; ``look_alike_of`` names a fault with the same symptom,
+    another cause.
+    """
 
     name: str
     summary: str

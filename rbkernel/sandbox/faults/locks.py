@@ -1,4 +1,4 @@
-"""A queue for a lock: a migration waits behind a forgotten transaction, and readers behind it.
+"""Fault: a migration waits behind a forgotten transaction for a lock, and readers wait behind it.
 
 The shop's traffic does not use the table, so only the sessions of the queue wait. The sessions
 belong to a detached process (module sessions), and do not reconnect after they are terminated.
@@ -44,12 +44,12 @@ def application_name(seed: int) -> str:
 
 
 def readers(seed: int) -> int:
-    """Return the number of readers that wait behind the migration."""
+    """Return the number of readers that wait behind the migration for this seed."""
     return _random(seed + 1_000_003).randint(4, 12)
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Create the lock queue; return the expected result: root, migration and readers."""
+    """Create the queue for a lock; return the expected result: root, migration and readers."""
     root, behind = application_name(seed), readers(seed)
     processes.launch_module(
         "sessions", access.home, FAULT, str(seed), str(behind + 2), log=access.home.log(FAULT)
@@ -68,7 +68,7 @@ def start(access: Access, seed: int) -> dict[str, Any]:
 
 
 def stop(access: Access, seed: int) -> None:
-    """End the queue."""
+    """End the sessions of the queue for the lock."""
     root = application_name(seed)
     processes.stop(access.home, FAULT)
     with access.connect("postgres") as raw:
@@ -77,12 +77,12 @@ def stop(access: Access, seed: int) -> None:
 
 
 def session_name(seed: int, number: int) -> str:
-    """Return the application_name of one session: the root, the migration, then readers."""
+    """Return the application_name of one session of the queue: root, migration, then readers."""
     return (application_name(seed), "shop-migration", "shop-reconciler")[min(number, 2)]
 
 
 def hold(raw: driver.RawConnection, number: int) -> None:
-    """Run the statements that put one session into its place in the queue."""
+    """Run the statements that put one session into its place in the queue for the lock."""
     if number == 0:
         raw.execute(b"SELECT count(*) FROM " + _TABLE + b" WHERE module = 'orders'")
         return

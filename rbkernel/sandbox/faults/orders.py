@@ -1,4 +1,4 @@
-"""Two orders tables that should be equal: permanent differences, or rows that arrive late.
+"""Fault: two orders tables that should be equal differ, permanently or because rows arrive late.
 
 The seed alone determines the rows that differ (`plan`). They lie within a tenth of the key range,
 so that a figure shows the place, and are older than the rows that the traffic changes.
@@ -57,7 +57,7 @@ WHERE l IS DISTINCT FROM o
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """The rows that differ. ``changed`` maps an id to the columns that differ."""
+    """The orders that a fault makes differ; ``changed`` maps an id to the columns that differ."""
 
     missing: list[int]
     extra: list[int]
@@ -65,12 +65,12 @@ class Drift:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of all rows that differ."""
+        """The ids of all orders that differ."""
         return [*self.missing, *self.extra, *map(int, self.changed)]
 
 
 def plan(seed: int) -> Drift:
-    """Choose the rows that differ for a seed.
+    """Choose which orders a fault makes differ; the seed alone determines the choice.
 
     >>> plan(3) == plan(3), plan(3) == plan(4)
     (True, False)
@@ -94,13 +94,15 @@ def plan(seed: int) -> Drift:
 
 
 def drift(access: Access, seed: int) -> dict[str, Any]:
-    """Make the rows of a seed differ, record some of them as differences, and return all."""
+    """Make the orders that the seed selects differ, record some of the differences, and
+    return all.
+    """
     drifted = plan(seed)
     return {**asdict(drifted), "reported": separate(access, drifted, seed)}
 
 
 def separate(access: Access, drifted: Drift, seed: int) -> list[int]:
-    """Make these rows differ, record some of them as differences, and return their ids."""
+    """Make the given orders differ, record some of the differences, and return the ids."""
     figures = random.Random(f"orders-drift/{seed}/reports")  # noqa: S311 - figures of a drill
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.missing])
@@ -136,12 +138,12 @@ def _report(raw: driver.RawConnection, drifted: Drift, figures: random.Random) -
 
 
 def mend(access: Access, seed: int) -> None:
-    """Make the rows of a seed equal again, even if an operator has already repaired some."""
+    """Make the orders that the seed selects equal again, even if some are already repaired."""
     equate(access, plan(seed))
 
 
 def equate(access: Access, drifted: Drift) -> None:
-    """Make these rows equal again, and mark their recorded differences as resolved."""
+    """Make the given orders equal again, and mark their recorded differences as resolved."""
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.extra])
         raw.execute(_REFILL, {"suspects": drifted.ids})
@@ -149,13 +151,13 @@ def equate(access: Access, drifted: Drift) -> None:
 
 
 def differing(raw: driver.RawConnection) -> int:
-    """Return the number of rows that differ now, which a runbook must find."""
+    """Return the number of orders that differ now, which a runbook must find."""
     row = raw.execute(_DIFFERING).fetchone()
     return int(row[0]) if row else 0
 
 
 def delay(access: Access, seed: int) -> dict[str, Any]:
-    """Delay the second write of the traffic, and wait until rows differ because of it."""
+    """Delay the traffic's write to the second table, and wait until orders differ because of it."""
     figures = random.Random(f"orders-in-flight/{seed}")  # noqa: S311 - figures of a drill
     delay_s = round(figures.uniform(2, 4), 1)
     access.home.write(access.home.in_flight_file, json.dumps({"delay_s": delay_s}))
@@ -165,7 +167,9 @@ def delay(access: Access, seed: int) -> dict[str, Any]:
 
 
 def catch_up(access: Access, _: int) -> None:
-    """Write both rows in one transaction again, and wait until the last late row has arrived."""
+    """Let the traffic write both tables in one transaction again, and wait for the last
+    late row.
+    """
     access.home.in_flight_file.unlink(missing_ok=True)
     with access.connect("postgres") as raw:
         waiting.until(raw, _ARRIVED, {"last": LAST_ID}, what="the last row arrives")

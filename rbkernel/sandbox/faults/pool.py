@@ -1,4 +1,5 @@
-"""Nearly all slots taken: by sessions idle in transaction, or by active queries.
+"""Fault: nearly all connection slots are taken, by sessions idle in transaction or by active
+queries.
 
 The sessions belong to a detached process (module sessions). They do not reconnect after they are
 terminated.
@@ -45,7 +46,7 @@ class Kind:
     jobs: tuple[str, ...]
 
     def application_name(self, seed: int) -> str:
-        """Return the application_name of the culprit.
+        """Return the application_name of the sessions that hold the slots.
 
         >>> IDLE.application_name(1) == IDLE.application_name(1)
         True
@@ -75,7 +76,7 @@ ACTIVE = Kind(
 
 
 def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
-    """Take the slots; return the expected result: which sessions hold them."""
+    """Take connection slots; return the expected result: which sessions hold them."""
     name = kind.application_name(seed)
     with access.connect("postgres") as raw:
         usable, used = slots(raw)
@@ -101,13 +102,13 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
 
 
 def slots(raw: driver.RawConnection) -> tuple[int, int]:
-    """Return the number of slots for ordinary roles, and the number of those in use."""
+    """Return the number of connection slots for ordinary roles, and how many of them are in use."""
     usable, used = raw.execute(_SLOTS).fetchone() or (0, 0)
     return usable, used
 
 
 def free_slots(raw: driver.RawConnection, *, share: float) -> int:
-    """Return the number of sessions to open until this share of the slots is taken.
+    """Return how many sessions to open so that this share of the connection slots is taken.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def free_slots(raw: driver.RawConnection, *, share: float) -> int:
 
 
 def stop(kind: Kind, access: Access, seed: int) -> None:
-    """Free the slots: end the process, and its sessions that remain on the server."""
+    """Free the slots: end the process of the sessions, and sessions that remain on the server."""
     name = kind.application_name(seed)
     processes.stop(access.home, kind.fault)
     with access.connect("postgres") as raw:
@@ -134,7 +135,7 @@ def stop(kind: Kind, access: Access, seed: int) -> None:
 
 
 def hold(kind: Kind, raw: driver.RawConnection, seed: int, number: int) -> None:
-    """Bring one session into its state: idle in transaction, or active."""
+    """Bring one session into the state of its fault: idle in transaction, or active."""
     # each session has 40 rows and locks 10 of them, so no session waits for another
     first_id = FIRST_ID + ID_STEP * (seed % 100 + 40 * number)
     last_id = first_id + 9 * ID_STEP

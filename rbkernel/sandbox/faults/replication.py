@@ -1,4 +1,4 @@
-"""A standby that no longer shows new data: its replay is paused, or its WAL receiver is down.
+"""Fault: a standby shows no new data, because its replay is paused or its WAL receiver is down.
 
 Both faults then write WAL and wait some seconds, so that the lag is visible at once.
 """
@@ -24,7 +24,7 @@ WHERE application_name = %s AND state = 'streaming')"""
 
 
 def pause(access: Access, seed: int) -> dict[str, Any]:
-    """Pause replay, and return the time at which it stopped."""
+    """Pause the standby's replay, and return the time at which it stopped."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"SELECT pg_wal_replay_pause()")
         _, paused_at = waiting.until(raw, _PAUSED, what="replay stands still")
@@ -32,7 +32,7 @@ def pause(access: Access, seed: int) -> dict[str, Any]:
 
 
 def resume(access: Access, _: int) -> None:
-    """Resume replay, and wait until all received WAL is replayed."""
+    """Resume the standby's replay, and wait until all received WAL is replayed."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"SELECT pg_wal_replay_resume()")
         waiting.until(raw, _RESUMED, what="replay resumes")
@@ -41,7 +41,9 @@ def resume(access: Access, _: int) -> None:
 
 
 def cut(access: Access, seed: int) -> dict[str, Any]:
-    """Cut off the standby: change its password for the primary to a wrong one."""
+    """Cut off the standby from its primary, with a wrong password in the standby's
+    configuration.
+    """
     broken = conninfo(
         host=HOST,
         port=access.primary_port,
@@ -63,7 +65,7 @@ def cut(access: Access, seed: int) -> dict[str, Any]:
 
 
 def restore(access: Access, _: int) -> None:
-    """Restore the right password, and wait until the standby streams again."""
+    """Restore the standby's password for the primary, and wait until the standby streams again."""
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"ALTER SYSTEM RESET primary_conninfo")
         raw.execute(b"SELECT pg_reload_conf()")

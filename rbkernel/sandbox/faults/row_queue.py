@@ -1,4 +1,4 @@
-"""A pool that is full of sessions waiting for one row, behind a transaction left open.
+"""Fault: sessions that wait for one row, behind an open transaction, fill the connection pool.
 
 This is a very common incident: one session has changed a row and does not commit, every request for
 that row waits, and the requests fill the connection pool. The sessions belong to a
@@ -43,7 +43,7 @@ def application_name(seed: int) -> str:
 
 
 def start(access: Access, seed: int) -> dict[str, Any]:
-    """Fill the pool with sessions that wait for the row; return the expected result."""
+    """Fill the connection slots with sessions that wait for one row; return the expected result."""
     root = application_name(seed)
     with access.connect("postgres") as raw:
         waiters = pool.free_slots(raw, share=_random(seed + 1_000_003).uniform(0.91, 0.96)) - 1
@@ -68,7 +68,7 @@ def start(access: Access, seed: int) -> dict[str, Any]:
 
 
 def stop(access: Access, seed: int) -> None:
-    """End the queue."""
+    """End the sessions that hold the row and that wait for it."""
     names = [application_name(seed), WAITERS]
     processes.stop(access.home, FAULT)
     with access.connect("postgres") as raw:
@@ -77,12 +77,14 @@ def stop(access: Access, seed: int) -> None:
 
 
 def session_name(seed: int, number: int) -> str:
-    """Return the application_name of one session: the holder of the row, then the waiters."""
+    """Return the application_name of one session of the queue: the holder of the row, then
+    waiters.
+    """
     return WAITERS if number else application_name(seed)
 
 
 def hold(raw: driver.RawConnection, seed: int, number: int) -> None:
-    """Run the statements that put one session into its place in the queue."""
+    """Run the statements that put one session into its place in the queue for the row."""
     change = _CHANGE % (FIRST_ID + ID_STEP * (seed % 100))
     if number == 0:
         raw.execute(change)

@@ -1,4 +1,4 @@
-"""A scenario: a fault, and the results that every runbook must find. Pure.
+"""A scenario: a problem on the sandbox, and the results that every runbook must find. Pure.
 
 The author of the scenario writes the expected results; they are never computed from the server.
 `Scenario.inject` creates the scenario on a `Stage`, and `Stage.heal` undoes it.
@@ -19,7 +19,7 @@ WRONG = frozenset({Verdict.WARNING, Verdict.CRITICAL})
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """The expected results of a scenario: what each runbook must find.
+    """The expected results of a scenario: what each runbook must find and may propose.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Truth:
 
     @property
     def well(self) -> bool:
-        """Whether the scenario has no problem."""
+        """Whether the scenario expects that no runbook finds a problem."""
         return not self.says
 
 
@@ -77,7 +77,7 @@ CRITICAL = frozenset({Verdict.CRITICAL})
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A problem of the servers, or a state that only looks like a problem.
+    """A problem of the sandbox's servers, or a state that only looks like a problem.
 
     Parameters
     ----------

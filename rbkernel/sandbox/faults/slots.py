@@ -1,4 +1,4 @@
-"""A replication slot of a standby that is gone: it keeps WAL, or it has lost its WAL already."""
+"""Fault: a replication slot whose standby is gone keeps WAL, or has already lost its WAL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MEGABYTE = 1_000_000
 
 
 def leave(access: Access, seed: int) -> dict[str, Any]:
-    """Leave a slot behind, and write WAL that it keeps."""
+    """Leave behind a replication slot, and write WAL that the slot keeps."""
     with access.connect("postgres") as raw:
         raw.execute(_CREATE, [SLOT])
     burst_bytes = write_wal(access, "slot-unread", seed)
@@ -32,7 +32,7 @@ def leave(access: Access, seed: int) -> dict[str, Any]:
 
 
 def lose(access: Access, seed: int) -> dict[str, Any]:
-    """Leave a slot behind, and write more WAL than a slot may keep."""
+    """Leave behind a replication slot, and write more WAL than a slot may keep."""
     with access.connect("postgres") as raw:
         raw.execute(_CREATE, [SLOT])
     burst_bytes = write_wal(access, "slot-lost", seed, at_least=4 * _LIMIT_MB * _MEGABYTE)
@@ -46,7 +46,7 @@ def lose(access: Access, seed: int) -> dict[str, Any]:
 
 
 def remove(access: Access, _: int) -> None:
-    """Drop the slot, and restore the limit."""
+    """Drop the replication slot, and restore the limit on the WAL that slots keep."""
     with access.connect("postgres") as raw:
         raw.execute(_DROP, [SLOT])
         raw.execute(b"ALTER SYSTEM RESET max_slot_wal_keep_size")

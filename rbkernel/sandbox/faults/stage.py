@@ -1,4 +1,4 @@
-"""Create the parts of a scenario (sessions in a state, settings, servers), and undo them.
+"""Create the parts of a scenario (sessions, settings, servers), and undo them afterwards.
 
 A stage belongs to one process, and its sessions end with the process. `Stage.heal` also ends
 waiting sessions (a server does not notice that the client of a waiting session is gone), then
@@ -49,7 +49,7 @@ _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY(%s)"
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """A session of a scenario."""
+    """One session that a scenario has opened."""
 
     name: str
     server: Server
@@ -58,7 +58,7 @@ class Actor:
 
 
 class Stage:
-    """The sessions and changes of a scenario, with functions to undo them.
+    """The sessions and changes of one scenario, with functions to create and to undo them.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Stage:
         dbname: str = DATABASE,
         times: int = 1,
     ) -> None:
-        """Open sessions, run these statements in each, and keep the sessions open."""
+        """Open sessions that run these statements and then stay open."""
         for _ in range(times):
             raw = self.access.connect(role, server, application_name=name, dbname=dbname)
             self.actors.append(Actor(name=name, server=server, pid=raw.info.backend_pid, raw=raw))
@@ -106,25 +106,31 @@ class Stage:
         dbname: str = DATABASE,
         times: int = 1,
     ) -> None:
-        """Open sessions as `start` does, but do not wait for the end of the last statement."""
+        """Open sessions that run these statements; do not wait for the end of the last
+        statement.
+        """
         *before, last = statements
         for _ in range(times):
             self.start(name, *before, role=role, server=server, dbname=dbname)
             self.actors[-1].raw.pgconn.send_query(last.encode())
 
     def pids(self, *names: str) -> list[int]:
-        """Return the process ids of the sessions with these names, or of all sessions."""
+        """Return the process ids of the scenario's sessions with these names, or of all its
+        sessions.
+        """
         return [actor.pid for actor in self.actors if not names or actor.name in names]
 
     def waits(self, count: int, *, for_s: float = 1.1, server: Server = "primary") -> None:
-        """Wait until a number of sessions have waited for a number of seconds."""
+        """Wait until at least this number of sessions have waited for this number of seconds."""
         values = {"count": count, "age": for_s, "pids": self.pids()}
         self.until(_SETTLED, values, what=f"{count} sessions wait", server=server)
 
     def lasts(
         self, for_s: float, *names: str, server: Server = "primary", timeout_s: float = 30.0
     ) -> None:
-        """Wait until the sessions with these names have kept their state for ``for_s`` seconds."""
+        """Wait until the sessions with these names have been in their state for ``for_s``
+        seconds.
+        """
         pids = self.pids(*names)
         values = {"count": len(pids), "age": for_s, "pids": pids}
         self.until(
@@ -145,7 +151,7 @@ class Stage:
             return waiting.until(raw, query, values, what=what, timeout_s=timeout_s)
 
     def still_waiting(self, *names: str, server: Server = "primary") -> int:
-        """Return how many sessions with these names wait for a lock or a standby."""
+        """Return how many of the sessions with these names wait for a lock or a standby."""
         with self.access.connect("postgres", server) as raw:
             row = raw.execute(_WAITING, [self.pids(*names)]).fetchone()
         return int(row[0]) if row else 0
@@ -153,7 +159,7 @@ class Stage:
     def administer(
         self, *statements: str, server: Server = "primary", dbname: str = DATABASE
     ) -> None:
-        """Run statements as superuser, each in its own transaction."""
+        """Run statements on a server as superuser, each in a separate transaction."""
         with self.access.connect("postgres", server, dbname=dbname) as raw:
             for statement in statements:
                 raw.execute(statement.encode())
@@ -193,16 +199,16 @@ class Stage:
         return made
 
     def keep(self, resource: AbstractContextManager[Any]) -> Any:
-        """Enter a context, and leave it when the scenario is healed."""
+        """Enter a context manager, and leave it when the scenario is healed."""
         return self._undo.enter_context(resource)
 
     @property
     def cluster(self) -> Cluster:
-        """The servers of the sandbox."""
+        """The primary and the standby of the sandbox."""
         return Cluster(self.access, binaries.find())
 
     def clone(self, server: Server, *, upstream: Server = "primary") -> None:
-        """Add a standby that streams from ``upstream`` until the scenario is healed."""
+        """Add a standby that streams from the server ``upstream``, until the scenario is healed."""
         self.on_heal(lambda: self._remove(server))
         self.cluster.clone(server, upstream=upstream)
         self.bring_back(server)
@@ -219,17 +225,17 @@ class Stage:
         processes.stop(home, "traffic")
 
     def stop(self, server: Server) -> None:
-        """Kill a server, as if its host failed."""
+        """Kill all processes of a server, as if its host failed."""
         processes.stop_server(self.access.home, server)
 
     def bring_back(self, server: Server) -> None:
-        """Start a server, and wait until it answers."""
+        """Start a stopped server, and wait until it answers."""
         cluster = self.cluster
         cluster.start(server)
         cluster.wait(server)
 
     def rebuild_standby(self) -> None:
-        """Rebuild the standby from the primary, as after a promotion."""
+        """Rebuild the standby as a copy of the primary, for example after it was promoted."""
         self._remove("standby")
         self.until(_UNREAD, [SLOT_NAME], what="the slot is free")
         self.administer(f"SELECT pg_drop_replication_slot('{SLOT_NAME}')")
@@ -242,11 +248,13 @@ class Stage:
         shutil.rmtree(self.access.home.data(server), ignore_errors=True)
 
     def on_heal(self, undo: Callable[[], object]) -> None:
-        """Register a function to call when the scenario is healed; the last one is called first."""
+        """Register a function to call when the scenario is healed; the last registered is called
+        first.
+        """
         self._undo.callback(undo)
 
     def heal(self) -> None:
-        """End the sessions, then undo all other changes."""
+        """End the scenario's sessions, then undo its other changes."""
         for actor in self.actors:
             actor.raw.close()
         for server in dict.fromkeys(actor.server for actor in self.actors):

@@ -1,4 +1,4 @@
-"""A table with many dead rows: a snapshot keeps them, or autovacuum is switched off for the table.
+"""Fault: a table keeps many dead rows, because of an old snapshot or switched-off autovacuum.
 
 The session that holds the snapshot belongs to a detached process (module sessions).
 """
@@ -33,7 +33,9 @@ _DROP = f"DROP TABLE IF EXISTS {TABLE}".encode()
 
 
 def hold_back(access: Access, seed: int) -> dict[str, Any]:
-    """Delete rows that a snapshot of another session still sees, and vacuum in vain."""
+    """Delete rows that another session's snapshot still sees, so that a vacuum cannot
+    remove them.
+    """
     deleted = _rows(HELD_BACK, seed)
     _create(access, deleted, "")
     processes.launch_module(
@@ -48,7 +50,7 @@ def hold_back(access: Access, seed: int) -> dict[str, Any]:
 
 
 def switch_off(access: Access, seed: int) -> dict[str, Any]:
-    """Delete rows of a table for which autovacuum is switched off."""
+    """Switch off autovacuum for a table, and delete many of its rows."""
     deleted = _rows(SWITCHED_OFF, seed)
     _create(access, deleted, " WITH (autovacuum_enabled = false)")
     with access.connect("postgres") as raw:
@@ -67,7 +69,7 @@ def clear(access: Access, _: int) -> None:
 
 
 def hold(raw: driver.RawConnection) -> None:
-    """Take a snapshot, and keep it in an open transaction."""
+    """Take a snapshot, and keep it open in a transaction."""
     raw.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     raw.execute(f"SELECT count(*) FROM {TABLE}".encode())
 
@@ -80,5 +82,5 @@ def _create(access: Access, deleted: int, options: str) -> None:
 
 
 def _rows(fault: str, seed: int) -> int:
-    """Return the number of rows to delete: more than a vacuum may leave behind unnoticed."""
+    """Return the number of rows to delete: more than a vacuum may leave without a finding."""
     return random.Random(f"{fault}/{seed}").randint(15_000, 40_000)  # noqa: S311 - of a drill

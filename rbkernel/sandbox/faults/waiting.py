@@ -1,4 +1,4 @@
-"""Wait until the effect of a fault is visible on the server."""
+"""Wait until the effect of an injected fault is visible on the server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def until(
     before: bytes = b"",
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
-    """Repeat a query until its first column is true, and return the row.
+    """Repeat a query until the first column of its row is true, and return the row.
 
     A statement in `before` is executed before each query.
 

@@ -1,4 +1,4 @@
-"""Scenarios of healthy servers: idle, busy, and with short waits."""
+"""Scenarios without a problem: healthy servers that are idle, busy, or have short waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios of standbys that are behind or cut off, or only seem so; lost or split primaries."""
+"""Scenarios of standbys that are behind, cut off or seem so, and of lost or split primaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios in which the two tables of orders differ: some rows, many rows, a column."""
+"""Scenarios in which the two tables of orders differ: in some rows, in many rows, in a column."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _separate(stage: Stage, drifted: Drift) -> None:
 
 
 def _few(stage: Stage) -> None:
-    """Choose a few rows that differ, but not in amounts, about which a human must decide."""
+    """Make a few orders differ in status; not in amounts, about which a human must decide."""
     drifted = orders.plan(stage.seed)
     status = {row: ["status"] for row in drifted.changed}
     _separate(stage, dataclasses.replace(drifted, changed=status))
 
 
 def _many(stage: Stage) -> None:
-    """Choose many rows that differ: a batch that was never copied."""
+    """Make many orders differ: a batch of orders that was never copied."""
     first = FIRST_ID + ID_STEP * (10_000 + stage.seed)
     missing = list(range(first, first + 200 * ID_STEP, ID_STEP))
     _separate(stage, Drift(missing=missing, extra=[], changed={}))

@@ -1,4 +1,4 @@
-"""Scenarios of readers of a standby that delay its replay, and of sessions that wait for it."""
+"""Scenarios of a standby whose readers delay replay, or whose sessions wait for replay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHERE backend_type = 'startup' AND %s IN (wait_event, wait_event_type)
 
 
 def _patient(stage: Stage) -> None:
-    """Set the standby's replay to wait for readers without limit."""
+    """Configure the standby so that replay waits for its readers without limit."""
     stage.setting("max_standby_streaming_delay", "-1", server="standby")
 
 

@@ -1,4 +1,4 @@
-"""SQL that several scenarios run."""
+"""SQL statements that several scenarios run."""
 
 from __future__ import annotations
 
