@@ -1,1 +1,1 @@
-"""The recorder's kernel, started by Jupyter as ``python -m rbkernel.kernel -f …``."""
+"""The rbkernel kernel, which Jupyter starts as ``python -m rbkernel.kernel -f …``."""

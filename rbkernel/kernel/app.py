@@ -1,4 +1,4 @@
-"""The rbkernel kernel: ipykernel with a flight recorder.
+"""The rbkernel kernel: an ipykernel that records each cell and its output in a journal.
 
 Rules: the kernel runs no cell that it cannot record. When the recorder breaks during a cell, the
 reply of that cell becomes an error; the recorder then refuses the next cell and gives the reason.
@@ -54,7 +54,7 @@ class RecordingKernel(IPythonKernel):
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder of this process."""
+        """The recorder that writes this kernel's journal."""
         return self.session.recorder
 
     async def do_execute(
@@ -68,7 +68,7 @@ class RecordingKernel(IPythonKernel):
         cell_meta: dict[str, Any] | None = None,
         cell_id: str | None = None,
     ) -> dict[str, Any]:
-        """Run a cell, or refuse the cell when it cannot be recorded."""
+        """Run a cell; answer with an error instead if the cell cannot be recorded."""
         self.recorder.request = {
             "msg_id": self.get_parent("shell")["header"]["msg_id"],
             "headless": not allow_stdin,
@@ -104,19 +104,19 @@ class RecordingKernel(IPythonKernel):
         return reply
 
     def pre_handler_hook(self) -> None:
-        """Note which request this thread handles, unless it is a cell: `do_execute` notes cells."""
+        """Note which request this thread handles; for a cell's request, `do_execute` does that."""
         request = self.get_parent("shell")["header"]
         if request["msg_type"] != "execute_request":
             self._working_on[threading.get_ident()] = request["msg_id"]
         self.saved_sigint_handler = signal.signal(signal.SIGINT, self._interrupted)
 
     def post_handler_hook(self) -> None:
-        """Clear the note that `pre_handler_hook` made."""
+        """Forget which request this thread was handling."""
         self._working_on.pop(threading.get_ident(), None)
         super().post_handler_hook()
 
     def _interrupt_cell(self, cell: str, excess: Excess) -> None:
-        """Interrupt this cell, as a client would; at the limit of the run, interrupt any cell."""
+        """Interrupt a cell that exceeds its output limit; at the run's limit, any running cell."""
         running = self._working_on.get(threading.main_thread().ident or 0)
         if running is not None and (running == cell or excess.of_run):
             self._send_interrupt_children()
@@ -125,7 +125,7 @@ class RecordingKernel(IPythonKernel):
             raise KeyboardInterrupt(excess.message)
 
     def _interrupted(self, _number: int, _frame: object) -> None:
-        """Handle SIGINT: raise an error in the request that the main thread handles, if any."""
+        """Handle SIGINT: raise an error in the main thread if it is handling a request."""
         main = threading.main_thread().ident
         if main not in self._working_on:
             return
@@ -136,7 +136,7 @@ class RecordingKernel(IPythonKernel):
         raise error
 
     def _lines_of(self, error: BaseException) -> list[str]:
-        """Return the traceback, cut after the last frame of the cell's own code."""
+        """Return the lines of an error's traceback, cut after the last frame of the cell's code."""
         shell: Any = self.shell
         last = step = error.__traceback__
         while step is not None:
@@ -176,12 +176,12 @@ class RecordingKernel(IPythonKernel):
 
 
 def _leaves(reply: Mapping[str, Any]) -> bool:
-    """Tell whether a cell called `exit()` or `quit()`, which IPython reports as success."""
+    """Tell from a reply whether its cell called `exit()` or `quit()`: IPython reports success."""
     return any(one.get("source") == "ask_exit" for one in reply.get("payload") or ())
 
 
 class RecordingKernelApp(IPKernelApp):
-    """The kernel application; it uses our session, kernel and magics."""
+    """The kernel application, which uses rbkernel's session, kernel and magics."""
 
     name = "rbkernel-kernel"
     kernel_class = RecordingKernel
@@ -208,7 +208,7 @@ class RecordingKernelApp(IPKernelApp):
         super().init_kernel()
 
     def initialize(self, argv: list[str] | None = None) -> None:
-        """Initialize; keep secrets and the interrupts of an idle kernel out of the log."""
+        """Initialize the application; keep secrets and needless interrupts out of its log."""
         super().initialize(argv)
         for handler in self.log.handlers:
             handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
@@ -217,7 +217,7 @@ class RecordingKernelApp(IPKernelApp):
         self.log.addFilter(lambda record: "KeyboardInterrupt caught" not in record.getMessage())
 
     def start(self) -> None:
-        """Run until a client requests the shutdown; then end the record, and then the threads.
+        """Run the kernel until a client requests shutdown; then end the journal, then the threads.
 
         The record ends first, because a client kills a kernel that does not end soon. The threads
         end before Python's own shutdown, which stops the IOPub thread: a thread that has handled a
@@ -230,7 +230,7 @@ class RecordingKernelApp(IPKernelApp):
             thread.join(_THREAD_END_S)
 
     def close(self) -> None:
-        """Close the sockets, unless a subshell runs a cell, which nothing can interrupt.
+        """Close the kernel's sockets, unless a subshell is running a cell: nothing interrupts it.
 
         Closing the sockets would wait for such a cell. If they stay open, the cell ends with the
         process.
@@ -261,7 +261,7 @@ def _over(excess: Excess | None) -> KeyboardInterrupt | None:
 
 
 def _settings() -> tuple[config.Settings, RecorderError | None]:
-    """Read the configuration; if it is invalid, the first cell reports the error."""
+    """Read the configuration; if it is invalid, return defaults, and the error for cells."""
     try:
         return config.load(), None
     except ConfigError as error:
@@ -290,7 +290,7 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
 
 
 def _learn(recorder: Recorder, connection: config.Connection, password: str) -> None:
-    """Redact a newly fetched password in all later output and in the journal."""
+    """Have a newly fetched password redacted in later output and in the journal so far."""
     name, value, public = secrets.of_connection(connection, password)
     if lines := recorder.learn(name, value, public=public):
         print(
@@ -304,5 +304,5 @@ def _learn(recorder: Recorder, connection: config.Connection, password: str) -> 
 
 
 def main() -> None:
-    """Start the kernel with the arguments that Jupyter gives on the command line."""
+    """Run the kernel with the arguments that Jupyter gives on the command line."""
     RecordingKernelApp.launch_instance()

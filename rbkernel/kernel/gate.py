@@ -1,4 +1,4 @@
-"""The output gate: checks every message and every printed text against the limits.
+"""The output gate, which checks every message and printed text against the output limits.
 
 Rules: when a limit is reached, the output and the journal each get one line that says so, and the
 cell is interrupted. Replies and status messages always pass. Errors are shortened; a cell over its
@@ -42,14 +42,14 @@ _QUIET_S = 5.0
 
 
 class _Flood(threading.local):
-    """Tracks a thread, other than the main one, that keeps writing over a cell's limit."""
+    """Tracks a background thread that keeps writing after its cell's limit was reached."""
 
     def __init__(self) -> None:
         self._cell, self._until = "", 0.0
 
     @property
     def cell(self) -> str:
-        """The cell whose limit the thread's output counts against; empty if there is none."""
+        """The cell against whose limit this thread's output counts; empty if not in a flood."""
         return self._cell if time.monotonic() < self._until else ""
 
     def end(self) -> None:
@@ -62,7 +62,7 @@ class _Flood(threading.local):
 
 
 class OutputGate:
-    """Admits output, and has a cell interrupted when its output exceeds a limit.
+    """Lets output pass up to the limits, and has a cell interrupted that exceeds a limit.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class OutputGate:
         self.interrupt: Callable[[str, Excess], None] = lambda _cell, _excess: None
 
     def admits(self, socket: Any, message: dict[str, Any], ident: Any, buffers: Any) -> bool:
-        """Tell whether a message may be journaled and sent; shorten errors."""
+        """Tell whether the limits let a message be journaled and sent; shorten its errors."""
         kind, cell = message["header"]["msg_type"], _cell(message["parent_header"])
         if kind in ("error", "execute_reply"):
             message["content"] = shortened(message["content"])
@@ -100,7 +100,7 @@ class OutputGate:
         return admission.size == size or (is_error and self._is_one_of_the_last(cell))
 
     def print(self, parent: Mapping[str, Any], text: str, put: Callable[[str], Any]) -> None:
-        """Write as much of a text as the limits allow; may raise KeyboardInterrupt."""
+        """Write as much of a printed text as the limits allow; may raise KeyboardInterrupt."""
         cell, size = self._flood.cell or _cell(parent), text_size(text)
         admission = self.limits.admit(cell, size)
         if admission.size == size:
@@ -115,11 +115,11 @@ class OutputGate:
         self._flood.goes_on(cell)
 
     def source_paused(self) -> None:
-        """Charge the next output of this thread to the current cell again."""
+        """Count this thread's next output against the current cell again."""
         self._flood.end()
 
     def reached(self, cell: str, excess: Excess, *, interrupt: bool = True) -> None:
-        """Journal that a limit was reached, and interrupt the cell; may raise KeyboardInterrupt."""
+        """Journal that a cell reached a limit, and interrupt it; may raise KeyboardInterrupt."""
         recorder = self._session.recorder
         if excess.first and recorder.started:
             data = {"of": excess.of, "limit_bytes": excess.limit_bytes, "message": excess.message}
@@ -152,7 +152,7 @@ def _cell(parent: Mapping[str, Any]) -> str:
 
 
 def shortened(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of an error or of a reply, with overlong error texts shortened.
+    """Return the content of an error message or reply with overlong texts shortened.
 
     >>> short = shortened({"ename": "E", "evalue": "x" * 100_000, "traceback": ["y" * 100_000]})
     >>> len(short["evalue"]) < 70_000, len(short["traceback"][0]) < 70_000

@@ -1,4 +1,4 @@
-"""Limits on the output of a cell and of a run. This module counts bytes of any message.
+"""Count the bytes of output of each cell and of the run against limits.
 
 Ordering rules: output is charged before it is stored anywhere, so that memory stays bounded. Output
 over a limit is dropped, and so is all later output of the same cell. The first drop is announced
@@ -25,7 +25,7 @@ _LONG_TEXT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Excess:
-    """A limit that was reached."""
+    """An output limit that was reached."""
 
     of: str
     setting: str
@@ -35,12 +35,12 @@ class Excess:
 
     @property
     def of_run(self) -> bool:
-        """Whether this is the limit of the run, not only of a cell."""
+        """Whether this is the limit of the whole run, not only of a cell."""
         return self.of == "run"
 
     @property
     def message(self) -> str:
-        """The error message: what was dropped, and what to do next.
+        """The error message for the cell: which limit, what was dropped, and what to do next.
 
         >>> print(Excess.cell(10 * 1024 * 1024).message)  # doctest: +ELLIPSIS
         the output of this cell is over its limit of 10 MB; what came after that was dropped. ...
@@ -53,12 +53,12 @@ class Excess:
 
     @property
     def mark(self) -> str:
-        """The line that marks in the output where it was cut."""
+        """The line that shows in a cell's output where the output was cut."""
         return f"\n[rbkernel: {self.message}]\n"
 
     @classmethod
     def cell(cls, limit_bytes: int) -> Excess:
-        """Return an excess of a cell's limit."""
+        """Return the excess that says that a cell reached its limit."""
         return cls(
             of="cell",
             setting="cell_output_mb",
@@ -68,7 +68,7 @@ class Excess:
 
     @classmethod
     def run(cls, limit_bytes: int) -> Excess:
-        """Return an excess of the run's limit."""
+        """Return the excess that says that the run reached its limit."""
         return cls(
             of="run",
             setting="run_output_mb",
@@ -86,14 +86,14 @@ class _Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """How many bytes may be sent, and the limit that was reached, if it must be announced."""
+    """The answer for some output: how many bytes may be sent, and a limit to announce, if any."""
 
     size: int
     reached: Excess | None = None
 
 
 class OutputLimits:
-    """Counts the output of each cell, by the id of its request, and of the run. Thread-safe.
+    """Counts the output of the run, and of each cell by the id of its request. Thread-safe.
 
     >>> limits = OutputLimits(cell_bytes=10, run_bytes=15)
     >>> [limits.admit("a", 6).size, limits.admit("a", 6).size, limits.admit("a", 1).size]
@@ -113,7 +113,7 @@ class OutputLimits:
         self._lock = threading.Lock()
 
     def admit(self, cell: str, size: int, *, whole: bool = False) -> Admission:
-        """Count output against the limit of a cell; return how many bytes may be sent.
+        """Count output against the limits; return how many bytes of it may be sent.
 
         Parameters
         ----------
@@ -133,24 +133,24 @@ class OutputLimits:
             return Admission(size=may, reached=self._reached(account, size - may))
 
     def charge(self, cell: str, size: int) -> None:
-        """Charge output that was already sent; the next `admit` reports a limit that it exceeds."""
+        """Count output that may be sent in any case; a limit shows at the next `admit` only."""
         with self._lock:
             self._account(cell).used += size
             self._run.used += size
 
     def excess(self, cell: str) -> Excess | None:
-        """Return the limit that a cell or the run exceeds. No lock: signal handlers call this."""
+        """Return the limit that a cell or the run exceeds, else None; usable in signal handlers."""
         account = self._cells.get(cell)
         return self._run.excess or (account.excess if account else None)
 
     @property
     def run_excess(self) -> Excess | None:
-        """The run's limit if it is exceeded, else None."""
+        """The limit of the run if the run exceeds it, else None."""
         return self._run.excess
 
     @property
     def enough(self) -> int:
-        """A size above every limit, at which counting can stop."""
+        """A size in bytes above every limit, at which measuring output can stop."""
         return max(self._cell_bytes, self._run_bytes) + 1
 
     def _account(self, cell: str) -> _Account:
@@ -166,7 +166,7 @@ class OutputLimits:
         return max(0, min(self._cell_bytes - account.used, self._run_bytes - self._run.used))
 
     def _reached(self, account: _Account, dropped: int) -> Excess | None:
-        """Return the limit to announce: at the first drop and after every further `AGAIN_BYTES`."""
+        """Count dropped bytes; return the limit if it must be announced, now or again."""
         if dropped <= 0:
             return None
         before = account.dropped // AGAIN_BYTES
@@ -191,7 +191,7 @@ def text_size(text: str) -> int:
 
 
 def beginning(text: str, size: int) -> str:
-    """Return the longest beginning of a text that fits into this many bytes.
+    """Return as much of a text's beginning as fits into this many bytes.
 
     >>> beginning("abc", 2), beginning("äöü", 5)
     ('ab', 'äö')

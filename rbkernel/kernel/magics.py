@@ -1,4 +1,4 @@
-"""``%%sql CONNECTION [--into NAME] [--untried]``: SQL in a cell, with bound ``:name`` values.
+"""The cell magic ``%%sql CONNECTION [--into NAME] [--untried]``, which runs the cell as SQL.
 
 Our lexer finds the ``:name`` values. They come from the notebook's variables and are bound as
 parameters, never interpolated. Invalid SQL raises an error, unless the cell has ``--untried``,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register the magic; IPython calls this function when it loads the extension."""
+    """Register the magic ``%%sql``; IPython calls this when it loads the extension."""
 
     def sql(line: str, cell: str) -> None:
         db, into, untried = read_line(line)
@@ -46,7 +46,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def with_body(lines: list[str]) -> list[str]:
-    r"""Add an empty line to a bare ``%%sql``: IPython rejects a cell magic without a body.
+    r"""Add an empty line to a cell that is only ``%%sql``, which IPython would reject.
 
     >>> with_body(["%%sql orders"]), with_body(["x = 1"])
     (['%%sql orders\n', '\n'], ['x = 1'])
@@ -56,7 +56,7 @@ def with_body(lines: list[str]) -> list[str]:
 
 
 def read_line(line: str) -> tuple[str, str, bool]:
-    """Parse the magic's line: connection (a name, or a variable that holds one), target, untried.
+    """Parse the line after ``%%sql``; return connection, target variable, and ``--untried``.
 
     >>> read_line("orders --into stuck"), read_line("db --untried")
     (('orders', 'stuck', False), ('db', '', True))

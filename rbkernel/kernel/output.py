@@ -1,4 +1,4 @@
-"""The streams of printed text and the kernel's log, both with secrets redacted."""
+"""The kernel's streams for printed text, and the formatter of its log; both redact secrets."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class RedactedOutput(OutStream):
         super().__init__(*arguments, **{**options, "watchfd": "force", "echo": None})  # type: ignore[no-untyped-call]  # ipykernel's
 
     def fileno(self) -> int:
-        """Return the captured file, so that output that subprocesses write to it is recorded."""
+        """Return the descriptor of a captured file, so that subprocesses' output is recorded."""
         watched: int = self._original_stdstream_fd
         return watched
 
     def flush(self) -> None:
-        """Send the buffered text, including an unfinished line (see `RecordingSession`)."""
+        """Send the buffered text to the client, including an unfinished line."""
         self._asked_to_flush = True
         super().flush()  # type: ignore[no-untyped-call]  # ipykernel's
 
@@ -60,7 +60,7 @@ class RedactedOutput(OutStream):
         return bool(poll.poll(0))
 
     def write(self, string: str) -> int:
-        """Write a text, or as much of the text as the output limits allow."""
+        """Print a text, or as much of it as the output limits allow."""
         if not isinstance(string, str):
             raise TypeError(f"write() argument must be str, not {type(string).__name__}")
         self.session.gate.print(self.parent_header, string, super().write)
@@ -68,7 +68,7 @@ class RedactedOutput(OutStream):
 
 
 class RedactedLog(logging.Formatter):
-    """A log formatter that wraps another formatter and redacts secrets."""
+    """A log formatter that redacts secrets in what another formatter returns."""
 
     def __init__(self, formatter: logging.Formatter | None, redactor: Redactor) -> None:
         super().__init__()
@@ -76,5 +76,5 @@ class RedactedLog(logging.Formatter):
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the formatted record, with its traceback, without secrets."""
+        """Format a log record, with its traceback, and redact secrets in it."""
         return self._redactor.text(self._formatter.format(record))

@@ -1,4 +1,4 @@
-"""Import the libraries that the programs need, as a kernel would, and leave no state behind."""
+"""Import the libraries that forked programs need, in the fork server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MODULES = (
 
 
 def preload() -> None:
-    """Import all libraries, and use each once."""
+    """Import the libraries that forked programs need, use some once, and leave no state behind."""
     from ipykernel.zmqshell import ZMQInteractiveShell
     from traitlets.config import Config
 
@@ -57,7 +57,7 @@ def preload() -> None:
 
 
 def _use() -> None:
-    """Use the libraries once: some of them import, compile and fill caches at their first use."""
+    """Use slow libraries once: they import, compile and fill caches at their first use."""
     import nbformat
     import pandas as pd
     import plotly.graph_objects as go

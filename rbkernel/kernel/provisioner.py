@@ -1,4 +1,4 @@
-"""Starts our kernel for Jupyter: through the fork server if there is one, else as a new process.
+"""Start the rbkernel kernel for Jupyter: through a fork server if there is one, else plainly.
 
 Jupyter, nbclient and papermill need no change: the kernelspec names this provisioner.
 """
@@ -23,7 +23,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 class KernelProvisioner(LocalProvisioner):
-    """Provisioner of a local kernel, which is forked where possible."""
+    """The Jupyter provisioner that starts a local rbkernel kernel, forked if possible."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel: forked if possible, else as a new process."""
@@ -36,7 +36,7 @@ class KernelProvisioner(LocalProvisioner):
         return self.connection_info
 
     async def wait(self) -> int | None:
-        """Wait for the kernel's end, without polling."""
+        """Wait for the kernel to end, without polling."""
         await self._end(None)
         return await super().wait()
 
@@ -86,7 +86,7 @@ def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedProcess | None:
 
 
 def _number(stack: contextlib.ExitStack, default: int | None, stream: Any) -> int:
-    """Return the file descriptor of a stream, or of the null device if there is no stream."""
+    """Return the file descriptor of a stream; without a stream, of the null device."""
     if stream is not None:
         return int(stream.fileno())
     if default is not None:

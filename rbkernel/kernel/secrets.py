@@ -1,4 +1,4 @@
-"""The secrets of a kernel's connections and of its environment.
+"""Find the secrets in a kernel's connections and environment, so that they can be redacted.
 
 The kernel gathers them once, at its start, and adds each password that it fetches later.
 """
@@ -24,7 +24,7 @@ _ADDRESSES = re.compile(r"(?:_FILE|_PATH|_DIR|_COUNT|_ENV|_NAME|_ID|_URL|_TTL)$"
 
 
 class Secret(NamedTuple):
-    """A value that must not be shown; ``public`` holds names that are always shown."""
+    """A value to redact, and its name; ``public`` are words that are always shown."""
 
     name: str
     value: str
@@ -32,7 +32,7 @@ class Secret(NamedTuple):
 
 
 def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secret]:
-    """Return all secrets that can be read without a prompt or a command."""
+    """Yield all configured secrets that can be read without a prompt or a command."""
     public = _public(settings, environment)
     for secret in _gathered(settings, environment):
         yield secret._replace(public=secret.public | public)
@@ -41,7 +41,7 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
 def redactor(
     settings: Settings, environment: Mapping[str, str], *, later: bool = False
 ) -> Redactor:
-    """Return a redactor for these secrets; `later` adds the passwords that are fetched later."""
+    """Return a redactor for all configured secrets; with ``later``, also for later passwords."""
     made = Redactor()
     for name, value, public in gather(settings, environment):
         made.learn(name, value, public=public)
@@ -69,7 +69,7 @@ _PUBLIC = (
 
 
 def _public(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:
-    """Return the names of connections, users, databases and hosts."""
+    """Return the names of connections, users, databases and hosts, which are no secrets."""
     of_connections = (
         name
         for connection in settings.connections.values()
@@ -94,7 +94,7 @@ def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Se
 
 
 def of_connection(connection: Connection, password: str) -> Secret:
-    """Return a newly fetched password, with the public names of its connection."""
+    """Return a connection's newly fetched password as a secret to redact."""
     public = {connection.name, connection.user, connection.dbname, connection.host}
     name = f"password of {_plain(connection.name)}"
     return Secret(name, password, frozenset(filter(None, public)))
@@ -106,7 +106,7 @@ def _of_connection(connection: Connection, environment: Mapping[str, str]) -> It
 
 
 def _of_variable(name: str, value: str) -> Iterator[Secret]:
-    """Return the secret in a variable: the whole value by its name, or the password in a URL."""
+    """Yield the secrets in an environment variable: its value, or passwords in URLs."""
     named = is_secret(name) or is_login_variable(name, value)
     if named and not _ADDRESSES.search(name) and not Path(value[:4096]).exists():
         yield Secret(f"environment {_plain(name)}", value)
@@ -122,7 +122,7 @@ def _passfiles(settings: Settings, environment: Mapping[str, str]) -> set[Path]:
 
 
 def _of_passfile(path: Path) -> Iterator[Secret]:
-    """Return the passwords in a libpq password file; decode escaped colons and backslashes."""
+    """Yield the passwords in a libpq password file, with escapes decoded."""
     for line in _lines(path):
         fields = re.split(r"(?<!\\):", line.strip(), maxsplit=4)
         if len(fields) == 5 and not line.startswith("#"):
@@ -156,7 +156,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return a name in the form that a mask can contain.
+    """Return a name in a form that the mask ``[redacted:…]`` can contain.
 
     >>> _plain("orders[1]")
     'orders-1-'

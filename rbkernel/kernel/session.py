@@ -1,4 +1,6 @@
-"""The only module that knows ipykernel's session: it redacts, journals and sends every message.
+"""The kernel's session, which redacts, journals and sends every message of the kernel.
+
+No other module knows ipykernel's session.
 
 Ordering rules: a message is redacted before anybody sees it, and is journaled before the client
 gets it. So everything that a client saw is on record, and no secret is in either place. If the
@@ -62,7 +64,7 @@ _SAID_AFTERWARDS = frozenset(
 
 @dataclass
 class _Stream:
-    """One stream of one cell, with its last message and the socket that the message was sent to."""
+    """A cell's stream (stdout or stderr), its held-back text, and its last message and socket."""
 
     carry: Carry
     message: dict[str, Any]
@@ -71,18 +73,18 @@ class _Stream:
 
     @property
     def key(self) -> tuple[str, str | None]:
-        """The name of the stream and the request id of the cell."""
+        """The stream's name, and the request id of the cell that writes to it."""
         return self.message["content"]["name"], self.message["parent_header"].get("msg_id")
 
 
 class RecordingSession(Session):
-    """A session that redacts every outgoing message and passes it to the recorder."""
+    """A kernel session that redacts every outgoing message and writes it to the journal."""
 
     recorder: Recorder
     gate: OutputGate
 
     def record_with(self, recorder: Recorder, limits: OutputLimits) -> None:
-        """Set the recorder of all messages, the redactor of secrets, and the output limits."""
+        """Set the recorder (with its redactor) and the output limits of this session."""
         self.recorder = recorder
         self.gate = OutputGate(self, limits)
         self._messages = MessageRedactor(recorder.redactor)
@@ -103,7 +105,7 @@ class RecordingSession(Session):
         header: Any = None,
         metadata: Any = None,
     ) -> Any:
-        """Redact a message, journal the result, then send it."""
+        """Redact a message, journal it, then send it to the client."""
         message = msg_or_type
         if not isinstance(message, dict):
             message = self.msg(message, content, parent, header, metadata)
@@ -124,12 +126,12 @@ class RecordingSession(Session):
             return said
 
     def send_stream(self, socket: Any, message: dict[str, Any], ident: Any) -> Any:
-        """Redact printed text, journal the result, then send it."""
+        """Redact a message with printed text, journal it, then send it to the client."""
         with self.recorder.lock:
             return self._send_stream(socket, message, ident)
 
     def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> Any:
-        """Read a message; journal requests to the kernel, and learn the secrets in them."""
+        """Read a client's message; journal a cell's request, and have its secrets redacted."""
         message = super().deserialize(msg_list, content, copy)
         if content:
             with self.recorder.lock, contextlib.suppress(RecorderError):
@@ -157,7 +159,7 @@ class RecordingSession(Session):
             self.recorder.learn("typed", typed)
 
     def flushed(self, name: str) -> None:
-        """Send the held-back text of a stream, except the possible beginning of a secret."""
+        """Send a stream's held-back text, except an end that may be the beginning of a secret."""
         with self.recorder.lock:
             for stream in [one for one in self._streams.values() if one.key[0] == name]:
                 self._send_held(stream, stream.carry.flushed)
@@ -179,9 +181,7 @@ class RecordingSession(Session):
         return said
 
     def _release_later(self, stream: _Stream) -> None:
-        """Send held-back text after a delay, unless more text arrives; immediately in a forked
-        child.
-        """
+        """Send a stream's held-back text after a delay; at once in a child or an ending kernel."""
         if getattr(stream.socket, "thread", None) is threading.current_thread():
             stream.socket.io_loop.call_later(RELEASE_S, self._release, stream)
         else:  # a forked child, or a kernel that is ending
@@ -193,7 +193,7 @@ class RecordingSession(Session):
                 self._send_held(stream, stream.carry.rest)
 
     def _say_withheld(self, socket: Any, message: Mapping[str, Any], marks: list[str]) -> None:
-        """Report in the cell, once for each, that content of a widget was withheld."""
+        """Tell the user in the cell's output that content of a widget was redacted or withheld."""
         widget = message["content"].get("comm_id")
         new = [mark for mark in marks if (widget, mark) not in self._said_withheld]
         self._said_withheld.update((widget, mark) for mark in new)
@@ -244,9 +244,7 @@ class RecordingSession(Session):
             self.recorder.record("iopub", type=kind, parent=parent, content=clean.content, **extra)
 
     def _begin_in_child(self) -> None:
-        """In a forked child, create a new lock and drop the held-back text: both belong to the
-        parent.
-        """
+        """In a forked child, replace the parent's lock, and drop the parent's held-back text."""
         self.recorder.lock = threading.RLock()
         self._streams = {}
 
@@ -260,7 +258,7 @@ def _clean_stream(message: Mapping[str, Any], take: Callable[[], str]) -> Clean:
 
 
 def _redirects_streams(message: Mapping[str, Any]) -> bool:
-    """Return whether a message makes an output widget start or stop capturing printed text."""
+    """Return whether a message makes an Output widget start or stop capturing printed text."""
     data = message["content"].get("data")
     state = data.get("state") if isinstance(data, dict) else None
     return isinstance(state, dict) and "msg_id" in state

@@ -1,1 +1,1 @@
-"""One runbook, run headless: the engine, the caller, and the outcome of an attempt."""
+"""Execute one runbook headless, and determine the outcome from its evidence."""

@@ -1,4 +1,4 @@
-"""The values that the caller passes to a kernel: run, document and incident.
+"""The values that the caller of a run passes to the kernel: run id, document and incident.
 
 They are in the kernel's environment before the first cell, so that a run that dies before
 `rb.start` keeps its incident and its document.
@@ -25,7 +25,7 @@ from rbkernel.runbook import catalogue, parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The caller's description of a run; only the id of the run is always known."""
+    """What the caller tells the kernel about a run; only the run's id is always known."""
 
     run_id: str
     incident: str = ""
@@ -34,7 +34,7 @@ class Caller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of the kernel: those of this process, plus this description."""
+        """The kernel's environment variables: those of this process, and this description."""
         variables = {
             "RBKERNEL_RUN_ID": self.run_id,
             "RBKERNEL_INCIDENT": self.incident,
@@ -82,7 +82,7 @@ def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
 
 
 def refuse_secret_incident(incident: str, where: str, settings: Settings) -> None:
-    """Refuse an incident that holds a secret of this environment: folders are named after it.
+    """Raise an error if an incident's id holds a known secret, since folders are named after it.
 
     Raises
     ------

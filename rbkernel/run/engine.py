@@ -1,4 +1,4 @@
-"""papermill's engine `rbkernel`: no cell is marked as completed unless it ran to its end.
+"""The papermill engine `rbkernel`, which marks a cell as completed only if it ran to its end.
 
 papermill loads `Engine` (`papermill --engine rbkernel`), and `rbkernel run` uses the same class.
 Rules:
@@ -52,7 +52,7 @@ def execute_notebook(
     caller: Caller | None = None,
     **options: Any,
 ) -> NotebookNode:
-    """Execute the cells in order until one fails; papermill calls this function.
+    """Execute a notebook's cells in order until one fails; papermill calls this function.
 
     Parameters
     ----------
@@ -133,14 +133,14 @@ class Engine:
 
 
 class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no types
-    """papermill's state of a run, with our cell marks and without papermill's saves."""
+    """papermill's state of a run, but with rbkernel's cell statuses and without its many saves."""
 
     PENDING, RUNNING, COMPLETED, FAILED = NOT_RUN, INTERRUPTED, DONE, FAILED
 
     file: Path | None = None
 
     def write(self) -> None:
-        """Write the notebook: a local file atomically, any other target as papermill does."""
+        """Write the notebook to its output: atomically to a local file, else as papermill does."""
         if self.file:
             _write_whole(self.file, nbformat.writes(self.nb))
         else:
@@ -155,7 +155,7 @@ class _Run(NotebookExecutionManager):  # type: ignore[misc]  # papermill has no 
         self._ended = DONE
 
     def cell_failed(self, execute_reply: Mapping[str, Any], **_cell: Any) -> None:
-        """Mark a cell as failed or as interrupted; the kernel reports both as errors."""
+        """Note whether a cell failed or was interrupted; the kernel reports both as errors."""
         name = execute_reply["content"].get("ename")
         self._ended = INTERRUPTED if name == KeyboardInterrupt.__name__ else FAILED
 
@@ -193,7 +193,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
 
 
 class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
-    """Replaces papermill's last write of an output, which follows the engine's, by an atomic write.
+    """Makes papermill's own last write of the output notebook, after the engine's, atomic.
 
     The writer unregisters itself after that write, so that papermill is left unchanged.
     """
@@ -204,11 +204,11 @@ class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
         self._file = file
 
     def register(self) -> None:
-        """Take over the next write of the output."""
+        """Take over papermill's next write of the output notebook."""
         papermill_io.register(*self._entry)
 
     def write(self, text: str, path: str) -> None:  # noqa: ARG002  # the argument is that same file
-        """Write the file and unregister; papermill has no public way to unregister."""
+        """Write the output notebook, and unregister this handler from papermill."""
         papermill_io._handlers.remove(self._entry)
         _write_whole(self._file, text)
 
@@ -219,7 +219,7 @@ def _write_whole(file: Path, text: str) -> None:
 
 
 def _local_file(path: str | NotebookNode | None) -> Path | None:
-    """Return the local file that a papermill path names; None if the path is no local file.
+    """Return the local file that papermill's path names; None if it names something else.
 
     Relative paths start at the folder that papermill was started in: a run may have another folder.
     """
@@ -239,5 +239,5 @@ def _papermill_folder() -> str | None:
 
 
 def _papermill_writes_last() -> bool:
-    """Return whether papermill called the engine, and so writes the output once more."""
+    """Return whether papermill called the engine, and so will write the output once more."""
     return _papermill_folder() is not None

@@ -1,4 +1,4 @@
-"""The outcome of an attempt, from its evidence alone.
+"""Determine the outcome of an attempt at a job from its evidence alone.
 
 So every process gets the same outcome: the worker that started the attempt, or another worker that
 finds the attempt after the first was killed. Evidence that is not sealed yet is sealed first.
@@ -25,7 +25,7 @@ _TAIL_CHARACTERS = 2_000
 
 
 class Outcome(StrEnum):
-    """The state of an attempt: still running, or its result."""
+    """The state of an attempt at a job: still running, or how it ended."""
 
     RUNNING = ""  # the attempt has no outcome yet
     DONE = "done"  # the runbook finished, whatever its verdict
@@ -49,7 +49,7 @@ ATTEMPT_TRANSITIONS = Transitions(
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """The outcome of an attempt, with verdict, reason and head."""
+    """How an attempt at a job ended; ``head`` is the hash of its seal, ``failure`` the reason."""
 
     outcome: Outcome
     verdict: str = ""
@@ -65,7 +65,7 @@ def ending_of(
     why: str = "",
     wait_s: float = 10.0,
 ) -> Ending | None:
-    """Return the outcome of a run; seal the run if it is not sealed.
+    """Return how a run ended; seal the run if it is not sealed; None if it has not ended.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def ending_of(
 
 
 def outcome_of(record: Record) -> tuple[Outcome, str]:
-    """Return an attempt's outcome, and the reason why it did not finish; empty if it finished."""
+    """Return the outcome of a run, and why it did not finish (empty if it finished)."""
     failed = [cell for cell in latest(record.cells) if cell.status == FAILED]
     if failed:
         last = failed[-1]
@@ -119,7 +119,7 @@ def outcome_of(record: Record) -> tuple[Outcome, str]:
 
 
 def kernel_has_ended(folder: Path, wait_s: float) -> bool:
-    """Wait a short time for the kernel of an open run to end; return whether it ended."""
+    """Wait up to this many seconds for an open run's kernel to end; return whether it ended."""
     deadline = time.monotonic() + wait_s
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:
@@ -129,7 +129,7 @@ def kernel_has_ended(folder: Path, wait_s: float) -> bool:
 
 
 def _seal(run_id: str, environment: Mapping[str, str]) -> str:
-    """Seal a run in a separate process (a report takes time and memory); return any error."""
+    """Seal a run in a separate process; return the error, or an empty text."""
     command = [sys.executable, "-m", "rbkernel.run.with_parent", str(os.getpid())]
     try:
         done = subprocess.run(
@@ -147,7 +147,7 @@ def _seal(run_id: str, environment: Mapping[str, str]) -> str:
 
 
 def last_line(text: str) -> str:
-    r"""Return the last line of a process's output.
+    r"""Return the last line of a process's output, which usually is its error message.
 
     >>> last_line("Traceback\nrbkernel: no such runbook\n\n")
     'no such runbook'

@@ -16,7 +16,7 @@ from rbkernel.runbook.catalogue import Runbook
 def accept(
     runbook: Runbook, given: Mapping[str, Any], incident: str, settings: Settings
 ) -> dict[str, Any]:
-    """Check all external values against the declarations; return the parameters.
+    """Check the values given for a runbook's parameters; return the parameters, typed.
 
     Returns
     -------

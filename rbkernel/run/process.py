@@ -1,4 +1,4 @@
-"""Start `rbkernel …` in a separate process, which ends when its parent process ends."""
+"""Start an `rbkernel` command in a separate process, which ends when its parent ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def start_process(
     environment: Mapping[str, str],
     streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
 ) -> Process:
-    """Start `rbkernel` in its own session: forked if a fork server exists, else plainly.
+    """Start an `rbkernel` command as a new session leader, through a fork server if possible.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Execute a runbook headless, and seal the evidence.
+"""Execute a runbook headless, and seal the evidence of the run.
 
 papermill prepares the notebook and our engine executes it. The journal decides the result of each
 cell. In every case the kernel's record is sealed, and no cell that did not run is marked as done.
@@ -43,7 +43,7 @@ _SOCKET_PATH_BYTES = 90
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The outcome of a headless run, and the path of its evidence.
+    """The result of a headless run, and where its evidence is.
 
     ``sealed`` is None when the seal could not be written; the run is then still open.
     """
@@ -57,26 +57,26 @@ class Outcome:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst finding; at least ``unknown`` if the run did not finish."""
+        """The verdict of the worst finding; at least ``unknown`` if the run did not finish."""
         return self.record.verdict
 
     @property
     def exit_code(self) -> int:
-        """0 ok, 1 warning, 2 critical; 3 unknown, or the run did not finish."""
+        """The exit code: 0 ok, 1 warning, 2 critical; 3 unknown, or the run did not finish."""
         return 3 if self.failure else self.verdict.exit_code
 
     @property
     def head(self) -> str | None:
-        """The hash to publish; None if the run is not sealed."""
+        """The hash of the run's seal, to be published; None if the run is not sealed."""
         return self.sealed.head if self.sealed else None
 
     @property
     def folder(self) -> Path:
-        """The folder that holds the evidence: sealed, or still open."""
+        """The folder that holds the run's evidence, whether sealed or still open."""
         return self.sealed.folder if self.sealed else self.record.folder
 
     def summary(self) -> dict[str, Any]:
-        """Return the outcome as JSON data."""
+        """Return the result of the run as JSON data."""
         return {
             "run_id": self.record.run_id,
             "incident": self.incident,
@@ -103,7 +103,7 @@ def run(
     progress: bool = False,
     stop: Stop | None = None,
 ) -> Outcome:
-    """Execute a runbook and seal its evidence.
+    """Execute a runbook headless, and seal the evidence of the run.
 
     When ``stop`` ends the execution, everything recorded until then is sealed.
 
@@ -158,13 +158,13 @@ def run(
 
 
 def _left(record: reading.Record) -> str:
-    """Return the cell that ended the run early; papermill sees no failure in `sys.exit(0)`."""
+    """Describe the failed cell in the record, also if papermill saw no failure; else empty."""
     failed = (cell for cell in record.cells if cell.status == reading.FAILED)
     return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
 
 
 def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
-    """Wait for the kernel to end, and return its record."""
+    """Wait for a run's kernel to end; return the record from the run's journal."""
     _await_end(folder)
     if not folder.is_dir():
         raise RunError(
@@ -178,7 +178,7 @@ def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
 def _seal(
     settings: Settings, record: reading.Record, executed: NotebookNode
 ) -> tuple[bundle.SealedRun | None, str]:
-    """Seal the record in the journal; if that fails, report the reason and how to seal it later."""
+    """Seal a run; if that fails, return None and a text with the reason and the next step."""
     from rbkernel.render.documents.report import report_files
 
     # where the client's view differs from the kernel's, the journal is authoritative
@@ -195,7 +195,7 @@ def _seal(
 
 
 def _unused(run_id: str, root: Path) -> str:
-    """Check a given run id: return it if it is valid and nothing was recorded under it."""
+    """Return a given run id; raise an error if it is invalid or belongs to a recorded run."""
     is_one = RUN_ID.fullmatch(run_id)
     taken = is_one and (
         store.open_folder(root, run_id).exists() or bundle.sealed_folder(root, run_id)
@@ -212,7 +212,7 @@ def _unused(run_id: str, root: Path) -> str:
 def _execute(
     runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
-    """Return the notebook as far as it was executed, and why the run did not finish."""
+    """Execute a runbook; return the notebook so far, and why the run did not finish, if so."""
     notebook = _prepared(runbook, values)
     failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
@@ -241,7 +241,7 @@ def _execute(
 
 
 def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
-    """Return the document with its parameters injected, as papermill does."""
+    """Return the runbook's document with its parameters injected as papermill does."""
     # papermill's own inspection knows fewer types, and warns about the others
     logging.getLogger("papermill").setLevel(logging.ERROR)
     notebook: NotebookNode = papermill.execute_notebook(
@@ -257,7 +257,10 @@ def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
 
 
 def _transport(folder: Path) -> Config:
-    """Set up Unix sockets in a private folder: no port conflicts, and no access for other users."""
+    """Return the configuration that lets the kernel use Unix sockets in a private folder.
+
+    So there are no port conflicts, and other users have no access.
+    """
     sockets = folder / "kernel"
     if len(str(sockets).encode()) > _SOCKET_PATH_BYTES:
         return Config()
@@ -265,7 +268,7 @@ def _transport(folder: Path) -> Config:
 
 
 def _await_end(folder: Path) -> None:
-    """Wait for the kernel to write its last line and exit."""
+    """Wait for a run's kernel to write the journal's last line and exit."""
     deadline = time.monotonic() + _KERNEL_END_S
     while store.kernel_is_alive(folder):
         if time.monotonic() > deadline:

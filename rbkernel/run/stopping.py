@@ -1,4 +1,4 @@
-"""Ends a run early: on Ctrl-C, SIGTERM, a closed terminal, or the run's deadline.
+"""End a run early: on Ctrl-C, SIGTERM, a closed terminal, or at the run's deadline.
 
 Ordering rules: the first of these events ends the execution with `KeyboardInterrupt`. Later ones
 are ignored, so that nothing interrupts the sealing that follows. A signal that comes before the
@@ -23,7 +23,7 @@ _NOBODYS = (signal.SIG_DFL, signal.default_int_handler)
 
 
 class Stop:
-    """Turns signals into one `KeyboardInterrupt` inside the `execution` block.
+    """Turns the first signal that may end a run into a `KeyboardInterrupt`.
 
     Only the main thread gets signals; in any other thread this class does nothing.
 
@@ -47,7 +47,7 @@ class Stop:
         self.end()
 
     def begin(self) -> None:
-        """Install the signal handlers; unless `end` is called, they stay until exit."""
+        """Install the signal handlers, which stay until `end` is called or the process exits."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _ASKED:
@@ -58,7 +58,7 @@ class Stop:
             signal.setitimer(signal.ITIMER_REAL, self._deadline_s)
 
     def end(self) -> None:
-        """Restore the previous signal handlers."""
+        """Restore the signal handlers that were there before `begin`."""
         if self._deadline_s and self._before:
             signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
@@ -66,7 +66,7 @@ class Stop:
 
     @contextmanager
     def execution(self) -> Iterator[None]:
-        """Let the first signal end the block.
+        """Let the first signal, or the deadline, end this block with `KeyboardInterrupt`.
 
         Raises
         ------

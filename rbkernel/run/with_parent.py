@@ -1,4 +1,4 @@
-"""`python -m rbkernel.run.with_parent PARENT …`: an `rbkernel …` that ends with its parent process.
+"""`python -m rbkernel.run.with_parent PARENT …`: run `rbkernel …` until its parent ends.
 
 A killed worker cannot end its runs. So the system ends them: on Linux the kernel kills this process
 at the moment its parent dies; elsewhere a thread checks twice a second.
@@ -19,7 +19,7 @@ _LOOK_EVERY_S = 0.5
 
 
 def hold(parent: int) -> None:
-    """Make sure that this process ends when its parent process ends."""
+    """Make this process end when its parent process ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     else:

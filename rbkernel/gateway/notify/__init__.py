@@ -1,4 +1,4 @@
-"""Notifications: events from the evidence, templates, an outbox, and apprise."""
+"""Notify people: derive events from the evidence, write messages about them, and send these."""
 
 from rbkernel.gateway.notify.notifier import Notifier
 

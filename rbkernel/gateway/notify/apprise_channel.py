@@ -1,4 +1,4 @@
-"""The channel ``apprise``: send one message to one target. No other module knows apprise.
+"""The channel ``apprise``, which sends messages to targets. No other module knows apprise.
 
 A target's address is a secret. apprise writes hosts and addresses into its own log, so that log is
 not passed on; errors are described in our own words.
@@ -49,12 +49,12 @@ def services(target: Target) -> apprise.Apprise:
 
 
 def names(target: Target) -> str:
-    """Return the services behind a target, without their addresses, such as ``Slack``."""
+    """Return the names of the services behind a target, such as ``Slack``, without addresses."""
     return ", ".join(dict.fromkeys(str(one.service_name) for one in services(target)))
 
 
 def send(target: Target, title: str, body: str, level: str) -> str:
-    """Send a message, and return the services that accepted it.
+    """Send a message to a target; return the names of the services that accepted it.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _library() -> Any:
 
 
 class _Heard(logging.Handler):
-    """Captures apprise's log while a message is sent, without secrets."""
+    """Collects error codes from apprise's log while a message is sent, and no secrets."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Channels carry notifications to targets. apprise is built in; other packages add more."""
+"""The channels that carry notifications to targets: apprise, and those of other packages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rbkernel.spelling import did_you_mean
 
 @runtime_checkable
 class Channel(Protocol):
-    """The interface of a channel: a module or an object with two functions.
+    """The interface of a notification channel: a module or an object with two functions.
 
     An address is a secret: it comes from ``target.urls()``, and no error may repeat it.
     """
 
     def names(self, target: Target) -> str:
-        """Return the services behind a target without their addresses, such as ``Slack``.
+        """Return the names of the services behind a target, such as ``Slack``, without addresses.
 
         Raises
         ------
@@ -29,7 +29,7 @@ class Channel(Protocol):
         ...
 
     def send(self, target: Target, title: str, body: str, level: str) -> str:
-        """Send a message, and return the services that accepted it; return within a minute.
+        """Send a message to a target within a minute; return the services that accepted it.
 
         ``level`` is ``info``, ``success``, ``warning`` or ``failure``.
 
@@ -53,7 +53,7 @@ CHANNELS: Group[Channel] = Group(
 
 
 def names(target: Target) -> str:
-    """Return the services behind a target.
+    """Return the names of the services behind a target, from the target's channel.
 
     Raises
     ------

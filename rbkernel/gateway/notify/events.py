@@ -1,4 +1,4 @@
-"""Derive the events of an incident to notify from its evidence. Pure.
+"""Derive the events that people are notified of from an incident's evidence. Pure.
 
 An event is due because of a line in `incident.jsonl`, or because time has passed. Its key is the
 same in every process, however often the event is derived. So a crash loses no event, and no event
@@ -52,7 +52,7 @@ _ENDINGS = frozenset({"closed", "reopened"})
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event to notify; ``page`` is the run or incident whose page shows more.
+    """One event that people are notified of; ``page`` is the run or incident to look at.
 
     ``facts`` are the values for the templates, as JSON data.
     """
@@ -67,21 +67,21 @@ class Event:
 
 
 class Evidence(Protocol):
-    """The source of the facts; each answer is None or empty when it is not available."""
+    """The interface that reads facts for events; an unavailable fact is None or empty."""
 
     def run(self, run_id: str) -> Record | None:
-        """Return the journal of a run."""
+        """Return the record of a run from its journal; None if it cannot be read."""
 
     def head(self, seal_id: str) -> str:
-        """Return the hash that a seal published."""
+        """Return the hash of a seal, which is to be published; empty if there is no such seal."""
 
     def front_matter(self, runbook: str) -> FrontMatter | None:
-        """Return the front matter of a runbook."""
+        """Return the front matter of a runbook; None if there is no such runbook."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """The events to notify now, and when to check again without a change of the record, or None."""
+    """The events that are due now; ``look_again`` is when time alone makes another event due."""
 
     events: tuple[Event, ...]
     look_again: datetime | None
@@ -90,7 +90,7 @@ class Due:
 def due(
     record: IncidentRecord, evidence: Evidence, *, known: Collection[str], now: datetime
 ) -> Due:
-    """Return the new events of an incident.
+    """Return the events of an incident that people have not been notified of yet.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def of_waiting(stored: StoredAlert) -> Event:
 
 
 class _Incident:
-    """The events of one incident at one point in time."""
+    """Derives the events of one incident at one point in time."""
 
     def __init__(
         self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
@@ -146,7 +146,7 @@ class _Incident:
         self.now = now
 
     def unhandled(self) -> Iterator[Event]:
-        """Yield an event for each firing alert for which the intended run is missing."""
+        """Yield an event for each firing alert that did not get the intended run."""
         for line in caveats.unhandled(self.record):
             key = f"unhandled/{line.text('identity')[:16] or line.number}"
             if key in self.known:
@@ -156,7 +156,7 @@ class _Incident:
             yield self._event("unhandled", key, line.at, None, facts)
 
     def not_started(self) -> Iterator[tuple[datetime, Event]]:
-        """Return the runs for waiting alerts that have not started, with the time limit of each."""
+        """Yield an event for each queued run, with the time at which it has waited too long."""
         if (
             not self.record.alerts
             or self.record.state == IncidentState.CLOSED
@@ -215,7 +215,7 @@ class _Incident:
         return self._event("unhandled", key, at, run, facts, Verdict.UNKNOWN)
 
     def raised(self) -> Iterator[Event]:
-        """Yield an event for each alert that raises the severity, unless it starts its own run."""
+        """Yield an event for each alert that raises the incident's severity but starts no run."""
         worst, started = "", False
         for line in self.record.lines:
             started = started or (line.kind == "run" and line.text("state") == RunState.STARTED)
@@ -246,7 +246,7 @@ class _Incident:
                 ending = None  # each close is notified once, with the next seal of the record
 
     def escalations(self) -> Iterator[tuple[datetime, Event]]:
-        """Yield each escalation step of each runbook, with the time at which the step is due."""
+        """Yield an event for each escalation step of each runbook, with the time when it is due."""
         record = self.record
         if (
             record.state in {IncidentState.CLOSED, IncidentState.RUNS_ONLY}
@@ -282,7 +282,7 @@ class _Incident:
     def _unanswered(
         self, runbook: str, front_matter: FrontMatter
     ) -> Iterator[tuple[datetime, Event]]:
-        """Yield the escalation for a decision that is not answered within the response time."""
+        """Yield an escalation event for a decision that nobody answered in the response time."""
         answer_s = duration_s(front_matter.response_time)
         asked = [
             run
@@ -355,7 +355,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def severity_of(words: str, verdict: Verdict | None) -> Severity:
-    """Return the severity of an event, from its incident and the verdict of its run.
+    """Return the severity of an event, from the incident's severity and the run's verdict.
 
     >>> [severity_of(*one).value for one in (("warning", None), ("low", Verdict.CRITICAL))]
     ['medium', 'critical']
@@ -387,7 +387,7 @@ def _said(record: IncidentRecord, run: RunHistory, state: RunState) -> bool:
 
 
 def _worst_first(journal: Record | None) -> list[Finding]:
-    """Return the findings that are not ok, the worst first, without symptoms of a known cause."""
+    """Return a run's findings that are not ok, the worst first, without known causes' symptoms."""
     every = by_urgency(journal.findings if journal else ())
     return [one for one in every if one.verdict is not Verdict.OK and not one.explained_by]
 
@@ -398,7 +398,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _closing(ending: Line | None) -> dict[str, Any]:
-    """Return the facts about the close that a seal covers.
+    """Return the facts about how the incident was closed, for the event of a seal.
 
     >>> line = Line(number=1, kind="closed", at="", by="ann", data={"resolution": "resumed"})
     >>> _closing(line), _closing(None)["closed"]

@@ -43,7 +43,7 @@ _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message with plain addresses; ``level`` is info, success, warning or failure."""
+    """A message to people, with unsigned links; ``level`` is info, success, warning or failure."""
 
     title: str
     body: str
@@ -51,12 +51,12 @@ class Message:
     events: tuple[Event, ...]
 
     def with_links(self, sign: Callable[[str], str], address: str) -> str:
-        """Return the body with signed links; ``sign`` makes one for a run, an incident or all."""
+        """Return the message's text with each link to a page replaced by a signed link."""
         pages = rf"{re.escape(address)}/rbkernel(?:/(?:runs|incidents)/([\w-]+))?(?![\w/-])"
         return re.sub(pages, lambda found: sign(found[1] or ""), self.body)
 
     def about(self, incident: str) -> str:
-        """Return the paragraphs about an incident; the last one if no paragraph names it."""
+        """Return the message's paragraphs about one incident; without any, the last paragraph."""
         if len({event.incident for event in self.events}) == 1:
             return self.body
         named = re.compile(rf"(?<![\w-]){re.escape(incident)}(?![\w-])")
@@ -65,13 +65,13 @@ class Message:
 
 
 class Lines(str):
-    """Text of several lines that templates insert unchanged."""
+    """A text of several lines, which templates insert unchanged."""
 
     __slots__ = ()
 
 
 class Words:
-    """The message templates: a team's own if it has some, else the built-in ones.
+    """Renders messages from templates: a team's template if there is one, else the built-in one.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Words:
         self.problems: list[str] = []
 
     def message(self, events: Sequence[Event]) -> Message:
-        """Return one message about one incident."""
+        """Return one message about events of one incident."""
         ordered = sorted(events, key=_telling)
         pages = {event.page for event in ordered}
         incident = ordered[0].incident
@@ -103,7 +103,7 @@ class Words:
         return _message(parts[0]["title"], head + body, ordered)
 
     def digest(self, events: Sequence[Event]) -> Message:
-        """Return one message about all events that the rate limit delayed."""
+        """Return one message about all the events that the rate limit has delayed."""
         incidents: dict[str, list[Event]] = {}
         for event in events:
             incidents.setdefault(event.incident, []).append(event)
@@ -145,7 +145,7 @@ class Words:
         }
 
     def _render(self, name: str, **facts: Any) -> str:
-        """Render a template; if a team's own template fails, render the built-in one."""
+        """Render a template; if a team's template fails, render the built-in template instead."""
         try:
             return self._own.get_template(name + _SUFFIX).render(facts)
         except (jinja2.TemplateError, TypeError, ValueError, LookupError, OSError) as error:
@@ -155,7 +155,7 @@ class Words:
             return self._ours.get_template(name + _SUFFIX).render(facts)
 
     def check(self) -> None:
-        """Check that each of a team's own templates can be parsed.
+        """Raise an error if one of the team's templates cannot be parsed.
 
         Raises
         ------
@@ -188,7 +188,7 @@ def path_of(what: str) -> str:
 
 
 def level_of(events: Sequence[Event]) -> str:
-    """Return the level of a message, one of apprise's notification types."""
+    """Return the level of a message about these events, as an apprise notification type."""
     verdicts = {event.facts.get("verdict") for event in events}
     worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
@@ -199,7 +199,7 @@ def level_of(events: Sequence[Event]) -> str:
 
 
 def _called(events: Sequence[Event]) -> str:
-    """Return the name of an incident: its first alert, and the number of further alerts."""
+    """Return an incident's name for a message: its first alert, and how many more there are."""
     newest = max((event.facts for event in events), key=lambda facts: len(facts.get("alerts", ())))
     title, others = str(newest.get("title", "")), len(newest.get("alerts", ())) - 1
     if not title or others < 1:
@@ -216,13 +216,13 @@ def _happened(event: Event) -> tuple[datetime, int]:
 
 
 def _newest_head(events: Sequence[Event]) -> str:
-    """Return the newest head, which proves all others: seals form a chain."""
+    """Return the newest of several seals' hashes, which proves all older seals; else empty."""
     sealed = [event for event in events if event.facts.get("head")]
     return str(max(sealed, key=_happened).facts["head"]) if len(sealed) > 1 else ""
 
 
 def _caveats(events: Sequence[Event]) -> list[str]:
-    """Return the caveats; with a caveat, an ok verdict is no all-clear."""
+    """Return the caveats of these events' runs; with any caveat, ok is no all-clear."""
     notes = (str(_plain(event.facts.get("mind", ""))) for event in events)
     return list(dict.fromkeys(filter(None, notes)))
 
@@ -258,7 +258,7 @@ def _packaged(name: str) -> str | None:
 
 
 def _plain(value: object) -> object:
-    r"""Return a value for a template: one line, no control characters, no mention of everyone.
+    r"""Make a value safe for a template: one line, no control characters, no ``@everyone``.
 
     >>> _plain("a\nb\x1b[2J"), _plain("@everyone look"), _plain(None), _plain(3)
     ('a b\\x1b[2J', '@\u200beveryone look', '', 3)
@@ -276,12 +276,12 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _squeezed(body: str) -> str:
-    """Remove blank lines that a template left."""
+    """Remove superfluous blank lines that a template left in a text."""
     return "\n".join(line.rstrip() for line in body.splitlines() if line.strip())
 
 
 def _shortened(body: str) -> str:
-    """Cut the middle out of a long text, because its last lines hold the incident and the link."""
+    """Cut the middle out of a text that is too long; keep its last lines, which have the link."""
     body = re.sub(r"\n{3,}", "\n\n", body.strip())
     if len(body) <= _LONGEST_BODY:
         return body

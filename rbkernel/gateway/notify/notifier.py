@@ -1,4 +1,4 @@
-"""Find new events in the evidence, store them, and send them: a thread of `rbkernel serve`.
+"""The thread of `rbkernel serve` that finds new events in the evidence and notifies people.
 
 No run waits for this thread, and the thread stops no run: it only reads the files of runs. Sending
 to a target that does not answer is retried at growing intervals. Each sent message is written into
@@ -47,7 +47,7 @@ log = logging.getLogger("rbkernel.notify")
 
 
 class Notifier:
-    """Sends notifications; does nothing if no target is configured.
+    """Finds events and sends notifications; does nothing if no target is configured.
 
     Parameters
     ----------
@@ -79,12 +79,12 @@ class Notifier:
         self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
 
     def start(self) -> None:
-        """Start looking for events and sending."""
+        """Start the thread that finds events and sends notifications."""
         if self.targets:
             self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Stop the thread; unsent events are sent after the next start."""
+        """Stop the notifier's thread; unsent events are sent after the next start."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -102,7 +102,7 @@ class Notifier:
         return sum(self.send_to(target) for target in self.targets)
 
     def look(self) -> None:
-        """Find new events and store them."""
+        """Find new events in the evidence, and store them in the outbox."""
         now = datetime.now(UTC)
         evidence = OnDisk(self.settings)
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
@@ -134,7 +134,7 @@ class Notifier:
             return None
 
     def send_to(self, target: Target) -> int:
-        """Send a target its due events; return the number of messages."""
+        """Send a target all events that are due for it; return the number of messages sent."""
         claimed = self.outbox.claim(target.name, self.settings.notify)
         if claimed is None:
             return 0
@@ -174,7 +174,7 @@ class Notifier:
         return True
 
     def _link(self, target: Target, what: str) -> str:
-        """Return a signed link; a target for only some events gets no link that opens all pages."""
+        """Return a signed link for a target; only a target for all events gets one to all pages."""
         if not what and not target.hears_all:
             return f"{self.words.address}/rbkernel"
         return links.link(self.settings, what or links.EVERYTHING)
@@ -182,7 +182,7 @@ class Notifier:
     def _record(
         self, target: Target, message: Message, *, how: str = "", problem: str = ""
     ) -> None:
-        """Record the notification in each open incident."""
+        """Write a notification into the record of each open incident that it is about."""
         incidents = dict.fromkeys(event.incident for event in message.events if event.incident)
         for id_ in incidents:
             events = [event for event in message.events if event.incident == id_]
@@ -213,7 +213,7 @@ class Notifier:
 
 
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Yield the items in tuples of a given size; the last tuple may be smaller.
+    """Split ids into tuples of a given size; the last tuple may be smaller.
 
     >>> list(batched("abc", 2))
     [('a', 'b'), ('c',)]
@@ -224,7 +224,7 @@ def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
 
 
 class Watch:
-    """Tracks which incidents' records have changed, or are due for a check."""
+    """Tracks which incidents to check for events: their record changed, or a time has come."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -232,7 +232,7 @@ class Watch:
         self._again: dict[str, datetime] = {}
 
     def changed(self, now: datetime) -> Iterator[str]:
-        """Return the incidents to check."""
+        """Yield the ids of the incidents to check for events now."""
         for path in sorted(self._root.glob(f"INC-*/{manifest.INCIDENT}")):
             id_ = path.parent.name
             try:
@@ -247,14 +247,14 @@ class Watch:
             yield id_
 
     def seen(self, id_: str, *, look_again: datetime | None) -> None:
-        """Remember when to check an incident even if its record does not change."""
+        """Store when to check an incident again even if its record does not change."""
         self._again.pop(id_, None)
         if look_again is not None:
             self._again[id_] = look_again
 
 
 class OnDisk:
-    """Reads the facts of events from the evidence folder and the catalogue, once a sweep."""
+    """Reads facts for events from the evidence folder and the catalogue; caches them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

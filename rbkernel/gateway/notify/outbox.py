@@ -1,4 +1,4 @@
-"""The unsent notifications in the gateway's store: they survive a crash, and hosts share them.
+"""The notifications in the gateway's store: they survive a crash, and hosts share them.
 
 Ordering rules: one transaction stores an event for every target that wants it, and marks the event
 as known. A gateway claims a row for a limited time before it sends the row, so that only one of
@@ -37,7 +37,7 @@ _AT_ONCE = 200
 
 
 class NotificationState(StrEnum):
-    """The state of a notification."""
+    """The state of a notification: one event for one target."""
 
     KNOWN = "known"  # marks the event as stored; belongs to no target
     PENDING = "pending"  # to be sent, or sent again
@@ -47,7 +47,7 @@ class NotificationState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """The due events of one target, and how many messages the target may get."""
+    """The events that were claimed for a target, and how many messages it may get now."""
 
     events: tuple[Event, ...]
     messages: int
@@ -55,7 +55,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """The state of a target; ``problem`` is the error of the last attempt, or empty."""
+    """How many notifications of a target are in each state, and the last error, if any."""
 
     pending: int
     sent: int
@@ -64,7 +64,7 @@ class Waiting:
 
 
 class Outbox:
-    """The stored notifications of all targets."""
+    """Stores the notifications for all targets, and hands them out to be sent."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -90,13 +90,13 @@ class Outbox:
         return bool(self._store.read(wanted.limit(1)))
 
     def known(self, incident: str) -> set[str]:
-        """Return the keys of the stored events of an incident."""
+        """Return the keys of an incident's events that are already stored."""
         table = notifications.c
         wanted = sa.select(table.key).where(table.incident == incident, table.target == "")
         return {row.key for row in self._store.read(wanted)}
 
     def waiting_alerts(self, before: float) -> list[StoredAlert]:
-        """Return the firing alerts that were received before a time and are still not processed."""
+        """Return firing alerts, received before a time, that are still not dispatched."""
         table = tables.alerts.c
         wanted = sa.select(tables.alerts).where(
             table.state != AlertState.DONE,
@@ -108,7 +108,7 @@ class Outbox:
     def add(
         self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
     ) -> None:
-        """Store events for the targets that want them; mark stale events as known without sending.
+        """Store events for the targets that want them; mark stale events as known, without sending.
 
         A target gets no event that happened before the target began.
         """
@@ -126,7 +126,7 @@ class Outbox:
             connection.execute(self._store.insert(notifications).on_conflict_do_nothing(), rows)
 
     def claim(self, target: str, limits: Notify) -> Claimed | None:
-        """Claim all due events of a target.
+        """Claim all events that are due for a target, so that no other gateway sends them.
 
         Return None if the target has no due events, waits for a retry or for the rate limit, or if
         another gateway has claimed the events.
@@ -150,11 +150,11 @@ class Outbox:
         return Claimed(events=events, messages=allowed)
 
     def sent(self, target: str, events: Iterable[Event]) -> None:
-        """Mark the claimed events as sent."""
+        """Mark a target's claimed events as sent."""
         self._mark(target, events, state=NotificationState.SENT, sent_at=time.time(), problem="")
 
     def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
-        """Schedule a retry; return whether this was the last attempt."""
+        """Schedule another attempt to send events, or give up; return whether it gave up."""
         now, table = time.time(), notifications.c
         first = self._one(target, events[0])
         over = bool(now - first.created_at > limits.give_up_h * 3600)
@@ -169,11 +169,11 @@ class Outbox:
         return over
 
     def release(self, target: str, events: Iterable[Event]) -> None:
-        """Release claimed events that were not sent."""
+        """Release a target's claimed events that were not sent."""
         self._mark(target, events, state=NotificationState.PENDING)
 
     def waiting(self, target: str) -> Waiting:
-        """Return the state of a target."""
+        """Return the numbers of a target's notifications by state, and its last error."""
         table = notifications.c
         wanted = sa.select(table.state, sa.func.count().label("number")).where(
             table.target == target
@@ -211,7 +211,7 @@ def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
 
 
 def allowance(sent_at: Sequence[float], now: float, limits: Notify) -> int:
-    """Return how many messages a target may get now, by a token bucket with a steady refill.
+    """Return how many messages the rate limit (a token bucket) allows a target to get now.
 
     >>> limits = Notify(burst=2, every_s=60)
     >>> [allowance(sent, 100.0, limits) for sent in ([], [100.0], [99.0, 100.0], [30.0, 35.0])]
@@ -244,7 +244,7 @@ def _sent(connection: Connection, target: str, limits: Notify, now: float) -> Se
 
 
 def _with_critical(events: Sequence[Event]) -> tuple[Event, ...]:
-    """Return all events of the incidents that have a critical event."""
+    """Return the events of those incidents that have at least one critical event."""
     critical = {event.incident for event in events if _is_critical(event)}
     return tuple(event for event in events if event.incident in critical)
 
@@ -254,7 +254,7 @@ def _is_critical(event: Event) -> bool:
 
 
 def _change(connection: Connection, target: str, events: Iterable[Event], **values: Any) -> None:
-    """Change the rows of these events, but no rows added in the meantime."""
+    """Change the stored notifications of these events for a target, and no others."""
     change = sa.update(notifications).where(_is(target, sa.bindparam("of"), sa.bindparam("named")))
     rows = [{"of": one.incident, "named": one.key} for one in events]
     if rows:

@@ -1,4 +1,4 @@
-"""The web pages of runs and incidents, and the console; for `rbkernel serve` and for Jupyter.
+"""The web pages of runs and incidents and the console, for `rbkernel serve` and for Jupyter.
 
 `handlers` returns tornado's rules. Imports are delayed until it is called, so that `rbkernel link`
 does not wait for a web server.
@@ -64,7 +64,7 @@ def handlers(
 
 
 def who_may_read(settings: Settings) -> str:
-    """Return a sentence that says who can read the pages, and how."""
+    """Return a sentence that says who can read the pages of `rbkernel serve`, and how."""
     if settings.pages.open_on_loopback:
         return "anyone on this machine can read them"
     return "open them with a link from `rbkernel link`"

@@ -25,7 +25,7 @@ _MOST_WORDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A live run; without ``progress``, ``words`` describe its state."""
+    """A live run in the console; ``words`` describe its state if it has no ``progress``."""
 
     run_id: str
     name: str
@@ -37,24 +37,24 @@ class LiveRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """A delivery in quarantine, its bytes as text."""
+    """A delivery in quarantine, with its bytes as text."""
 
     of: Quarantined
 
     @property
     def text(self) -> str:
-        """The beginning of the text, safe to display."""
+        """The beginning of the delivery as text, safe to display."""
         return visible(self.of.beginning.decode(errors="replace"))
 
     @property
     def more_bytes(self) -> int:
-        """The number of bytes that are not shown."""
+        """The number of the delivery's bytes that are not shown."""
         return max(0, self.of.size_bytes - len(self.of.beginning))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """The counts in the store, or ``problem``: why the store cannot be read."""
+    """The queue as the console shows it; ``problem`` says why the store cannot be read."""
 
     counts: Counts = field(default_factory=Counts)
     running: tuple[Job, ...] = ()
@@ -70,7 +70,7 @@ class Queue:
         return heard if heard > lease_s else None
 
     def has_worker(self, lease_s: float) -> bool:
-        """Whether a worker is running; true if that is unknown."""
+        """Return whether any worker is running; true if that is unknown."""
         takes = (one.kernels and one.silent_s <= lease_s for one in self.workers)
         return self.problem is not None or any(takes)
 
@@ -127,7 +127,7 @@ def _live(site: Site, entry: RunEntry) -> LiveRun:
 
 
 def _without_kernel(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -> Iterator[LiveRun]:
-    """Yield the running jobs without a live kernel: starting, or being sealed.
+    """Yield the running jobs whose kernel is not alive: they are starting or being sealed.
 
     A sealed run is still listed if its worker is silent and has not reported the end.
     """
@@ -146,7 +146,7 @@ def _without_kernel(entries: Sequence[RunEntry], queue: Queue, lease_s: float) -
 
 
 def _stage(entry: RunEntry | None, silent_s: float | None) -> str:
-    """Return the stage of a run without a kernel, as text."""
+    """Describe what a run without a live kernel is doing, such as "starting"."""
     if silent_s is None:
         return "sealing" if entry else "starting"
     ended = "sealed" if entry and entry.state == SEALED else "ended"

@@ -1,4 +1,4 @@
-"""A cache of the evidence for the pages: each journal is read once, until it changes.
+"""Cache the evidence that pages show: each journal is read once, until it changes.
 
 During a storm, everybody on call may request a page every other second. So parsed data is cached,
 with the size and the modification time of its file as the key. Only one thread uses the cache.
@@ -47,7 +47,7 @@ _KEPT = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """The evidence of one run, and whether it is sealed.
+    """The evidence of one run as its page shows it, and whether it is sealed.
 
     ``head`` is None before the seal. ``problems`` holds the errors that verification found; it is
     empty when the evidence is unchanged since the seal.
@@ -67,7 +67,7 @@ class RunSummary:
 
 
 class EvidenceCache:
-    """Reads an evidence folder for pages.
+    """Reads an evidence folder for the pages, and caches what it read.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class EvidenceCache:
         return found
 
     def known(self) -> set[str]:
-        """Return the ids of all runs and incidents there are.
+        """Return the ids of all runs and incidents in the evidence folder.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class EvidenceCache:
         return [path.parent.name for path in paths if INCIDENT_ID.fullmatch(path.parent.name)]
 
     def record(self, incident: str) -> IncidentRecord | None:
-        """Return an incident's own record; None if the incident has none yet.
+        """Return an incident's record; None if the incident has no record yet.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class EvidenceCache:
         return kept
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
-        """Return the readable runbooks for engineers on call, and the unreadable ones."""
+        """Return the catalogue's readable runbooks, and its unreadable documents."""
         age = time.monotonic() // _CATALOGUE_S
         known, problems = self._keep("catalogue", age, lambda: catalogue.runbooks(folders))
         return catalogue.by_need(known), problems
@@ -149,7 +149,7 @@ class EvidenceCache:
         return progress(record.cells, steps(reading.snapshot_of(record)), live=live)
 
     def summary(self, run_id: str) -> RunSummary:
-        """Return the summary of a run's evidence.
+        """Return the summary of a run's evidence, with the result of its verification.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class EvidenceCache:
         return entry
 
     def _keep(self, kind: str, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the cached value for a key; create the value if it is missing."""
+        """Return the cached value for a key; if there is none, create and cache the value."""
         kept = self._kept[kind]
         if key not in kept:
             kept[key] = make()
@@ -222,7 +222,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _signer(folder: Path) -> str:
-    """Return the name of a run's signer; verification checks the signature itself."""
+    """Return the name of the signer that a run's seal states; the signature is not checked."""
     path = folder / manifest.SUMS
     try:
         return manifest.read_listing(path.read_bytes(), str(path)).signer

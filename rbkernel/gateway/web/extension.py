@@ -1,4 +1,4 @@
-"""The pages in Jupyter: a server extension, for users who are logged in to Jupyter.
+"""A Jupyter server extension that shows the pages to users who are logged in to Jupyter.
 
 Every handler is a Jupyter handler, so identity, authorization, XSRF and the host check are
 Jupyter's. An error of this extension is logged, and never prevents Jupyter's start.
@@ -30,7 +30,7 @@ from rbkernel.incidents import working_copy
 
 
 class Page(Shows, JupyterHandler):
-    """A page, for users who may read files in this Jupyter."""
+    """Handler of a page, for users who may read files in this Jupyter."""
 
     auth_resource = "contents"
 
@@ -48,7 +48,7 @@ class Page(Shows, JupyterHandler):
 
 
 class Continue(Shows, JupyterHandler):
-    """*Continue in JupyterLab*: makes a working copy, and redirects to it."""
+    """Handler of *Continue in JupyterLab*: makes a run's working copy, and redirects to it."""
 
     auth_resource = "contents"
 
@@ -59,7 +59,7 @@ class Continue(Shows, JupyterHandler):
     @authenticated
     @authorized
     async def post(self, run_id: str) -> None:
-        """Make the copy, or find the existing one; redirect to it."""
+        """Make a run's working copy, or find the existing copy; redirect to it."""
         try:
             copy = await asyncio.to_thread(self._make, run_id)
         except RbkernelError as error:
@@ -72,7 +72,7 @@ class Continue(Shows, JupyterHandler):
 
 
 class Static(Shows, JupyterHandler):
-    """The static files that all pages share."""
+    """Handler of the static files that all pages share."""
 
     auth_resource = "contents"
 
@@ -83,14 +83,14 @@ class Static(Shows, JupyterHandler):
     @authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """Answer with the file."""
+        """Answer with a static file."""
         await self.send_static(name)
 
     head = get
 
 
 class Nothing(Shows, JupyterHandler):
-    """Any other address below the pages."""
+    """Handler of every address below the pages' root that is no page."""
 
     auth_resource = "contents"
 
@@ -101,14 +101,14 @@ class Nothing(Shows, JupyterHandler):
     @authenticated
     @authorized
     def get(self) -> None:
-        """Answer 404."""
+        """Answer 404: there is no page at this address."""
         self.send(pages.nothing_here(self.site))
 
     head = get
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    """Mount the pages below the server's base address."""
+    """Add the pages to a Jupyter server, below its base address; Jupyter calls this function."""
     try:
         settings = config.load()
         base = url_path_join(server.base_url, BASE)
@@ -142,7 +142,7 @@ def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
 
 
 class _Finder:
-    """Finds the gateway's store once it exists; Jupyter itself never creates one."""
+    """Opens the gateway's store once it exists; Jupyter never creates a store."""
 
     def __init__(self, url: str, log: logging.Logger) -> None:
         self._address = tables.address(url)

@@ -10,7 +10,7 @@ from rbkernel.evidence.timeline import alert_name, when_alerted
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """Return counts as text.
+    """Return counts by name as text.
 
     >>> counted({"done": 3, "failed": 1}), counted({})
     ('3 done, 1 failed', 'none')
@@ -19,7 +19,7 @@ def counted(numbers: Mapping[str, int]) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """Return a duration as text, rounded for readers.
+    """Return a duration in seconds as text, rounded for readers.
 
     >>> lasted(4.2), lasted(185), lasted(7500), lasted(200_000)
     ('4 s', '3 min', '2 h 5 min', '2 d 7 h')

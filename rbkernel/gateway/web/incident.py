@@ -1,4 +1,4 @@
-"""The page of an incident: alerts, runs, notes, status updates, timeline and downloads."""
+"""The page of an incident, with its alerts, runs, record and downloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIVE_REFRESH_S, _REFRESH_S = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class RunLine:
-    """One run of the incident; ``progress`` is set only while the run is live."""
+    """One run in the page of an incident; ``progress`` is set only while the run is live."""
 
     entry: RunEntry
     progress: Progress | None

@@ -1,4 +1,4 @@
-"""Group runs into incidents for the console: newest first, each with its worst verdict. Pure."""
+"""Group runs into incidents for the console's list. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.model import Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentLine:
-    """One incident in a list, with its runs in the order of their start.
+    """One incident in the console's list, with its runs in the order of their start.
 
     ``record`` is the incident's own record, or None if it has none yet.
     """
@@ -25,7 +25,7 @@ class IncidentLine:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The most urgent verdict of the incident's runs; None as long as no run has ended."""
+        """The worst verdict of the incident's runs; None as long as no run has ended."""
         ended = [run.verdict for run in self.runs if run.state != LIVE]
         if not ended:
             return None
@@ -34,7 +34,7 @@ class IncidentLine:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Caveats to read before the verdict is trusted."""
+        """Caveats about how far the incident's verdict can be trusted."""
         return caveats.caveats_of(self.record) if self.record else ()
 
     @property
@@ -44,14 +44,14 @@ class IncidentLine:
 
     @property
     def newest(self) -> str:
-        """The start of the last run, else of the incident, such as ``20261120T030211``."""
+        """When the last run (without runs: the incident) began, such as ``20261120T030211``."""
         if self.runs:
             return self.runs[-1].run_id[:15]
         opened = self.record.opened_at if self.record else ""
         return re.sub("[-:]", "", opened)[:15]
 
     def holds(self, words: Sequence[str]) -> bool:
-        """Return whether each of these words occurs in the text that the list shows."""
+        """Return whether each of these words occurs in the incident's line of the list."""
         runs = (f"{run.runbook} {run.title} {run.verdict} {run.run_id}" for run in self.runs)
         record = self.record
         whose = (record.title, record.service, record.severity) if record else ()
@@ -62,7 +62,7 @@ class IncidentLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ListPage:
-    """One page of a list: its lines, its number, and the totals."""
+    """One page of a long list; ``total`` counts the lines of all pages."""
 
     lines: tuple[IncidentLine, ...]
     number: int
@@ -103,7 +103,7 @@ def _line(
 
 
 def page_of(lines: Sequence[IncidentLine], number: int, length: int) -> ListPage:
-    """Return one page of a list; a number out of range gives the nearest page.
+    """Return the page of a list with this number; a number out of range gives the nearest page.
 
     >>> page_of((), 3, 25)
     ListPage(lines=(), number=1, pages=1, total=0)

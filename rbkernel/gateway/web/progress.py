@@ -1,4 +1,4 @@
-"""The progress of a run: the current cell, the number of cells, and the cell's purpose. Pure."""
+"""Compute how far a run is: which of its cells is running, and for what purpose. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.evidence.reading import INTERRUPTED, NOT_RUN, CellRun
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A code cell of the document, with the heading that states its purpose."""
+    """A code cell of a run's document, with the heading that states the cell's purpose."""
 
     source: str
     heading: str
@@ -22,9 +22,10 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """``done`` of ``total`` code cells have ended; ``doing`` names the running cell, or is empty.
+    """The progress of a run: ``done`` of its ``total`` code cells have ended.
 
-    ``total`` is 0 until the document is known: before the cell with `rb.start`.
+    ``doing`` is the purpose of the running cell, or empty. ``total`` is 0 until the document is
+    known: before the cell with `rb.start`.
     """
 
     done: int
@@ -48,7 +49,7 @@ class Progress:
 
 
 def steps(document: bytes | None) -> tuple[Step, ...]:
-    """Return the code cells of a document that a frontend would run; none if it is no notebook.
+    """Return a document's code cells that a frontend would run; none if it is not a notebook.
 
     >>> cells = [{"cell_type": "markdown", "source": ["## Look"]}]
     >>> cells += [{"cell_type": "code", "source": "x"}, {"cell_type": "code", "source": " "}]
@@ -70,7 +71,7 @@ def steps(document: bytes | None) -> tuple[Step, ...]:
 
 
 def progress(cells: Iterable[CellRun], steps: Iterable[Step], *, live: bool) -> Progress:
-    """Return the progress of a run.
+    """Return the progress of a run, from its executed cells and its document.
 
     Parameters
     ----------

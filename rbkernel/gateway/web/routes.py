@@ -1,4 +1,4 @@
-"""The addresses of the pages, and the ids that a link must name to open each of them."""
+"""The addresses of the pages, and the ids that open each page in a signed link."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """An address below the root of the pages.
+    """A page: the pattern of its address, and the function that returns it.
 
     ``wanted`` returns the ids that a link must name to open this address. ``brief`` pages take only
     a moment; the other pages use separate threads.
@@ -45,14 +45,14 @@ def _the_run(site: Site, what: str) -> tuple[str, ...]:
 
 
 def _report(site: Site, asked: Asked) -> Answer:
-    """Return the full report of a run or an incident, step by step, as in its export."""
+    """Return the report page of a run or an incident, which is the same as in an export."""
     with report.fit_for_a_report(asked.what):
         made = report.build(site.settings.evidence_root, asked.what)
         return Answer(body=page.render(made), policy=REPORT_POLICY)
 
 
 def _archive(site: Site, asked: Asked) -> Answer:
-    """Return the sealed files as an archive, with instructions to verify them."""
+    """Return a run's or incident's sealed files as an archive, with instructions to verify it."""
     settings = site.settings
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         written = writing.export(
@@ -85,7 +85,7 @@ ROUTES = (
 
 
 def message(site: Site, error: RbkernelError, status: int, *, command: str = "") -> Answer:
-    """Return the page of an error, with the next step."""
+    """Return a page that shows an error and the next step."""
     return site.render(
         "message.html.j2",
         status=status,

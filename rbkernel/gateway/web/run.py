@@ -1,4 +1,4 @@
-"""The page of a run: findings, next steps, decisions, commands to copy, and explanations."""
+"""The page of a run, with its findings, next steps, decisions and commands to copy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _mind(site: Site, summary: RunSummary) -> str:
 
 
 def _without_evidence(site: Site, run_id: str) -> Answer | None:
-    """Return the page of a run without evidence, from the store; None if it has no such run."""
+    """Return the page of a run without evidence, from the store; None if it is not there."""
     store = site.store
     job = store.job_of_run(run_id) if store else None
     if store is None or job is None:
@@ -89,7 +89,7 @@ def _starting(site: Site, job: Job) -> Answer:
 
 
 def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer:
-    """Return the page of an attempt that ended before its kernel started, and of the next one."""
+    """Return the page of an attempt that ended before its kernel started."""
     return site.render(
         "not_started.html.j2",
         job=job,
@@ -101,14 +101,14 @@ def _not_started(site: Site, job: Job, tried: Attempt, *, waits: bool) -> Answer
 
 
 def _findings(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
-    """Return the findings to show, and the ok findings to fold."""
+    """Split findings into those that the page shows, and ok findings that it folds away."""
     passed = [finding for finding in found if finding.verdict is Verdict.OK]
     other = [finding for finding in found if finding.verdict is not Verdict.OK]
     return (other, passed) if other and len(passed) > 1 else (list(found), [])
 
 
 def _verdict(summary: RunSummary) -> str:
-    """Return the worst verdict so far; "running" for a run without findings."""
+    """Return the worst verdict of a run so far; "running" for a live run without findings."""
     if not summary.live:
         return summary.section.verdict.value
     found = summary.section.findings

@@ -1,4 +1,4 @@
-"""The data that every page is made from: configuration, evidence, store, and base address."""
+"""What every page is made from: a request, the configuration, the evidence and the store."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The pages under one base address.
+    """The pages under one base address, and the data that they show.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Site:
 
     @property
     def store(self) -> Store | None:
-        """The gateway's store, or None."""
+        """The gateway's store; None if there is none."""
         return self.find_store()
 
     def incident_of(self, run_id: str) -> str:
@@ -113,7 +113,7 @@ class Site:
 
 
 def static_file(name: str) -> Answer | None:
-    """Return one of the files that all pages share; None if there is no such file."""
+    """Return a style sheet, script or other static file; None if there is no such file."""
     made = _files().get(name)
     if made is None:
         return None

@@ -1,4 +1,4 @@
-"""The pages in tornado, shared by `rbkernel serve` and Jupyter, which differ in access control.
+"""The tornado handlers of the pages, for `rbkernel serve`; Jupyter's handlers share a base class.
 
 In `rbkernel serve` the pages are read-only: no request changes anything, so a forged request has no
 effect.
@@ -37,7 +37,7 @@ _HEADERS = {
 
 
 class Shows(RequestHandler):
-    """Shared by both servers: a page is made in a thread, and sent with its security policy."""
+    """Base class of page handlers: makes a page in a thread, sends it with a security policy."""
 
     site: Site
 
@@ -66,7 +66,7 @@ class Shows(RequestHandler):
             return False
 
     def send(self, answer: Answer) -> None:
-        """Send an answer; 304 if the browser already has it."""
+        """Send a page or file to the browser; answer 304 if the browser already has it."""
         self.set_status(answer.status)
         for name, value in _HEADERS.items():
             self.set_header(name, value)
@@ -77,11 +77,11 @@ class Shows(RequestHandler):
         self.finish(answer.body)
 
     def _request_summary(self) -> str:
-        """Return the request for the log without its query, because a link in it opens pages."""
+        """Describe the request for the log, without its query, which may hold a signed link."""
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     async def send_static(self, name: str) -> None:
-        """Send a style sheet or a script; its address changes with its content."""
+        """Send a style sheet or a script, which browsers may cache for long."""
         packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
         # the first request reads and compresses plotly.js, which takes a moment
         found = await asyncio.to_thread(_packed if packed else static_file, name)
@@ -104,10 +104,10 @@ def _packed(name: str) -> Answer | None:
 
 
 class Page(Shows):
-    """A page of `rbkernel serve`: for readers with a link, or for this machine if configured."""
+    """Handler of a page, for readers with a signed link; if configured, for this machine."""
 
     def initialize(self, site: Site, route: Route, secret: bytes | None) -> None:
-        """Store the application's arguments; without a secret, the pages are open on loopback."""
+        """Store the handler's arguments; without a secret, the pages are open on loopback."""
         self.site, self._route, self._secret = site, route, secret
 
     async def get(self, what: str = "") -> None:
@@ -135,7 +135,7 @@ class Page(Shows):
     head = get  # tornado omits the body
 
     async def _get_on_loopback(self, what: str) -> None:
-        """Answer only under a loopback host name: otherwise any web page could read the pages."""
+        """Answer only under a loopback host name, so that no other web site can read the page."""
         if is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
             await self.show(self._route, what)
             return
@@ -156,7 +156,7 @@ class Page(Shows):
             return links.opens(grants, what)
 
     def _keep(self, grant: Grant, token: str) -> None:
-        """Store the link in a cookie, so that it is in no address that a user might share."""
+        """Store a signed link in a cookie, so that the address that a user might share lacks it."""
         is_run = grant.path.startswith("/runs/")
         self.set_cookie(
             f"{_COOKIE}{grant.what}",
@@ -169,7 +169,7 @@ class Page(Shows):
         )
 
     def _grants(self, secret: bytes) -> tuple[list[Grant], LinkError | None]:
-        """Return the grants of the links in the cookies, and the error of an invalid link."""
+        """Return what the signed links in the cookies open, and the error of an invalid link."""
         grants, ended = [], None
         for name, cookie in self.cookies.items():
             if name.startswith(_COOKIE):
@@ -185,28 +185,28 @@ class Page(Shows):
 
 
 class Static(Shows):
-    """The static files of all pages; they contain no evidence."""
+    """Handler of the static files of all pages; these files contain no evidence."""
 
     def initialize(self, site: Site) -> None:
         """Store the arguments that the application was made with."""
         self.site = site
 
     async def get(self, name: str) -> None:
-        """Answer with the file."""
+        """Answer with a static file."""
         await self.send_static(name)
 
     head = get
 
 
 class Nothing(Shows):
-    """Any other address below the pages."""
+    """Handler of every address below the pages' root that is no page."""
 
     def initialize(self, site: Site) -> None:
         """Store the arguments that the application was made with."""
         self.site = site
 
     def get(self) -> None:
-        """Answer 404."""
+        """Answer 404: there is no page at this address."""
         self.send(routes.nothing_here(self.site))
 
     head = get
