@@ -1,1 +1,1 @@
-"""Rules, provenance of answers and the contract of a frame, for every source. Pure."""
+"""Judge answers by rules, and convert them to data frames with their provenance. Pure."""

@@ -36,7 +36,7 @@ _GROWTH = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """The provenance of an answer; a frame holds it in ``frame.attrs["rbkernel"]``.
+    """The query, connection and time of an answer; in a frame: ``frame.attrs["rbkernel"]``.
 
     ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
     ``next_step`` what to do about that, ``trouble`` its kind, and ``opens`` the runbook about it;
@@ -69,7 +69,7 @@ class Provenance:
 
 
 class Column(NamedTuple):
-    """A column of an answer, and the OID of its type."""
+    """A column of an answer: its name, and the OID of its type."""
 
     name: str
     oid: int
@@ -99,7 +99,7 @@ class Answer:
         return [row[place] for place in places for row in self.rows]
 
     def cut(self, lengths: Mapping[str, int]) -> Answer:
-        """Return the answer with the texts of these columns cut to a number of characters."""
+        """Return the answer with the texts in these columns cut to a number of characters."""
         if not lengths:
             return self
         limits = [lengths.get(column.name) for column in self.columns]
@@ -107,7 +107,7 @@ class Answer:
         return replace(self, rows=rows)
 
     def protected(self, redaction: Redaction) -> Answer:
-        """Return the answer after the column policies; NULL stays NULL.
+        """Return the answer with the column policies applied: values shown, hashed or masked.
 
         Raises
         ------
@@ -154,7 +154,7 @@ def _changed(value: Any, change: Callable[[Any], str] | None) -> Any:
 
 
 class Fetching(Protocol):
-    """An object from which rows are fetched: a result of SQLAlchemy, or a cursor."""
+    """An object from which rows can be fetched: a result of SQLAlchemy, or a cursor."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
         """Return the next rows, at most the given number."""
@@ -164,7 +164,7 @@ class Fetching(Protocol):
 def within_caps(
     result: Fetching, row_cap: int, size_cap_mb: int
 ) -> tuple[list[Sequence[Any]], str]:
-    """Fetch in batches until a cap is reached; return the rows and the name of that cap.
+    """Fetch rows in batches until a cap is reached; return the rows and the name of that cap.
 
     A batch is one round trip; its size follows from the row sizes so far. So the total stays near
     the cap, unless a few rows are far larger than those before.
@@ -188,7 +188,7 @@ def within_caps(
 def failed(
     columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> Answer:
-    """Return an answer without rows, with the reason in its provenance."""
+    """Return an answer without rows for a query that failed, with the reason in its provenance."""
     return Answer(
         columns=tuple(Column(one, TEXT) for one in columns),
         rows=[],
@@ -212,6 +212,6 @@ def failed(
 
 
 def provenance(frame: pd.DataFrame) -> Provenance | None:
-    """Return the provenance of a frame; None if it is not from rbkernel."""
+    """Return the provenance of a frame; None if rbkernel did not make the frame."""
     found = frame.attrs.get("rbkernel")
     return found if isinstance(found, Provenance) else None

@@ -1,4 +1,4 @@
-"""A frame and the findings on it, by the name of the rule. Pure."""
+"""A frame and its findings, which are read by the names of their rules. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Assessed(Sequence[Finding]):
 
     @property
     def verdict(self) -> Verdict:
-        """The most urgent verdict."""
+        """The most urgent verdict of the findings."""
         return Verdict.worst(one.verdict for one in self)
 
     @property
@@ -40,22 +40,22 @@ class Assessed(Sequence[Finding]):
 
     @property
     def wrong(self) -> bool:
-        """Whether a finding is warning or critical."""
+        """Whether at least one finding is warning or critical."""
         return any(one.wrong for one in self)
 
     @property
     def critical(self) -> bool:
-        """Whether a finding is critical."""
+        """Whether at least one finding is critical."""
         return any(one.critical for one in self)
 
     @property
     def unknown(self) -> bool:
-        """Whether a finding is unknown."""
+        """Whether at least one finding is unknown."""
         return any(one.unknown for one in self)
 
     @property
     def opens(self) -> tuple[str, ...]:
-        """The runbooks that the findings open, the most urgent first, each once."""
+        """The runbooks that the findings open, the most urgent first, without duplicates."""
         ranked = sorted(self, key=lambda one: -one.verdict.rank)
         return tuple(dict.fromkeys(one.opens for one in ranked if one.opens))
 
@@ -88,7 +88,7 @@ class Assessed(Sequence[Finding]):
         return [*super().__dir__(), *self._findings]
 
     def _ipython_display_(self) -> None:
-        """Show nothing as the last value of a cell: `rb.assess` has shown it."""
+        """Show nothing as the last value of a cell, because `rb.assess` has shown the findings."""
 
 
 # names that a rule cannot have, since they are attributes of the result or arguments of `rb.assess`

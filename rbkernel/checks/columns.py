@@ -10,7 +10,7 @@ from rbkernel.spelling import nearest
 
 
 def must_have(call: str, frame: pd.DataFrame, **columns: str) -> None:
-    """Raise if the frame lacks a column that an argument names.
+    """Raise an error if the frame lacks a column that an argument of the call names.
 
     A frame of a failed query, or without any column, is not checked: the call reports why it is
     empty.

@@ -1,4 +1,4 @@
-"""Convert answers to DataFrames, by the server's types.
+"""Convert answers to DataFrames, by the types of the server's columns.
 
 Integers stay integers even with NULLs, and a numeric keeps its digits: a figure in the
 evidence is the figure in the database.
@@ -53,12 +53,12 @@ def to_frame(answer: Answer) -> pd.DataFrame:
 def failed_frame(
     columns: Sequence[str], error: RbkernelError, *, name: str, connection: str, sql: str
 ) -> pd.DataFrame:
-    """Return an empty frame (0 × columns) with the reason in its provenance."""
+    """Return an empty frame (0 × columns) for a failed query, with the reason in its provenance."""
     return to_frame(failed(columns, error, name=name, connection=connection, sql=sql))
 
 
 def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """Return, for columns of floats with NaN, whether they also contain NULL.
+    """Return the kinds of missing values of float columns, if NaN: ``NaN`` or ``NULL or NaN``.
 
     pandas shows both as NaN, but findings distinguish them.
 
@@ -77,7 +77,7 @@ def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Number repeated names, as in a join of two tables with the same column.
+    """Add numbers to repeated column names, as in a join of two tables with the same column.
 
     >>> _unique(["id", "sum", "id", "id"])
     ['id', 'sum', 'id_2', 'id_3']

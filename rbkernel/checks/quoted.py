@@ -1,7 +1,7 @@
-"""Compare the answer of a command or an endpoint with the one that a document quotes. Pure.
+"""Compare the answer of a command or an endpoint with the answer that a document quotes. Pure.
 
-The quoted answer may be a text, a JSON object, or a printed table. Only what is sure is judged:
-anything else is unknown.
+The quoted answer may be a text, a JSON object, or a printed table. The result is unknown
+where the comparison is not certain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PARTS = re.compile(r"(\d+)/(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Quoted:
-    """The answer that is right, as a document quotes it.
+    """The expected answer, as a document quotes it.
 
     ``answers`` is the whole text, or one line of it. ``fields`` are parts of a JSON object.
     ``rows`` maps columns of a printed table to the value that each row must have; ``1/1`` stands
@@ -52,14 +52,14 @@ class Quoted:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Whether an answer is the quoted one; ``met`` is None if that is unknown."""
+    """The result for a part of the quoted answer; ``met`` is None if it cannot be compared."""
 
     actual: str
     met: bool | None
 
 
 def judge(output: str, quoted: Quoted) -> list[Judged]:
-    """Compare an answer with the quoted one; each part that is quoted gives one result.
+    """Compare an answer with the quoted answer; each quoted part gives one result.
 
     >>> healthy = Quoted(fields={"status": "ok"}, wrong={"status": "error"})
     >>> [one.met for one in judge('{"status":"ok","uptime":5}', healthy)]
@@ -154,7 +154,7 @@ def _rows(output: str, wanted: Mapping[str, str]) -> Judged:
 
 
 def _is_bad(cells: Mapping[str, bool | None]) -> bool:
-    """Tell whether a row is wrong; a row of an unknown state (Completed) may lack parts."""
+    """Tell whether a row of a table is wrong; a row whose state cannot be compared is not."""
     return False in cells.values() and None not in cells.values()
 
 
@@ -168,7 +168,7 @@ def _cell(value: str, wanted: str) -> bool | None:
 
 
 def _table(output: str) -> Iterator[dict[str, str]]:
-    """Yield the rows of a printed table whose columns stand under each other."""
+    """Yield the rows of a printed table with aligned columns."""
     lines = [line for line in output.splitlines() if line.strip()]
     header = next((at for at, line in enumerate(lines) if columns(line)), None)
     if header is None:
@@ -184,7 +184,7 @@ def _table(output: str) -> Iterator[dict[str, str]]:
 
 
 def columns(line: str) -> Sequence[tuple[str, int]]:
-    """Return the columns of a header in capitals and where they begin; empty for any other line.
+    """Return the columns of a header in capitals and their positions; empty for other lines.
 
     >>> columns("NAME    READY   STATUS")
     [('NAME', 0), ('READY', 8), ('STATUS', 16)]

@@ -11,7 +11,7 @@ from rbkernel.checks.answer import Answer
 
 
 class Rule(BaseModel):
-    """A figure, its thresholds, and the texts of the finding.
+    """A rule about a figure: its thresholds, and the texts of the finding.
 
     Parameters
     ----------
@@ -94,8 +94,7 @@ class Rule(BaseModel):
         return self
 
     def surely_ok(self, answer: Answer) -> bool:
-        """Return whether an answer is certainly ok, so that `rules`, which imports pandas, is not
-        needed.
+        """Return whether an answer is certainly ok, so that `rules` (slow: pandas) is not needed.
 
         The answer is complete, for each row it is known whether it counts, each counting row has a
         number, and no number is beyond a threshold. Sums, means and row counts are left to `rules`.

@@ -1,5 +1,4 @@
-"""A rule compares one figure of a frame with thresholds. A figure that cannot be judged is
-``unknown``.
+"""Compare a figure of a frame with thresholds; the verdict is ``unknown`` if that is impossible.
 
 Pure. A rule takes the frame and not a scalar, because a scalar does not show that its query failed:
 ``max`` of nothing is NaN, and NaN > 15 is False. Diagnostics declare their rules in their header,
@@ -91,7 +90,7 @@ def apply(
 
 
 def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
-    """Return a cause with its fields replaced; ``{is|are}`` becomes ``is`` if the figure is one.
+    """Return the text of a cause with its fields filled in; the figure selects singular or plural.
 
     >>> _worded("{value} {is|are} unread: {which}", "1 slot", "", "old_cdc", one=True)
     '1 slot is unread: old_cdc'
@@ -101,7 +100,7 @@ def _worded(cause: str, shown: str, top: str, which: str, *, one: bool) -> str:
 
 
 def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
-    """Return why a threshold is out of reach of a boolean column; empty if it is not.
+    """Return why a boolean column can never reach a threshold; empty if it can.
 
     Its maximum, minimum, mean and last value are between 0 (false) and 1 (true).
 
@@ -153,7 +152,7 @@ def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = Fal
 
 
 def _conditions(where: dict[str, Any]) -> str:
-    """Return the conditions on rows in words.
+    """Return a rule's conditions on rows in words.
 
     >>> _conditions({"large": True, "state": ["idle", "active"]})
     'large = true and state = idle or active'
@@ -167,7 +166,7 @@ def _conditions(where: dict[str, Any]) -> str:
 
 
 def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
-    """Return whether the rows cut by the cap cannot be worse than the rows that were read.
+    """Return whether the rows cut off by the cap cannot be worse than the rows that were read.
 
     >>> frame = pd.DataFrame({"kind": ["bad", "bad", "good"]})
     >>> rule = Rule(title="a", agg="rows", where={"kind": "bad"}, ranked=True, warn=9)
@@ -181,7 +180,7 @@ def _worst_seen(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> bool:
 
 
 def _final(rule: Rule, verdict: Verdict) -> bool:
-    """Return whether unread rows cannot change the verdict, as for a maximum beyond its limit.
+    """Return whether unread rows cannot change the verdict, as for a maximum beyond a threshold.
 
     >>> rule = Rule(title="a", column="n", agg="sum", warn=9)
     >>> _final(rule, Verdict.WARNING), _final(rule, Verdict.OK)
@@ -192,7 +191,7 @@ def _final(rule: Rule, verdict: Verdict) -> bool:
 
 
 def _unseen(rule: Rule, cut: str, undecided: int) -> str:
-    """Return a description of the rows that were not read, and of those that may count.
+    """Describe the rows that were not read, and the rows that may match the conditions.
 
     >>> _unseen(Rule(title="a", agg="rows", where={"state": "idle"}, warn=0), "", 2)
     '2 more rows may match: state is NULL'
@@ -208,7 +207,7 @@ def _unseen(rule: Rule, cut: str, undecided: int) -> str:
 
 
 def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float | None, str]:
-    """Return the figure, or None and the reason why there is none."""
+    """Return a rule's figure, or None and the reason why there is no figure."""
     source = provenance(frame)
     if source is None:
         return None, "the frame is not from rb.query, rb.sample or rb.reconcile"
@@ -233,7 +232,7 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
 
 
 def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
-    """Count rows. Rows that may or may not count are ignored if the others exceed a threshold.
+    """Count the rows of a rule; ignore undecided rows if the others exceed a threshold.
 
     >>> rows = pd.DataFrame({"dangerous": [True, None]}, dtype="boolean")
     >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
@@ -254,7 +253,7 @@ def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
-    """Return whether the known values alone are beyond a threshold, so that NULLs do not matter."""
+    """Return whether the known values alone are beyond a threshold, despite other NULL values."""
     if rule.agg != ("min" if rule.below else "max"):
         return False
     known = float(getattr(figures, rule.agg)())
@@ -312,7 +311,7 @@ def _no_figure(
 
 
 def _top(rule: Rule, rows: pd.DataFrame) -> str:
-    """Return the three largest groups, each with its share of the figure.
+    """Return the three largest groups of a rule's rows, each with its share of the figure.
 
     >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
     >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)

@@ -18,7 +18,7 @@ NO_VALUE = "a value that Python cannot hold is shown as text"
 
 
 class AsText(str):
-    """The server's text of a value that Python cannot represent; `why` is the reason."""
+    """A server's text for a value that Python cannot represent; `why` is the reason."""
 
     __slots__ = ("why",)
     why: str
@@ -31,7 +31,7 @@ class AsText(str):
 
 
 def decoded(data: bytes, encoding: str) -> str:
-    r"""Decode text; bytes that cannot be decoded are escaped.
+    r"""Decode text; bytes that cannot be decoded are written as escapes.
 
     >>> decoded(b"Zo\xc3\xab", "utf-8"), decoded(b"Zo\xeb", "utf-8")
     ('Zoë', 'Zo\\xeb')
@@ -43,7 +43,7 @@ def decoded(data: bytes, encoding: str) -> str:
 
 
 def notes(values: Iterable[Any]) -> list[str]:
-    """Return why some of the values are shown as text, each reason once.
+    """Return the reasons why some of the values are shown as text, without duplicates.
 
     >>> notes(["a", [1, AsText("infinity", NO_TIME)], None])
     ['a date or time that Python cannot hold is shown as text']

@@ -1,4 +1,4 @@
-"""`[commands]`: the commands that `rb.shell` may run, with a pattern for each placeholder."""
+"""Read `[commands]`: the commands that `rb.shell` may run, with a pattern for each placeholder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Command(BaseModel):
         return self
 
     def arguments_of(self, argv: Sequence[str]) -> dict[str, str] | None:
-        """Return the placeholder values that give exactly these words; None if there are none.
+        """Return the placeholder values that produce this command line; None if it does not match.
 
         >>> pods = Command(name="pods", argv=("kubectl", "-n", "{ns}"), arguments={"ns": "[a-z]+"})
         >>> pods.arguments_of(["kubectl", "-n", "shop"]), pods.arguments_of(["kubectl", "-n", "-A"])

@@ -1,4 +1,4 @@
-"""Named connections to databases. A connection contains the source of its password only."""
+"""Read `[connections]`: named connections to databases, without their passwords."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rbkernel.redact.columns import Redaction
 
 
 class Connection(BaseModel):
-    """How to reach one database with its diagnostic role. It contains no secret.
+    """How to connect to a database with its diagnostic role; contains no secret.
 
     ``default``: runs use this connection if no other is given. ``standby`` is the connection of its
     standby, ``standby_name`` that standby's application_name, as the primary sees it.
@@ -82,7 +82,7 @@ class Connection(BaseModel):
         return {key: value for key, value in wanted.items() if value is not None}
 
     def password(self) -> str | None:
-        """Fetch the password, or None if libpq finds it by itself.
+        """Return the password from its source; None if libpq finds the password itself.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Find and read the configuration.
+"""Find and read the configuration file `rbkernel.toml`.
 
 The file is ``$RBKERNEL_CONFIG``, else `rbkernel.toml` in the working folder or a folder above it,
 else in the user's configuration folder. The sandbox publishes its own connections file, which is
@@ -59,7 +59,7 @@ def find_file() -> Path | None:
 
 
 def load() -> Settings:
-    """Read the configuration as it is now.
+    """Find and read the configuration file now, without a cache.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def text_of(path: Path) -> str:
 
 
 def _with_nul(value: Any, name: str = "") -> str:
-    """Return the name of a field with a NUL character; empty if there is none."""
+    """Return the name of a configuration field whose value contains NUL; empty if there is none."""
     if isinstance(value, str):
         return name if "\0" in value else ""
     if isinstance(value, Mapping):

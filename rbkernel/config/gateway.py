@@ -1,4 +1,4 @@
-"""`[gateway]`: the address, the senders of alerts and their authentication, and limits.
+"""Read `[gateway]`: the address, the senders of alerts and their authentication, and limits.
 
 A sender's secret is never in the file: ``secret_env`` names variables, ``secret_command`` prints
 one secret per line. Two are allowed, so that a secret can be changed without losing an alert.
@@ -40,7 +40,7 @@ _SHORTEST_SECRET = 8
 
 
 class Sender(BaseModel):
-    """A sender that posts to ``/alerts/<name>``, and its authentication."""
+    """A sender of alerts, which posts to ``/alerts/<name>``, and its authentication."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,7 +113,7 @@ class Sender(BaseModel):
         )
 
     def secrets(self) -> tuple[str, ...]:
-        """Fetch the secrets that are valid now: one, or two while they are being changed.
+        """Fetch the valid secrets of a sender: one, or two while a secret is being changed.
 
         Raises
         ------
@@ -128,7 +128,7 @@ class Sender(BaseModel):
         return found
 
     def _from_environment(self) -> tuple[str, ...]:
-        """Return the variables that are set; the second one is optional."""
+        """Return the secrets in those environment variables that are set."""
         found = (os.environ.get(name, "").strip() for name in self.secret_env)
         return tuple(secret for secret in found if secret)
 
@@ -154,12 +154,12 @@ def _wrong_number(secrets: int) -> str:
 
 
 def _as_known(name: str) -> str:
-    """Return the key of a sender in `_METHODS`: a sender of an extension may use all methods."""
+    """Return the key of a sender in `_METHODS`; a sender of an extension may use all methods."""
     return name if name in _METHODS else "generic"
 
 
 class Limits(BaseModel):
-    """Limits of a single request and of all requests together."""
+    """Limits of the gateway: of a single request, and of all requests together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -185,7 +185,7 @@ class Limits(BaseModel):
 
 
 class Gateway(BaseModel):
-    """Where `rbkernel serve` listens, its senders, and the address for people."""
+    """The gateway's configuration: address to listen on, senders, and address for people."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -226,19 +226,19 @@ class Gateway(BaseModel):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether the gateway is reachable only from this machine."""
+        """Whether only this machine can reach the gateway."""
         return is_loopback(self.host)
 
     @property
     def address(self) -> str:
-        """The address with which links to pages begin."""
+        """The address with which the links to the gateway's pages begin."""
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is a loopback one.
+    """Tell whether a host name or address means this machine only.
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "", "db1")]
     [True, True, True, False, False, False]

@@ -1,4 +1,4 @@
-"""`[kernel]`: limits for the output of a cell and of a run."""
+"""Read `[kernel]`: limits for the output of a cell and of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Kernel(BaseModel):
-    """Limits for all output: printed text, displays, tracebacks and messages of widgets."""
+    """Output limits: for printed text, displays, tracebacks and widget messages together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -15,10 +15,10 @@ class Kernel(BaseModel):
 
     @property
     def cell_output_bytes(self) -> int:
-        """The limit for one cell, in bytes."""
+        """The output limit of a cell, in bytes."""
         return int(self.cell_output_mb * 1024 * 1024)
 
     @property
     def run_output_bytes(self) -> int:
-        """The limit for all cells since the kernel was started, in bytes."""
+        """The output limit of all cells since the kernel was started, in bytes."""
         return int(self.run_output_mb * 1024 * 1024)

@@ -1,4 +1,4 @@
-"""`[notify]`: the targets of notifications, their events, rate limits and templates.
+"""Read `[notify]`: the targets of notifications, their events, rate limits and templates.
 
 A target's address is a secret, because anybody who knows it can send messages there. The address
 comes from a variable or a command and is never in the file.
@@ -84,7 +84,7 @@ class Target(BaseModel):
         return {*self.events} == {*EVENT_KINDS} and {*self.severities} == {*Severity}
 
     def urls(self) -> tuple[str, ...]:
-        """Fetch the addresses of the target.
+        """Fetch the addresses of the target from its variable or command.
 
         Raises
         ------

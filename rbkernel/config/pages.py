@@ -1,4 +1,4 @@
-"""`[pages]`: who may read the pages of `rbkernel serve`, and where JupyterLab is."""
+"""Read `[pages]`: who may read the pages of `rbkernel serve`, and the address of JupyterLab."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORTEST_SECRET = 16
 
 
 class Pages(BaseModel):
-    """Access to the pages: by links that expire, or without a link from this machine only.
+    """Access to the pages: by links that expire, or from this machine without a link.
 
     ``open_on_loopback`` lets all users of this machine read without a link; it is refused if other
     machines can reach the gateway. Links are signed with a secret. It comes from the
@@ -42,7 +42,7 @@ class Pages(BaseModel):
         return url.rstrip("/")
 
     def link_secret(self) -> bytes | None:
-        """Fetch the secret that signs links; None if the file names none.
+        """Fetch the secret that signs links; None if the configuration names none.
 
         Raises
         ------

@@ -11,7 +11,7 @@ _TIMEOUT_S = 30.0
 
 
 def printed_by(command: Sequence[str], field: str, where: str) -> str:
-    """Return the output of a command.
+    """Return the output of a command, which is a secret.
 
     Parameters
     ----------

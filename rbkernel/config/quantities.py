@@ -18,13 +18,13 @@ _YEAR_DAYS = 366
 
 
 def _measured(value: Any) -> Any:
-    """Return infinity and pandas' NA as NaN; other values unchanged."""
+    """Convert infinity and pandas' NA to NaN; return other values unchanged."""
     infinite = isinstance(value, float) and math.isinf(value)
     return math.nan if infinite or type(value).__name__ == "NAType" else value
 
 
 def _whole(value: Any) -> Any:
-    """Return an integer of another type, such as numpy's, as int; other values unchanged."""
+    """Convert an integer of another type, such as numpy's, to int; return others unchanged."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return value
     return operator.index(value)

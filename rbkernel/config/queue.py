@@ -1,4 +1,4 @@
-"""`[queue]`, `[grouping]`, `[[routes]]` and `[[schedules]]`: how alerts and times start runs."""
+"""Read `[queue]`, `[grouping]`, `[[routes]]`, `[[schedules]]`: how alerts and times start runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Queue(BaseModel):
-    """How many jobs run at once, and time limits.
+    """The number of jobs that run at once, and their time limits.
 
     ``kernels`` is the limit of each worker process; the other limits apply to all workers together.
     A worker that sends no heartbeat for ``lease_s`` loses its jobs. It then stops their runs itself
@@ -92,7 +92,7 @@ class RouteRule(BaseModel):
 
 
 class Schedule(BaseModel):
-    """A runbook that runs on a schedule: five fields of cron, in a time zone."""
+    """A schedule of a runbook: five fields of cron, in a time zone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -49,7 +49,7 @@ class Catalogue(BaseModel):
 
 
 class Lint(BaseModel):
-    """Levels of lint rules by code, and outdated texts as a map from pattern to replacement."""
+    """The configuration of lint: a level by rule code, and a replacement by outdated text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
@@ -64,7 +64,7 @@ class Lint(BaseModel):
 
 
 class Coverage(BaseModel):
-    """Must-have runbooks that a team does not need, each with the reason."""
+    """The must-have runbooks that a team does not need, each with the reason."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     not_needed: Mapping[str, str] = Field(default_factory=dict)
@@ -161,7 +161,7 @@ class Settings(BaseModel):
 
     @property
     def allowed_signers(self) -> Path:
-        """The OpenSSH file of allowed signers, whose seals are trusted."""
+        """The OpenSSH file that lists the allowed signers, whose seals are trusted."""
         return self.evidence.allowed_signers or self.evidence_root / "allowed_signers"
 
     def connection(self, name: str, *, parameter: str = "") -> Connection:
@@ -217,7 +217,7 @@ class Settings(BaseModel):
         return next((name for name, one in self.connections.items() if one.standby == standby), "")
 
     def command(self, name: str) -> Command:
-        """Return the command that `rb.shell` may run under that name.
+        """Return the command with this name that `rb.shell` may run.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class Settings(BaseModel):
         return self.commands[name]
 
     def allowing(self, argv: Sequence[str]) -> tuple[Command, dict[str, str]] | None:
-        """Return the allowed command for these words, with its arguments; None if there is none."""
+        """Return the allowed command that a command line matches, with its arguments, or None."""
         for command in self.commands.values():
             arguments = command.arguments_of(argv)
             if arguments is not None:

@@ -1,4 +1,4 @@
-"""`[sources.NAME]`: systems other than databases that cells can query through extensions."""
+"""Read `[sources.NAME]`: systems other than databases that cells query through extensions."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Source(BaseModel):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """The fields that only the extension defines and reads."""
+        """The further fields of the source, which only its extension defines and reads."""
         return self.model_extra or {}

@@ -1,4 +1,4 @@
-"""Describe errors of fields for users; pydantic's messages are for programmers. Pure."""
+"""Describe invalid fields for users, because pydantic's messages are for programmers. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BEGINNINGS = {
 
 
 def advice(problem: Mapping[str, Any]) -> str:
-    """Describe one of pydantic's errors.
+    """Return advice about an error of pydantic, as the end of a sentence.
 
     >>> advice({"type": "missing", "msg": "Field required"})
     'is missing'

@@ -77,9 +77,7 @@ THEMES: Group[ModuleType] = Group(
 
 
 def load_extensions() -> list[ExtensionError]:
-    """Register the rules of other packages; return an error for each package whose rules cannot be
-    used.
-    """
+    """Register the lint rules of other packages; return an error for each package that fails."""
     problems = []
     for extension in THEMES.extensions():
         before = dict(RULES)

@@ -1,4 +1,4 @@
-"""Cells, and code cells parsed into magics, Python and shell commands. Pure."""
+"""Split a notebook into cells, and parse code cells into magics, Python and commands. Pure."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """The cell's id; empty in old notebooks."""
+        """The cell's id; empty in notebooks of a format without ids."""
         return str(self.node.get("id", ""))
 
     @property
     def kind(self) -> str:
-        """One of code, markdown, raw."""
+        """The cell's kind: code, markdown or raw."""
         return str(self.node.cell_type)
 
     @property
@@ -44,12 +44,12 @@ class Cell:
         return tuple(self.node.metadata.get("tags", ()))
 
     def line_of(self, pattern: str) -> int:
-        """Return the number of the first line that matches a pattern; 1 if no line matches."""
+        """Return the number of the first line in the cell that matches; 1 if no line matches."""
         return next((n for n, line in self.lines if re.search(pattern, line)), 1)
 
     @property
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Lines with their numbers."""
+        """The cell's lines with their numbers."""
         return enumerate(self.source.splitlines(), 1)
 
 
@@ -71,7 +71,7 @@ class Code:
 
 
 def taken_apart(cell: Cell) -> Code:
-    """Parse a code cell; the result has an error instead of a tree if it is not Python."""
+    """Parse a code cell; if it is not valid Python, the result has an error instead of a tree."""
     magic, arguments, body = "", "", cell.source
     if found := _CELL_MAGIC.match(cell.source):
         magic, arguments, body = found[1], found[2], cell.source[found.end() :]
@@ -98,7 +98,7 @@ def _parse(text: str) -> tuple[ast.Module | None, tuple[int, str] | None]:
 
 
 def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Replace IPython's `%magic` and `!command` with `pass`, and return the commands.
+    """Replace IPython's `%magic` and `!command` by `pass`; return the text and the commands.
 
     >>> _without_magics("x = 1\\n!ls -l\\nfiles = !ls")
     ('x = 1\\npass\\nfiles = None', ((2, 'ls -l'), (3, 'ls')))

@@ -1,4 +1,4 @@
-"""Apply the rules to a document, honouring suppressions and levels. Pure."""
+"""Apply the lint rules to a document, with suppressions and configured levels. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALWAYS = frozenset({"RB001", "RB002", "RB004", "RB005"})
 
 
 def check(document: Document, around: Surroundings) -> list[Problem]:
-    """Apply all rules to one document.
+    """Apply all lint rules to a document.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def _problem(document: Document, rule: Rule, level: Level, found: Found) -> Prob
 
 
 def quality(problems: Iterable[Problem]) -> dict[Criterion, list[Problem]]:
-    """Group problems by the quality criterion that they violate.
+    """Group lint problems by the quality criterion that they violate.
 
     The criteria are the seven of the checklist (actionable, complete, verifiable, scoped,
     escalatable, tested, maintained) and safe. A criterion with an empty list is met.

@@ -154,7 +154,7 @@ def _check(required: _Required, document: Document, _around: Surroundings) -> It
 
 
 def _wanted(required: _Required, front: FrontMatter) -> bool:
-    """Whether a field is required; without a category, only fields common to all categories."""
+    """Tell whether a field is required in this category; without one, only common fields are."""
     return required.categories == _ALL or front.category in required.categories
 
 

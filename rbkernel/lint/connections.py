@@ -24,7 +24,7 @@ from rbkernel.runbook.placeholders import unfilled
 
 @rule_with_surroundings("RB606", "unknown-connection", Level.WARNING, "complete", forms=False)
 def unknown_connections(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A connection is named that is not declared in any rbkernel.toml.
+    """The runbook names a connection that is not declared in any rbkernel.toml.
 
     This includes defaults of parameters that contain a connection name, and names in calls.
 
@@ -56,7 +56,7 @@ def _unknown(cell: Cell, line: int, name: str, around: Surroundings) -> Iterator
 
 @rule("RB607", "connection-without-parameter", Level.ERROR, "complete")
 def connection_parameters(document: Document) -> Iterator[Found]:
-    """`connections` names a parameter that is not declared, or whose default it forbids.
+    """`connections` lists a parameter that is not declared, or whose default it does not allow.
 
     Why: the restriction in the front matter has no effect.
 

@@ -1,4 +1,4 @@
-"""RB8: a team's diagnostics: the header, SQL that only reads, columns, units, names.
+"""RB8: a team's diagnostics: header, read-only SQL, columns, units, unique names.
 
 `check` is pure; `files` reads the folders of ``[catalogue] diagnostics``.
 """

@@ -1,4 +1,4 @@
-"""A notebook prepared for lint: cells with numbers and lines, code as trees, Markdown as blocks.
+"""Prepare a notebook for lint: numbered cells and lines, code as trees, Markdown as blocks.
 
 Pure except for `read`. Cells, and lines within a cell, count from 1. Each part is parsed at its
 first use, because most rules need only some parts.
@@ -42,7 +42,7 @@ _PART = re.compile(
 
 @dataclass(frozen=True)
 class Call:
-    """A call of the library: ``rb.query`` is ``query``, ``rb.figure.of`` is ``figure.of``."""
+    """A call of an `rb` function: ``rb.query`` is ``query``, ``rb.figure.of`` is ``figure.of``."""
 
     name: str
     node: ast.Call
@@ -50,7 +50,7 @@ class Call:
 
     @property
     def line(self) -> int:
-        """The line of the call in the cell."""
+        """The line of the call within its cell."""
         return self.node.lineno
 
     def keyword(self, name: str) -> ast.expr | None:
@@ -87,7 +87,7 @@ class Step:
 
 
 class Document:
-    """One notebook; the rules in `rbkernel.lint.file` report problems of the file itself."""
+    """A notebook for lint; the rules in `rbkernel.lint.file` report problems of the file itself."""
 
     def __init__(self, path: Path, raw: bytes) -> None:
         self.path = path
@@ -110,7 +110,7 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> Document:
-        """Read a notebook.
+        """Read a notebook file for lint.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Document:
 
     @cached_property
     def examined(self) -> tuple[FrontMatter | None, list[FieldProblem]]:
-        """The front matter, and the problems in it."""
+        """The front matter of the notebook, and the problems in it."""
         return frontmatter.examine(self.notebook)
 
     @property
@@ -165,20 +165,20 @@ class Document:
         return found
 
     def nodes(self, kind: type[_Node]) -> Iterator[tuple[Cell, _Node]]:
-        """Yield all syntax tree nodes of a type, with their cells."""
+        """Yield all syntax tree nodes of a type in the code cells, each with its cell."""
         for type_, nodes in self._nodes.items():
             if issubclass(type_, kind):
                 yield from nodes
 
     @cached_property
     def blocks(self) -> list[tuple[Cell, Block]]:
-        """The Markdown blocks of all cells, in order."""
+        """The Markdown blocks of all cells, in order, each with its cell."""
         texts = (cell for cell in self.cells if cell.kind == "markdown")
         return [(cell, block) for cell in texts for block in blocks(cell.source)]
 
     @cached_property
     def calls(self) -> list[Call]:
-        """All calls of the library, in order."""
+        """All calls of `rb` functions, in order."""
         found = [
             Call(name.partition(".")[2], node, cell)
             for cell, node in self.nodes(ast.Call)
@@ -187,7 +187,7 @@ class Document:
         return sorted(found, key=lambda c: (c.cell.number, c.line, c.node.col_offset))
 
     def called(self, *names: str) -> list[Call]:
-        """Return the library calls with these names, in order."""
+        """Return the calls of the `rb` functions with these names, in order."""
         return [call for call in self.calls if call.name in names]
 
     @cached_property
@@ -207,7 +207,7 @@ class Document:
 
     @cached_property
     def imported(self) -> dict[str, str]:
-        """The full name of each imported name: `sp` is `subprocess`, `run` is `subprocess.run`."""
+        """The full name of each imported name: `sp` → `subprocess`, `run` → `subprocess.run`."""
         found: dict[str, str] = {}
         for _, node in self.nodes(ast.Import):
             found.update({alias.asname: alias.name for alias in node.names if alias.asname})
@@ -218,7 +218,7 @@ class Document:
 
     @cached_property
     def assigned(self) -> dict[str, list[ast.expr]]:
-        """The values of simple assignments to each name."""
+        """The assigned expressions of each name."""
         found: dict[str, list[ast.expr]] = {}
         for _, node in self.nodes(ast.stmt):
             if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
@@ -234,12 +234,12 @@ class Document:
         return found
 
     def values(self, node: ast.expr) -> list[ast.expr]:
-        """Return the possible values of an expression: itself, or the assignments to its name."""
+        """Return the possible values of an expression: itself, or what is assigned to its name."""
         return self.assigned.get(node.id, []) if isinstance(node, ast.Name) else [node]
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The steps, in order."""
+        """The steps of the runbook, in order."""
         return list(_steps(self))
 
 
@@ -263,7 +263,7 @@ def statements(document: Document) -> Iterator[Statement]:
 
 
 def sql_values(sql: str) -> list[tuple[str, int]]:
-    """Return the ``:name`` values of SQL with their lines; none if a quote is not closed.
+    """Return the ``:name`` values in SQL with their lines; none if a quotation is not closed.
 
     >>> sql_values("SELECT ':a'\\nWHERE b = :b")
     [('b', 2)]

@@ -43,7 +43,7 @@ _HTTP = re.compile(
 
 
 def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and text of each shell command, as far as the text is a literal."""
+    """Yield cell, line and text of each shell command; unknown values are placeholders."""
     for code in document.codes:
         for line, text in code.shell:
             yield code.cell, line, text
@@ -55,7 +55,7 @@ def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def ours(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and text of the commands that `rb.shell` gets as words, not by name."""
+    """Yield cell, line and text of each command line that is passed to `rb.shell` as words."""
     for call in document.called("shell"):
         given = _argument(call.node, 1, "command")
         for value in document.values(given) if given is not None else ():

@@ -1,4 +1,4 @@
-"""Find the values of expressions that are known before the cell runs. Pure."""
+"""Find the values of expressions without running the cell. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def literal(node: ast.expr) -> str | None:
-    """Return the text of a literal expression; None for any other expression."""
+    """Return the text of a literal; None for any other expression."""
     try:
         value: Any = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError):
@@ -29,7 +29,7 @@ def literal(node: ast.expr) -> str | None:
 
 
 def _joined(node: ast.expr) -> str | None:
-    """Join literal parts: ``"a" + "b"``, or an f-string without values; else None."""
+    """Return the joined text of literal parts: ``"a" + "b"``, or an f-string without values."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         left, right = literal(node.left), literal(node.right)
         return left + right if left is not None and right is not None else None

@@ -1,4 +1,4 @@
-"""RB0: the file as a whole: front matter, order of cells, traces of a run."""
+"""RB0: the file as a whole: front matter, order of cells, outputs of a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Instead: restore the file from version control. `rbkernel lint` ends with exit c
 
 @rule("RB002", "front-matter-invalid", Level.ERROR, "complete")
 def front_matter(document: Document) -> Iterator[Found]:
-    """The front matter is missing or wrong.
+    """The front matter is missing or invalid.
 
     The first cell must be a raw cell with YAML between two lines `---`, and each field must be
     valid. `rbkernel schema` prints the JSON Schema for an editor.
@@ -166,7 +166,7 @@ def order(document: Document) -> Iterator[Found]:
 
 @rule("RB009", "cell-ids", Level.ERROR, "maintained", fixable=True)
 def cell_ids(document: Document) -> Iterator[Found]:
-    """Cells have no ids, or two have the same.
+    """Cells have no ids, or two cells have the same id.
 
     The cause is usually a merge or an old tool.
 

@@ -1,4 +1,4 @@
-"""--fix: corrections that do not depend on the author's intent. Pure, safe and idempotent.
+"""Fix problems that need no decision of the author (`lint --fix`). Pure, safe and idempotent.
 
 All other source, comments and the order of other cells are unchanged. Problems that are suppressed
 or whose rule is off are not fixed.
@@ -26,7 +26,7 @@ _ROUNDS = 5
 
 
 def fix(document: Document, levels: Mapping[str, Level]) -> tuple[Document, list[str]]:
-    """Apply all corrections that do not depend on the author's intent.
+    """Apply all corrections to a document that need no decision of the author.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def _kernel(document: Document, notebook: NotebookNode, _kept: set[int]) -> list
 
 
 def _tag(document: Document, notebook: NotebookNode, _kept: set[int]) -> list[str]:
-    """Tag the cell before `rb.start` that only declares annotated scalars, if there is only one."""
+    """Tag the cell before `rb.start` that only declares parameters, if there is exactly one."""
     started = document.called("start")
     last = started[0].cell.number if started else len(document.cells) + 1
     meant = [
@@ -111,7 +111,7 @@ def _declares(tree: ast.Module) -> bool:
 
 
 def _ids(document: Document, _notebook: NotebookNode, kept: set[int]) -> list[str]:
-    """Report the new cell ids, which were already assigned when the document was read."""
+    """Report the ids that cells got when the document was read."""
     anew = [found.cell for found in file.cell_ids(document) if found.cell not in kept]
     return [f"gave an id to cell {', '.join(map(str, anew))}"] if anew else []
 

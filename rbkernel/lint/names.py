@@ -18,7 +18,7 @@ _IPYTHON = frozenset({"display", "get_ipython", "In", "Out", "_", "__", "___", "
 
 
 def into(code: Code) -> str:
-    """Return the name that ``%%sql … --into NAME`` assigns; empty if there is none.
+    """Return the variable that ``%%sql … --into NAME`` assigns; empty if there is none.
 
     Errors in that line are reported when the cell runs.
     """
@@ -27,7 +27,7 @@ def into(code: Code) -> str:
 
 
 def unassigned(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and name of each name that is used before it is assigned."""
+    """Yield cell, line and name of each variable that is used before it is assigned."""
     texts = [_python(code) for code in document.codes]
     starts, line = [], 1
     for text in texts:
@@ -45,7 +45,7 @@ def unassigned(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def used(document: Document) -> set[str]:
-    """Return all names that are read anywhere, in Python or in SQL."""
+    """Return all variables that the notebook reads, in Python or in SQL."""
     found: set[str] = set()
     for code in document.codes:
         for node in ast.walk(code.tree) if code.tree else ():
@@ -58,7 +58,7 @@ def used(document: Document) -> set[str]:
 
 
 def _python(code: Code) -> str:
-    """Return Python that uses and assigns the same names as the cell, on the same lines."""
+    """Return Python code with the same variables as the cell, on the same lines."""
     if code.magic == "sql":
         return _of_sql(code)
     return code.python if code.tree else "\n" * code.cell.source.count("\n")

@@ -13,7 +13,7 @@ from rbkernel.runbook import catalogue
 
 
 def notebooks(paths: Iterable[Path]) -> list[Path]:
-    """Return the notebooks that paths name: each named file, and all notebooks below a folder.
+    """Return the notebooks at the given paths: each file, and all notebooks below a folder.
 
     Raises
     ------
@@ -35,9 +35,7 @@ def notebooks(paths: Iterable[Path]) -> list[Path]:
 
 
 def diagnostics(paths: Iterable[Path], folders: Sequence[Path]) -> list[DiagnosticFile]:
-    """Return a team's diagnostics that paths name: files as they are, and those of ``folders``,
-    which ``[catalogue] diagnostics`` gives, that lie below.
-    """
+    """Return the team's diagnostics at the given paths: each file, and those below a folder."""
     wanted = {catalogue.real_path(path) for path in paths}
     homes = {file.parent.parent for file in wanted if file.suffix == ".sql"}
     homes |= {catalogue.real_path(folder) for folder in folders}
@@ -52,7 +50,7 @@ def _short(path: Path) -> Path:
 
 
 def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]]:
-    """Read several notebooks.
+    """Read several notebooks for lint.
 
     Returns
     -------
@@ -70,7 +68,7 @@ def documents(paths: Iterable[Path]) -> tuple[list[Document], list[RunbookError]
 
 
 def ids(read: Iterable[Document], folders: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
-    """Return the files of each runbook id, among the read documents and the catalogue."""
+    """Return the files by runbook id, of the read documents and the catalogue."""
     given = {catalogue.real_path(document.path): document for document in read}
     known = notebooks(folder for folder in folders if folder.is_dir())
     others = documents(path for path in known if catalogue.real_path(path) not in given)[0]

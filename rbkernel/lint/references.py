@@ -81,7 +81,7 @@ def dead_steps(document: Document) -> Iterator[Found]:
 
 @rule_with_surroundings("RB604", "unknown-runbook", Level.WARNING, "maintained")
 def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A runbook is named that is not in the catalogue.
+    """The runbook names another runbook that is not in the catalogue.
 
     A planned runbook is listed in `registry.yaml`, in a folder of the catalogue:
     `RUN-010: Database server down`.
@@ -143,13 +143,13 @@ def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
 
 
 def _replaces(here: Path, other: Path, ours: Path) -> bool:
-    """Tell whether one notebook comes with rbkernel, and the other is a team's replacement."""
+    """Tell whether one notebook is bundled with rbkernel and the other is a team's replacement."""
     return ours in {here.parent, other.parent} and here.parent != other.parent
 
 
 @rule_with_surroundings("RB610", "unknown-drill", Level.WARNING, "tested")
 def drills(document: Document, around: Surroundings) -> Iterator[Found]:
-    """The drill is not one of the sandbox's faults.
+    """The drill in the front matter is not one of the sandbox's faults.
 
     A sentence instead of a name describes a drill that people do by hand.
 

@@ -1,4 +1,4 @@
-"""Format problems as text, as JSON, or as annotations of a GitHub pull request. Pure."""
+"""Format lint problems as text, as JSON, or as annotations of a GitHub pull request. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SOURCE = re.compile(r'^\s*"source": ')
 
 
 def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> int:
-    """Return the exit code: 0 no problem, 1 warnings, 2 errors, 3 unreadable files."""
+    """Return the exit code of lint: 0 no problem, 1 warnings, 2 errors, 3 unreadable files."""
     if unread:
         return UNREADABLE
     levels = {problem.level for problem in problems}
@@ -27,7 +27,7 @@ def exit_code(problems: Iterable[Problem], unread: Sequence[RbkernelError]) -> i
 def text(
     problems: Sequence[Problem], unread: Sequence[RbkernelError], count: int, diagnostics: int = 0
 ) -> list[str]:
-    """Return one line per problem, and a line with the totals."""
+    """Return lint problems as text: one line per problem, and a line with the totals."""
     lines = [*map(unreadable, unread), *map(str, problems)]
     levels = Counter(problem.level for problem in problems)
     fixable = sum(1 for problem in problems if RULES[problem.code].fixable)
@@ -47,7 +47,7 @@ def unreadable(error: RbkernelError) -> str:
 
 
 def as_json(problems: Iterable[Problem], unread: Iterable[RbkernelError]) -> list[dict[str, Any]]:
-    """Return the problems as plain JSON values."""
+    """Return lint problems as plain JSON values."""
     unreadable_ones = [
         {"code": "RB001", "name": "unreadable", "level": "error", "path": error.where}
         | {"cell": 0, "cell_id": "", "line": 0, "message": error.what, "next_step": error.next_step}
@@ -62,7 +62,7 @@ def as_json(problems: Iterable[Problem], unread: Iterable[RbkernelError]) -> lis
 def github(
     problems: Iterable[Problem], unread: Iterable[RbkernelError], documents: Iterable[Document]
 ) -> list[str]:
-    """Return workflow commands, which GitHub shows next to the line of the file."""
+    """Return lint problems as workflow commands, which GitHub shows at the line of the file."""
     read = {document.path: document for document in documents}
     lines = [
         _command("error", error.where, 1, "RB001", f"{error.what}. Next: {error.next_step}.")

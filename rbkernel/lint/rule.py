@@ -1,6 +1,6 @@
 """Lint rules and their registry.
 
-A rule is a function that takes a document and its surroundings, and yields what it found. Its code
+A rule is a function that takes a document and its surroundings, and yields its findings. Its code
 never changes its meaning. Its docstring is its page in the documentation: the problem, why it
 matters, and what to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps,
 RB3 code, RB4 SQL, RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
@@ -40,7 +40,7 @@ Criterion = Literal[
 
 @dataclass(frozen=True)
 class Found:
-    """One finding of a rule; cell and line count from 1, and 0 means the whole file."""
+    """A problem that a rule found; cell and line count from 1, and 0 means the whole file."""
 
     cell: int
     line: int
@@ -50,7 +50,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A finding with its rule, level, file and place, as it is reported."""
+    """A problem as it is reported: the finding with its rule, level, file and place."""
 
     code: str
     name: str
@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """The file, cell and line in words."""
+        """The file, cell and line of the problem, in words."""
         if not self.cell:
             return f"{self.path}, line {self.line}" if self.line else str(self.path)
         named = f" ({self.cell_id})" if self.cell_id else ""
@@ -101,7 +101,7 @@ CheckAlone = Callable[[Document], Iterator[Found]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One lint rule.
+    """A lint rule: its code, its documentation, and the function that checks a document.
 
     ``criterion`` is the quality that the rule checks. ``fixable`` is true if --fix corrects the
     problem. A rule with ``forms`` also applies to templates, which are not filled in yet. A rule
@@ -120,16 +120,16 @@ class Rule:
 
     @property
     def title(self) -> str:
-        """The first line of the rule's page."""
+        """The title of the rule: the first line of its page."""
         return self.text.splitlines()[0].rstrip(".")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosticFile:
-    """A team's diagnostic as rules see it; `declared` is None where it cannot be read.
+    """A team's diagnostic for lint rules; `declared` is None if the file cannot be read.
 
-    ``others`` are files with the same name, and ``ours`` says that a diagnostic of rbkernel has it.
-    ``texts`` are the contents of the file and of its variants, by path.
+    ``others`` are files with the same name; ``ours`` is true if a diagnostic of rbkernel has the
+    name. ``texts`` are the contents of the file and of its variants, by path.
     """
 
     path: Path
@@ -173,7 +173,7 @@ def rule(
     fixable: bool = False,
     forms: bool = True,
 ) -> Callable[[CheckAlone], CheckAlone]:
-    """Register a function as a rule that needs only the document."""
+    """Register a function as a lint rule that needs only the document."""
     register = rule_with_surroundings(code, name, level, criterion, fixable=fixable, forms=forms)
 
     def register_alone(check: CheckAlone) -> CheckAlone:
@@ -190,7 +190,7 @@ def rule(
 def diagnostic_rule(
     code: str, name: str, level: Level, criterion: Criterion
 ) -> Callable[[CheckDiagnostic], CheckDiagnostic]:
-    """Register a function as a rule about a team's diagnostic."""
+    """Register a function as a lint rule about a team's diagnostic."""
 
     def register(check: CheckDiagnostic) -> CheckDiagnostic:
         _add(check, code, name, level, criterion, about="diagnostic")
@@ -207,14 +207,14 @@ def _add(
     criterion: Criterion,
     **more: Any,
 ) -> None:
-    """Register a function as a rule whose page is the function's docstring."""
+    """Register a function as a lint rule; its docstring becomes the rule's page."""
     text = inspect.cleandoc(check.__doc__ or "")
     fields = {"code": code, "name": name, "level": level, "criterion": criterion, **more}
     add(Rule(text=text, check=check, **fields))
 
 
 def add(new: Rule) -> None:
-    """Register a rule; its code must be unused.
+    """Register a lint rule; its code must be unused.
 
     Raises
     ------
@@ -230,10 +230,10 @@ def add(new: Rule) -> None:
 
 
 def in_cell(cell: Cell, line: int, message: str, next_step: str) -> Found:
-    """Return a finding in a cell."""
+    """Return a lint finding in a cell."""
     return Found(cell.number, line, message, next_step)
 
 
 def in_field(document: Document, name: str, message: str, next_step: str) -> Found:
-    """Return a finding in a field of the front matter."""
+    """Return a lint finding in a field of the front matter."""
     return Found(1, document.field_line(name), message, next_step)

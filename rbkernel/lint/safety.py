@@ -91,7 +91,7 @@ def secret_in(text: str) -> str:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Yield the lines of all texts in an output."""
+    """Yield the lines of all texts in a cell's output."""
     if isinstance(value, str):
         yield from value.splitlines()
     elif isinstance(value, dict):

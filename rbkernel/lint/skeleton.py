@@ -157,7 +157,7 @@ def checks(document: Document) -> Iterator[Found]:
 
 @rule_with_surroundings("RB313", "unknown-call", Level.ERROR, "complete")
 def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A call of the library does not exist.
+    """The code calls a function of the library that does not exist.
 
     Why: the run stops there with an AttributeError.
 

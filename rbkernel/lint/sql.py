@@ -1,4 +1,4 @@
-"""RB4: SQL has bound values, only reads, and is sent through the guard."""
+"""RB4: SQL that is bound, only reads, and passes the guard."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pasted(document: Document) -> Iterator[Found]:
 
 
 def _unbound(sql: str) -> Iterator[tuple[int, str]]:
-    """Yield position and text of placeholders that are never filled in.
+    """Yield position and text of placeholders in SQL that no code fills in.
 
     >>> list(_unbound("SELECT ':a', {b}, :c, '{\\"x\\": 1}', now()::text, '10:30'"))
     [(7, "':a'"), (13, '{b}')]

@@ -1,4 +1,4 @@
-"""Suppressions: ``rbkernel: ignore RB303 because …``, in a comment of the cell.
+"""Read suppressions: comments such as ``rbkernel: ignore RB303 because …`` in a cell.
 
 Pure. A suppression applies to its cell. A suppression in the front matter's cell also applies to
 problems of the whole file.
@@ -21,7 +21,7 @@ _SAID = re.compile(
 
 @dataclass(frozen=True)
 class Suppression:
-    """One suppressing comment."""
+    """A comment that suppresses rules."""
 
     line: int
     codes: tuple[str, ...]
@@ -29,7 +29,7 @@ class Suppression:
 
 
 def read(source: str) -> list[Suppression]:
-    """Read the suppressions of a cell.
+    """Return the suppressions in the source of a cell.
 
     >>> read("# rbkernel: ignore RB303, RB304 because the table is long\\nx = 1")
     [Suppression(line=1, codes=('RB303', 'RB304'), reason='the table is long')]
@@ -47,7 +47,7 @@ def read(source: str) -> list[Suppression]:
 
 
 def of(document: Document) -> Iterator[tuple[Cell, Suppression]]:
-    """Yield all suppressions with their cells."""
+    """Yield all suppressions of a document with their cells."""
     for cell in document.cells:
         if "rbkernel:" in cell.source:
             for said in read(cell.source):

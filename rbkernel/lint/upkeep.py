@@ -137,7 +137,7 @@ def future(document: Document, around: Surroundings) -> Iterator[Found]:
 
 @rule_with_surroundings("RB704", "deprecated", Level.WARNING, "maintained")
 def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
-    """A tool or name is used that no longer exists (anti-pattern: outdated).
+    """The runbook uses a tool or a name that no longer exists (anti-pattern: outdated).
 
     A team adds its own in `[lint.deprecated]` of rbkernel.toml: a regular expression, and what to
     use instead.

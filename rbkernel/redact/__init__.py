@@ -1,4 +1,4 @@
-"""Keep secrets out of the evidence: pure rules, without IO.
+"""Keep secrets out of the evidence: rules that find and mask secrets, without IO.
 
 `Redactor` redacts values and `Carry` redacts a stream. `leaks` finds the secrets in a notebook,
 and `secrets_in` finds the secrets in a cell's source. Each is imported at its first use, because

@@ -1,4 +1,4 @@
-"""Decide whether a piece of text is a whole word or number, or part of a longer one.
+"""Decide whether a found value is a whole word or number, or part of a longer one.
 
 A known password of digits must not mask digits of a longer number, and a password that is a plain
 word must not mask letters of a longer word. The characters around a value are checked as text; in
@@ -25,7 +25,7 @@ _NUMBER_AFTER = re.compile(r"\.\d")
 
 
 def needs_to_be_alone(value: str) -> bool:
-    """Tell whether a value may be part of longer words by chance, so that only whole words count.
+    """Tell whether longer words may contain a value by chance, so that only whole words are masked.
 
     >>> [needs_to_be_alone(value) for value in ("12345678", "production", "hunter2", "c4n&ry-Tr0u")]
     [True, True, True, False]
@@ -36,7 +36,7 @@ def needs_to_be_alone(value: str) -> bool:
 
 
 def as_word(text: str, start: int, end: int) -> bool:
-    r"""Tell whether the text between these places is a whole word or number.
+    r"""Tell whether the text between these positions is a whole word or number.
 
     >>> as_word("wal_bytes 9123456780", 11, 19), as_word("pw 12345678.", 3, 11)
     (False, True)
@@ -50,14 +50,14 @@ def as_word(text: str, start: int, end: int) -> bool:
 
 
 def begins_word(text: str, start: int) -> bool:
-    """Tell whether no word continues from the text before this position."""
+    """Tell whether a word begins here, instead of continuing from the text before this position."""
     if not _goes_on(text[start : start + 1], text[start - 1 : start] if start else ""):
         return True
     return bool(_ESCAPE.search(text, max(0, start - 24), start))
 
 
 def ends_word(text: str, end: int) -> bool:
-    """Tell whether no word continues after this position."""
+    """Tell whether a word ends here, instead of continuing after this position."""
     return not _goes_on(text[end - 1 : end], text[end : end + 1])
 
 

@@ -1,4 +1,4 @@
-"""Find known secrets that begin at the end of an unfinished text."""
+"""Find the beginnings of known secrets at the end of an unfinished text."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def begun(text: str, values: Mapping[str, str], shortest: int) -> Span | None:
 
 
 def _is_word(form: str) -> bool:
-    """Tell whether a form is so short or so common that it counts only as a whole word."""
+    """Tell whether a form of a secret is so short or common that it counts only as a whole word."""
     return len(form) < SHORTEST_ENCODED or form.isdigit()
 
 
 @lru_cache(maxsize=2)
 def _forms_of(values: tuple[tuple[str, str], ...]) -> tuple[list[str], dict[str, str]]:
-    """Return all forms of the values, sorted, each with the name of its secret."""
+    """Return all forms of the secrets, sorted, and the name of the secret for each form."""
     names = {form: name for value, name in values for form in forms(value) | encodings(value)}
     return sorted(names), names

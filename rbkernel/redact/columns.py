@@ -32,7 +32,7 @@ class Policy(StrEnum):
 
 
 class Redaction(BaseModel):
-    """``[redaction]`` of `rbkernel.toml`.
+    """The settings of ``[redaction]`` in `rbkernel.toml`: a policy for each column name.
 
     ``columns`` maps a column name or a glob to a policy. An exact name comes first, then the globs
     in the order of the file; case is ignored. ``hash_key_env`` names the environment variable with
@@ -46,7 +46,7 @@ class Redaction(BaseModel):
     environment: tuple[str, ...] = ()
 
     def over(self, other: Redaction) -> Redaction:
-        """Return these policies, completed with the policies of the other object."""
+        """Return these policies, completed with the policies of another `Redaction`."""
         return Redaction(
             columns={
                 **self.columns,
@@ -73,7 +73,7 @@ class Redaction(BaseModel):
         return Policy.MASK if text and is_secret_column(name) else Policy.KEEP
 
     def key(self) -> bytes:
-        """Return the key of `hash`.
+        """Return the secret key for the policy `hash`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Secrets on command lines: the password options of programs.
+"""Find secrets on command lines: the values of programs' password options.
 
 ``-p`` is a password for `mysql` and `sshpass`, a port for `psql`, `ssh` and `redis-cli`.
 """
@@ -137,7 +137,7 @@ def _net_password(match: re.Match[str]) -> Iterator[tuple[int, int]]:
 
 
 def _end(text: str, start: int) -> int:
-    """Return the end of the command that begins at this position."""
+    """Return the end of the shell command that contains this position."""
     end = min(start + _LONGEST_COMMAND, len(text))
     stop = _END.search(text, start, end)
     return stop.start() if stop else end

@@ -1,4 +1,4 @@
-"""The context of a key: code, a shell, a URL, a connection string, a settings file.
+"""Read the context of a key such as ``password``: code, a shell, a URL, a settings file.
 
 In ``connect(password=db_password)`` the value is a variable and stays readable. In the other
 contexts the same text is the password itself.
@@ -71,7 +71,7 @@ def _is_letters(words: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A key in a text; ``name`` is its full name, ``line`` the text before it in the line."""
+    """A key in a text, such as ``password``, with its full name and the text before it in its line."""
 
     text: str
     name: str
@@ -82,7 +82,7 @@ class Place:
 
     @classmethod
     def of(cls, text: str, key: re.Match[str]) -> Place:
-        """Read the context of a key that a pattern of `rbkernel.redact.keyvalue` matched."""
+        """Create a place from a key that a pattern of `rbkernel.redact.keyvalue` matched."""
         head = text[max(0, key.start() - 60) : key.start()]
         found = _NAME.search(head)
         start = key.start() - (len(found[0]) if found else 0)
@@ -130,7 +130,7 @@ class Place:
 
     @cached_property
     def names_variable(self) -> bool:
-        """Whether the name is a variable, header or URL parameter, not a parameter in code.
+        """Whether the key is a variable, header or URL parameter, not a parameter in code.
 
         Examples are ``API_TOKEN=…``, ``X-Auth-Token: …`` and ``?token=…``.
         """
@@ -164,7 +164,7 @@ class Place:
         )
 
     def in_list(self, end: int) -> bool:
-        """Tell whether the pair that ends at this position is in ``user=bob,pass=x,vers=3``."""
+        """Tell whether the pair that ends here is in a list such as ``user=bob,pass=x,vers=3``."""
         if self.colon or self.spaced:
             return False
         token = _TOKEN.search(self.line)
@@ -196,11 +196,11 @@ class Place:
 
     @property
     def is_variable(self) -> bool:
-        """Whether the name is a setting such as ``POSTGRES_PASSWORD``, not a word of a text."""
+        """Whether the key is a setting such as ``POSTGRES_PASSWORD``, not a word of prose."""
         return "_" in self.name and (self.name.isupper() or self.name.islower())
 
     def is_remark(self, value: str) -> bool:
-        """Tell whether ``password: word`` is part of a sentence."""
+        """Tell whether ``password: word`` is part of a sentence, so that the word is no secret."""
         return value.isalpha() and bool(_WORDS.search(self.line))
 
     def _is_block(self) -> bool:
@@ -212,7 +212,7 @@ class Place:
         return "." in self.name and owner not in {"self", "cls", "this", "user", "form", "obj"}
 
     def _is_assigned(self, value: str, end: int) -> bool:
-        """Tell whether ``passwd=word`` is a line of a shell or of a settings file."""
+        """Tell whether ``passwd=word`` is an assignment in a shell or a settings file."""
         if self._in_settings_file():
             return True
         before = self.text[max(0, self.value_at - _NEAR) : self.value_at].rpartition("\n")[0]

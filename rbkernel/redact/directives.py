@@ -1,6 +1,6 @@
-"""Find secrets after a keyword, without a sign between them, in settings and protocols.
+"""Find secrets that follow a keyword without ``=`` or ``:``, in settings and protocols.
 
-Netrc, Redis, HAProxy, strongSwan, network devices, NetworkManager, FTP and POP3.
+Supported are netrc, Redis, HAProxy, strongSwan, network devices, NetworkManager, FTP and POP3.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NEEDLES = tuple(dict.fromkeys(word for word, _ in _DIRECTIVES))
 
 
 def directives(text: str) -> Iterator[tuple[int, int]]:
-    """Find the secrets of directives.
+    """Find the secrets after keywords, as in a netrc file.
 
     >>> text = "machine db1 login bob password sesame"
     >>> [text[start:end] for start, end in directives(text)]

@@ -16,7 +16,7 @@ _SHELL_SPECIAL = re.compile(r"[^\w@%+=:,./\x80-\U0010ffff-]", re.ASCII)
 
 
 def forms(value: str) -> set[str]:
-    """Return the value's forms: raw, quoted for URL, JSON, HTML, SQL and shell, and as bytes.
+    """Return a value's forms: raw, quoted for URL, JSON, HTML, SQL and shell, and as bytes.
 
     >>> sorted(forms("a&b"))
     ['a%2526b', 'a%26b', 'a&amp;b', 'a&b', 'a\\\\&b']
@@ -55,7 +55,7 @@ def _bytes(value: str) -> bytes:
 
 
 def encodings(value: str) -> set[str]:
-    """Return the parts of the value's base64 and hex that do not depend on its position.
+    """Return the base64 and hex forms of a value, without the parts that depend on its position.
 
     >>> sorted(encodings("hunter2!"))
     ['68756E7465723221', '68756e7465723221', 'aHVudGVyMi', 'h1bnRlcjIh', 'odW50ZXIyI']

@@ -1,4 +1,4 @@
-"""Secrets in HTTP headers other than ``Authorization``: ``X-Honeycomb-Team: …``.
+"""Find secrets in HTTP headers other than ``Authorization``: ``X-Honeycomb-Team: …``.
 
 A header that is named like a key holds a secret. Another vendor's header counts as a secret if its
 value looks random, unless its name says that the value is an identifier.

@@ -106,7 +106,7 @@ def _is_kept_app(kind: int, segment: bytes) -> bool:
 
 
 def _end_of_scan(data: bytes, position: int) -> int:
-    """Return the position of the next marker after the picture's data."""
+    """Return the position of the JPEG marker that follows the picture's data."""
     while (position := data.find(b"\xff", position)) >= 0:
         if position + 1 < len(data) and data[position + 1] not in _STUFFED | {0xFF}:
             return position

@@ -72,7 +72,7 @@ def _found(expression: re.Pattern[str], text: str, sign: str) -> Iterable[re.Mat
 
 
 def _words(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple[int, int]]:
-    """Find the words that `echo` and `printf` print, without options and formats."""
+    """Find the passwords among the words that `echo` or `printf` prints."""
     found = [match.span(match.lastindex or 0) for match in _WORD.finditer(text, start, end)]
     words = [span for span in found if not _OPTION.fullmatch(text, *span)]
     for span in words:
@@ -81,7 +81,7 @@ def _words(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple
 
 
 def _lines(text: str, start: int, end: int, *, of_users: bool) -> Iterator[tuple[int, int]]:
-    """Find the password of each line: the whole line, or the part after ``user:``."""
+    """Find the password in each line: the whole line, or the part after ``user:``."""
     for match in _LINE.finditer(text, start, end):
         user = _USER.match(text, *match.span(1)) if of_users else None
         yield (user.end() if user else match.start(1)), match.end(1)

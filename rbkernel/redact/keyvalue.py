@@ -1,4 +1,4 @@
-"""Secrets by their key: ``key = value`` in shells, libpq, INI, YAML, JSON, Python, URLs, headers.
+"""Find secrets by their key: ``key = value`` in shells, INI, YAML, JSON, Python, URLs and others.
 
 A placeholder, a type, a variable, a call and a remark in prose are not values. A bare name such as
 ``db_password`` is code in ``connect(password=db_password)`` and a value in ``PGPASSWORD=…``, in a
@@ -76,7 +76,7 @@ _NO_SECRET = re.compile(
 
 
 def is_no_secret(value: str) -> bool:
-    """Tell whether a value is a placeholder, a type, a reference or a word of a remark.
+    """Tell whether a value is a placeholder, a type, a reference or a word of a remark, no secret.
 
     >>> is_no_secret("required"), is_no_secret("${X}"), is_no_secret("sunflower")
     (True, True, False)
@@ -106,7 +106,7 @@ def is_state(value: str) -> bool:
 
 
 def key_values(text: str) -> Iterator[tuple[int, int]]:
-    """Find the values of keys that are named as secrets.
+    """Find the values of keys that are named like secrets.
 
     >>> [slice(*place) for place in key_values("password=x1 user=b, token_count = 3")]
     [slice(9, 11, None)]
@@ -202,7 +202,7 @@ _LONGEST_LINE = 1_000
 
 
 def _is_open(text: str, place: int, quote: str) -> bool:
-    """Tell whether a quotation is open in this line at the position."""
+    """Tell whether a quotation is open at the position in its line."""
     start = max(text.rfind("\n", 0, place) + 1, place - _LONGEST_LINE)
     return text.count(quote, start, place) % 2 == 1
 

@@ -39,7 +39,7 @@ _LONG_WORD = re.compile(r"[^\s<>\"',;]{9,}+")
 
 
 def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
-    """Tell whether a value is searched for as a secret.
+    """Tell whether a value is uncommon enough to be searched for as a secret.
 
     rbkernel's marks, templates, short words, short numbers, common words and public names are not
     searched for. Public names are given in lower case.
@@ -58,7 +58,7 @@ def can_be_secret(value: str, public: Collection[str] = ()) -> bool:
 
 
 class _Form(NamedTuple):
-    """One encoding of a value, and the test that it is a whole word (None: not needed)."""
+    """A form of a known secret, and the test that it is a whole word (None: not needed)."""
 
     text: str
     name: str
@@ -67,7 +67,7 @@ class _Form(NamedTuple):
 
 
 class KnownSecrets:
-    """Known secrets with the name of their source: ``environment: ORDERS_DIAG_PASSWORD``."""
+    """The known secrets, with the names of their sources: ``environment: ORDERS_DIAG_PASSWORD``."""
 
     def __init__(self) -> None:
         self._forms: dict[str, _Form] = {}
@@ -124,7 +124,7 @@ class KnownSecrets:
             yield from self._wrapped(text)
 
     def _cut(self, text: str) -> Iterator[Span]:
-        """Find the beginning or the end of a value that was truncated, or both."""
+        """Find known secrets that were truncated at their beginning, their end, or both."""
         for value, name in self.values.items():
             if len(value) < SHORTEST_ENCODED:
                 continue
@@ -141,7 +141,7 @@ class KnownSecrets:
                     yield Span(start, end, name)
 
     def _wrapped(self, text: str) -> Iterator[Span]:
-        """Find values in base64 that is broken into lines."""
+        """Find known secrets in base64 that is broken into lines."""
         whole, back = _unwrapped(text)
         if whole is text:
             return
@@ -184,7 +184,7 @@ def _found(form: _Form, text: str) -> Iterator[Span]:
 
 
 def places(text: str, piece: str) -> Iterator[int]:
-    """Find the places of a piece in a text."""
+    """Yield the positions of a piece in a text."""
     start = text.find(piece)
     while start >= 0:
         yield start

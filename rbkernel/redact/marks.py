@@ -23,7 +23,7 @@ _FIRST = re.compile(rf"(?:{_REFERENCE})(?![\w.~}}-])")
 
 
 def own_marks(text: str) -> list[tuple[int, int]]:
-    """Return the spans of rbkernel's marks in a text.
+    """Return the spans of the masks and notes that rbkernel wrote into a text.
 
     >>> own_marks("password = ‹PLACEHOLDER: name›")
     [(11, 30)]
@@ -34,7 +34,7 @@ def own_marks(text: str) -> list[tuple[int, int]]:
 
 
 def inside(places: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    """Tell whether start and end lie in one of these sorted, separate spans.
+    """Tell whether start and end are inside one of these sorted, separate spans.
 
     >>> inside([(2, 5), (9, 12)], 10, 12), inside([(2, 5), (9, 12)], 4, 6)
     (True, False)

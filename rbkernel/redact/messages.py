@@ -37,7 +37,7 @@ class Clean:
 
     @property
     def marks(self) -> list[str]:
-        """The texts that replace withheld buffers."""
+        """The texts that replace withheld buffers in the message."""
         found = (_MARK.match(bytes(memoryview(one)[:_LONGEST_MARK])) for one in self.buffers)
         return sorted({match[0].decode() for match in found if match})
 

@@ -1,4 +1,4 @@
-"""Find secrets whose name and value are separated: Kubernetes, Terraform, XML, csh, psql, tables.
+"""Find secrets separated from their names, as in Kubernetes, Terraform, XML, csh and tables.
 
 In each expression the first group is the name, and the last group that matched is the value.
 `rbkernel.redact.names` decides whether the name is the name of a secret.
@@ -32,7 +32,7 @@ _VERBS = (
 
 
 def _pair(words: str, *expression: str) -> tuple[list[str], re.Pattern[str]]:
-    """Return an expression, and words of which every matching text contains at least one."""
+    """Return words of which every match contains at least one, and the compiled expression."""
     return words.split(","), re.compile("".join(expression), re.IGNORECASE | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-r"""Convert a text to its visible form, and map positions back to the original text.
+r"""Convert a text to the form that a reader sees, and map positions back to the original.
 
 `as_read` removes terminal colours, inline tags and invisible characters, and decodes HTML entities
 and JSON escapes. With `JOINED` it also removes Markdown emphasis and line ends; with `ERASED` it
@@ -60,9 +60,7 @@ Back = Callable[..., int]
 
 
 def looks_written(text: str) -> bool:
-    """Tell whether the visible form of a text may differ from its characters, as with escapes or
-    markup.
-    """
+    """Tell whether the visible form of a text may differ from its characters, as with escapes."""
     return any(sign in text for sign in _SIGNS) or not text.isascii()
 
 

@@ -25,7 +25,7 @@ Finder = Callable[[str], Iterator[tuple[int, int]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One kind of secret: its name, its needles, and a function that finds it in a text.
+    """A kind of secret: its name, its needles, and a function that finds it in a text.
 
     A match contains at least one needle. The needles of a ``long`` rule occur only in words of
     twelve or more characters.
@@ -60,7 +60,7 @@ def pattern_spans(text: str) -> Iterator[Span]:
 
 
 def _is_none(text: str, start: int, end: int) -> bool:
-    """Tell whether a value is a reference, or consists only of brackets."""
+    """Tell whether a found value is no secret: a reference, or only brackets."""
     if end - start < _SHORTEST and not any(map(str.isalnum, text[start:end])):
         return True
     return is_reference(text, start, end)
@@ -73,7 +73,7 @@ _LONG_WORD = 12
 
 
 def _groups(expression: str, flags: int = 0) -> Finder:
-    """Return a finder that yields the matched groups of a pattern."""
+    """Return a function that finds the matched groups of a pattern."""
     pattern = re.compile(expression, re.IGNORECASE | re.MULTILINE | flags)
 
     def find(text: str) -> Iterator[tuple[int, int]]:

@@ -34,7 +34,7 @@ _SHORTEST_MASKED = 6
 
 # words that stand before secrets, and the first digits of a card number
 def _tells(needle: str) -> bool:
-    """Whether a search word is distinctive; a part of a time (``9:``) or a dash is not.
+    """Tell whether a search word is distinctive; a part of a time (``9:``) or a dash is not.
 
     >>> [_tells(needle) for needle in ("password", "://", "$2", "9:", "--")]
     [True, True, True, False, False]
@@ -107,7 +107,7 @@ class Carry:
         return found
 
     def _let_go(self, whole: str, spans: Sequence[Span], cut: int) -> str:
-        """Release the text up to ``cut``, except a secret that may continue; hold the rest."""
+        """Release the text up to ``cut``, except a secret that may continue; hold back the rest."""
         for start, end, _ in spans:
             # a secret that reaches the end of the text may continue, too
             open_end = end == len(whole) and end - start < _LONGEST_HELD
@@ -133,7 +133,7 @@ class Carry:
 
 
 def _cut(text: str, sent: int) -> int:
-    """Return the start of the part that a later message may continue."""
+    """Return the position from which a later message may continue the text."""
     line = max(_line(text, len(text)), sent)
     if _HARMLESS.fullmatch(text, line):
         return len(text)

@@ -1,4 +1,4 @@
-"""Tokens with a recognizable form: the prefix of each kind, and an expression for the rest.
+"""List tokens with a recognizable form: a prefix for each kind, an expression for the rest.
 
 The issuers document these forms. Each expression begins at a word boundary, so that a long word is
 searched only once, and its repeats are possessive.
@@ -79,7 +79,7 @@ WEB_HOOKS: Mapping[str, str] = {
 
 
 def token_expression(forms: Mapping[str, str]) -> str:
-    """Return one expression for all these tokens, given as prefix → rest.
+    """Return a single expression for all these tokens, given as prefix → rest.
 
     >>> token_expression({"hvs.": "[a-z]+"})
     '(?<![\\\\w-])(?:hvs\\\\.[a-z]+)'

@@ -98,7 +98,7 @@ class Redactor:
         return self._mapping(fields, own=True) if self._may_hold_a_secret(fields) else fields
 
     def _may_hold_a_secret(self, value: Any) -> bool:
-        """Tell whether a search of all joined texts of a value finds a secret."""
+        """Tell whether a value may contain a secret: search all its texts, joined, at once."""
         gathered = _Gathered()
         gathered.add(value)
         return gathered.suspicious or bool(self.texts.spans("\n".join(gathered.texts)))
@@ -166,7 +166,7 @@ class Redactor:
         }
 
     def _secret(self, value: Any) -> Any:
-        """Mask the value of a name that is the name of a secret; flags are not masked."""
+        """Mask the value of a field that is named like a secret; booleans stay unchanged."""
         if isinstance(value, list | tuple):
             return [self._secret(one) for one in value]
         if isinstance(value, Mapping):
@@ -192,7 +192,7 @@ class Redactor:
         }
 
     def _bundle(self, bundle: Mapping[str, Any]) -> dict[str, Any]:
-        """Redact each representation; replace one that cannot be searched by a note as text."""
+        """Redact each representation in a MIME bundle; replace unsearchable ones by a note."""
         kept: dict[str, Any] = {}
         left_out = []
         for mimetype, value in bundle.items():
@@ -242,7 +242,7 @@ def withheld(what: str) -> str:
 
 
 def marked(length: int, reason: str) -> bytes:
-    """Return the buffer that replaces a withheld one.
+    """Return the marked buffer that replaces a withheld buffer.
 
     >>> marked(20, "picture")
     b'[withheld: picture]\\x00'
@@ -251,7 +251,7 @@ def marked(length: int, reason: str) -> bytes:
 
 
 class _Gathered:
-    """All texts of a value for the fast search.
+    """All texts of a value, collected for the fast search.
 
     ``suspicious`` is true if the value has parts that the fast search cannot check.
     """
@@ -292,7 +292,7 @@ def _is_suspicious(key: str, value: Any) -> bool:
 
 
 def _names_secret(value: Mapping[str, Any]) -> bool:
-    """Tell whether a pair such as ``{"name": "DB_PASSWORD", "value": …}`` holds a secret."""
+    """Tell whether a mapping such as ``{"name": "DB_PASSWORD", "value": …}`` names a secret."""
     return any(is_secret(str(value[label])) for label in _LABELS if label in value)
 
 

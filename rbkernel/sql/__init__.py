@@ -1,1 +1,1 @@
-"""Analyse SQL text: lexer, guard, and classification of statements by their words. Pure."""
+"""Analyse SQL text: split it into tokens, guard against changes, and classify statements. Pure."""

@@ -1,4 +1,4 @@
-"""The guard: accept only a single statement that only reads; refuse unknown SQL. Pure.
+"""The guard: accept a single SQL statement that only reads; refuse everything else. Pure.
 
 Two parsers must agree: rbkernel's lexer, which knows PostgreSQL's quoting exactly, and sqlglot,
 which knows the grammar. sqlglot gets only a skeleton of the text without literals and comments, so
@@ -64,7 +64,7 @@ _JOINS_WITHOUT_CONDITION = 3
 
 
 class _Token(NamedTuple):
-    """A token of the lexer; ``glued`` is true if no blank or comment precedes it."""
+    """A token of SQL text; ``glued`` is true if no blank or comment precedes it."""
 
     kind: str
     text: str
@@ -72,7 +72,7 @@ class _Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The token as a lower-case word; empty for quoted tokens and signs."""
+        """The token as a lower-case word; empty for quoted tokens and punctuation."""
         return self.text.lower() if self.kind == "word" else ""
 
     @property
@@ -85,7 +85,7 @@ class _Token(NamedTuple):
 
 @lru_cache(maxsize=512)
 def check(sql: str, allow_functions: tuple[str, ...] = ()) -> None:
-    """Refuse everything except one statement that only reads.
+    """Refuse SQL unless it is a single statement that only reads.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def known_functions() -> frozenset[str]:
 
 
 def calls_only_read(name: str) -> bool:
-    """Tell whether a name before a parenthesis is syntax, or a function that only reads.
+    """Tell whether a name before a parenthesis is SQL syntax, or a function that only reads.
 
     >>> calls_only_read("COUNT"), calls_only_read("IN"), calls_only_read("pg_promote")
     (True, True, False)
@@ -140,7 +140,7 @@ def _refused(reason: str, where: str, next_step: str = _PROPOSE) -> QueryError:
 
 
 def _read(sql: str, where: str) -> Iterator[_Token]:
-    """Yield the tokens without blanks and comments; refuse ambiguous text."""
+    """Yield the SQL tokens without blanks and comments; refuse ambiguous text."""
     glued = False
     for kind, text in lexer.tokens(sql):
         quoted = kind in _STRINGS or kind == "identifier"
@@ -253,7 +253,7 @@ def _not_understood(where: str) -> QueryError:
 
 
 def _skeleton(tokens: Sequence[_Token]) -> str:
-    """Return the statement with each literal and value replaced by a constant.
+    """Return the SQL statement with each literal and value replaced by a constant.
 
     >>> _skeleton(list(_read("TABLE a /* ; */ WHERE b <> ';' OR c::int=:d", "")))
     "SELECT * FROM a WHERE b <> '1' OR c::int=1"
@@ -280,7 +280,7 @@ def _check_tree(tree: exp.Expr, where: str) -> None:
 def _check_calls(
     tokens: Sequence[_Token], tree: exp.Expr, allowed: frozenset[str], where: str
 ) -> None:
-    """Refuse functions that are not known to be read-only.
+    """Refuse calls of functions that are not known to only read.
 
     In PostgreSQL a call is a name before a parenthesis. An alias with columns looks the same.
     Therefore each name is accepted as often as sqlglot found an alias of that name.

@@ -64,7 +64,7 @@ def tokens(sql: str) -> tuple[tuple[str, str], ...]:
 
 
 def parameters(sql: str) -> list[str]:
-    """Return the names of the ``:name`` values, in order of appearance, each once.
+    """Return the names of the ``:name`` values in SQL, in order of appearance, without duplicates.
 
     >>> parameters("SELECT :a, ':no', $$ :no $$, x::int, :b, :a -- :no")
     ['a', 'b']
@@ -97,7 +97,7 @@ def to_driver(sql: str) -> str:
 
 
 def bind(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the parameters in the text.
+    """Return the values that the SQL text uses, by parameter name.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def _end_of_comment(sql: str, start: int) -> int:
 
 
 def _must_be_text(what: str, value: object) -> None:
-    """Refuse half of a surrogate pair and NUL, which no PostgreSQL encoding can represent."""
+    """Refuse text that no PostgreSQL encoding can represent: half of a surrogate pair, and NUL."""
     if isinstance(value, list | tuple):
         for one in value:
             _must_be_text(what, one)

@@ -1,4 +1,4 @@
-"""Classify SQL inside a text by its words, as changing or only reading. Pure.
+"""Decide by its words whether text that contains SQL changes something or only reads. Pure.
 
 This is used for text that rbkernel does not send to a database; the guard checks all SQL that is
 sent.
@@ -34,7 +34,7 @@ _INTO = re.compile(
 
 
 def changing_sql(text: str) -> str:
-    """Return the first word of SQL in a text that changes something; empty if there is none.
+    """Return the first SQL word in a text that changes something; empty if there is none.
 
     >>> changing_sql("SELECT 1"), changing_sql("update t set a = 1")
     ('', 'UPDATE')
@@ -47,7 +47,7 @@ def changing_sql(text: str) -> str:
 
 
 def only_reads(text: str) -> bool:
-    r"""Tell whether every statement in a text begins with a reading command.
+    r"""Tell whether every SQL statement in a text begins with a command that reads.
 
     The result is False for an empty text.
 
