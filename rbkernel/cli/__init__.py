@@ -58,7 +58,7 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(
     help="A throw-away PostgreSQL primary and standby, with faults.\n\n"
-    "Exit codes: 0 done, 3 error; `status` and `drill` have others, see their help.\n\n"
+    "Exit codes: 0 done, 3 error; `status` has 1 for a sandbox that is down.\n\n"
     "Example: rbkernel sandbox up"
 )
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
