@@ -71,7 +71,7 @@ class Severity(StrEnum):
 
     @classmethod
     def parse(cls, words: str) -> Severity:
-        """Convert a word of one of the four usual scales.
+        """Convert a severity word of one of the four usual scales, such as P1 or SEV2.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class Finding:
 
     @property
     def is_cause(self) -> bool:
-        """Whether this finding is the cause of other findings."""
+        """Whether this finding explains other findings."""
         return bool(self.explains)
 
     def _ipython_display_(self) -> None:

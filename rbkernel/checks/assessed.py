@@ -19,7 +19,7 @@ class Assessed(Sequence[Finding]):
     Parameters
     ----------
     frame
-        The frame that was judged.
+        The frame to which the rules were applied.
     findings
         Name of the rule → its finding, in the order of the header.
     """

@@ -1,6 +1,7 @@
 """Convert any Markdown runbook to a notebook that runs (`convert.convert`). No source line is lost.
 
-In this order: `reading` (bytes to blocks, fences to their parts), `convert` (one or several
-runbooks), `steps` (blocks to cells, by way of `tables`, `fields`, and `commandcells` for what
-fences hold), `notebook`, `report`.
+The modules work in this order: `reading` parses bytes into blocks and fences into their parts;
+`convert` splits a file into runbooks; `steps` converts blocks to cells, with `tables`, `fields` and
+`commandcells` (for the content of fences); `notebook` assembles the notebook; `report` lists where
+each block went.
 """

@@ -49,9 +49,9 @@ def convert(
     document
         The file's bytes, in any state.
     name
-        Its file name; its path for a file that stands for its folder, such as ``README.md``.
+        The file name; for a file such as ``README.md``, the path, because the folder has the name.
     refuses
-        Says why a statement does not only read; empty when it does.
+        Returns why a statement does not only read; empty if it only reads.
     taken
         Ids that other runbooks have.
     split
@@ -60,13 +60,13 @@ def convert(
         Default of the parameter that carries the connection's name; empty for the default
         connection.
     earlier
-        Title → id of the notebooks that an earlier import of the same file gave.
+        Title → id of the notebooks that an earlier import of the same file created.
 
     Returns
     -------
     list of Imported
-        At least one. Their reports together hold every line of the source exactly once; a secret
-        in it is a placeholder there too.
+        At least one notebook. Their reports together contain every line of the source exactly
+        once; secrets are replaced by placeholders.
     """
     read = source.read(document)
     lines, hidden = secrets.taken_out(read.lines)

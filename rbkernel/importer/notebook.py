@@ -210,7 +210,8 @@ def _start(runbook_id: str) -> str:
 def identity(document: bytes, source: str) -> tuple[str, str] | None:
     """Return the title and id of a notebook that an earlier import of the same file wrote.
 
-    An import gives it the same id again. None for any other notebook, or what is none.
+    A new import gives the runbook the same id. The result is None for other notebooks and other
+    files.
     """
     try:
         made = nbformat.reads(document.decode("utf-8"), as_version=4)

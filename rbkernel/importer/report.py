@@ -1,6 +1,6 @@
 """Report where each source block went: executable, evaluated, front matter or text, and why.
 
-A block is *evaluated* if a program judges it: an expected answer, a limit, a time to escalate.
+A block is *evaluated* if a program checks it: an expected answer, a limit, a time to escalate.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _is_letters(words: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A key in a text, such as ``password``, with its full name and the text before it in its line."""
+    """A key in a text, such as ``password``, with its full name and the text before it."""
 
     text: str
     name: str

@@ -4,7 +4,7 @@ Each text is searched several times. The first search uses the raw text. The nex
 visible form: terminal colours and inline tags are removed, HTML entities and JSON escapes are
 decoded, each table cell is a line, and backspaces erase characters. The last search finds known
 secrets that are split by emphasis or line ends. The positions are mapped back to the raw text,
-whose markup stays. rbkernel's own marks stay, too.
+whose markup stays. Existing marks of rbkernel stay, too.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def compare(
     folders
         The folders of the catalogue; a ``runbook_url`` without a host may lead to a file there.
     registry
-        Ids of alerts, deployments and risks; runbooks must link each of them.
+        Ids of alerts, deployments and risks; runbooks must link to each of them.
     not_needed
         Must-have runbooks that the team does not need → the reason.
     bundled

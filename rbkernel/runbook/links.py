@@ -41,7 +41,8 @@ class Known:
     """The possible targets of a ``runbook_url``.
 
     ``files`` maps the name of a notebook to its id. ``pages`` maps the page of a Markdown file to
-    the runbooks that were imported from it: their ids and what a ``#part`` may say of them.
+    the runbooks that were imported from it: their ids and the texts that a ``#part`` of the address
+    may have.
     """
 
     ids: frozenset[str]

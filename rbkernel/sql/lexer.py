@@ -37,7 +37,7 @@ _CURSOR_QUERIES = frozenset({"select", "with", "values", "table"})
 
 @lru_cache(maxsize=64)
 def tokens(sql: str) -> tuple[tuple[str, str], ...]:
-    """Split SQL text into (kind, text) pairs that join to exactly the same text.
+    """Split SQL text into (kind, text) pairs whose texts together are exactly the SQL.
 
     Raises
     ------

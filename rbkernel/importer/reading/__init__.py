@@ -2,5 +2,5 @@
 
 In this order: `source` (bytes to lines), `secrets` (removes them), `fences` and `blocks` (lines to
 blocks), `languages`, `statements`, `psql`, `commands`, `shell` (a fence to its parts), `holes`
-(placeholders). Nothing here knows notebooks or front matter.
+(placeholders). No module of this package knows notebooks or front matter.
 """

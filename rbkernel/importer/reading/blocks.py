@@ -39,9 +39,9 @@ class Block:
 
     ``kind`` is one of: yaml, heading, fence, code, table, checklist, step, list, paragraph, quote,
     html, definition, rule, frame, blank. ``content`` is the inside of a fence, or a heading's
-    words. ``caption`` is what a fence says behind its word. ``codes`` are the inline code spans.
-    ``path`` are the headings above it. ``document`` counts documents that are shown in a fence, and
-    is 0 outside of them. ``secrets`` says what was taken out of it.
+    words. ``caption`` is the title in a fence's attributes. ``codes`` are the inline code spans.
+    ``path`` are the headings above the block. ``document`` is the number of the document, shown in
+    a fence, that contains the block; else 0. ``secrets`` describes the secrets that were removed.
     """
 
     kind: str

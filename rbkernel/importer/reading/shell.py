@@ -62,9 +62,9 @@ def read(text: str, info: str = "bash") -> list[Piece]:
     Parameters
     ----------
     text
-        What it holds.
+        The content of the fence.
     info
-        The word behind its mark, such as ``bash`` or ``console``.
+        The word after the fence's mark, such as ``bash`` or ``console``.
 
     >>> [piece.kind for piece in read("# pods\\nkubectl get pods\\nkubectl logs x | grep y")]
     ['comment', 'words', 'text']

@@ -167,7 +167,8 @@ def _says_something(text: str) -> bool:
 def read(source: str) -> Statement:
     """Convert the holes of a statement to ``:name`` values.
 
-    Inside a literal a hole is joined on with ``||``; where a name should stand it cannot be bound.
+    A hole inside a literal is joined to it with ``||``. A hole in the place of a name cannot be
+    bound.
 
     >>> read("SELECT * FROM diffs WHERE module = '<module>' LIMIT [n rows]").sql
     'SELECT * FROM diffs WHERE module = :module LIMIT :n_rows'

@@ -57,7 +57,7 @@ def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
     words
         A sentence or an item of a list, in plain words.
     in_section
-        Whether it stands in a section on escalation; elsewhere it must speak of escalating.
+        Whether the sentence is in a section on escalation; elsewhere it must mention escalating.
 
     >>> level("Resolution steps don't work after 2 attempts")
     {'level': "Resolution steps don't work after 2 attempts", 'after_attempts': 2}

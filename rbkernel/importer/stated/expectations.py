@@ -1,6 +1,6 @@
 """Extract the answers that a document expects of its commands and queries. Pure.
 
-An expectation stands in a comment above, behind or below the command, or in a fence after it.
+An expectation is in a comment above, after or below the command, or in the fence that follows.
 Quoted values that change from run to run (times, versions, names) are not compared. If the answer
 that the document quotes as failing would pass, there is no check.
 """
@@ -117,7 +117,7 @@ def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
     comments
         Its lines, without the mark of a comment.
     below
-        Whether they stand below the command: what is expected may then follow in several lines.
+        Whether the comments are below the command: the expected answer may then have several lines.
 
     >>> read(["Expected output", '{"status": "ok"}'], below=True).json
     {'status': 'ok'}

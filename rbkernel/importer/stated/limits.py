@@ -128,7 +128,8 @@ def stated(line: str, heading: str = "") -> list[Limit]:
     line
         A sentence, or an item of a list; plain words.
     heading
-        The heading above it, which may say that all below it is right (*Success criteria*).
+        The heading above the line; it may mean that the line states what is right, as in
+        *Success criteria*.
 
     >>> stated("The alert fires when replication lag > 30s for 5 min.")[0].words
     '> 30s for 5min'

@@ -54,7 +54,7 @@ def written(target: str) -> Judgement:
 
 
 def first_bad(judgements: Iterable[Judgement]) -> Judgement:
-    """Return the first judgement that is not "only reads"."""
+    """Return the first judgement that is not "only reads"; "only reads" if there is none."""
     return next((one for one in judgements if one.effect is not Effect.LOOKS), LOOKS)
 
 

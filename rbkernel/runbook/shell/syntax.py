@@ -1,7 +1,7 @@
 """Parse shell text into a tree. Only this module uses tree-sitter and its grammar of bash.
 
 Pure; nothing is run. A placeholder (``<pod>``, ``[name]``, ``{{ pod }}``) is read as a word. Text
-with a syntax error is read as far as it goes, and its ``problem`` says so: it is no command.
+with a syntax error is parsed up to the error, and its ``problem`` says that it is no command.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Command:
     """One simple command, with its redirections and its place in the text.
 
     ``words`` are unquoted; an expansion stays as it is written (``$POD``, ``$(date)``).
-    ``assignments`` are the ``NAME=value`` before it. ``writes`` are the files that its output goes
-    to. ``stdin`` is the text that it reads, where that is known: of a here-document, of a
-    here-string, of an ``echo`` before the pipe.
+    ``assignments`` are the ``NAME=value`` before the command. ``writes`` are the files that it
+    writes. ``stdin`` is its input, if known: a here-document, a here-string, or the text of an
+    ``echo`` before the pipe.
     """
 
     words: tuple[str, ...] = ()
@@ -71,9 +71,9 @@ class Command:
 class Script:
     """A parsed shell text: all simple commands at any depth, and its functions.
 
-    ``sets`` tells whether it does nothing but set something in the shell: ``cd``, ``export``,
-    variables, functions. ``remark`` is the comment behind its last line. ``problem`` says why it is
-    no shell text; empty when it is one.
+    ``sets`` is true if the text only sets state of the shell: ``cd``, ``export``, variables,
+    functions. ``remark`` is the comment at the end of the last line. ``problem`` says why the text
+    is not valid shell text; empty if it is.
     """
 
     commands: tuple[Command, ...]

@@ -1,4 +1,4 @@
-"""A call of a program with its arguments, for the functions that judge it. Pure."""
+"""A call of a program with its arguments, for the functions that return its effect. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbkernel.runbook.shell.programs import Program
 class Call:
     """A call of a program with its arguments; ``stdin`` is its standard input, if known.
 
-    ``of_words`` and ``of_text`` judge a command that it runs.
+    ``of_words`` and ``of_text`` return the effect of a command that the program runs.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Call:
     of_text: Callable[[str], Judgement]
 
     def has(self, *options: str) -> str:
-        """Return the first argument that is one of the options."""
+        """Return the first argument that is one of these options; empty if there is none."""
         return self.program.option_in(options, self.arguments)
 
     def value(self, *options: str) -> str | None:
