@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 def _held_to_signature(
     action: Callable[..., ActionPlan], extension: Extension
 ) -> Callable[..., ActionPlan]:
-    """Return the action of another package, with errors that name the argument or the package."""
+    """Wrap an action of another package, so that errors name the argument or the package."""
     name = f"rb.actions.{extension.name}"
 
     @functools.wraps(action)

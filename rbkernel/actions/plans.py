@@ -252,7 +252,7 @@ def command(
 
 
 def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise if a value has no place in the text, so that it would be ignored."""
+    """Raise if a value has no placeholder in the text, so that it would be ignored."""
     for name in given:
         if name not in known:
             meant = nearest(name, known)
@@ -305,14 +305,14 @@ def _chosen(
 
 
 def _must_identify(sessions: pd.DataFrame, verb: Verb) -> None:
-    """Raise if rows do not identify sessions: they come from another diagnostic."""
+    """Raise if the rows do not identify sessions, because another diagnostic returned them."""
     started = ["query_start"] if verb == "cancel" else []
     origin = 'the rows of rb.assess("connections/sessions", db), or the result of rb.diagnose'
     _must_have("sessions", sessions, ["pid", "backend_start", *started], origin)
 
 
 def _must_have(argument: str, frame: pd.DataFrame, needed: Sequence[str], origin: str) -> None:
-    """Raise if a frame lacks columns; an empty frame, as of a failed query, is not checked."""
+    """Raise if a frame lacks required columns; an empty frame of a failed query is not checked."""
     if missing := [] if frame.empty else [one for one in needed if one not in frame]:
         raise ParameterError(
             f"{argument} has no column {' and '.join(missing)}; it has"

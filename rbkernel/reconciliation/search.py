@@ -272,7 +272,7 @@ def _texts(
 
 
 def _pairs(reader: Reader, side: Side, part: Part, bad: list[int]) -> Pairs:
-    """Fetch the hashes of keys and rows, one row per bucket, so that there are few."""
+    """Fetch the hashes of keys and rows from one side, as one row per bucket."""
     values: dict[str, Any] = {}
     if not bad:
         rows = side.rows(part)

@@ -87,7 +87,7 @@ class Sender:
     real: bool
 
     def fire(self, rules: Sequence[Rule]) -> None:
-        """Send alerts for these rules.
+        """Send the alerts of these rules to Alertmanager or the gateway.
 
         Raises
         ------

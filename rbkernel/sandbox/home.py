@@ -57,7 +57,9 @@ class Home:
 
     @property
     def in_flight_file(self) -> Path:
-        """The file that exists while the double write is asynchronous: ``{"delay_s": 2.5}``."""
+        """The file that makes the traffic write the second orders table later: ``{"delay_s":
+        2.5}``.
+        """
         return self.path / "in-flight.json"
 
     @property

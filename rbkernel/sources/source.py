@@ -151,7 +151,7 @@ class TableSource(ABC):
 
 
 def _unusable(_name: str, opener: Any) -> str:
-    """Return why this class, or function that returns a source, is none; empty if it is one."""
+    """Return why a class or a function cannot be used as a source; empty if it can."""
     if inspect.isabstract(opener):
         missing = ", ".join(sorted(opener.__abstractmethods__))
         return f"the class {opener.__name__} does not implement {missing}"
@@ -166,7 +166,9 @@ def _unusable(_name: str, opener: Any) -> str:
 
 
 def _no_source(thing: Any, *own: str) -> str:
-    """Return why an object, or with ``self`` a class, does not have the methods of `Source`."""
+    """Return why an object, or with ``self`` a class, lacks the methods of a `Source`; empty if it
+    has them.
+    """
     what = thing if isinstance(thing, type) else type(thing)
     methods = {"query": ("question", "values"), "parameters": ("question",), "close": ()}
     if missing := [name for name in methods if not callable(getattr(thing, name, None))]:

@@ -163,7 +163,7 @@ class Triage:
         self.refresh()
 
     def refresh(self) -> None:
-        """Update every display of the first screen."""
+        """Update every display of the run's first screen."""
         if self._screen is None:
             self.show()
         else:

@@ -42,7 +42,7 @@ class Diagnosed(Diagnosis):
         )
 
     def _ipython_display_(self) -> None:
-        """Show nothing as the last value of a cell."""
+        """Show nothing as the last value of a cell: `rb.diagnose` has shown the causes."""
 
 
 @checked

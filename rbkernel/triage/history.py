@@ -26,7 +26,7 @@ _COLUMNS = (
 
 @checked
 def history(db: str) -> pd.DataFrame:
-    """Show the state of a server in the last hour.
+    """Show the state of a server in the last hour, as `rbkernel watch` recorded it.
 
     Parameters
     ----------

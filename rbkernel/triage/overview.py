@@ -40,7 +40,7 @@ class Overview:
 
     @property
     def recommended(self) -> str:
-        """The recommended option: the first runbook; none if all is well; else to escalate.
+        """The recommended option: the first runbook, or to watch if all is well, else to escalate.
 
         >>> Overview(opens=(), unseen=("Dead tuples",)).recommended
         'escalate'
@@ -55,7 +55,7 @@ class Overview:
         return self.recommended != WATCH
 
     def _ipython_display_(self) -> None:
-        """Show nothing as the last value of a cell."""
+        """Show nothing as the last value of a cell: `rb.overview` has shown the findings."""
 
 
 @checked

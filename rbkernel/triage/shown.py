@@ -31,6 +31,6 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell() -> int:
-    """Return the number of the running cell; 0 outside a notebook."""
+    """Return the number of the cell that is being executed; 0 outside a notebook."""
     shell = get_ipython()
     return int(shell.execution_count) if shell is not None else 0

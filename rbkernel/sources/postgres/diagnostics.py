@@ -99,7 +99,7 @@ def _not_applicable(reason: str, where: str) -> DatabaseError:
 
 
 def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
-    """Run a diagnostic, as `ask` does; twice, with a pause, if its header says so.
+    """Run a diagnostic, twice if its header says so, and return the answer as a frame.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) 
 
 
 def ask(session: Session, name: str, **values: Any) -> Answer:
-    """Run a diagnostic once, and return its answer after the column policies.
+    """Run a diagnostic once, and return its answer with the column policies applied.
 
     Returns
     -------
@@ -161,7 +161,9 @@ def ask(session: Session, name: str, **values: Any) -> Answer:
 def _ask(
     session: Session, diagnostic: Diagnostic, given: Mapping[str, Any], *, texts: bool = True
 ) -> Answer:
-    """Run a diagnostic as `ask` does; without ``texts``, texts of statements are left out."""
+    """Run a diagnostic once, as `ask` does; without ``texts``, the texts of statements are left
+    out.
+    """
     values = complete(diagnostic, given)
     values.pop(PAUSE, None)
     try:
@@ -269,7 +271,7 @@ def _worst_first(
 
 
 def _with_limit(answer: Answer) -> Answer:
-    """Return the answer; its provenance says how many rows the LIMIT of the SQL cut."""
+    """Return the answer of a query with a LIMIT; its provenance says how many rows were cut."""
     of_all = max(answer.values("of_all"), default=0)
     if of_all <= len(answer.rows) or answer.provenance.cut_by:
         return answer
@@ -278,7 +280,7 @@ def _with_limit(answer: Answer) -> Answer:
 
 
 def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
-    """Raise if the answer would be wrong on this server or with this role."""
+    """Raise if a diagnostic's answer would be wrong on this server or with this role."""
     where = f"connection {session.connection.name}"
     if reason := _wrong_kind(session, diagnostic):
         raise _not_applicable(reason, where)

@@ -46,7 +46,7 @@ class Parameter(_Part):
         return isinstance(self.default, int | float)
 
     def problem(self, value: object) -> str:
-        """Return why a value cannot be sent; empty if it can.
+        """Return what is wrong with a value for this parameter; empty if nothing is wrong.
 
         >>> Parameter(help="s", default=5).problem("soon")
         'must be a number, but was given text'

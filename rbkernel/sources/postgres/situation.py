@@ -33,7 +33,7 @@ PREPARED = 0
 
 
 class Doing(StrEnum):
-    """The state of a session; each session has exactly one."""
+    """The state of a session; each session is in exactly one state."""
 
     LOCK = "waits for a lock"
     SAFE_SNAPSHOT = "waits for a safe snapshot"
@@ -234,7 +234,7 @@ class Situation:
 
     @property
     def clients(self) -> list[Backend]:
-        """The sessions of applications."""
+        """The sessions of applications in the snapshot."""
         return [backend for backend in self.backends if backend.is_client]
 
     def backend(self, pid: int) -> Backend | None:

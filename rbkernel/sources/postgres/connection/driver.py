@@ -43,7 +43,7 @@ class _Described(psycopg.Cursor[Any]):
 
     @property
     def description(self) -> list[psycopg.Column] | None:
-        """The columns of the result."""
+        """The columns of the cursor's result."""
         try:
             return super().description
         except UnicodeDecodeError:
@@ -91,7 +91,7 @@ class Result(Protocol):
         """The columns of each row; read them before the rows."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
-        """Return the next rows, at most the given number."""
+        """Return the next rows of the result, at most the given number."""
 
     def close(self) -> None:
         """Close the result; errors of a closed session are ignored."""
@@ -247,13 +247,13 @@ def _guard(raw: RawConnection) -> None:
 
 
 def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
-    """Run a statement that returns one row, ``%(name)s`` for each value; raises `Error`."""
+    """Run a statement with ``%(name)s`` for each value, and return its only row; raises `Error`."""
     [row] = raw.execute(statement.encode(), values).fetchall()
     return cast("Sequence[Any]", row)
 
 
 def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
-    """Run one query, ``:name`` for each value, with a server-side cursor.
+    """Run one query with a server-side cursor; ``:name`` stands for each bound value.
 
     So the caps also limit the rows that the server sends.
 
@@ -271,7 +271,7 @@ def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
 
 
 def encoding(raw: RawConnection) -> str:
-    """Return the ``client_encoding`` that needs no conversion by the server."""
+    """Return the ``client_encoding`` with which the server need not convert text."""
     reported = raw.pgconn.parameter_status(b"server_encoding") or b"UTF8"
     return settings.client_encoding(reported.decode())
 

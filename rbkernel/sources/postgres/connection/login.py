@@ -117,7 +117,7 @@ def _refused(pgconn: Any) -> Refused:
 
 
 def read(text: str, *, needs_password: bool = False) -> Refused:
-    r"""Parse libpq's message about a login; if there were several attempts, the last one.
+    r"""Parse libpq's message about a failed login; of several attempts, the last one counts.
 
     >>> refused = read('server at "h" failed: FATAL:  28P01: no\nLOCATION:  auth_failed, auth.c:1')
     >>> str(refused), refused.sqlstate, refused.routine

@@ -127,7 +127,7 @@ class Session:
         timeout_s: float | None = None,
         protect: bool = True,
     ) -> pd.DataFrame:
-        """Run one query that a team wrote; `protect` applies the column policies.
+        """Run one query that a team wrote, as a frame; with `protect`, column policies are applied.
 
         Names are looked up in ``pg_catalog`` first, then in the role's search path.
 

@@ -14,7 +14,7 @@ from rbkernel.errors import DatabaseError
 
 
 class Trouble(StrEnum):
-    """The kinds of problems; each value is a text for people."""
+    """The kinds of problems with connections and queries; each value is a text for people."""
 
     # between rbkernel and the server
     HOST_UNKNOWN = "the host name is unknown"
