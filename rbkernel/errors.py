@@ -14,7 +14,7 @@ _PACKAGE = pathlib.Path(__file__).parent
 
 
 class RbkernelError(Exception):
-    """Base of all errors that rbkernel raises on purpose.
+    """The base class of all errors that rbkernel raises on purpose.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class RbkernelError(Exception):
 
 
 def _line_that_called(frames: types.TracebackType | None) -> traceback.FrameSummary | None:
-    """Return the last line outside of rbkernel in the traceback; None if a magic was called."""
+    """Return the last traceback line outside of rbkernel; None if it is in IPython (a magic)."""
     called: traceback.FrameSummary | None = None
     for frame in traceback.extract_tb(frames):
         if pathlib.Path(frame.filename).is_relative_to(_PACKAGE):

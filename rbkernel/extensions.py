@@ -26,7 +26,7 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """One entry point of an installed package."""
+    """An extension: an entry point of an installed package."""
 
     group: str
     name: str
@@ -215,7 +215,7 @@ def refuses(call: Callable[..., object], *names: str, **named: object) -> str:
 
 @contextlib.contextmanager
 def blaming(extension: Extension, what: str, next_step: str = "") -> Iterator[None]:
-    """Turn any exception of a package's code, except those of rbkernel, into one that names it.
+    """Convert an exception of an extension's code to an `ExtensionError` that names the extension.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def blaming(extension: Extension, what: str, next_step: str = "") -> Iterator[No
 
 
 def unusable(extension: Extension, what: str, next_step: str) -> ExtensionError:
-    """Return the error about an extension that cannot be used. It names package and entry."""
+    """Return the error about an unusable extension; it names the package and the entry point."""
     return ExtensionError(
         f"an extension cannot be used: {what}", where=str(extension), next_step=next_step
     )

@@ -24,7 +24,7 @@ def nearest(given: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that suggests the closest name, or nothing.
+    """Return a suggestion of the closest name, to end a sentence; empty if no name is close.
 
     >>> did_you_mean("order", ["orders", "payments"]), did_you_mean("x", ["orders"])
     ('; did you mean orders?', '')

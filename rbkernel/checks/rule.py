@@ -1,4 +1,4 @@
-"""A rule about one figure of an answer, as declared in a diagnostic's header; see `rules`."""
+"""A rule about a figure of an answer, as a diagnostic's header declares it; `rules` applies it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class AsText(str):
     why: str
 
     def __new__(cls, text: str, why: str) -> Self:
-        """Create the text with its reason."""
+        """Create an `AsText` from the server's text and the reason."""
         made = super().__new__(cls, text)
         made.why = why
         return made

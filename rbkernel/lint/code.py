@@ -87,7 +87,8 @@ def waits(document: Document) -> Iterator[Found]:
     Why: headless, nobody answers `input()`; papermill treats `sys.exit()` as success; `while True`
     holds the run for ever.
 
-    Instead: `rb.decide` asks and parks; a finding says what is wrong; `rb.sample` queries n times.
+    Instead: ask with `rb.decide`, which parks the question if nobody can answer; report what is
+    wrong as a finding; query n times with `rb.sample`.
     """
     for cell, call in document.nodes(ast.Call):
         if (said := dotted(call.func)) == "input":
@@ -115,7 +116,7 @@ _FINDING = "report the problem with rb.check instead"
 def swallowed(document: Document) -> Iterator[Found]:
     """A cell catches errors of every kind and ignores them.
 
-    Why: a check that failed to run looks ok.
+    Why: a check that failed to run looks as if its result were ok.
 
     Instead: let the error raise. A server that does not answer already gives `unknown`.
     """

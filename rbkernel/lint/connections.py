@@ -30,7 +30,7 @@ def unknown_connections(document: Document, around: Surroundings) -> Iterator[Fo
 
     Why: the run stops at `rb.start`.
 
-    Instead: add the connection with `rbkernel init`, or use the name of another one.
+    Instead: add the connection with `rbkernel init`, or name a connection that is declared.
     """
     declared, front = document.declared[0], document.front
     cell = document.parameter_cells[0] if document.parameter_cells else None

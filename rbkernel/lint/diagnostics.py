@@ -126,7 +126,7 @@ def not_ascii(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 def limit_not_told(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     """A diagnostic has a LIMIT, but does not return the number of all rows.
 
-    Why: the missing rows look as if they did not exist, and the rules judge only the others.
+    Why: the missing rows look as if they did not exist, and the rules judge only the returned rows.
 
     Instead: return `count(*) OVER () AS of_all`, or remove the LIMIT and rely on the row cap of the
     connection.
@@ -183,9 +183,9 @@ def columns(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 def units(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     """A rule judges a figure whose unit is not given.
 
-    Why: at night nobody knows whether 600 are seconds or milliseconds.
+    Why: the engineer on call cannot tell whether 600 means seconds or milliseconds.
 
-    Instead: `unit: s` in the rule. A rule that counts rows needs none.
+    Instead: `unit: s` in the rule. A rule that counts rows needs no unit.
     """
     for rule in file.declared.rules if file.declared else ():
         if rule.agg != "rows" and not rule.unit and _FIGURE_NAMES.fullmatch(rule.column):

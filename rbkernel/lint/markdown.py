@@ -15,7 +15,7 @@ from markdown_it.token import Token
 
 @dataclass(frozen=True)
 class Link:
-    """A link or picture."""
+    """A link or picture in Markdown."""
 
     line: int
     target: str

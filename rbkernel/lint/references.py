@@ -88,7 +88,7 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
 
     Why: "go to RUN-010" is a dead end.
 
-    Instead: write that runbook, name another one, or register it as planned.
+    Instead: write the runbook, register it as planned, or name another runbook.
     """
     known = {*around.runbooks, *(around.registry or ())}
     for cell in document.cells:
@@ -127,7 +127,7 @@ def duplicates(document: Document, around: Surroundings) -> Iterator[Found]:
 
     A team's runbook may replace a bundled one; two runbooks of a team must have different ids.
 
-    Why: an alert starts the first runbook with the id, and the other one never runs.
+    Why: an alert starts the first runbook with the id, and the other runbook never runs.
 
     Instead: choose an id that `rbkernel list` does not show.
     """

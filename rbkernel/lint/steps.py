@@ -130,7 +130,8 @@ def too_long(document: Document) -> Iterator[Found]:
 
     Why: nobody finishes a runbook of that length during an incident, and it is hard to maintain.
 
-    Instead: split it into runbooks with one purpose each; the first says which one to open.
+    Instead: split it into runbooks with one purpose each; the first runbook says which of them to
+    open.
     """
     numbered = sum(1 for _, block in document.blocks if block.kind == "numbered")
     count = max(len(document.steps), numbered)

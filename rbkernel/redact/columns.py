@@ -1,4 +1,4 @@
-"""Column policies: whether a query's result shows, hashes or masks a column, by its name."""
+"""Column policies: show, hash, mask or drop a column of a query's result, by its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
 
 
 class Policy(StrEnum):
-    """The policy for a column's values."""
+    """How a column's values are shown: unchanged, hashed, masked or dropped."""
 
     KEEP = "keep"
     MASK = "mask"

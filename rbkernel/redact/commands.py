@@ -106,7 +106,7 @@ NEEDLES = (
 
 
 def password_options(text: str) -> Iterator[tuple[int, int]]:
-    """Find ``curl -u user:password``, ``mysql -psecret`` and the like.
+    """Find the passwords in commands such as ``curl -u user:password`` and ``mysql -psecret``.
 
     >>> text = "mysql -psecret9 -P 3306; redis-cli -p 6379 -a sesame"
     >>> [text[start:end] for start, end in password_options(text)]

@@ -49,7 +49,7 @@ _USER = re.compile(r"[^\s:\"']{1,64}:(?=\S)")
 
 
 def inputs(text: str) -> Iterator[tuple[int, int]]:
-    """Find passwords piped into `passwd`, `chpasswd`, `sudo -S`, `docker login` and the like.
+    """Find passwords in the input of `passwd`, `chpasswd`, `sudo -S`, `docker login` and others.
 
     >>> text = "echo sesame | passwd --stdin bob; chpasswd <<< 'eve:tulip'; echo done | tee x"
     >>> [text[start:end] for start, end in inputs(text)]

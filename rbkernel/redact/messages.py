@@ -29,7 +29,7 @@ _PASSWORD_WIDGET = "PasswordModel"  # noqa: S105 - the name of a class
 
 @dataclass(frozen=True, kw_only=True)
 class Clean:
-    """The part of a message that may be sent and journaled."""
+    """A redacted message: the part that may be sent and journaled."""
 
     content: dict[str, Any]
     metadata: dict[str, Any]

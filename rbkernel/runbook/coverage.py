@@ -92,7 +92,7 @@ class MustHave:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """The result of the comparison."""
+    """The result of comparing alerts with runbooks."""
 
     rows: tuple[Row, ...]
     without_alert: tuple[Runbook, ...]

@@ -353,7 +353,7 @@ class Automation(Section):
 
 
 class Change(Section):
-    """One entry of the change log."""
+    """An entry of the runbook's change log."""
 
     plain = "change"
     date: datetime.date | None = None

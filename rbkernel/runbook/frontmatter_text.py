@@ -351,7 +351,7 @@ def _written(data: Any, style: YAML) -> str:
 
 
 def _round_trip(like: str = "") -> YAML:
-    """Return ruamel.yaml, set to indent lists as the given text does."""
+    """Return a YAML editor (ruamel.yaml) that indents lists as the given text does."""
     writer = YAML()
     writer.preserve_quotes = True
     writer.width = 4096

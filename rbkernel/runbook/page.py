@@ -99,7 +99,7 @@ def _parameters(runbook: Runbook) -> Iterator[str]:
 
 
 def _wrapped(words: str, first: str = "") -> list[str]:
-    """Wrap a text into lines, the first with a prefix.
+    """Wrap a text into lines of at most 80 columns; the first line gets a prefix.
 
     >>> _wrapped("a b", "- ")
     ['- a b']

@@ -1,4 +1,4 @@
-"""Placeholders: parts of a template or an import that a person must fill in.
+"""Find placeholders: parts of a template or an import that a person must fill in.
 
 Placeholders have the same form in front matter, Markdown, parameters and commands:
 ``‹PLACEHOLDER: what goes here›``. These quotation marks have no meaning in YAML, Python, SQL and
