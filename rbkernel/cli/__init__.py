@@ -157,7 +157,7 @@ def run(
 def demo() -> None:
     """Start the sandbox, inject three faults, and run the runbooks that find them.
 
-    Exit codes: 0 every runbook found its fault, 3 not, or error.
+    Exit codes: 0 every runbook found its fault, 3 a fault was not found, or error.
 
     Example: rbkernel demo
     """
@@ -185,7 +185,7 @@ def up(
 
 @sandbox_app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show whether the sandbox is up, and its faults.
+    """Show whether the sandbox is up, and which faults are injected.
 
     Exit codes: 0 up, 1 down, 3 broken, or error.
 
@@ -225,7 +225,7 @@ def inject(
 def heal(
     fault: Annotated[str | None, typer.Argument(help="The fault. Default: all.")] = None,
 ) -> None:
-    """Remove faults.
+    """Remove injected faults.
 
     Exit codes: 0 removed, 3 error.
 

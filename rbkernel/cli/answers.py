@@ -27,7 +27,7 @@ OVERVIEW = "overview"
 
 
 def answer(name: str, db: str, given: Iterable[str], *, as_json: bool, sql: bool) -> None:
-    """Run the diagnostic, print the findings, and exit with the exit code of the verdict."""
+    """Run a diagnostic, print its findings, and exit with the exit code of the verdict."""
     settings = config.load()
     diagnostics.use(settings.catalogue.diagnostics)
     if not name:

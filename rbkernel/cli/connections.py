@@ -1,4 +1,4 @@
-"""`rbkernel init`, `doctor`, `grant`: set up and check a connection."""
+"""The commands `rbkernel init`, `doctor` and `grant`: set up and check a connection."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _text(file: Path) -> str:
 
 
 def _tested(connection: Connection) -> Verdict:
-    """Examine a new connection, and return the verdict.
+    """Examine a new connection to a database, print the result, and return the verdict.
 
     If the connection does not work, the command ends here, unless the user chooses to write it.
     """

@@ -1,4 +1,4 @@
-"""Find the file that a command writes: the file of ``-o``, or a file in the folder of ``-o``.
+"""Find the file that a command writes: ``-o`` names a file, or a folder for the file.
 
 Options are read as text, because a Path drops the slash at the end, which marks a folder. No
 existing file is replaced without a message.
@@ -21,14 +21,14 @@ _SLASHES = tuple(filter(None, (os.sep, os.altsep)))
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """A file to write. ``replaces`` is true if the file already exists."""
+    """A file that a command is to write; ``replaces`` is true if the file already exists."""
 
     path: Path
     replaces: bool = False
 
 
 def destination(said: str | None, name: str, *, force: bool = False) -> Destination:
-    """Return the file to write.
+    """Return the file that a command is to write.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`rbkernel list`, `show`, `search`, `new`, `schema`: commands for runbooks."""
+"""The commands for runbooks: `rbkernel list`, `show`, `search`, `new` and `schema`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def search(
     words: Annotated[list[str], typer.Argument(help="Words, an alert's name, or an id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Search titles, symptoms, alerts and text; best match first.
+    """Search the titles, symptoms, alerts and text of runbooks; best match first.
 
     Exit codes: 0 found, 1 no match, 3 error.
 

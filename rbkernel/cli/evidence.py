@@ -1,4 +1,4 @@
-"""`rbkernel evidence …`: commands for the evidence of runs."""
+"""The commands for the evidence of runs: `rbkernel evidence …`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rbkernel evidence export`: evidence for people who have no Jupyter."""
+"""The command `rbkernel evidence export`: evidence for people who have no Jupyter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rbkernel extensions`: list the extensions of other packages, and check them."""
+"""The command `rbkernel extensions`: list the extensions of other packages, and check each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rbkernel.spelling import did_you_mean
 
 
 def show(as_json: AsJson = False) -> None:
-    """List installed extensions, and load each.
+    """List installed extensions, and load each to see whether it can be used.
 
-    Exit codes: 0 all can be used, 3 some cannot.
+    Exit codes: 0 all can be used, 3 some cannot be used.
 
     Example: rbkernel extensions
     """

@@ -1,4 +1,4 @@
-"""`rbkernel serve`: receive alerts and run runbooks."""
+"""The command `rbkernel serve`: receive alerts and run runbooks."""
 
 from __future__ import annotations
 

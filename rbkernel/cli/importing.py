@@ -1,4 +1,4 @@
-"""`rbkernel import`: a Markdown runbook becomes a notebook that runs."""
+"""The command `rbkernel import`: convert a Markdown runbook to a notebook."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _convert(source: Path, output: Path | None, *, split: bool, db: str) -> list
 
 
 def _there(source: Path, output: Path | None) -> list[bytes]:
-    """Return the contents of the notebooks in the folder to which the import writes."""
+    """Return the contents of all notebooks in the folder to which the import will write."""
     folder = _folder(source, output)
     files = sorted(folder.glob("*.ipynb")) if folder.is_dir() else []
     return [file.read_bytes() for file in files if file.is_file()]
@@ -173,7 +173,7 @@ def _name(title: str) -> str:
 
 
 def _write(made: Sequence[Imported], paths: Sequence[Path], *, force: bool) -> list[bool]:
-    """Write the new and changed notebooks, and tell which ones were written.
+    """Write the imported notebooks that are new or changed; return for each if it was written.
 
     If one existing notebook was edited or run, and ``force`` is false, nothing is written.
     """

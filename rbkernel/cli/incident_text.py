@@ -1,4 +1,4 @@
-"""Format incidents for a terminal.
+"""Format incidents as text for a terminal.
 
 Control characters in texts of alerts and people are shown as escapes.
 """
@@ -47,12 +47,12 @@ def minute(at: str) -> str:
 
 
 def due_words(due: Due | None) -> str:
-    """Return a text that says when the next update is due; empty if none is due."""
+    """Return a text that says when the next status update is due; empty if none is due."""
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words
 
 
 def to_look_at(record: IncidentRecord, due: Due | None) -> str:
-    """Return the remarks of a list about an incident: damage, a merge, the next due update."""
+    """Return remarks about an incident for a list: a damaged record, an outdated report, etc."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
     older = "REPORT OUTDATED" if caveats.too_late(record) else ""
     goes_on = f"merged into {line(record.merged_into)}" if record.merged_into else ""
@@ -60,7 +60,7 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
 
 
 def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
-    """Yield the lines of `rbkernel incident show`."""
+    """Yield the lines that `rbkernel incident show` prints about an incident."""
     yield from _head(found, due)
     firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
     shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
@@ -90,7 +90,7 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
 
 
 def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
-    """Yield the lines of a draft: the update, then the events since the last update."""
+    """Yield the lines of a status update's draft, then the events since the last update."""
     yield from map(line, made.text.splitlines())
     yield ""
     yield "Not recorded yet. Fill in the places marked ‹ ›: the record has no information for them."
@@ -101,7 +101,7 @@ def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
 
 
 def closed(what: Closed) -> Iterator[str]:
-    """Yield the lines of `rbkernel incident close`; the first line is the path of the report."""
+    """Yield the lines that `rbkernel incident close` prints: first, the path of the report."""
     yield str(what.attachment)
     if what.was_closed:
         by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
@@ -125,7 +125,7 @@ def closed(what: Closed) -> Iterator[str]:
 
 
 def outdated(record: IncidentRecord) -> Iterator[str]:
-    """Yield lines that warn that the report of a closed incident lacks a later run.
+    """Yield a warning if the report of a closed incident lacks runs that ended later.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
@@ -208,7 +208,7 @@ def _alert(alert: AlertHistory) -> str:
 
 
 def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Yield the entries with consecutive alerts folded: equal alerts are counted, few are shown.
+    """Shorten runs of alerts in a timeline: count equal alerts, and show only the first few.
 
     >>> def alert(what):
     ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")
@@ -232,7 +232,7 @@ def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def _timeline(entries: Sequence[Entry]) -> Iterator[str]:
-    """Yield one line for each entry, and one for each new day."""
+    """Yield a line for each timeline entry, and a line for each new day."""
     day = ""
     for entry in entries:
         at = instant(entry.at).astimezone(UTC)

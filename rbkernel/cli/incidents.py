@@ -1,4 +1,4 @@
-"""`rbkernel incident …`: list, show, write to, close and reopen incidents."""
+"""The commands for incidents: `rbkernel incident …`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def open_incident(
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show alerts, runs, open decisions, and the timeline.
+    """Show the alerts, runs, open decisions and timeline of an incident.
 
     Exit codes: 0 shown, 3 the record was changed after its seal, or error.
 
@@ -107,7 +107,7 @@ def note(
     name: Name,
     text: Annotated[str, typer.Argument(help="The note; - reads standard input.")],
 ) -> None:
-    """Add a note, with the time and your name.
+    """Add a note to an incident, with the time and your name.
 
     Exit codes: 0 recorded, 3 error.
 
@@ -133,7 +133,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Record a status update and print it to send, or draft the next one.
+    """Record a status update and print it to send, or draft the next update.
 
     Exit codes: 0 recorded or drafted, 3 error.
 
@@ -229,14 +229,14 @@ def reopen(
 
 
 def _known(name: str) -> Any:
-    """Return an existing incident, so that a mistyped id does not create a new one."""
+    """Return an incident; raise an error if it does not exist, because the id may be mistyped."""
     from rbkernel.incidents import workflow
 
     return workflow.look_to_write(config.load().evidence_root, name)
 
 
 def _append(name: str, kind: str, **fields: str) -> Any:
-    """Append a line to the record, and warn if a secret was redacted in it."""
+    """Append a line to an incident's record, and warn if a secret in it was redacted."""
     from rbkernel.evidence import incident, store
 
     settings = config.load()
@@ -250,14 +250,14 @@ def _append(name: str, kind: str, **fields: str) -> Any:
 
 
 def _redactor(settings: config.Settings) -> Any:
-    """Return a redactor that also knows the secrets of the configuration and the environment."""
+    """Return a redactor that knows the secrets of the configuration and the environment."""
     from rbkernel.kernel import secrets
 
     return secrets.redactor(settings, os.environ)
 
 
 def _said(text: str, what: str) -> str:
-    """Return a text, or raise an error if it is empty, because a record is never changed."""
+    """Return a text for the record; raise an error if the text is empty."""
     if not text.strip():
         raise ParameterError(
             f"the {what} is empty: nothing was written",
@@ -268,7 +268,7 @@ def _said(text: str, what: str) -> str:
 
 
 def _from_input() -> str:
-    """Read a note from standard input, up to the maximum length of a note."""
+    """Read a note from standard input; raise an error if it is too long."""
     data = sys.stdin.buffer.read(_MOST_NOTE_BYTES + 1)
     if len(data) > _MOST_NOTE_BYTES:
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""`rbkernel kernel …`: show and stop the fork servers, which start kernels and runs quickly."""
+"""The commands for fork servers, which start kernels and runs quickly: `rbkernel kernel …`."""
 
 from __future__ import annotations
 

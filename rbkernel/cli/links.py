@@ -1,4 +1,4 @@
-"""`rbkernel link`: print a signed link to a page."""
+"""The command `rbkernel link`: print a signed link to a page."""
 
 from __future__ import annotations
 

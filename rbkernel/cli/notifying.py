@@ -1,4 +1,4 @@
-"""`rbkernel notify`: show the targets, test them, send what is due."""
+"""The command `rbkernel notify`: show notification targets, test them, send notifications."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def notify(
         bool, typer.Option("--once", help="Send what is due now, without `rbkernel serve`.")
     ] = False,
 ) -> None:
-    """Show the notification targets; send a test message, or what is due.
+    """Show the notification targets; send a test message, or notifications that are due.
 
     Exit codes: 0 shown or sent, 3 a target is not usable, or error.
 
@@ -43,7 +43,7 @@ def notify(
 
 
 def _begin(settings: Settings) -> None:
-    """Register new targets, so that they get events from now on, and print their names."""
+    """Register new targets, which get notifications from now on, and print their names."""
     from rbkernel.gateway.jobs.store import Store
     from rbkernel.gateway.notify.outbox import Outbox
 

@@ -1,4 +1,4 @@
-"""`rbkernel open`: continue a run in a working copy."""
+"""The command `rbkernel open`: continue a run in a working copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output of commands: JSON or text on standard output, errors in one line, exit codes."""
+"""Print a command's result as JSON or text, print errors in one line, and set exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 
 class Ending(Exception):
-    """End a command with its own exit code, which differs from typer's codes for usage errors."""
+    """Raised to end a command with this exit code."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -26,7 +26,7 @@ class Ending(Exception):
 
 
 def name_and_value(text: str) -> tuple[str, str]:
-    """Return name and value of ``name=value``.
+    """Split ``name=value`` into name and value.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON."""
+    """Print a value as JSON on standard output."""
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
@@ -65,7 +65,7 @@ def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
 
 
 def print_step(finding: Finding) -> None:
-    """Print one step of an examination; if it is not ok, with its cause and next step."""
+    """Print one step of a connection's examination; if not ok, with its cause and next step."""
     typer.echo(f"{finding.verdict.value.upper():8} {finding.title:14} {finding.actual}")
     if finding.cause and finding.cause != finding.actual:
         typer.echo(f"{'':24}because: {finding.cause}")
@@ -74,7 +74,7 @@ def print_step(finding: Finding) -> None:
 
 
 def progress(text: str) -> None:
-    """Print a progress text, but only on a terminal."""
+    """Print a progress text on standard error, but only on a terminal."""
     if sys.stderr.isatty():
         typer.echo(text, err=True)
 

@@ -1,4 +1,4 @@
-"""`rbkernel postmortem`: create or update a postmortem from the record of an incident."""
+"""The command `rbkernel postmortem`: create or update the postmortem of an incident."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rbkernel lint` and `rbkernel coverage`: check runbooks, and find alerts without a runbook.
+"""The commands `rbkernel lint` and `coverage`: check runbooks; find alerts without a runbook.
 
 Both commands have exit codes for CI.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """The output formats of lint."""
+    """The output formats of `rbkernel lint`."""
 
     TEXT = "text"
     JSON = "json"
@@ -43,7 +43,7 @@ def lint(
     explain: Annotated[str, typer.Option(help="Explain a rule, such as RB403.")] = "",
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
 ) -> None:
-    """Check runbooks and diagnostics against the rules.
+    """Check runbooks and diagnostics against the lint rules.
 
     Exit codes: 0 no problems, 1 warnings, 2 errors, 3 unreadable.
 

@@ -1,4 +1,4 @@
-"""`rbkernel quarantine`: show unreadable deliveries."""
+"""The command `rbkernel quarantine`: show deliveries that could not be read."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def quarantine(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the deliveries that could not be read, or print the bytes of one.
+    """List the deliveries that could not be read, or print the bytes of one delivery.
 
-    With --json, the body of the one is text, in which � stands for what is not UTF-8.
+    With --json, the body of that delivery is text, in which � replaces what is not UTF-8.
 
     Exit codes: 0 printed, 3 no such delivery or error.
 

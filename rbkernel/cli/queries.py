@@ -1,4 +1,4 @@
-"""`rbkernel query`: run a diagnostic, and judge the result by its rules."""
+"""The command `rbkernel query`: run a diagnostic, and judge the result by rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def query(
     as_json: AsJson = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, do not run it.")] = False,
 ) -> None:
-    """Run a diagnostic, or all (overview), and show the findings.
+    """Run a diagnostic, or the overview of common problems, and show the findings.
 
     Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
 

@@ -1,4 +1,4 @@
-"""`rbkernel reconcile`: compare two tables, on one server or on two, and write a repair to review.
+"""The command `rbkernel reconcile`: compare two tables, and write an SQL repair to review.
 
 A long comparison stores its progress in a file in the user's state folder. `--resume` continues
 from this file, if the tables and options are the same and the file is less than a day old.
@@ -138,14 +138,14 @@ def reconcile(
 
 
 class _State:
-    """The file that stores the progress of a comparison."""
+    """The file that stores the progress of a table comparison, for `--resume`."""
 
     def __init__(self, question: Question, connections: tuple[str, str]) -> None:
         name = hashlib.sha256(f"{connections} {question.digest}".encode()).hexdigest()[:16]
         self._file = platformdirs.user_state_path("rbkernel") / "reconcile" / f"{name}.json"
 
     def load(self) -> Progress | None:
-        """Return the stored progress; if there is none to use, say why and return None."""
+        """Return a comparison's stored progress; if there is none to use, say why, return None."""
         from rbkernel.reconciliation import Progress
 
         if not self._file.is_file():
@@ -167,7 +167,7 @@ class _State:
         return progress
 
     def save(self, progress: Progress) -> None:
-        """Save the progress, for `--resume`."""
+        """Store the progress of the comparison, for `--resume`."""
         from rbkernel.evidence import store
 
         self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -175,11 +175,11 @@ class _State:
         store.write_atomically(self._file, data)
 
     def remove(self) -> None:
-        """Delete the progress, because the comparison is complete."""
+        """Delete the stored progress, because the comparison is complete."""
         self._file.unlink(missing_ok=True)
 
     def resumable(self, error: DatabaseError) -> RbkernelError:
-        """Return the error; if the comparison can be resumed, its next step says so."""
+        """Return a database error; if the comparison can be resumed, with advice to resume it."""
         if not self._file.is_file():
             return error
         step = f"{error.next_step}; then run the same command with --resume"
@@ -203,7 +203,7 @@ def _sessions(source_db: str, target_db: str) -> Iterator[tuple[Session, Session
 
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
-    """Show a progress bar, but only on a terminal."""
+    """Show the progress bar of a comparison, but only on a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -219,7 +219,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
 
 
 def _check_writable(path: Path) -> None:
-    """Raise an error before the comparison if the repair script cannot be written to this path."""
+    """Raise an error if the repair script cannot be written to this path."""
     folder = path.absolute().parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         why = "is a folder" if path.is_dir() else "is not in a writable folder"
@@ -331,7 +331,7 @@ def _next_step(outcome: Outcome, files: tuple[Path, ...]) -> str:
 
 
 def _place(text: str, default: str = "") -> tuple[str, str]:
-    """Return connection and table of ``connection:table``.
+    """Split ``connection:table`` into connection and table.
 
     >>> _place("orders-db:shop.orders"), _place("orders", default="db")
     (('orders-db', 'shop.orders'), ('db', 'orders'))
@@ -349,7 +349,7 @@ def _place(text: str, default: str = "") -> tuple[str, str]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Return the names in a list with commas.
+    """Split a list of names at its commas.
 
     >>> _names("a, b"), _names("")
     (('a', 'b'), ())
@@ -380,7 +380,7 @@ def _tolerated(text: str) -> tuple[str, float]:
 
 
 def _seconds(text: str) -> float:
-    """Return a duration such as ``24h`` in seconds.
+    """Convert a duration such as ``24h`` to seconds.
 
     >>> _seconds("24h"), _seconds("90s"), _seconds("")
     (86400.0, 90.0, 0.0)

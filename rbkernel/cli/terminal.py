@@ -15,7 +15,7 @@ from rbkernel.displaytext import visible
 
 
 class VisibleStream:
-    """A text stream that writes invisible characters as escapes.
+    """A text stream that writes control and other invisible characters as escapes.
 
     A carriage return at the beginning of a text stays, because progress bars need it.
     """
@@ -24,14 +24,14 @@ class VisibleStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write text, with escapes."""
+        """Write a text, with invisible characters as escapes."""
         start = "\r" if isinstance(text, str) and text.startswith("\r") else ""
         shown = start + visible(text[len(start) :]) if isinstance(text, str) else text
         self.stream.write(shown)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write lines, with escapes."""
+        """Write lines, with invisible characters as escapes."""
         for line in lines:
             self.write(line)
 
@@ -52,5 +52,5 @@ def visible_streams() -> Iterator[None]:
 
 
 def styled(stream: TextIO) -> TextIO:
-    """Return the original stream, for text with colours whose parts are already safe."""
+    """Return the stream that writes no escapes, for coloured text whose parts are already safe."""
     return stream.stream if isinstance(stream, VisibleStream) else stream

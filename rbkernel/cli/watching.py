@@ -1,4 +1,4 @@
-"""`rbkernel watch`: sample servers and keep the samples of the last hour."""
+"""The command `rbkernel watch`: sample servers and keep the samples of the last hour."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ def watch(
     databases: Annotated[list[str], typer.Argument(metavar="DB…", help="The connections.")],
     every: Annotated[float, typer.Option(help="Interval in seconds.", min=1, max=3600)] = 10.0,
 ) -> None:
-    """Sample servers regularly, and keep the last hour for runbooks.
+    """Sample servers regularly, and keep the samples of the last hour for runbooks.
 
-    Runs until SIGTERM or Ctrl-C. A server that is slow or refuses is sampled less often.
+    Runs until SIGTERM or Ctrl-C. A server that is slow or refuses a connection is sampled less
+    often.
 
     Exit codes: 0 stopped by a signal, 3 error.
 

@@ -1,4 +1,4 @@
-"""`rbkernel why DB`: find the cause of a problem, without a notebook."""
+"""The command `rbkernel why`: find the cause of a server's problem, without a notebook."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def why(
 
 @dataclass(frozen=True, kw_only=True)
 class _FoundCause:
-    """A cause, the server on which it was found, and the time when it was first seen, if known.
+    """A cause of a problem, the connection of its server, and when it was first seen, if known.
 
-    ``parameters`` are those of the runbook that it opens.
+    ``parameters`` are the options of `rbkernel run` for the runbook to open.
     """
 
     cause: Cause
@@ -102,7 +102,7 @@ class _FoundCause:
 
 
 def _parameters(cause: Cause, situation: Situation, settings: Settings) -> str:
-    """Return the parameters of the runbook to open, as options of `rbkernel run`."""
+    """Return the parameters of the runbook that a cause opens, as options of `rbkernel run`."""
     from rbkernel.sources.postgres.causes.cause import REPLICATION
 
     name = situation.connection

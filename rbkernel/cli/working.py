@@ -1,4 +1,4 @@
-"""`rbkernel worker`, `rbkernel route`: execute jobs, and show which runbooks an alert starts."""
+"""The commands `rbkernel worker` and `route`: execute jobs; show what an alert would start."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def route(
 ) -> None:
     """Show which runbooks an alert would start, with which parameters, and why.
 
-    Exit codes: 0 every alert starts a runbook, 1 one starts none, 3 error.
+    Exit codes: 0 every alert starts a runbook, 1 an alert starts none, 3 error.
 
     Example: rbkernel route alert.json
     """

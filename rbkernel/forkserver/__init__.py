@@ -1,4 +1,4 @@
-"""Start our programs quickly: fork them from a process that has the libraries loaded.
+"""Start kernels and runs quickly: fork them from a server that has loaded the libraries.
 
 `server` is that process. `client` sends requests to the server. `child` turns a fork into the
 requested program. `programs` lists the programs. `place` decides which server a process may use.

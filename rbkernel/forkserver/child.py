@@ -1,4 +1,4 @@
-"""Turn a fork of the server into the program that a client requested."""
+"""Turn a process that the fork server forked into the program that a client requested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def await_request(post: socket.socket, server: int) -> None:
-    """Wait for a client's connection, and run the program that it requests; does not return.
+    """Wait in a forked child for a client's request, and run the program; does not return.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def await_request(post: socket.socket, server: int) -> None:
 
 
 def _become(request: wire.Request, streams: list[int]) -> None:
-    """Set up the process state that `subprocess.Popen` would have given to a new process."""
+    """Set up this process as `subprocess.Popen` would have set up a new process."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -85,14 +85,14 @@ def _become(request: wire.Request, streams: list[int]) -> None:
 
 
 def _seed() -> None:
-    """Seed the random number generators: a fork would repeat the server's numbers."""
+    """Seed the random number generators, so that forked programs do not share random numbers."""
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
 
 
 def _run(main: Callable[[], object]) -> int:
-    """Run the program, then Python's usual shutdown steps; return the exit status."""
+    """Run a program's main function, then Python's usual shutdown; return the exit status."""
     status = 0
     try:
         main()
@@ -124,7 +124,7 @@ def _status(code: object) -> int:
 
 
 def _keep_only(numbers: set[int]) -> None:
-    """Close all other files, in particular the connections of other programs."""
+    """Close all open files except these descriptors, above all other programs' connections."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) not in numbers:
             with contextlib.suppress(OSError):

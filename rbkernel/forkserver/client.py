@@ -1,4 +1,4 @@
-"""Start a program through a fork server, and control it like a `subprocess.Popen` process."""
+"""Start a program through the fork server, and control it like a `subprocess.Popen` process."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class ForkedProcess:
         _running.add(self)
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable after the program's end; -1 once that was seen."""
+        """Return a file descriptor that is readable once the program has ended; -1 after that."""
         return self._connection.fileno()
 
     def poll(self) -> int | None:
-        """Return the exit status if the program has ended, as `subprocess.Popen.poll` does."""
+        """Return the program's exit status; None if it is still running."""
         return self._receive(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end of the program, and return the exit status.
+        """Wait until the program has ended, and return its exit status.
 
         Raises
         ------
@@ -72,16 +72,16 @@ class ForkedProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless the program has ended."""
+        """Send a signal to the program, unless it has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Send SIGTERM, unless the program has ended."""
+        """Send SIGTERM to the program, unless it has ended."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL, unless the program has ended."""
+        """Send SIGKILL to the program, unless it has ended."""
         self.send_signal(signal.SIGKILL)
 
     def _receive(self, timeout: float | None) -> int | None:
@@ -117,7 +117,7 @@ def start(
     folder: str,
     streams: tuple[int, int, int],
 ) -> ForkedProcess | None:
-    """Start a program through a fork server; if there is none, launch one for the next call.
+    """Start a program through a fork server; if none runs, launch a server for the next call.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def start(
 
 
 def prepare(environment: Mapping[str, str]) -> None:
-    """Launch a server for programs with this environment, or keep the present one from ending.
+    """Launch a fork server for programs with this environment, or keep a running server alive.
 
     An unused server ends after some time, counted from the last call.
     """
@@ -165,7 +165,7 @@ def prepare(environment: Mapping[str, str]) -> None:
 
 
 def _place(environment: Mapping[str, str]) -> Place | None:
-    """Return the place of the server; None if there can be none, and warn of the reason once."""
+    """Return where the fork server's files are; None, with a warning, if none is possible."""
     if not places.is_supported():
         return None
     try:
@@ -212,7 +212,7 @@ def _line(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0) -> None:
-    """Start a server in the background, unless one runs or is starting.
+    """Start a fork server in the background, unless one is running or starting.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
 
 
 def problem(environment: Mapping[str, str]) -> str:
-    """Return why no server can be started for this environment, or an empty text."""
+    """Return why no fork server can be started for this environment; empty if one can."""
     try:
         return _obstacle(places.place_for(environment))
     except OSError as error:
@@ -268,7 +268,7 @@ def _obstacle(place: Place) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """A running server."""
+    """The state of a running fork server."""
 
     place: Place
     pid: int
@@ -278,7 +278,7 @@ class Status:
 
 
 def living() -> list[Status]:
-    """Return the running servers of this user."""
+    """Return the running fork servers of this user."""
     found = []
     for place in places.servers():
         if filelocks.is_held(place.lock):
@@ -292,7 +292,7 @@ def living() -> list[Status]:
 
 
 def stop(status: Status, *, now: bool = False) -> None:
-    """Tell a server to end: after its programs have ended, or now, together with them."""
+    """Tell a fork server to end: when its programs have ended, or now, with its programs."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
 

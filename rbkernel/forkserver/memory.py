@@ -1,4 +1,4 @@
-"""Whether there is memory for a server: about 200 MB stay in use while it runs."""
+"""Check whether there is enough memory for a fork server, which uses about 200 MB."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def shortage(meminfo: Path = Path("/proc/meminfo"), groups: Path = _GROUPS) -> str:
-    """Return why there is too little memory for a server, or an empty text."""
+    """Return why there is too little memory for a fork server; empty if there is enough."""
     available = _available_bytes(meminfo)
     if available is not None and available < AVAILABLE_BYTES:
         return f"only {available // _MB} MB of memory are available"
@@ -33,7 +33,7 @@ def _available_bytes(meminfo: Path) -> int | None:
 
 
 def _limit_bytes(groups: Path) -> int | None:
-    """Return the lowest limit of this process's control group and the groups above it."""
+    """Return the lowest memory limit of this process's control groups; None without a limit."""
     limits = []
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Which process requested this one."""
+"""Remember which process had this process started."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _client: int | None = None
 
 
 def started_by() -> int:
-    """Return the id of the process that started this one, or had the fork server start it."""
+    """Return the id of the process that started this process, directly or by a fork server."""
     return os.getppid() if _client is None else _client
 
 
 def set_client(pid: int) -> None:
-    """Note that the fork server started this process for that client."""
+    """Note that a fork server started this process on behalf of a client with this process id."""
     global _client  # a fact about the process
     _client = pid

@@ -33,28 +33,28 @@ _LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The files of one server."""
+    """The paths of one fork server's files: socket, lock and logs."""
 
     socket: Path
 
     @property
     def lock(self) -> Path:
-        """The file that the server keeps locked while it runs; it holds a description."""
+        """The file that the server keeps locked while it runs; it holds the server's process id."""
         return self.socket.with_suffix(".json")
 
     @property
     def failure(self) -> Path:
-        """The file that says why the last server at this place could not start."""
+        """The file that says why the last server with this socket could not start."""
         return self.socket.with_suffix(".failed")
 
     @property
     def log(self) -> Path:
-        """The log file: output of the server, and of its children before a program has started."""
+        """The log of the server, and of its children until they run a program."""
         return self.socket.with_suffix(".log")
 
 
 def is_supported() -> bool:
-    """Return whether this system supports the fork server, and it is not switched off."""
+    """Return whether this system supports fork servers, and they are not switched off."""
     return (
         sys.platform == "linux"
         and hasattr(os, "pidfd_open")
@@ -63,7 +63,7 @@ def is_supported() -> bool:
 
 
 def folder() -> Path:
-    """Return the folder of all servers of this user.
+    """Return the folder with the files of all of this user's fork servers.
 
     Raises
     ------
@@ -86,14 +86,14 @@ def folder() -> Path:
 
 
 def _is_ours(path: str) -> bool:
-    """Return whether this user owns the folder: with `sudo` it may be that of another user."""
+    """Return whether this user owns a folder: with `sudo`, it may be another user's folder."""
     with contextlib.suppress(OSError):
         return Path(path).stat().st_uid == os.getuid() and os.access(path, os.W_OK)
     return False
 
 
 def servers() -> Iterator[Place]:
-    """Return the places of all servers of this user, running or not."""
+    """Yield the paths of this user's fork servers, whether these are running or not."""
     try:
         own = folder()
     except OSError:
@@ -103,7 +103,7 @@ def servers() -> Iterator[Place]:
 
 
 def place_for(environment: Mapping[str, str]) -> Place:
-    """Return the place of the server for programs with this environment.
+    """Return the paths of the fork server to use for programs with this environment.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The server's imports and programs, by name, because higher packages define them."""
+"""The names of the programs that the fork server starts, and of the libraries that it loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m rbkernel.forkserver.server SOCKET``: the process that forks our programs.
+"""``python -m rbkernel.forkserver.server SOCKET``: the process that forks programs for clients.
 
 One child is always forked in advance and waits for the next connection. The server only passes
 connections on, watches them, and reaps ended children.
@@ -31,7 +31,7 @@ _LOOK_EVERY_MS = 1000
 
 @dataclass(kw_only=True)
 class _Child:
-    """A forked process; without a connection, the process waits for one."""
+    """A child of the server: it runs a program for a client, or waits for a connection."""
 
     pid: int
     ended: int  # a pidfd: readable when the process has ended
@@ -41,11 +41,11 @@ class _Child:
 
 
 class NotAlone(RuntimeError):
-    """A library started a thread: a fork would copy the thread's locks, but not the thread."""
+    """The server cannot fork, because a library started a thread, whose locks a fork copies."""
 
 
 class Server:
-    """Forks programs until it has been idle for a while, or is told to stop."""
+    """The fork server: forks programs until it is told to stop, or has been idle for a while."""
 
     def __init__(self, place: Place, idle_s: float) -> None:
         self._place = place
@@ -117,7 +117,7 @@ class Server:
         self._stopping = self._stopping_now = True
 
     def _withdraw(self, listener: socket.socket) -> None:
-        """Stop taking requests: a new server can use the name, and running programs continue."""
+        """Stop taking requests, so that a new server can use the socket; programs continue."""
         with contextlib.suppress(KeyError):
             self._poll.unregister(listener)
             self._place.socket.unlink(missing_ok=True)
@@ -159,7 +159,7 @@ class Server:
         self._fork_ahead()
 
     def _ended(self, child: _Child) -> None:
-        """Report the exit status; keep the ended process until the client closes the connection."""
+        """Send an ended child's exit status to its client; reap the child after the client left."""
         self._poll.unregister(child.ended)
         result = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert result is not None
@@ -174,7 +174,7 @@ class Server:
             wire.send(child.connection, {"exit": child.status})
 
     def _left(self, child: _Child) -> None:
-        """Kill a program whose client has gone, with all processes that it started."""
+        """Kill a program whose client has gone, and all processes that the program started."""
         assert child.connection is not None
         if child.status is None:
             for kill in (os.killpg, os.kill):  # before `setsid` the child leads no process group
@@ -207,7 +207,7 @@ def _listening(path: Path) -> socket.socket:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve, unless another server does so already."""
+    """Run the fork server, unless another one already serves this socket."""
     parser = argparse.ArgumentParser(prog="rbkernel.forkserver.server")
     parser.add_argument("socket", type=Path)
     parser.add_argument("--after-s", type=float, default=0.0)
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _take(place: Place) -> bool:
-    """Lock the place until this process ends; return False if another server holds the lock."""
+    """Lock the server's lock file until this process ends; return False if it is locked."""
     while True:
         lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

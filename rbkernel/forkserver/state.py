@@ -1,4 +1,4 @@
-"""Facts that the server needs before it forks: its number of threads, and the age of its code."""
+"""What the fork server checks before it forks: its number of threads, and changes of code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def threads() -> int:
 
 
 def version() -> dict[str, int]:
-    """Return when the code last changed: rbkernel's files, and the folders of installed packages.
+    """Return the modification time of each of rbkernel's files and each folder of packages.
 
     A server with older code than the code on disk must not start programs.
     """

@@ -1,4 +1,4 @@
-"""Which environment variables take effect while modules are imported.
+"""Tell which environment variables take effect while modules are imported.
 
 A forked program gets its own environment, but its modules were imported with the server's. So a
 variable that is read at import belongs to the identity of the server, unless no program of ours
@@ -51,7 +51,7 @@ _FIXED = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that take effect while modules are imported.
+    """Return the environment variables that take effect while modules are imported.
 
     >>> read_at_import({"PYTHONPATH": "lib", "PGPASSWORD": "x", "PLOTLY_API_KEY": "x"})
     {'PYTHONPATH': 'lib'}
@@ -66,7 +66,7 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_server(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the server for programs with this one, without any secret.
+    """Return a fork server's environment, without secrets, for programs with this environment.
 
     >>> sorted(of_server({"HOME": "/root", "PGPASSWORD": "x", "LANG": "C"}))
     ['HOME', 'LANG', 'OPENBLAS_NUM_THREADS', 'PYDEVD_DISABLE_FILE_VALIDATION']

@@ -1,4 +1,4 @@
-"""The protocol between client, child and server.
+"""The protocol between the fork server, its children, and its clients.
 
 The client sends one request, with its three standard streams. The child answers with its process
 id. When the program has ended, the server sends the exit status. It keeps the ended process until
@@ -20,7 +20,7 @@ _STREAMS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A program to start; the fields correspond to those of `subprocess.Popen`."""
+    """A request to start a program; its fields correspond to those of `subprocess.Popen`."""
 
     program: str
     arguments: list[str]
@@ -30,7 +30,7 @@ class Request:
 
 
 def send_request(connection: socket.socket, request: Request, streams: list[int]) -> None:
-    """Send a request and the file descriptors of its standard streams.
+    """Send a request to start a program, and the file descriptors of its standard streams.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def send_request(connection: socket.socket, request: Request, streams: list[int]
 
 
 def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
-    """Receive a request and its streams; child processes do not inherit the streams.
+    """Receive a request and its streams' descriptors, which child processes do not inherit.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
 
 
 class Peer(NamedTuple):
-    """The process that opened a connection."""
+    """The process at the other end of a connection."""
 
     pid: int
     uid: int
@@ -72,14 +72,14 @@ class Peer(NamedTuple):
 
 
 def peer(connection: socket.socket) -> Peer:
-    """Return which process opened the connection, as the system says."""
+    """Return the process that opened a connection, as the operating system reports it."""
     size = _CREDENTIALS.size
     said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return Peer(*_CREDENTIALS.unpack(said))
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Send a message: one line of JSON.
+    """Send a message as one line of JSON.
 
     Raises
     ------

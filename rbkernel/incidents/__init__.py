@@ -1,1 +1,1 @@
-"""Work on incidents after the fact: show them, close them, and write postmortems."""
+"""Work on incidents: show them, close them, continue their runs, and write postmortems."""

@@ -1,4 +1,4 @@
-"""Build the text of a postmortem, chapter by chapter, from an incident's evidence. Pure.
+"""Write the chapters of a postmortem from an incident's evidence. Pure.
 
 No fact is invented. Each time names its source. A fact that is not on record stays a placeholder
 that a human fills in. Text from senders and people is escaped, so that Markdown shows it as plain
@@ -27,7 +27,7 @@ _SHOWN_FINDINGS = 8
 
 
 def chapters(known: Known) -> Iterator[tuple[str, str]]:
-    """Yield the chapters that the evidence fills: the id of the cell, and its text in Markdown.
+    """Yield the chapters of a postmortem as pairs: the id of the cell, its Markdown text.
 
     A chapter without content is left out.
     """
@@ -52,7 +52,7 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
 
 
 def moment(at: str) -> str:
-    """Return a time as text in UTC; the given time may have any time zone.
+    """Convert a time, in any time zone, to a text in UTC.
 
     >>> moment("2026-11-20T04:02:11+01:00"), moment("soon")
     ('2026-11-20 03:02:11 UTC', 'soon')
@@ -61,7 +61,7 @@ def moment(at: str) -> str:
 
 
 def quoted(words: object) -> str:
-    """Return foreign text, escaped so that Markdown shows it as plain text.
+    """Escape a text of senders or people, so that Markdown shows it as plain text.
 
     >>> quoted("# <b>lag</b> ‹PLACEHOLDER: x›")
     '\\\\# &lt;b&gt;lag&lt;/b&gt; (PLACEHOLDER: x)'
@@ -158,7 +158,7 @@ def _timeline(known: Known) -> Iterator[str]:
 
 
 def _source(entry: Entry) -> str:
-    """Return the source of a timeline entry, with a run id shortened to its last six characters."""
+    """Return a timeline entry's source, with a run id shortened to its last six characters."""
     return entry.source.replace(entry.run_id, entry.run_id[-6:]) if entry.run_id else entry.source
 
 
@@ -203,7 +203,7 @@ def _finding(finding: Finding) -> str:
 
 
 def _left_open(known: Known) -> Iterator[str]:
-    """Yield the open questions and proposed actions of the last run in each chain of runs."""
+    """Yield lines about the unanswered questions and proposed actions of the last runs."""
     left = [line for run in last_of_each(known.runs) for line in _open(run)]
     if left:
         yield "**Open in the record.** Already done, or still to do?\n"

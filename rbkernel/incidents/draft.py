@@ -1,4 +1,4 @@
-"""Build the postmortem notebook: fill in the template, and merge a later draft. Pure.
+"""Build the notebook of a postmortem from its template, and merge a later draft into it. Pure.
 
 A cell belongs to rbkernel as long as it holds the text that rbkernel wrote; the notebook's metadata
 keep the SHA-256 of that text. Once a human changes or deletes a cell, rbkernel leaves the cell as
@@ -38,7 +38,7 @@ _OF_RUNBOOKS = frozenset({"validation"})
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """A postmortem notebook with a later draft merged in.
+    """A postmortem's notebook with a later draft merged into it.
 
     ``outdated`` names the chapters that people edited and for which the record has changed since.
     """
@@ -48,7 +48,7 @@ class Refreshed:
 
 
 def draft(form: Runbook, known: Known) -> NotebookNode:
-    """Fill the template with the known facts; return the notebook.
+    """Fill the template of a postmortem with the known facts; return the notebook.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _without_made(later: NotebookNode) -> dict[str, str]:
 
 
 def to_write(notebook: NotebookNode) -> list[str]:
-    """Return the placeholders that a human still has to fill in, in document order."""
+    """Return a postmortem's placeholders that a human still has to fill in, in order."""
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return [found["hint"] for found in PLACEHOLDER.finditer(text)]
 
@@ -153,7 +153,7 @@ def _digest(cell: NotebookNode) -> str:
 
 
 def _place(notebook: NotebookNode, before: str) -> int:
-    """Return the position of a new chapter: after the chapter that it follows in the draft."""
+    """Return the index at which to insert a new chapter: after its predecessor in the draft."""
     places = [index for index, cell in enumerate(notebook.cells) if cell.id == before]
     return places[0] + 1 if places else len(notebook.cells)
 

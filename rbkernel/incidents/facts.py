@@ -1,4 +1,4 @@
-"""The facts that the evidence holds about an incident: its title, start, end and severity. Pure."""
+"""What the evidence says about an incident, such as its title and start, for postmortems. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEETING_WITHIN = timedelta(hours=48)
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The facts about an incident at the time when the postmortem is made."""
+    """What the evidence says about an incident at the time when the postmortem is made."""
 
     record: IncidentRecord
     runs: Sequence[Record]
@@ -27,7 +27,7 @@ class Known:
 
     @property
     def title(self) -> str:
-        """The incident's title, else its alerts, else the runbooks that found something."""
+        """The incident's title; without one, its alerts, or the runbooks that found something."""
         alerts = dict.fromkeys(alert.name for alert in self.record.alerts)
         wrong = (run for run in self.runs if run.run and run.verdict is not Verdict.OK)
         titles = dict.fromkeys(run.run.title for run in wrong if run.run)
@@ -61,11 +61,11 @@ class Known:
 
     @property
     def deadline_from(self) -> Moment | None:
-        """The start of the deadlines: the end of the incident, else the time it was closed."""
+        """The time from which deadlines count: the incident's end, else when it was closed."""
         closed = Moment(at=self.record.closed_at, source="it was closed")
         return self.ended or (closed if closed.at else None)
 
     def due(self, within: timedelta) -> datetime | None:
-        """Return the deadline, this long after `deadline_from`; None if that is not known."""
+        """Return the deadline that is this long after `deadline_from`; None if that is unknown."""
         start = self.deadline_from
         return instant(start.at).astimezone(UTC) + within if start else None

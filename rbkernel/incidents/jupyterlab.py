@@ -1,4 +1,4 @@
-"""Open a notebook in JupyterLab: on a running server, or else on a new one."""
+"""Open a notebook in JupyterLab: on a running Jupyter server, else on a new server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Server:
 
 
 def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
-    """Return the running server to open a notebook in; None if there is none.
+    """Return a running Jupyter server in which to open a notebook; None if there is none.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def running(folder: Path, *, elsewhere: bool = True) -> Server | None:
 def nearest(
     listed: Iterable[Mapping[str, Any]], folder: Path, *, elsewhere: bool = True
 ) -> Server | None:
-    """Choose from the servers that Jupyter lists. Pure.
+    """Choose the server for a folder from the list of running Jupyter servers. Pure.
 
     >>> listed = [{"url": f"http://localhost:{n}/", "root_dir": root, "token": ""}
     ...         for n, root in enumerate(("/srv", "/srv/a", "/other"))]
@@ -82,7 +82,7 @@ def command(notebook: Path, root: Path) -> list[str]:
 
 
 def serve(notebook: Path, root: Path) -> int:
-    """Start JupyterLab with a notebook, wait until Ctrl-C ends it, and return its exit code."""
+    """Run JupyterLab with a notebook until Ctrl-C ends it; return JupyterLab's exit code."""
     lab = subprocess.Popen(command(notebook, root))
     try:
         return lab.wait()

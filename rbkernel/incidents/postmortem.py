@@ -1,4 +1,4 @@
-"""The postmortem of an incident on disk: a notebook that people edit, and its HTML page.
+"""Create and update an incident's postmortem: a notebook that people edit, and its HTML page.
 
 The notebook is never overwritten: new facts are merged into it, and people's edits stay. The page
 is rendered from the notebook again each time.
@@ -37,7 +37,7 @@ _OF_ITS_RUN = frozenset({"parameters", "start", "summary"})
 
 @dataclass(frozen=True, kw_only=True)
 class Postmortem:
-    """The written postmortem, and the work that is left.
+    """A postmortem as it was written to disk, and what people still have to do.
 
     ``is_changed`` is false when the record had nothing new for the notebook. ``to_write`` lists the
     placeholders that a human still has to fill in. ``outdated`` names the chapters that people
@@ -115,7 +115,7 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
 
 
 def render(notebook: NotebookNode) -> bytes:
-    """Return the HTML page of a postmortem, including people's edits."""
+    """Return the HTML page of a postmortem's notebook, including people's edits."""
     left = len(to_write(notebook))
     places = "1 place is" if left == 1 else f"{left} places are"
     title = next(_titles(notebook), "Postmortem")
@@ -171,7 +171,7 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
 
 
 def _mine(path: Path, incident: str) -> NotebookNode:
-    """Return the existing notebook; refuse one that is not the postmortem of this incident."""
+    """Return an existing notebook; raise an error if it is not this incident's postmortem."""
     try:
         notebook = documents.parse(path.read_bytes(), where=str(path))
     except OSError as error:

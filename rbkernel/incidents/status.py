@@ -1,4 +1,4 @@
-"""Status updates of an incident: their form, the time of the next one, and a draft for it. Pure.
+"""Format an incident's status updates, say when the next is due, and draft it. Pure.
 
 The form and the interval come from the incident runbook's form: one update at once, then one every
 30 minutes during the incident, and one when the incident is resolved. A draft repeats the record.
@@ -32,7 +32,7 @@ _NO_ETA = "none (resolved)"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """The time of the next status update, and a text that describes it."""
+    """When the next status update is due, and a text that says so."""
 
     at: datetime
     overdue: bool
@@ -41,7 +41,7 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A draft of the next update, from the record; ``since`` holds the events since the last."""
+    """A draft of the next status update; ``since`` are the events since the last update."""
 
     text: str
     status: str
@@ -49,7 +49,7 @@ class Draft:
 
 
 def next_due(record: IncidentRecord, now: datetime) -> Due | None:
-    """Return when the next update is due; None if none is due.
+    """Return when the next status update is due; None if no further update is due.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
@@ -86,7 +86,7 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
 
 
 def update_text(update: StatusUpdate) -> str:
-    """Return the text of an update, ready to send.
+    """Return the text of a status update, ready to send.
 
     >>> at = "2026-11-20T03:10:42+00:00"
     >>> print(update_text(StatusUpdate(at=at, by="ann", status="Identified", impact="late mail")))
@@ -106,7 +106,7 @@ def update_text(update: StatusUpdate) -> str:
 
 
 def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Draft:
-    """Return a draft of the next update, from the record.
+    """Return a draft of an incident's next status update, from its record and timeline.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def draft(record: IncidentRecord, entries: Sequence[Entry], now: datetime) -> Dr
 
 
 def clock(at: datetime, now: datetime) -> str:
-    """Return a time of day in UTC, with the date if it is not today's.
+    """Return a time of day in UTC as text, with the date if it is not today.
 
     >>> noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     >>> clock(noon, noon), clock(noon - EVERY * 48, noon)
@@ -160,7 +160,7 @@ def _ago(since: datetime, until: datetime) -> str:
 
 
 def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
-    """Return the status that the record supports; only a human can say that it is resolved.
+    """Return the status that an incident's record supports, for the draft of an update.
 
     Monitoring: all alerts are resolved, or somebody carried out an action. Identified: there is a
     finding with verdict warning or critical.
@@ -177,13 +177,13 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
 
 
 def _action_after(since: Sequence[Entry]) -> str:
-    """Return the last action or note after the incident was resolved, or "none"."""
+    """Describe the last action or note after the incident was resolved; "none" without one."""
     found = [entry for entry in since if entry.kind in {"done", "note"}]
     return f"{found[-1].what} ({_minute(found[-1].at)})" if found else "none"
 
 
 def _action(entries: Sequence[Entry]) -> str:
-    """Return the last action, decision or proposal; without one, the last run."""
+    """Describe the last action, decision or proposal in a timeline; without one, the last run."""
     for kinds in ({"done", "decision", "plan"}, {"run"}):
         found = [entry for entry in entries if entry.kind in kinds]
         if found:

@@ -1,4 +1,4 @@
-"""Work on incidents: show them, write to their records, and close them.
+"""Show incidents, open their records for writing, and close incidents.
 
 Closing an incident takes these steps, in this order. Check that no kernel of the incident is alive.
 Seal every open run. Try out the page and the archive. Write the closing line into the record and
@@ -37,7 +37,7 @@ from rbkernel.render.documents.writing import Exported
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
-    """An incident with its runs; in a list, all other fields are empty.
+    """An incident with its record and runs; in a list of incidents, other fields are empty.
 
     ``waiting`` holds the questions that the newest run of each runbook left to a human.
     ``continues`` maps the id of a run to the id of the run that it continues.
@@ -51,7 +51,7 @@ class Incident:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict among the newest runs of each runbook; empty without a verdict."""
+        """The worst verdict among each runbook's newest run; empty if no run has a verdict."""
         newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
         if not newest:
             return ""
@@ -59,7 +59,7 @@ class Incident:
 
     @property
     def title(self) -> str:
-        """The title of the incident, else its first alert, else the runbooks that were run."""
+        """The title of the incident; without one, its first alert, or its first run."""
         alerts = [alert.name for alert in self.record.alerts]
         titles = [f"{run.runbook} {run.title}".strip() for run in self.runs]
         return self.record.title or next(iter([*alerts, *titles]), "")
@@ -139,7 +139,7 @@ def look(root: Path, name: str) -> Incident:
 
 
 def look_to_write(root: Path, name: str) -> Incident:
-    """Return an incident that can be added to; refuse a record that differs from its seal.
+    """Return an incident to whose record lines may be added; else raise an error.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def close(
 
 
 def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
-    """Make the page, and check that page and archive can be written."""
+    """Check, before an incident is closed, that its page and archive can be made and written."""
     try:
         writing.try_out(root, name, tuple(exports.values()))
     except EvidenceError as error:
@@ -236,7 +236,7 @@ def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:
 def _attachments(
     settings: Settings, name: str, exports: Mapping[Format, Path], *, by: str, reopen: bool
 ) -> tuple[Exported, Exported]:
-    """Write page and archive; if that fails, open the incident again."""
+    """Write the page and archive of a closed incident; if that fails, reopen the incident."""
     root = settings.evidence_root
     try:
         page, archive = (
@@ -260,7 +260,7 @@ def _not_closed(name: str, error: EvidenceError) -> EvidenceError:
 
 
 def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
-    """Return the incident made from a record and its runs, ordered by their start.
+    """Combine an incident's record and its runs, ordered by their start.
 
     An incident without a record began with its first run.
     """
@@ -278,7 +278,7 @@ def _ending(record: IncidentRecord) -> Line:
 
 
 def _dropped(name: str, resolution: str, ending: Line) -> list[str]:
-    """Return a caveat if the incident was closed earlier with a different resolution."""
+    """Return a caveat if this resolution is not recorded: the incident was closed earlier."""
     if not resolution or ending.text("resolution") == resolution:
         return []
     other = "your resolution was not recorded: the incident was closed with another one"
@@ -297,7 +297,7 @@ def _refuse_living(found: Incident) -> None:
 
 
 def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
-    """Seal the runs that are still open; return their ids."""
+    """Seal an incident's runs that are still open; return the ids of these runs."""
     still_open = tuple(run.run_id for run in found.runs if run.state != runs.SEALED)
     for run_id in still_open:
         bundle.seal(settings.evidence_root, run_id, key=settings.signing_key, report=report_files)
@@ -305,7 +305,7 @@ def _seal_runs(settings: Settings, found: Incident) -> tuple[str, ...]:
 
 
 def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
-    """Close the incidents that were merged into an incident that is about to be closed."""
+    """Close the incidents that were merged into the incident that is about to be closed."""
     root = settings.evidence_root
     closing = incident.closing(by, resolution=f"merged into {record.id}, which was closed")
     for part in record.merged_from:
@@ -314,7 +314,7 @@ def _close_parts(settings: Settings, record: IncidentRecord, by: str) -> None:
 
 
 def _to_come(found: Incident) -> list[RunHistory]:
-    """Return the runs that are queued, or whose kernel has not started."""
+    """Return an incident's runs that are queued, or whose kernel has not started."""
     there = {run.run_id for run in found.runs}
     begun = [run for run in found.record.runs if run.state == RunState.STARTED]
     queued = [run for run in found.record.runs if run.state == RunState.QUEUED]
@@ -332,7 +332,7 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
 
 
 def _left(found: Incident) -> list[str]:
-    """Return the open points of an incident that is being closed, one sentence per entry."""
+    """Return what is left open when an incident is closed, such as firing alerts, as texts."""
     firing = [
         f"alert {alert.name} is still firing"
         for alert in found.record.alerts

@@ -1,4 +1,4 @@
-"""Working copies of runs on disk: people edit copies, never sealed files.
+"""Make working copies of runs: people edit copies, never sealed files.
 
 An existing copy is never overwritten, because somebody may have worked in it.
 """
@@ -28,7 +28,7 @@ FOLDER = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class WorkingCopy:
-    """A notebook in which to continue a run.
+    """A copy of a run's notebook in which a person continues the run.
 
     ``is_new`` is false for a copy that already existed, possibly with changes. ``others`` are the
     other runs of the incident that nobody has continued, the most urgent first.
@@ -44,12 +44,12 @@ class WorkingCopy:
 
     @property
     def name(self) -> str:
-        """The path of the copy below Jupyter's root, with slashes, as in a JupyterLab address."""
+        """The path of the copy, relative to Jupyter's root, as in a JupyterLab address."""
         return self.path.relative_to(self.root).as_posix()
 
 
 def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
-    """Make the working copy of a run, or find the existing one.
+    """Make the working copy of a run, or find the existing copy.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
 
 
 def _checked(root: Path, evidence: Path) -> Path:
-    """Return the root with its links resolved; refuse a root in which copies are not allowed."""
+    """Return Jupyter's root folder, resolved; raise an error if copies may not be made there."""
     resolved = root.resolve()
     if not resolved.is_dir():
         raise EvidenceError(
@@ -109,7 +109,7 @@ def _checked(root: Path, evidence: Path) -> Path:
 
 
 def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
-    """Return the run itself, or the runs of the incident that nobody has continued, worst first."""
+    """Return the given run, or an incident's runs that nobody has continued, worst first."""
     known = runs.list_runs(evidence)
     if not INCIDENT_ID.fullmatch(what):
         folder = runs.find(evidence, what).resolve()
@@ -134,7 +134,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
 
 
 def _where_it_ran(record: Record, root: Path) -> Path | None:
-    """Return the working copy in which the run was made, if the file still exists."""
+    """Return the path of the working copy in which a run was made; None if it is gone."""
     if not (record.run and record.run.continues) or record.run.headless:
         return None
     for event in reversed(record.of_kind("snapshot")):
@@ -153,7 +153,7 @@ def _place(root: Path, record: Record, incident: str) -> Path:
 
 
 def _notebook(record: Record) -> NotebookNode:
-    """Return the sealed notebook; before the seal, a notebook rebuilt from the journal."""
+    """Return a run's sealed notebook; before the seal, one rebuilt from the journal."""
     sealed = record.folder / content.EXECUTED
     if sealed.is_file():
         return documents.parse(sealed.read_bytes(), where=str(sealed))

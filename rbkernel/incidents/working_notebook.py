@@ -1,4 +1,4 @@
-"""Turn the notebook of a run into a working copy. Pure.
+"""Turn the notebook of a run into a working copy, in which the run can be continued. Pure.
 
 The copy holds the parameters and the incident of its run, so that running it repeats the same
 checks. That is a new run, which `continues` the first. The outputs of the first run stay readable,
@@ -39,7 +39,7 @@ def working_notebook(
     *,
     alive: bool = False,
 ) -> NotebookNode:
-    """Return the notebook of a run as a working copy.
+    """Return a working copy of a run's notebook, with its outputs marked as old.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def working_notebook(
 
 
 def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
-    """Mark the output of a cell as old; running the cell replaces both mark and output."""
+    """Mark a cell's output as old; running the cell replaces the output and the mark."""
     cell.execution_count = None
     if not cell.outputs:
         return
@@ -97,7 +97,7 @@ def _make_old(cell: NotebookNode, widgets: Any, made_at: datetime) -> None:
 
 
 def _age(at: str, made_at: datetime) -> str:
-    """Return a sentence about the age of an output at the time of the copy.
+    """Return a text that says how old an output was when the copy was made.
 
     >>> _age("2026-11-20T23:45:35Z", datetime.fromisoformat("2026-11-21T00:02:40Z"))
     '17 min 5 s old when this copy was made'
@@ -107,10 +107,10 @@ def _age(at: str, made_at: datetime) -> str:
 
 
 def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
-    """Return an output for reading only: without buttons, which would not work, and without JSON
-    data.
+    """Return an old output as something to read, without widgets and typed data; None if empty.
 
-    Return None for a widget without text: it would show only Python's name for the object.
+    Buttons would not work in the copy. A widget without text is dropped: it would show only
+    Python's name for the object.
     """
     if output.output_type == "execute_result":
         output.execution_count = None
@@ -126,7 +126,7 @@ def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
 
 
 def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
-    """Insert the run's parameters after the declared parameters, as papermill does.
+    """Insert a cell with the run's parameters into the copy, as papermill does.
 
     If somebody turned the parameters cell into other code, that document keeps the code that ran.
     """
@@ -153,7 +153,7 @@ def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
 
 
 def _injected(copy: NotebookNode) -> dict[str, Any]:
-    """Return the values in the cell that papermill or an earlier copy injected.
+    """Return the parameters' values in the cell that papermill or an earlier copy injected.
 
     Raises
     ------

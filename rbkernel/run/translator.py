@@ -1,4 +1,4 @@
-"""How papermill reads the parameters cell of a notebook with the kernel `rbkernel`.
+"""Let papermill find the parameters in a notebook of the kernel `rbkernel` by parsing the cell.
 
 papermill finds parameters with a regular expression, which does not match ``mode: Literal["a"] =
 "a"`` or ``standby: str | None = None``: the value is passed, but papermill warns of an unknown
@@ -16,11 +16,11 @@ from papermill.translators import PythonTranslator, papermill_translators
 
 
 class Translator(PythonTranslator):  # type: ignore[misc]  # papermill has no types
-    """papermill's translator for Python, with another inspection of the parameters cell."""
+    """papermill's translator for Python, except that it parses the parameters cell."""
 
     @classmethod
     def inspect(cls, parameters_cell: Mapping[str, Any]) -> list[Parameter]:
-        """Return the parameters that the cell assigns; none if it is not Python.
+        """Return the parameters that a parameters cell assigns; none if the cell is not Python.
 
         >>> source = 'from typing import Literal\\nmode: Literal["a", "b"] = "a"  # which'
         >>> [mode] = Translator.inspect({"source": source})
@@ -45,7 +45,7 @@ class Translator(PythonTranslator):  # type: ignore[misc]  # papermill has no ty
 
 
 def _assigned(node: ast.stmt) -> tuple[str, str, ast.expr | None]:
-    """Return the name, the annotation (papermill writes None for none) and the value."""
+    """Return the name, annotation and value that a statement assigns; "None" if unannotated."""
     match node:
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
             return name, ast.unparse(annotation), value
