@@ -125,7 +125,7 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
         KeyError
             There is no such object.
         ExtensionError
-            It cannot be loaded, is of another kind, or two packages use this name.
+            The object cannot be loaded, is of another kind, or two packages use this name.
         """
         if name in self._ours:
             return self._ours[name]

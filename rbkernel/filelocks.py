@@ -1,6 +1,7 @@
 """Ask whether a process holds the lock of a file, without taking the lock.
 
-If this process took the lock to test it, another process that wants it then would fail.
+If this process took the lock to test it, another process that wants the lock at that moment
+would fail.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ _FLOCK = "hhqqi4x"
 def is_held(path: Path) -> bool:
     """Return whether another process holds the POSIX lock (`fcntl.lockf`) of this file.
 
-    Not for a file that this process locked: closing any descriptor of a file releases its locks.
+    Do not use this for a file that this process has locked: closing any descriptor of a file
+    releases the locks of the process on it.
 
     If the file system cannot tell, the lock counts as held.
 

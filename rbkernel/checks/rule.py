@@ -25,7 +25,7 @@ class Rule(BaseModel):
     agg
         ``max``, ``min``, ``sum``, ``mean`` or ``last`` of the column, or ``rows``: the number of
         rows. If an answer has no row, only ``rows`` and ``sum`` have a value (0); see `empty`.
-        NULLs make a figure ``unknown``, unless the known ones alone are beyond a threshold.
+        NULLs make a figure ``unknown``, unless the known values alone are beyond a threshold.
     where
         Column → value or values: the rows that count. A row with NULL there may count or not.
     ranked

@@ -18,8 +18,8 @@ from rbkernel.redact.columns import Redaction
 class Connection(BaseModel):
     """How to connect to a database with its diagnostic role; contains no secret.
 
-    ``default``: runs use this connection if no other is given. ``standby`` is the connection of its
-    standby, ``standby_name`` that standby's application_name, as the primary sees it.
+    ``default``: runs use this connection if no other is given. ``standby`` is the connection to the
+    server's standby, ``standby_name`` that standby's application_name, as the primary sees it.
     ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor`
     reports tables that the role cannot read, and `grant` prints the SQL. The default is the schemas
     with at least one readable table.

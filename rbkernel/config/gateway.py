@@ -1,7 +1,8 @@
 """Read `[gateway]`: the address, the senders of alerts and their authentication, and limits.
 
 A sender's secret is never in the file: ``secret_env`` names variables, ``secret_command`` prints
-one secret per line. Two are allowed, so that a secret can be changed without losing an alert.
+one secret per line. Two secrets are allowed, so that a secret can be changed without losing an
+alert.
 """
 
 from __future__ import annotations

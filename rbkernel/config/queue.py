@@ -68,7 +68,7 @@ class RouteRule(BaseModel):
     """A rule that says which runbooks an alert starts, with which parameters.
 
     A matching rule replaces the triggers in front matter. ``alert`` and ``match`` are globs as in a
-    trigger. An empty ``runbooks`` starts none. ``names`` maps the values of labels to
+    trigger. An empty ``runbooks`` starts no runbook. ``names`` maps the values of labels to
     the values of parameters, such as ``{"db1:5432" = "orders"}``.
     """
 

@@ -201,7 +201,7 @@ class Settings(BaseModel):
         Raises
         ------
         ConfigError
-            No file declares it; the message lists the names there are.
+            No file declares this source; the message lists the declared names.
         """
         if name not in self.sources:
             known = ", ".join(sorted(self.sources)) or "none"
@@ -222,7 +222,7 @@ class Settings(BaseModel):
         Raises
         ------
         ConfigError
-            No file allows this command; the message lists the allowed ones.
+            No file allows this command; the message lists the allowed commands.
         """
         if name not in self.commands:
             known = ", ".join(sorted(self.commands)) or "none"

@@ -1,6 +1,6 @@
 """Generate the Python source of the `rb` calls that an imported runbook makes.
 
-Pure. The source is what a person would have typed: one line where it fits, else one line for each
+Pure. The source looks as if a person had typed it: one line if it fits, else one line for each
 argument.
 """
 

@@ -53,7 +53,7 @@ def metric(row: dict[str, str]) -> dict[str, Any]:
 def metrics(condition: str) -> list[dict[str, Any]]:
     """Return the metrics named in a condition that a diagnostic measures.
 
-    What a part leaves unsaid is the subject of the part before it.
+    A part of the condition without a subject has the subject of the part before it.
 
     >>> found = metrics("pending HITL tasks > 50, or oldest > 4h")
     >>> [(one["name"], one["warning"]) for one in found]

@@ -56,11 +56,11 @@ def assemble(steps: Steps, *, source: str, digest: str, db: str) -> Imported:
     Parameters
     ----------
     steps
-        What the source became.
+        The cells and the front matter that were made from the source.
     source
-        Its file name, to be named in the notebook.
+        The source's file name, which the notebook's metadata names.
     digest
-        SHA-256 of its bytes.
+        SHA-256 of the source's bytes.
     db
         Default of the parameter that carries the connection's name.
     """

@@ -1,6 +1,6 @@
 """Convert the blocks of a source to cells: text stays Markdown, commands become calls.
 
-Ordering: blocks come in the order of the source, and so do the cells. A command that changes
+The cells have the order of the blocks in the source. A command that changes
 something, or is not known to only read, becomes an argument of `rb.act`; no cell executes it.
 """
 

@@ -1,9 +1,9 @@
 """Lint rules and their registry.
 
-A rule is a function that takes a document and its surroundings, and yields its findings. Its code
-never changes its meaning. Its docstring is its page in the documentation: the problem, why it
-matters, and what to do instead. Themes: RB0 the file, RB1 the front matter, RB2 words and steps,
-RB3 code, RB4 SQL, RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
+A rule is a function that takes a document and its surroundings, and yields its findings. The
+meaning of a rule's code never changes. A rule's docstring is its page in the documentation: the
+problem, why it matters, and what to do instead. Themes: RB0 the file, RB1 the front matter, RB2
+words and steps, RB3 code, RB4 SQL, RB5 safety, RB6 references, RB7 upkeep, RB8 a diagnostic.
 """
 
 from __future__ import annotations

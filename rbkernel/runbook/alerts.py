@@ -146,7 +146,7 @@ def read_all(paths: Iterable[Path]) -> tuple[list[Alert], list[AlertRulesError]]
     Returns
     -------
     tuple
-        The alerts, and an error for each file that cannot be read; the others still count.
+        The alerts, and an error for each file that cannot be read; the other files are still read.
 
     Raises
     ------

@@ -195,7 +195,7 @@ class Catalogue:
 
     ``unreadable`` are the documents that cannot be read as runbooks. ``doubles`` are the errors
     about documents that are not used because an earlier document has the same id.
-    ``missing`` are the folders that do not exist.
+    ``missing`` are the errors about folders that do not exist.
     """
 
     runbooks: tuple[Runbook, ...] = ()

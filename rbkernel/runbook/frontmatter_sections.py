@@ -367,7 +367,7 @@ def known_severity(words: str) -> str:
     Raises
     ------
     ValueError
-        The text is neither.
+        The text is neither a severity word nor a placeholder.
     """
     if not unfilled(words):
         Severity.parse(words)

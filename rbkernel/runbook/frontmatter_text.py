@@ -1,8 +1,8 @@
 """The text of the front matter: parse it with line numbers, explain errors, edit it in place.
 
-PyYAML's C parser reads the text, because it is fast and every run and every lint reads. ruamel.yaml
-edits the text, because it keeps comments, order and quotes. Lines count within the cell: the
-opening ``---`` is line 1.
+PyYAML's C parser reads the text, because it is fast and every run and every lint reads front
+matter. ruamel.yaml edits the text, because it keeps comments, order and quotes. Lines count within
+the cell: the opening ``---`` is line 1.
 """
 
 from __future__ import annotations

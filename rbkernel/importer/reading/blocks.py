@@ -83,7 +83,7 @@ def read(lines: Sequence[str], speaks: Speaks) -> list[Block]:
     Parameters
     ----------
     lines
-        Its lines, with their ends.
+        The document's lines, with their ends.
     speaks
         Tells whether an inline code span is a command or a query.
 

@@ -87,7 +87,7 @@ class Expectation:
     """The expected answer; all fields are empty if the document states nothing that can be checked.
 
     ``limits`` are the thresholds at which a figure of a query is wrong, by column; the column is
-    empty for the only one. ``no_rows`` expects an answer without rows.
+    empty if the query has only one column. ``no_rows`` expects an answer without rows.
     """
 
     status: int = 0
@@ -115,7 +115,7 @@ def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
     Parameters
     ----------
     comments
-        Its lines, without the mark of a comment.
+        The lines of the comments, without the comment mark.
     below
         Whether the comments are below the command: the expected answer may then have several lines.
 
@@ -327,8 +327,8 @@ def _line_of(failing: str) -> str:
 def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
     """Return the answer that the comments around a command in a fence expect.
 
-    A comment belongs to the command right below it, or to the one above it if it begins as an
-    expectation does and a blank line, or nothing, follows it.
+    A comment belongs to the command directly below it. It belongs to the command above it if it
+    begins like an expectation, and a blank line or nothing follows the comment.
     """
     piece = pieces[number]
     found = read([piece.behind]) if piece.behind else Expectation()
