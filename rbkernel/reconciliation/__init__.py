@@ -1,6 +1,7 @@
 """Find the rows of two tables that differ permanently, on one server or on two.
 
-A question is a `Question` (module question). `compare` (module comparison) answers it:
+A `Question` (module question) describes a comparison. `compare` (module comparison) answers the
+question in these steps:
 
 1. *layout* reads both catalogues: which columns are compared, and how values are compared. 2.
 *parts* splits the tables into ranges or slices of keys, each small enough for one statement. 3.

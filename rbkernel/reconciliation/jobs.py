@@ -167,8 +167,8 @@ def _keep(work: Work, searched: Searched, room: int, both: Readers) -> _Found:
 def _and(progress: Progress, found: _Found, work: Work) -> Progress:
     """Return the progress of the comparison with the result of the next part added.
 
-    The list of differences may have become fuller since this part started, so its differences are
-    cut to the limit again.
+    The list of differences may have become longer since this part started, so the differences of
+    this part are cut to the limit again.
     """
     kept = found.differences[: max(0, work.most - len(progress.differences))]
     beyond = found.beyond + len(found.differences) - len(kept)

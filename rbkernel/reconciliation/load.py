@@ -1,8 +1,8 @@
 """Measure the load of the servers during a comparison, and pause while the load is high.
 
-The load is the number of active sessions in pg_stat_activity; those that wait for a lock count
-twice, since they do the most harm. While the load is above the limit, no query runs and no snapshot
-is held; after a while the comparison gives up, incomplete.
+The load is the number of active sessions in pg_stat_activity; sessions that wait for a lock count
+twice, since such waits do the most harm. While the load is above the limit, no query runs and no
+snapshot is held; after a while the comparison ends, incomplete.
 """
 
 from __future__ import annotations

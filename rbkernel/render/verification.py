@@ -90,7 +90,7 @@ def sealed(run: SealedRun) -> list[str]:
 
 
 def signed(run: SealedRun) -> list[str]:
-    """Return lines about who signed a seal, and about missing parts of the seal."""
+    """Return lines that say who signed a seal, and which parts of the seal are missing."""
     return [*([f"signed by {run.signer}"] if run.signer else []), *run.missing]
 
 

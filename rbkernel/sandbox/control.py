@@ -1,7 +1,7 @@
 """The operations on the sandbox: build, show status, inject a fault, heal, remove.
 
 Every operation that changes something holds the lock of the sandbox's folder until it ends. `up`
-starts from nothing: it first removes the remains of killed commands and processes. It sets
+starts from nothing: it first removes the remains of killed commands and processes. `up` sets
 ``complete`` in the state and writes the connections file last, so a half-built sandbox is never
 mistaken for a complete one.
 """

@@ -1,8 +1,8 @@
 """`make demo`: inject three faults, send three alerts, and show the runs that the gateway starts.
 
-All belong to one incident, which is sealed. On a terminal, the demonstration then opens JupyterLab
-with a working copy of the most urgent run on the broken database. Without a terminal, it removes
-everything and exits.
+The three runs belong to one incident, which is sealed. On a terminal, the demonstration then opens
+JupyterLab with a working copy of the most urgent run on the broken database. Without a terminal,
+the demonstration removes everything and exits.
 """
 
 from __future__ import annotations

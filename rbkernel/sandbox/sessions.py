@@ -1,6 +1,7 @@
 """Hold the sessions of a fault: ``python -m rbkernel.sandbox.sessions HOME FAULT SEED COUNT``.
 
-One process holds all sessions. It does not reconnect, and ends when the server has ended them all.
+One process holds all sessions. The process does not reconnect, and ends when the server has ended
+all sessions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run the shop's traffic: ``python -m rbkernel.sandbox.traffic HOME``, one process, four sessions.
 
-About eleven small transactions a second, evenly spaced, so that the standby's last replayed commit
-is never older than a tenth of a second on a healthy sandbox. An order is written to
+The traffic is about eleven small transactions a second, evenly spaced, so that the standby's last
+replayed commit is never older than a tenth of a second on a healthy sandbox. An order is written to
 ``orders_legacy`` and ``orders`` in one transaction; while ``in-flight.json`` exists, the second
 write follows some seconds later. The process changes only rows that it created, and no row twice
 within `REST_S` seconds, so that each row is unchanged when a comparison reads it again.

@@ -72,8 +72,8 @@ class Table:
 class TableSource(ABC):
     """Base class of sources whose answers are tables; a subclass implements `ask`.
 
-    The row cap, the column policies of ``[redaction]``, the provenance and the handling of
-    failures are done here.
+    The row cap, the column policies of ``[redaction]``, the provenance and the handling of failures
+    are the work of this class.
     """
 
     def __init__(self, configured: Configured) -> None:

@@ -121,8 +121,8 @@ class Triage:
     def add_finding(self, finding: Finding) -> Finding:
         """Add a finding to the run, and return the stored finding.
 
-        A finding replaces an earlier finding with the same title. Its runbook to open is kept only
-        if that runbook exists and is not the present one.
+        A finding replaces an earlier finding with the same title. The finding's runbook to open is
+        kept only if that runbook exists and is not the runbook of this run.
         """
         self._topics[finding.title] = finding.opens
         if finding.opens:

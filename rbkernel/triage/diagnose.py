@@ -27,8 +27,8 @@ class Diagnosed(Diagnosis):
     def waits(self) -> pd.DataFrame:
         """The waits of the busy sessions, in the columns of ``activity/waits``.
 
-        Pass the frame to `rb.figure.of`. If nothing was sampled, it has no rows, and the reason is
-        attached.
+        Pass the frame to `rb.figure.of`. If nothing was sampled, the frame has no rows, and the
+        reason is attached.
         """
         if self.sampled is not None:
             return frames.to_frame(self.sampled)

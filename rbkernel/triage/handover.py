@@ -1,4 +1,4 @@
-"""Show parts of the front matter: severity, escalation path, commands, and other sections."""
+"""`rb.severity`, `rb.escalation`, `rb.commands`, `rb.show`: show parts of the front matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rb.shell`: run a command that `rbkernel.toml` allows, never through a shell."""
+"""`rb.shell`: run a command that `rbkernel.toml` allows, without using a shell."""
 
 from __future__ import annotations
 

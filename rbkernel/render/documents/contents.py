@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """The part of a report about one run."""
+    """The section of a report about one run."""
 
     anchor: str
     run_id: str
@@ -119,7 +119,7 @@ def section(
     anchor: str = "run-1",
     seal: Iterable[tuple[str, str]] = (),
 ) -> Section:
-    """Return the part of a report about one run.
+    """Return the section of a report about one run.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Fault: two orders tables that should be equal differ, permanently or because rows arrive late.
 
-The seed alone determines the rows that differ (`plan`). They lie within a tenth of the key range,
-so that a figure shows the place, and are older than the rows that the traffic changes.
+The seed alone determines the rows that differ (`plan`). These rows lie within a tenth of the key
+range, so that a figure shows the place, and are older than the rows that the traffic changes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fault: nearly all connection slots are taken, by sessions idle in transaction or by active
 queries.
 
-The sessions belong to a detached process (module sessions). They do not reconnect after they are
-terminated.
+The sessions belong to a detached process (module sessions). The sessions do not reconnect after
+they are terminated.
 """
 
 from __future__ import annotations

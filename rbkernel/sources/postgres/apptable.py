@@ -1,9 +1,9 @@
 """Find the application's table that a diagnostic reads, and the columns that it needs.
 
 Teams name their columns differently: ``created_at`` in one database is ``enqueued_at`` in another.
-So a diagnostic asks for meanings. A column is found by one of its usual names, in order of
-preference, and a time also by its type if the table has only one such column. A column found under
-another name than the preferred one is reported; a parameter can name the right one.
+So a diagnostic asks for columns by their meaning. A column is found by one of its usual names, in
+order of preference, and a time also by its type if the table has only one such column. A column
+found under another name than the preferred one is reported; a parameter can name the right one.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Freed:
 
     @property
     def all(self) -> frozenset[int]:
-        """All freed sessions."""
+        """The pids of all sessions that are freed, at once or later."""
         return self.at_once | self.later
 
 
@@ -105,7 +105,7 @@ class Tree:
 
 
 def trees(situation: Situation) -> list[Tree]:
-    """Return the groups of sessions that wait for each other, the largest first."""
+    """Return the groups of sessions that wait for each other, the largest group first."""
     edges = _edges(situation.backends)
     grouped = [_tree(edges, group) for group in _groups(edges)]
     return sorted(grouped, key=lambda tree: (-len(tree.waiters), tree.roots))

@@ -56,8 +56,8 @@ _NOT_IN_ENCODING = frozenset({"22021", "22P05", "42883"})
 def inapplicable(session: Session, name: str) -> str:
     """Return why a diagnostic does not apply to this database; empty if it does.
 
-    An overview leaves out inapplicable diagnostics. It must not leave out one that applies but
-    fails, for example because a privilege or an extension is missing.
+    An overview leaves out inapplicable diagnostics. The overview must not leave out a diagnostic
+    that applies but fails, for example because a privilege or an extension is missing.
 
     Raises
     ------

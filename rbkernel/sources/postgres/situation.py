@@ -206,11 +206,11 @@ class Measured:
 class Situation:
     """A snapshot of a server's processes, waits and replication.
 
-    ``backends`` are all its processes except rbkernel's own, with parallel workers merged into
-    their leaders; ``passing`` is the number of waits that are too short to count. ``replication``
-    holds the problems that the rules of replication found, ``standby_name`` the standby that a
-    primary must have. If the snapshot failed, ``reason`` is the reason as text, and ``trouble`` the
-    name of the `troubles.Trouble`.
+    ``backends`` are all processes of the server except rbkernel's own, with parallel workers merged
+    into their leaders; ``passing`` is the number of waits that are too short to count.
+    ``replication`` holds the problems that the rules of replication found, ``standby_name`` the
+    standby that a primary must have. If the snapshot failed, ``reason`` is the reason as text, and
+    ``trouble`` the name of the `troubles.Trouble`.
     """
 
     connection: str
@@ -272,8 +272,8 @@ def settled(first: Situation, second: Situation | None = None) -> Situation:
 
     A wait is in both snapshots if the session waits behind the same root in both, directly or not,
     because clients with a short lock_timeout wait repeatedly, each time in another place of the
-    queue. If the head of a queue is new, the queue is moving, and its waits do not count. If a wait
-    counts, the waits of its blockers count, too.
+    queue. If the first session of a queue is new, the queue is moving, and its waits do not count.
+    If a wait counts, the waits of its blockers count, too.
 
     >>> waits = Backend(pid=2, locktype="tuple", wait_s=0.1, blocked_by=(1,))
     >>> one = Situation(connection="db", at="", backends=(waits,))

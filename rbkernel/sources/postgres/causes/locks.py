@@ -98,7 +98,8 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
 def _named(culprit: Backend) -> str:
     """Return a description of the culprit that holds a lock.
 
-    If the culprit is replay, it holds the lock for a transaction of the primary.
+    If the culprit is the replay process of a standby, it holds the lock for a transaction of the
+    primary.
     """
     if culprit.backend_type == "startup":
         return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"

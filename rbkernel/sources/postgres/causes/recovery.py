@@ -1,7 +1,7 @@
 """Find the cause if replay on a standby waits for a query on the standby. Pure.
 
 If replay waits for a lock, the module `locks` finds the reader with the lock. The other waits have
-no lock that identifies the reader. PostgreSQL has these names for them from 15 on:
+no lock that identifies the reader. From version 15 on, PostgreSQL has names for these other waits:
 
 - a reader's snapshot may still need rows that the primary has removed: replay waits at least for
   the oldest snapshot;

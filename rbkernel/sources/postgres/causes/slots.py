@@ -1,4 +1,4 @@
-"""Find the sessions that hold most connection slots, and reached connection limits. Pure."""
+"""Find who holds most connection slots, and which connection limits are reached. Pure."""
 
 from __future__ import annotations
 

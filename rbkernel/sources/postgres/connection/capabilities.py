@@ -1,8 +1,8 @@
 """The features that a server and its login role have; they select which variant of SQL runs.
 
 A diagnostic ``io/checkpoints`` may have a second file, ``io/checkpoints@pg_stat_checkpointer``:
-it is used if the server has that capability. ``needs`` in a header names the capabilities that the
-diagnostic requires; the finding reports the missing ones.
+this file is used if the server has the capability after the ``@``. ``needs`` in a header names the
+capabilities that the diagnostic requires; the finding reports the missing ones.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def one_row(raw: RawConnection, statement: str, values: Mapping[str, Any]) -> Se
 def ask(raw: RawConnection, sql: str, values: Mapping[str, Any]) -> Result:
     """Run one query with a server-side cursor; ``:name`` stands for each bound value.
 
-    So the caps also limit the rows that the server sends.
+    Because of this cursor, the caps also limit the rows that the server sends.
 
     Raises
     ------

@@ -170,11 +170,11 @@ class Session:
     ) -> Answer:
         """Run one query, of rbkernel or (with ``team``) of a team, and return the unmasked answer.
 
-        Errors as for `query`. Names are looked up in ``pg_catalog`` only: no function, operator,
-        type or table of the database can replace PostgreSQL's. The guard does not check this SQL at
-        run time, because the tests run the guard on all of rbkernel's SQL. The guard checks a
-        team's SQL each time, and the names of a team's SQL are looked up in the role's search path,
-        too.
+        Errors as for `query`. Names in rbkernel's SQL are looked up in ``pg_catalog`` only: no
+        function, operator, type or table of the database can replace PostgreSQL's. The guard does
+        not check rbkernel's SQL at run time, because the tests run the guard on all of it. The
+        guard checks a team's SQL each time, and the names of a team's SQL are looked up in the
+        role's search path, too.
         """
         if team:
             self._check(sql)

@@ -1,10 +1,10 @@
 """The settings that the first statement of each transaction sets for the session. Pure.
 
 A role or database can have its own settings (``ALTER … SET``), and the owner of a database need not
-be its administrator. With such a search path, the owner's functions, operators and tables would
-replace PostgreSQL's and run as the diagnostic role. So the first statement of each transaction
-qualifies every name, and from then on only ``pg_catalog`` is searched. ``pg_temp`` is the last
-entry, because temporary tables come first if the path does not contain it.
+be its administrator. With a search path that the owner has set, the owner's functions, operators
+and tables would replace PostgreSQL's and run as the diagnostic role. So the first statement of each
+transaction qualifies every name, and from then on only ``pg_catalog`` is searched. ``pg_temp`` is
+the last entry, because temporary tables come first if the path does not contain ``pg_temp``.
 
 All settings are for the transaction only, since a pooler hands a session on to other clients.
 """
