@@ -1,4 +1,4 @@
-"""Write durations and counts for people. Pure functions."""
+"""Format durations and counts as text for people. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in its two largest units, rounded down.
+    """Return a duration as text in its two largest units, rounded down.
 
     >>> [duration(seconds) for seconds in (0, 42.9, 1025, 12_000, 86_400, 200_000)]
     ['0 s', '42 s', '17 min 5 s', '3 h 20 min', '1 d', '2 d 7 h']
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun.
+    """Return a number with its noun, in singular or plural.
 
     >>> count(1, "session"), count(0, "session"), count(6776, "session")
     ('1 session', '0 sessions', '6,776 sessions')
@@ -48,7 +48,7 @@ def singular(plural: str) -> str:
 
 
 def clause(number: int, noun: str, verb: str) -> str:
-    """Write a number with its noun and a regular verb.
+    """Return a clause: a number, its noun, and a regular verb.
 
     >>> clause(1, "session", "wait"), clause(2, "session", "wait")
     ('1 session waits', '2 sessions wait')

@@ -10,7 +10,7 @@ State = TypeVar("State", bound=StrEnum)
 
 
 class Transitions(Generic[State]):
-    """The allowed transitions of one kind of object.
+    """The allowed transitions between the states of a kind of object, such as a job.
 
     Parameters
     ----------

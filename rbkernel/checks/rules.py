@@ -126,7 +126,7 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
 def judge(
     value: float | None, *, warn: float | None, critical: float | None, below: bool = False
 ) -> Verdict:
-    """Compare one figure with its thresholds.
+    """Return the verdict on a figure, by its thresholds.
 
     >>> judge(3.0, warn=2, critical=15), judge(0, warn=None, critical=1, below=True)
     (<Verdict.WARNING: 'warning'>, <Verdict.CRITICAL: 'critical'>)

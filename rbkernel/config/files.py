@@ -206,7 +206,7 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
 
 
 def _first_problem(error: Exception) -> tuple[str, str]:
-    """Return what is wrong, and what to do. The name of a section is no field of the file."""
+    """Return what is wrong in the configuration file, and the next step for the user."""
     if not isinstance(error, ValidationError):
         return str(error), "correct that field"
     problem = error.errors(include_input=False, include_url=False)[0]

@@ -181,7 +181,7 @@ class Limits(BaseModel):
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes may wait for the disk before further requests are refused with 503."""
+        """The bytes that may wait for the disk; beyond it, requests are refused with 503."""
         return int(self.waiting_mb * 1024 * 1024)
 
 

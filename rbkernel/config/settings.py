@@ -244,7 +244,7 @@ class Settings(BaseModel):
 
 
 def _declare(section: str, name: str, known: Iterable[str], field: str) -> str:
-    """Return the next step for an unknown name: the similar one, or a section for it.
+    """Return the next step for an undeclared name: use a similar name, or add a section.
 
     >>> _declare("commands", "disk-fre", ["disk-free"], "argv")
     'write disk-free'

@@ -73,7 +73,7 @@ def _top_level_commas(text: str) -> bool:
 
 
 def _named(blocks: Sequence[Block]) -> Iterator[tuple[str, str]]:
-    """Yield each query of the document after the words that name it, as (words, query)."""
+    """Yield the queries of the document as (words that name the query, query)."""
     for block in blocks:
         if block.kind in {"step", "paragraph", "list"}:
             for line in block.text.splitlines():
@@ -99,5 +99,5 @@ def _plain(text: str) -> str:
 
 
 def _speaks_of(said: str, name: str) -> bool:
-    """Tell whether the words at a query name this metric."""
+    """Tell whether the words before a query name this metric."""
     return said == name or (len(name.split()) > 1 and f" {name} " in f" {said} ")

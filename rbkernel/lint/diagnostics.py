@@ -242,7 +242,7 @@ def parameters(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 
 def _code(sql: str) -> str:
-    """Return the SQL without its comments and texts."""
+    """Return the SQL without comments and string literals."""
     try:
         parts = lexer.tokens(sql)
     except SqlTextError:

@@ -86,7 +86,7 @@ def _blocks(source: str) -> Iterator[tuple[str, Any]]:
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a field, even if its name is misspelt."""
+    """Return the value of a front matter field, even if its name is misspelt."""
     return fields.get(_named(fields, name) or name)
 
 

@@ -75,7 +75,7 @@ _SECRET_VALUE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One declared parameter: ``name: annotation = default  # help``."""
+    """A declared parameter of a runbook: ``name: annotation = default  # help``."""
 
     name: str
     annotation: str

@@ -80,7 +80,7 @@ class Piece:
 
     @property
     def name(self) -> str:
-        """The text of the piece without a comment at its end, to name it."""
+        """The text that names the piece: its own text without a comment at the end."""
         name = self.own or self.text
         return re.sub(r"\s+#[^\n]*$", "", name) if self.behind else name
 

@@ -88,7 +88,7 @@ def loud(text: str) -> str:
 
 
 def only(text: str) -> str:
-    """Return the hint if the text is only one hole; else empty.
+    """Return the hint of a text that consists of a single hole; empty for other texts.
 
     >>> only("_[Name]_"), only("[a] or b")
     ('Name', '')
