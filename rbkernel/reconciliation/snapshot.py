@@ -132,7 +132,7 @@ class Reader:
 
 @dataclass
 class Readers:
-    """The read-only connections to the source and the target; the same one if one server holds
+    """The read-only connections to source and target, which are one connection if one server has
     both.
     """
 

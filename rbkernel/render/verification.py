@@ -36,7 +36,7 @@ def verify(
     signers
         The list of trusted signers; None for the list in the evidence folder.
     published
-        Published heads, which `HEADS` must still contain.
+        Published heads (hashes of seals), which `HEADS` must still contain.
 
     Returns
     -------

@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def judged_as_quoted(seen: Seen, output: str, quoted: Quoted) -> Seen:
-    """Return a result that is not ok if an otherwise right answer differs from the quoted one."""
+    """Return a result, no longer ok if the answer differs from the one that the runbook quotes."""
     if seen.verdict not in {Verdict.OK, Verdict.WARNING}:
         return seen
     missed = next((one for one in answers.judge(output, quoted) if one.met is not True), None)

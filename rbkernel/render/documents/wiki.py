@@ -51,7 +51,7 @@ def render(report: Report, pictures: Mapping[int, str], folder: str) -> str:
 
 
 class _Files:
-    """The files that the Markdown refers to."""
+    """The files of pictures and tables to which a Markdown report refers."""
 
     def __init__(self, pictures: Mapping[int, str], folder: str) -> None:
         self.pictures = pictures

@@ -253,7 +253,7 @@ def both(
 
 
 def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
-    """Move the cause for a lock that the standby replays from the standby to the primary."""
+    """Move the cause for a replayed lock from the standby's diagnosis to the primary's."""
     for cause in there.causes:
         found = pair.replayed(here.situation, there.situation, cause)
         if found is None:
@@ -301,7 +301,9 @@ def promoted(standby: Session, seen: Diagnosis, primary: Session) -> Diagnosis:
 
 
 def findings(seen: Diagnosis) -> list[Finding]:
-    """Return the causes as findings, the most harmful first; without causes, one ok finding."""
+    """Return the causes of a diagnosis as findings, the worst first; without causes, one ok
+    finding.
+    """
     db = seen.situation.connection
     if not seen.causes:
         return [none_found(title(db, 0))]

@@ -189,7 +189,7 @@ def title(db: str, place: int) -> str:
 
 
 def clock(at: str) -> str:
-    """Return the time of day (UTC) for people.
+    """Return the time of day of a UTC time, as text for people.
 
     >>> clock("2026-11-20T04:02:11.5+01:00")
     '03:02:11 UTC'

@@ -257,7 +257,7 @@ def connection(name: str, fields: Mapping[str, Field]) -> Connection:
 
 
 def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
-    """Add a connection to the text of an `rbkernel.toml`; the rest stays unchanged.
+    """Add a connection to the text of an `rbkernel.toml`; the other lines stay unchanged.
 
     Raises
     ------

@@ -13,7 +13,7 @@ SHORTEST_S, LONGEST_S = 1.0, 3600.0
 
 
 class Twice(BaseModel):
-    """The columns of a query that are counters, and the columns that two samples give.
+    """The columns of a query that are counters, and the columns computed from two samples.
 
     Parameters
     ----------

@@ -184,7 +184,7 @@ def _victims(situation: Situation, waiting: list[Backend], longest: float) -> Vi
 
 
 def _fills(situation: Situation, sessions: int) -> bool:
-    """Return whether this number of sessions is most of the used slots."""
+    """Return whether this number of sessions takes most of the used connection slots."""
     return sessions >= EXPLAINS * situation.used
 
 

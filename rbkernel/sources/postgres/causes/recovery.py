@@ -25,7 +25,7 @@ from rbkernel.sources.postgres.situation import Backend, Situation
 
 @dataclass(frozen=True, kw_only=True)
 class _Conflict:
-    """A reason why replay waits for readers; ``age`` ranks the readers, the longest first."""
+    """A reason why replay waits for readers; ``age`` is the age by which readers are ranked."""
 
     why: str
     what: str

@@ -28,7 +28,7 @@ _OPTIONS = {"paused": "resume"}
 
 
 def broken(situation: Situation) -> Iterator[Cause]:
-    """Yield causes from the findings of ``replication/lag`` or ``replication/standby``.
+    """Yield the causes of replication problems that the findings of two diagnostics show.
 
     A lag with the verdict warning counts only if a second measurement confirms it.
     """

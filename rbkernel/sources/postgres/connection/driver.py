@@ -88,7 +88,7 @@ class Result(Protocol):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of each row; read them before the rows."""
+        """The columns of the result; read them before the rows."""
 
     def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]:
         """Return the next rows of the result, at most the given number."""
@@ -139,7 +139,7 @@ def connect(
     application_name
         Shown by the server; cut at 63 bytes, as the server does.
     autocommit
-        Whether each statement is a transaction of its own.
+        Whether each statement is a separate transaction.
     guarded
         For diagnostics: each transaction begins read-only, the server refuses a text of two
         statements, and a value that Python cannot hold is read as text.

@@ -28,7 +28,7 @@ _TAKES_NO_OPTIONS = {"08P01", "0A000", "42704"}
 
 
 class Refused(psycopg.OperationalError):
-    """A login that was refused or failed.
+    """A login to PostgreSQL that was refused or failed.
 
     ``sqlstate`` and ``routine`` come from the server, empty if it sent none; ``needs_password``:
     the server required a password, but none was configured; ``unresolved``: libpq could not
