@@ -1,4 +1,4 @@
-"""`rbkernel …`: the commands. An error is one line on standard error.
+"""The command line `rbkernel`. An error is printed as one line on standard error.
 
 Exit codes of all commands: 0 ok or same; 1 warning or different; 2 critical; 3 unknown, usage,
 error or incomplete.

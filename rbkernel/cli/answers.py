@@ -1,5 +1,6 @@
-"""Run the diagnostic of `rbkernel query`. This is a separate module because it imports pandas, for
-which no other command should wait.
+"""Run the diagnostic of `rbkernel query`, and print its findings.
+
+This is a separate module because it imports pandas, for which no other command should wait.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def line(words: object, longest: int = _LONGEST_LINE) -> str:
 
 
 def minute(at: str) -> str:
-    """Return a time in the short form for a table.
+    """Return a time of a record without its seconds, for a table.
 
     >>> minute("2026-11-20T03:02:11+00:00"), minute("")
     ('2026-11-20 03:02', '')

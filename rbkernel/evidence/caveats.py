@@ -34,7 +34,7 @@ def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
 
 
 def unhandled(record: IncidentRecord) -> Iterator[Line]:
-    """Yield the record's lines of firing alerts for which no runbook, or another one, ran.
+    """Yield the lines of firing alerts for which no runbook ran, or not the intended runbook.
 
     >>> from rbkernel.evidence.incident import tell
     >>> said = {"status": "firing", "labels": {"alertname": "Disk"}, "outcome": "no run"}

@@ -35,7 +35,7 @@ class Execution:
 
     @property
     def cells_to_tell(self) -> tuple[tuple[CellRun, bool], ...]:
-        """The cells to report: failed, or run again; with each, whether it had run before."""
+        """The cells that failed or ran again, each with a flag: whether the cell had run before."""
         seen: set[str] = set()
         found = []
         for cell in self.cells:

@@ -36,7 +36,7 @@ def candidates(notebook: NotebookNode) -> list[Candidate]:
 
 
 def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | None]:
-    """Return for each executed cell the index of its cell in the document; None if it has none.
+    """Return for each executed cell the index of the matching document cell; None without one.
 
     >>> cells = [Candidate(index=0, cell_id="a", source="x = 1"),
     ...          Candidate(index=2, cell_id="b", source="x")]

@@ -1,4 +1,4 @@
-"""Collect the outputs of all cells from messages, as a frontend does.
+"""Collect the outputs of all cells from a kernel's messages, as a frontend does.
 
 Rules, the same in JupyterLab and nbclient: a message belongs to the cell whose request is its
 parent, unless an Output widget captures that parent; a display with an id that was seen before

@@ -200,7 +200,10 @@ class _Reader:
         self.ended = False
 
     def read(self, number: int, line: bytes, *, last: bool) -> None:
-        """Read one line of the journal, or note why not; ignore a truncated last line."""
+        """Read one line of the journal; if it is unreadable, note why.
+
+        A truncated last line is ignored: a power loss may leave one.
+        """
         try:
             entry = _entry(line)
             self._count(number, entry["seq"])

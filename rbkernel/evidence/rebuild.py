@@ -32,7 +32,7 @@ _EXCEPTION = {DONE: False, FAILED: True, INTERRUPTED: True, NOT_RUN: None}
 
 
 def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
-    """Rebuild the notebook of a run.
+    """Rebuild the notebook of a run from its journal and the snapshot of its document.
 
     Parameters
     ----------

@@ -6,7 +6,8 @@ whole line with O_APPEND, so that a killed process leaves at most one cut line, 
 
 Access rules: regardless of the umask, folders have mode 0700 and files 0600; sealed folders have
 0500 and sealed files 0400. In a shared folder (set-group-ID, and readable for its group) the group
-may read, too. The configuration decides whether the root is shared; new folders in it inherit this.
+may read, too. The configuration decides whether the evidence folder is shared; new folders in it
+inherit this.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class JournalFile:
             raise recorder_error(error, self.folder) from error
 
     def close(self) -> None:
-        """Close the journal and release the lock."""
+        """Close the journal, and release the lock that shows that the kernel is alive."""
         os.close(self._file)
         os.close(self._lock)
 

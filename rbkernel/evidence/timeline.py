@@ -33,7 +33,7 @@ from rbkernel.model import DecisionState, PlanState, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One event in a timeline.
+    """One event in the timeline of an incident.
 
     ``at`` is UTC, ISO 8601. ``kind`` is the kind of the record's line, or run, cell, finding,
     decision, plan or done. ``source`` is the run, the sender or the person. ``run_id`` is empty

@@ -42,7 +42,7 @@ class Grant:
 
     @property
     def path(self) -> str:
-        """The path of the page, relative to the root of the pages.
+        """The path of the page that the link opens, relative to the start of all pages.
 
         >>> Grant(what="INC-1", expires=0).path, Grant(what="everything", expires=0).path
         ('/incidents/INC-1', '')

@@ -45,7 +45,7 @@ _SLACK_S = 5.0
 
 
 class Work(Protocol):
-    """The interface of what processes the stored alerts: a supervisor, or nothing."""
+    """The interface of the object that processes stored alerts, such as a supervisor."""
 
     def wake(self) -> None:
         """Wake up the processing, because new alerts were stored."""

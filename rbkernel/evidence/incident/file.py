@@ -121,7 +121,7 @@ def look(root: Path, incident: str) -> IncidentRecord:
 
 
 def list_incidents(root: Path) -> list[IncidentRecord]:
-    """Return the records of all incidents that have one, ordered by the incidents' start."""
+    """Return the records of all incidents, ordered by the incidents' start."""
     found = [
         _listed(path)
         for path in root.glob(f"INC-*/{manifest.INCIDENT}")

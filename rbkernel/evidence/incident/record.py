@@ -178,7 +178,7 @@ def tell(
 def _state(
     lines: Sequence[Line], runs: Sequence[RunHistory], into: str
 ) -> tuple[IncidentState, Line | None]:
-    """Return the state, and the line that closed the incident if it is closed.
+    """Return an incident's state, and the line that closed the incident, if it is closed.
 
     Of two `closed` lines in a row, the later one counts.
     """

@@ -2,8 +2,8 @@
 
 No file is trusted: each may be damaged, missing, a folder, a link, a pipe, or made by an attacker.
 Each difference becomes a `Problem`. An empty list proves no more than `HEADS` itself: an attacker
-who can rewrite all files can also rewrite `HEADS`. Only a head that was published elsewhere
-detects that.
+who can rewrite all files can also rewrite `HEADS`. Only a seal hash that was published
+elsewhere detects that.
 
 The checks run in this order: the manifests against `HEADS`; the files of an incident against its
 manifests (of `incident.jsonl`, which grows, only the beginning); the files of a run against

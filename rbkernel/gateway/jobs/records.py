@@ -50,7 +50,8 @@ class Job:
     """A runbook to execute, in one or more attempts.
 
     ``why`` holds the reason for the job, followed by caveats, if any. ``priority`` is from 1
-    (critical) to 4 (low). ``verdict`` and ``head`` are those of the last sealed attempt.
+    (critical) to 4 (low). ``verdict`` and ``head`` (the hash of the seal) are those
+    of the last sealed attempt.
     """
 
     NOT_STARTED: ClassVar[tuple[JobState, ...]] = (JobState.WAITING, JobState.QUEUED)

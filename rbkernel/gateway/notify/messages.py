@@ -177,7 +177,7 @@ class Words:
 
 
 def path_of(what: str) -> str:
-    """Return the path of the page of a run or an incident, relative to the root of the pages.
+    """Return the path of a run's or incident's page, relative to the start of all pages.
 
     >>> path_of("20261120T030211Z-3fa9c1"), path_of("INC-1"), path_of("")
     ('/runs/20261120T030211Z-3fa9c1', '/incidents/INC-1', '')

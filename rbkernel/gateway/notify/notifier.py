@@ -262,21 +262,21 @@ class OnDisk:
         self._runbooks: dict[str, FrontMatter | None] = {}
 
     def run(self, run_id: str) -> reading.Record | None:
-        """Return the journal of a run."""
+        """Return the record of a run from its journal; None if it cannot be read."""
         try:
             return reading.read(runs.find(self._settings.evidence_root, run_id))
         except EvidenceError:
             return None  # the event then says that nothing is known about the run
 
     def head(self, seal_id: str) -> str:
-        """Return the hash that a seal published."""
+        """Return the hash of a seal, which is to be published; empty if there is no such seal."""
         if self._heads is None:
             heads: Iterable[manifest.Head] = bundle.read_heads(self._settings.evidence_root)
             self._heads = {head.run_id: head.sha256 for head in heads}
         return self._heads.get(seal_id, "")
 
     def front_matter(self, runbook: str) -> FrontMatter | None:
-        """Return the front matter of a runbook."""
+        """Return the front matter of a runbook; None if there is no such runbook."""
         if runbook not in self._runbooks:
             try:
                 found = catalogue.find(runbook, self._settings.catalogue.paths)

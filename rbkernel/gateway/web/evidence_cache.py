@@ -49,8 +49,8 @@ _KEPT = {
 class RunSummary:
     """The evidence of one run as its page shows it, and whether it is sealed.
 
-    ``head`` is None before the seal. ``problems`` holds the errors that verification found; it is
-    empty when the evidence is unchanged since the seal.
+    ``head``, the hash of the seal, is None before the seal. ``problems`` holds the errors that
+    verification found; it is empty when the evidence is unchanged since the seal.
     """
 
     section: Section
