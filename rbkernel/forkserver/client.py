@@ -51,7 +51,7 @@ class ForkedProcess:
         _running.add(self)
 
     def fileno(self) -> int:
-        """Return a file descriptor that is readable once the program has ended; -1 after that."""
+        """Return a file descriptor that is readable when the program has ended; -1 once closed."""
         return self._connection.fileno()
 
     def poll(self) -> int | None:

@@ -69,7 +69,10 @@ class Connections(Generic[Key]):
         return len(self._strangers) + len(self._senders)
 
     def opened(self, key: Key) -> Key | None:
-        """Add a new connection; return another connection to close for it, or None."""
+        """Add a new connection; return the connection to close for lack of room, or None.
+
+        If no other connection can be closed, that is the new connection.
+        """
         victim = self.dispensable() if len(self) >= self.most else None
         self._strangers[key] = None
         if victim is None and len(self) > self.most:

@@ -41,7 +41,7 @@ def gather(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secre
 def redactor(
     settings: Settings, environment: Mapping[str, str], *, later: bool = False
 ) -> Redactor:
-    """Return a redactor for all configured secrets; with ``later``, also for later passwords."""
+    """Return a redactor of all known secrets and, with ``later``, of passwords fetched later."""
     made = Redactor()
     for name, value, public in gather(settings, environment):
         made.learn(name, value, public=public)

@@ -46,7 +46,7 @@ def held(lines: Sequence[Line], folder: Path) -> list[Line]:
 
 @dataclass(frozen=True)
 class Beginnings:
-    """The hashed beginnings of an incident's record: as long as the record was at each seal.
+    """The length and the hash that an incident's record had at each of its seals.
 
     It is read before the record, so that a seal made in the meantime causes no false damage.
     """
@@ -56,7 +56,7 @@ class Beginnings:
 
     @classmethod
     def of(cls, folder: Path) -> Beginnings:
-        """Read the beginnings from an incident's manifests: those in `HEADS`, or all in a copy."""
+        """Read the lengths and hashes from an incident's manifests: those in `HEADS`, or all."""
         prefixes, damaged = {}, []
         for name, sha256 in _manifests(folder).items():
             data = suspect.read_bytes(folder / name)

@@ -1,4 +1,4 @@
-"""Dispatch stored alerts: find each one's incident, add its jobs, and record it.
+"""Dispatch stored alerts: find an alert's incident, add its jobs, and write the record.
 
 Ordering rules. One transaction stores the alert's incident and its jobs (``received`` →
 ``placed``). Then the alert is written into the incident's record, and then the alert is ``done``.
@@ -242,7 +242,7 @@ class Dispatcher:
         return [_known(row, closed) for row in rows]
 
     def _running(self, connection: Connection, decided: Routing) -> set[str]:
-        """Return the incidents that have a live run which this alert would start, too."""
+        """Return the incidents with a live run of a runbook and key that this alert would start."""
         lives = [live_key(one.runbook, one.key) for one in decided.routes if not one.wide]
         return self._context.ledger.live_incidents(connection, lives)
 

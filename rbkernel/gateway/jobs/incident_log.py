@@ -135,7 +135,7 @@ class IncidentLog:
             self._close(incident, text)
 
     def _weigh(self, job: Job) -> None:
-        """Close a scheduled run's incident if the run was ok; reopen a closed one if a run was not.
+        """Close a scheduled run's incident if the run was ok; reopen a closed incident if not ok.
 
         If the person who closed the incident chose not to wait for the run, the incident stays
         closed.

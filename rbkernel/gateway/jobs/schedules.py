@@ -25,7 +25,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 def last_due(schedule: Schedule, now: datetime) -> datetime | None:
-    """Return the newest due time of a schedule, in UTC; None if it is too long ago.
+    """Return when a schedule was last due, in UTC; None if that is too long ago to catch up.
 
     >>> zone = "Europe/Berlin"
     >>> daily = Schedule(name="daily", cron="0 6 * * *", timezone=zone, runbook="RUN-016")

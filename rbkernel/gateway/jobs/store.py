@@ -165,7 +165,7 @@ class Store:
             )
 
     def probe(self) -> None:
-        """Raise an error if the database cannot write now; a trial write is undone."""
+        """Raise an error if no change can be committed now; the trial update changes nothing."""
         with self.writing() as connection:
             connection.execute(sa.update(tables.version).values(version=tables.version.c.version))
 

@@ -176,7 +176,7 @@ def _name(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def alone(file: Path) -> Iterator[None]:
-    """Hold a database file's lock within the block, so that no other process prepares the file."""
+    """Hold a database file's lock within the block; raise an error if the file is not usable."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and not file.is_file():

@@ -180,7 +180,7 @@ def address(url: str) -> URL:
 
 
 def engine(url: URL) -> Engine:
-    """Return a database engine with which every commit is on disk when it returns."""
+    """Return a database engine whose changes are on disk when a commit returns."""
     if url.get_backend_name() == "sqlite":
         storefile.prepare(Path(url.database or ""), _mark, owner=version.name)
         made = sa.create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})

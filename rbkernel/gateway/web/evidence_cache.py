@@ -131,7 +131,7 @@ class EvidenceCache:
         return kept
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
-        """Return the catalogue's readable runbooks, and its unreadable documents."""
+        """Return the runbooks, the most needed first, and the errors of unreadable documents."""
         age = time.monotonic() // _CATALOGUE_S
         known, problems = self._keep("catalogue", age, lambda: catalogue.runbooks(folders))
         return catalogue.by_need(known), problems

@@ -1,4 +1,4 @@
-"""The addresses of the pages, and the ids that open each page in a signed link."""
+"""The addresses of the pages, and which signed links open each page."""
 
 from __future__ import annotations
 
