@@ -301,8 +301,8 @@ def _examined(path: Path) -> Runbook | Unreadable | None:
     return runbook if runbook.is_one_to_run else None
 
 
-def _unreadable(path: Path, error: RunbookError, told: gist.Gist) -> Unreadable:
-    return Unreadable(path=path, error=error, id=told.id, triggers=told.triggers)
+def _unreadable(path: Path, error: RunbookError, known: gist.Gist) -> Unreadable:
+    return Unreadable(path=path, error=error, id=known.id, triggers=known.triggers)
 
 
 def id_of(path: Path) -> str:

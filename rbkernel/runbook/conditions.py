@@ -126,13 +126,13 @@ def _called(name: str, facts: Facts) -> Iterator[Fact | Quantity]:
 
 def _in_unit(fact: Fact | Quantity, unit: str) -> float | None:
     """Return a fact in the unit of a limit; None if it is unknown or cannot be converted."""
-    told = fact if isinstance(fact, Quantity) else Quantity(value=_number(fact))
-    if told.value is None:
+    quantity = fact if isinstance(fact, Quantity) else Quantity(value=_number(fact))
+    if quantity.value is None:
         return None
-    if told.unit and unit:
-        return converted(told.value, told.unit, unit)
+    if quantity.unit and unit:
+        return converted(quantity.value, quantity.unit, unit)
     # a limit of 4h cannot be compared with a number of unknown unit
-    return None if unit and needs_unit(unit) else told.value
+    return None if unit and needs_unit(unit) else quantity.value
 
 
 def _number(fact: Fact) -> float | None:

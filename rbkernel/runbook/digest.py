@@ -75,8 +75,8 @@ def section(front_matter: FrontMatter, name: str) -> Table:
     if pairs:
         rows = tuple((_label(key), words(one)) for key, one in pairs if not _is_records(one))
         return Table(heading=heading, names=("", ""), rows=rows)
-    told = "" if isinstance(value, Section | Mapping) else words(value)
-    return Table(heading=heading, names=(), rows=((told,),) if told else ())
+    text = "" if isinstance(value, Section | Mapping) else words(value)
+    return Table(heading=heading, names=(), rows=((text,),) if text else ())
 
 
 def words(value: Any) -> str:
@@ -114,18 +114,19 @@ def due(level: EscalationLevel) -> str:
         f"after {level.after}{last}" if level.after else "",
         f"{level.when}{'' if level.after else last}" if level.when else "",
     ]
-    told = ", or ".join(filter(None, reasons))
-    return told or last.strip()
+    when = ", or ".join(filter(None, reasons))
+    return when or last.strip()
 
 
 def _escalation(front_matter: FrontMatter) -> Table:
-    told = front_matter.escalation
+    escalation = front_matter.escalation
     names = ("level", "when", "contact", "response time", "provide")
     rows = [
-        (one.level, due(one), one.contact, one.response_time, one.provide) for one in told.levels
+        (one.level, due(one), one.contact, one.response_time, one.provide)
+        for one in escalation.levels
     ]
-    if told.when or told.contact or told.provide:
-        rows.append(("", "; ".join(told.when), told.contact, "", told.provide))
+    if escalation.when or escalation.contact or escalation.provide:
+        rows.append(("", "; ".join(escalation.when), escalation.contact, "", escalation.provide))
     return compact("escalation", names, rows)
 
 
@@ -145,12 +146,12 @@ def compact(heading: str, names: Sequence[str], rows: Iterable[tuple[str, ...]])
     >>> compact("x", ["a", "b"], [("1", ""), ("2", "")]).names
     ('a',)
     """
-    told = list(rows)
-    kept = [number for number in range(len(names)) if any(row[number] for row in told)]
+    kept_rows = list(rows)
+    kept = [number for number in range(len(names)) if any(row[number] for row in kept_rows)]
     return Table(
         heading=heading,
         names=tuple(names[number] for number in kept),
-        rows=tuple(tuple(row[number] for number in kept) for row in told),
+        rows=tuple(tuple(row[number] for number in kept) for row in kept_rows),
     )
 
 

@@ -56,7 +56,7 @@ def is_due(
 def _severity_of(level: EscalationLevel) -> str:
     """Return the severity of a level, from its field or its name; empty for any severity.
 
-    >>> [_severity_of(EscalationLevel(**told)) for told in ({"level": "P0"}, {"level": "L2"})]
+    >>> [_severity_of(EscalationLevel(**one)) for one in ({"level": "P0"}, {"level": "L2"})]
     ['P0', '']
     """
     if level.severity and not unfilled(level.severity):

@@ -57,12 +57,12 @@ def of_text(source: str) -> Gist:
     whole = isinstance(fields, Mapping)
     said = dict(fields) if isinstance(fields, Mapping) else dict(_blocks(source))
     found = _ID.search(str(_field(said, "id") or ""))
-    told = _field(said, "triggers")
+    declared = _field(said, "triggers")
     names = said if whole else {name[0].rstrip(" \t:"): None for name in _FIELD.finditer(source)}
-    if told is None and _named(names, "triggers") is None:
+    if declared is None and _named(names, "triggers") is None:
         triggers: tuple[Trigger, ...] | None = ()
     else:
-        triggers = tuple(_triggers(told)) or None
+        triggers = tuple(_triggers(declared)) or None
     return Gist(id=found[0] if found else "", triggers=triggers)
 
 
@@ -101,8 +101,8 @@ def _named(fields: Mapping[str, Any], name: str) -> str | None:
     return known[near[0]] if near else None
 
 
-def _triggers(told: Any) -> Iterator[Trigger]:
-    for one in many(told) if isinstance(told, str | Mapping | list) else ():
+def _triggers(declared: Any) -> Iterator[Trigger]:
+    for one in many(declared) if isinstance(declared, str | Mapping | list) else ():
         try:
             yield Trigger.model_validate(one)
         except ValidationError:

@@ -47,14 +47,18 @@ def steps(runbook: Runbook) -> list[Step]:
 
 def text(runbook: Runbook) -> str:
     """Return a runbook as plain text, with lines of at most 80 columns."""
-    told = runbook.front_matter
-    lines = [f"{told.id}: {told.title}", "=" * min(WIDTH, len(told.id) + 2 + len(told.title)), ""]
-    lines += [*_wrapped(told.summary), ""]
+    front = runbook.front_matter
+    lines = [
+        f"{front.id}: {front.title}",
+        "=" * min(WIDTH, len(front.id) + 2 + len(front.title)),
+        "",
+    ]
+    lines += [*_wrapped(front.summary), ""]
     about = {
-        "severity": told.severity,
-        "category": told.category or "",
-        "owner": told.owner,
-        **{name.replace("_", " "): digest.words(getattr(told, name)) for name in _BRIEF},
+        "severity": front.severity,
+        "category": front.category or "",
+        "owner": front.owner,
+        **{name.replace("_", " "): digest.words(getattr(front, name)) for name in _BRIEF},
         "placeholders": f"{len(runbook.placeholders)} are left to fill in"
         if runbook.placeholders
         else "",
@@ -62,7 +66,7 @@ def text(runbook: Runbook) -> str:
     }
     lines += [line for name, value in about.items() if value for line in _pair(name, value)]
     brief = {name.replace("_", " ") for name in _BRIEF}
-    for table in (one for one in digest.tables(told) if one.heading not in brief):
+    for table in (one for one in digest.tables(front) if one.heading not in brief):
         lines += ["", table.heading.upper(), *_rows(table)]
     lines += [
         "",
@@ -80,8 +84,8 @@ def _rows(table: Table) -> Iterator[str]:
         elif not any(table.names):
             yield from _pair(*row)
         else:
-            told = [(name, cell) for name, cell in zip(table.names, row, strict=True) if cell]
-            first, *rest = told or [("", "")]
+            filled = [(name, cell) for name, cell in zip(table.names, row, strict=True) if cell]
+            first, *rest = filled or [("", "")]
             yield from _wrapped(first[1], "- ")
             for name, cell in rest:
                 yield from _wrapped(f"{name}: {cell}", "  ")

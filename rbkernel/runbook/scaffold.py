@@ -113,9 +113,9 @@ def filled_in(form: Runbook, *, id: str, title: str, fields: Mapping[str, str]) 
             cell.source = cell.source.replace(f'"{form.id}"', f'"{id}"')
     _, problems = frontmatter.examine(notebook)
     if problems or id.startswith("TEMPLATE"):
-        told = "; ".join(f"{one.field}: {one.message}" for one in problems)
+        summary = "; ".join(f"{one.field}: {one.message}" for one in problems)
         raise RunbookError(
-            told or "the id is a template's",
+            summary or "the id is a template's",
             where="rbkernel new",
             next_step="give another value; nothing has been written",
         )
@@ -189,11 +189,11 @@ def create(
 
 def missing(form: Runbook) -> list[str]:
     """Return the empty fields of a template that `rbkernel new` asks for."""
-    told = form.front_matter
+    front = form.front_matter
     asked = {
-        "summary": told.summary,
-        "category": told.category,
-        "severity": told.severity,
-        "owner": told.owner,
+        "summary": front.summary,
+        "category": front.category,
+        "severity": front.severity,
+        "owner": front.owner,
     }
     return [name for name, value in asked.items() if value is None or unfilled(value)]

@@ -55,14 +55,14 @@ def _hit(words: Sequence[str], runbook: Runbook) -> Hit | None:
 
 def _places(runbook: Runbook) -> list[tuple[str, str]]:
     """Return the searched texts of a runbook as (place, text), the best place first."""
-    told = runbook.front_matter
-    tables = digest.tables(told)
+    front = runbook.front_matter
+    tables = digest.tables(front)
     return [
-        ("id", told.id),
-        *(("alert", one.alert) for one in told.triggers if one.alert),
-        ("title", told.title),
-        *(("symptoms", one) for one in told.symptoms),
-        ("summary", told.summary),
+        ("id", front.id),
+        *(("alert", one.alert) for one in front.triggers if one.alert),
+        ("title", front.title),
+        *(("symptoms", one) for one in front.symptoms),
+        ("summary", front.summary),
         *(("front matter", " ".join(row)) for table in tables for row in table.rows),
         *(("text", text) for text in runbook.prose),
     ]

@@ -131,14 +131,14 @@ def _asked(
 
 
 def _declared(frame: pd.DataFrame) -> Sequence[Rule]:
-    told = provenance(frame)
+    origin = provenance(frame)
     if isinstance(question := frame.attrs.get("question"), Question):
         return rules_of_differences(question)
-    if told is None or told.name not in diagnostics.names():
+    if origin is None or origin.name not in diagnostics.names():
         raise ParameterError(
             "rb.assess needs the frame of a named diagnostic", next_step="use rb.check instead"
         )
-    return diagnostics.get(told.name).rules
+    return diagnostics.get(origin.name).rules
 
 
 def _limits(name: str, value: Any) -> tuple[float | None, float | None]:
@@ -148,11 +148,11 @@ def _limits(name: str, value: Any) -> tuple[float | None, float | None]:
         problem = error.errors(include_url=False, include_input=False)[0]
         place = problem["loc"][0] if problem["loc"] else None
         if problem["type"] == "float_type" and isinstance(place, int):
-            told = f"{('warn', 'critical')[place]} {advice(problem)}"
+            problem_text = f"{('warn', 'critical')[place]} {advice(problem)}"
         else:
-            told = "needs two thresholds, warn and critical; None is no threshold"
+            problem_text = "needs two thresholds, warn and critical; None is no threshold"
         raise ParameterError(
-            f"rb.assess: {name}: {told}", next_step=f"write {name}=(warn, critical)"
+            f"rb.assess: {name}: {problem_text}", next_step=f"write {name}=(warn, critical)"
         ) from None
 
 

@@ -63,8 +63,8 @@ def breakdown(
     of_rows = ~differences["kind"].isin(OF_COLUMNS)
     rows = differences[(differences["state"] == State.PERSISTENT.value) & of_rows]
     changed = rows.loc[rows["kind"] == "changed", "columns"].astype(str).str.split(", ")
-    told = provenance(differences)
-    touched = _sensitive(changed, sensitive, told.reason if told else "")
+    origin = provenance(differences)
+    touched = _sensitive(changed, sensitive, origin.reason if origin else "")
     lines = [
         *_by_kind(rows),
         *_by_column(changed),

@@ -156,9 +156,9 @@ class Triage:
         """Journal that the runbook is finished, and what was redacted from its evidence."""
         self.finished = True
         if taken := sorted(current().redactor.counts.items()):
-            told = ", ".join(f"{count} × {rule}" for rule, count in taken)
+            counts = ", ".join(f"{count} × {rule}" for rule, count in taken)
             others = (fact for fact in self.facts if fact[0] != "Redacted")
-            self.facts = (*others, ("Redacted", told))
+            self.facts = (*others, ("Redacted", counts))
         current().event("summary", verdict=self.verdict.value)
         self.refresh()
 
@@ -207,8 +207,10 @@ class Triage:
         access = "read-only by default" if server.default_read_only else "read-only transactions"
         monitor = "" if server.monitor else ", WITHOUT pg_monitor"
         replaced = "; ".join(map(str, server.overrides))
-        told = f"; settings that rbkernel replaces by its own: {replaced}" if replaced else ""
-        return f"{server}, as {server.role} ({access}, verified{monitor}){told}"
+        replaced_settings = (
+            f"; settings that rbkernel replaces by its own: {replaced}" if replaced else ""
+        )
+        return f"{server}, as {server.role} ({access}, verified{monitor}){replaced_settings}"
 
 
 _current: Triage | None = None

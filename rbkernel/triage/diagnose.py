@@ -70,19 +70,19 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         cause is more urgent.
     """
     run = triage()
-    told = looked(db, standby, seconds=seconds)
-    for seen in told:
+    diagnoses = looked(db, standby, seconds=seconds)
+    for seen in diagnoses:
         name = seen.situation.connection
         for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
             keep(finding)
     # the causes that this runbook is about come first, even if others are worse
     topic = run.run.runbook
-    worst = max(told, key=lambda seen: (seen.explains(topic), seen.verdict.rank))
+    worst = max(diagnoses, key=lambda seen: (seen.explains(topic), seen.verdict.rank))
     causes = sorted(worst.causes, key=lambda cause: topic not in cause.explains)
     return Diagnosed(
         situation=worst.situation,
         causes=tuple(causes),
-        sampled=told[0].sampled,
+        sampled=diagnoses[0].sampled,
         reached=worst.reached,
     )
 

@@ -45,9 +45,9 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
         yield replace(finding, cause=f"{finding.cause}{seen}")
     began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
     recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]
-    told = list(history.findings(present, [*alerted, *ring.earlier(recent)]))
-    yield from told
-    place = len(told)
+    found_earlier = list(history.findings(present, [*alerted, *ring.earlier(recent)]))
+    yield from found_earlier
+    place = len(found_earlier)
     while (title := history.title(db, place)) in run.findings:
         yield diagnosis.none_found(title)
         place += 1

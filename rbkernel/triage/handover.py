@@ -73,20 +73,20 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
     ParameterError
         ``began`` is not a valid time.
     """
-    told = front_matter().escalation
+    escalation_ = front_matter().escalation
     tables.show(digest.section(front_matter(), "escalation"))
     lasted_s = _lasted_s(began)
     facts = _facts()
     # a condition on the whole path is stored as a level without a name
-    whole = [EscalationLevel(when=one, contact=told.contact) for one in told.when]
-    levels = [*told.levels, *(one for one in whole if not unfilled(one.when))]
+    whole = [EscalationLevel(when=one, contact=escalation_.contact) for one in escalation_.when]
+    levels = [*escalation_.levels, *(one for one in whole if not unfilled(one.when))]
     due = [(level, is_due(level, attempts, lasted_s, severity, facts)) for level in levels]
     reached = [level for level, is_now in due if is_now]
     asked = [level for level, is_now in due if is_now is None]
     # a path with placeholders as contacts is not ok, even if no level is due
-    if reached or (levels and not unfilled(digest.words(told))):
+    if reached or (levels and not unfilled(digest.words(escalation_))):
         counted = f"{attempts} attempts, {_duration(lasted_s)}"
-        keep(_escalation_finding(reached, asked, counted, told.provide))
+        keep(_escalation_finding(reached, asked, counted, escalation_.provide))
 
 
 @checked
@@ -159,11 +159,11 @@ def _severity_finding(found: Assessment) -> Finding:
     missing = ", ".join(found.unknown)
     step = f"find out these values and pass them to rb.severity: {missing}" if missing else ""
     if found.level is None:
-        verdict, told = Verdict.UNKNOWN, "too little is known to compute a level"
+        verdict, actual = Verdict.UNKNOWN, "too little is known to compute a level"
     else:
         verdict = _VERDICTS[Severity.parse(found.level.level)]
         least = "at least " if missing else ""
-        told = f"{least}{found.level.level}: {found.because}"
+        actual = f"{least}{found.level.level}: {found.because}"
         if missing and verdict is Verdict.OK:
             verdict = Verdict.UNKNOWN
     action = found.level.action if found.level else ""
@@ -171,7 +171,7 @@ def _severity_finding(found: Assessment) -> Finding:
         title="Severity",
         verdict=verdict,
         expected="low",
-        actual=told + (f" (not known: {missing})" if missing else ""),
+        actual=actual + (f" (not known: {missing})" if missing else ""),
         next_step="; ".join(filter(None, [action if verdict is not Verdict.OK else "", step])),
         at=now(),
     )
@@ -180,7 +180,7 @@ def _severity_finding(found: Assessment) -> Finding:
 def _escalation_finding(
     reached: list[EscalationLevel], asked: list[EscalationLevel], counted: str, provide: str
 ) -> Finding:
-    told, open_levels = (
+    due, open_levels = (
         "; ".join(f"{one.level} ({digest.due(one)})".strip() for one in some)
         for some in (reached, asked)
     )
@@ -200,7 +200,7 @@ def _escalation_finding(
         title="Escalation, by attempts and time",
         verdict=Verdict.WARNING if reached else Verdict.OK,
         expected="no level is due",
-        actual=f"due: {told}; {counted}" if reached else f"none due: {counted}",
+        actual=f"due: {due}; {counted}" if reached else f"none due: {counted}",
         next_step=f"call {who}{hand_over}" if who else "",
         at=now(),
     )
@@ -231,8 +231,8 @@ def _duration(seconds: float) -> str:
 
 
 def _operations(section: str) -> tuple[Operation, ...]:
-    told = front_matter()
-    declared = told.recovery.steps if section == "recovery" else getattr(told, section, ())
+    front = front_matter()
+    declared = front.recovery.steps if section == "recovery" else getattr(front, section, ())
     if section not in {"kill_switches", "operations", "rollback", "recovery"}:
         raise ParameterError(
             f"{section!r} has no commands",

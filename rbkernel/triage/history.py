@@ -49,7 +49,7 @@ def history(db: str) -> pd.DataFrame:
 
 
 def _answer(db: str, ring: Ring, glances: list[Glance]) -> Answer:
-    told = Provenance(
+    origin = Provenance(
         name=_NAME,
         connection=db,
         server="",
@@ -61,7 +61,7 @@ def _answer(db: str, ring: Ring, glances: list[Glance]) -> Answer:
         rows=len(glances),
         cut_by="",
     )
-    return Answer(columns=_COLUMNS, rows=list(map(_row, glances)), provenance=told)
+    return Answer(columns=_COLUMNS, rows=list(map(_row, glances)), provenance=origin)
 
 
 def _row(glance: Glance) -> tuple[str, str, float | None, float | None, str]:

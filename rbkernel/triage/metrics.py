@@ -92,12 +92,12 @@ def _in_words(one: Metric, finding: Finding) -> Finding:
     ]
     if finding.verdict is not Verdict.OK or not unread:
         return finding
-    told = ", ".join(unread)
+    limits = ", ".join(unread)
     return dataclasses.replace(
         finding,
         verdict=Verdict.UNKNOWN,
-        actual=f"{finding.actual}; only a human can judge the limit: {told}",
-        cause=f"rbkernel cannot evaluate a limit in words: {told}",
+        actual=f"{finding.actual}; only a human can judge the limit: {limits}",
+        cause=f"rbkernel cannot evaluate a limit in words: {limits}",
         next_step="judge it yourself, or write the limit as a number, such as > 5%",
     )
 
@@ -154,19 +154,19 @@ def rule_of(one: Metric) -> Rule | None:
     """
     warn, critical = one.limit("warning"), one.limit("critical")
     declared = _of_the_diagnostic(one)
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "title": one.name,
         "column": one.column,
         "unit": one.unit,
         "next_step": one.next_step,
     }
     if "agg" in one.model_fields_set or declared is None:
-        told["agg"] = one.agg
+        fields["agg"] = one.agg
     if warn or critical:
         unit = one.unit or (declared.unit if declared else "")
-        told["warn"] = _in_unit(warn, unit) if warn else None
-        told["critical"] = _in_unit(critical, unit) if critical else None
-        told["below"] = any(limit.below for limit in (warn, critical) if limit)
+        fields["warn"] = _in_unit(warn, unit) if warn else None
+        fields["critical"] = _in_unit(critical, unit) if critical else None
+        fields["below"] = any(limit.below for limit in (warn, critical) if limit)
     elif declared is None:
         return None
     if declared is None and one.agg != "rows" and not one.column:
@@ -175,7 +175,7 @@ def rule_of(one: Metric) -> Rule | None:
     without = {"expected"} if warn or critical else set()
     base = declared.model_dump(exclude=without) if declared else {}
     try:
-        return Rule(**{**base, **{name: value for name, value in told.items() if value != ""}})
+        return Rule(**{**base, **{name: value for name, value in fields.items() if value != ""}})
     except ValidationError as error:
         raise QueryError(
             f"the limits of the metric {one.name}: it {advice(error.errors()[0])}",
@@ -206,13 +206,13 @@ def _of_the_diagnostic(one: Metric) -> Rule | None:
 
 
 def _row(one: Metric, finding: Finding | None) -> tuple[str, ...]:
-    told, verdict = (finding.actual, finding.verdict.value) if finding else ("not measured", "")
+    actual, verdict = (finding.actual, finding.verdict.value) if finding else ("not measured", "")
     if unfilled(digest.words(one)):
-        told = "not filled in"
+        actual = "not filled in"
     limits = [digest.words(getattr(one, name)) for name in _LIMITS]
     return (
         one.name,
-        told,
+        actual,
         verdict or Verdict.UNKNOWN.value,
         one.normal,
         *limits,

@@ -79,8 +79,8 @@ def query(
         frame = _failed(what, db, error)
     show(frame)
     if untried or triage().unfilled(values):
-        told = provenance(frame)
-        answered = told is None or not told.reason
+        origin = provenance(frame)
+        answered = origin is None or not origin.reason
         undone.note(undone.QUERIES, {lexer.first_line(" ".join(what.split())): answered})
     return shown(frame)
 
@@ -116,25 +116,25 @@ def sample(
         due += every_s
         frame = ask(what, db, None, values)
         frames.append(frame.assign(sample=number))
-        if (told := provenance(frame)) and told.reason:
+        if (origin := provenance(frame)) and origin.reason:
             break  # the sampling stops if the server does not answer
     show(frames[-1])
     filled = [frame for frame in frames if not frame.empty] or frames[-1:]
     joined = pd.concat(filled, ignore_index=True)
     joined.attrs = dict(frames[-1].attrs)
-    cuts = [told.cut_by for frame in frames if (told := provenance(frame)) and told.cut_by]
+    cuts = [origin.cut_by for frame in frames if (origin := provenance(frame)) and origin.cut_by]
     if cuts:
         joined.attrs["rbkernel"] = replace(joined.attrs["rbkernel"], cut_by=cuts[0])
-    if told := provenance(joined):
-        joined.attrs["rbkernel"] = replace(told, missing=_missing(filled))
+    if origin := provenance(joined):
+        joined.attrs["rbkernel"] = replace(origin, missing=_missing(filled))
     return shown(joined)
 
 
 def _missing(frames: Sequence[pd.DataFrame]) -> dict[str, str]:
     """Return, for float columns with missing values, whether the missing values are NULL or NaN."""
     found: dict[str, str] = {}
-    for told in filter(None, map(provenance, frames)):
-        found |= told.missing
+    for origin in filter(None, map(provenance, frames)):
+        found |= origin.missing
     return found if len(frames) == 1 else dict.fromkeys(found, "NULL or NaN")
 
 
@@ -143,18 +143,18 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
 
     The frame is returned; the same cell does not show it again.
     """
-    told = provenance(frame)
-    if told is None:
+    origin = provenance(frame)
+    if origin is None:
         display(frame)
         return shown(frame)
     source = traced(frame)
-    if told.reason:
-        asked = f" from {told.connection}" if told.connection else ""
-        text = f"no answer{asked}: {told.reason}. Next: {told.next_step}."
+    if origin.reason:
+        asked = f" from {origin.connection}" if origin.connection else ""
+        text = f"no answer{asked}: {origin.reason}. Next: {origin.next_step}."
         html = cards.message_card("unknown", text)
     elif frame.empty:
         text = "no rows"
-        html = cards.message_card("no rows", f"{told.name} returned no rows", "open")
+        html = cards.message_card("no rows", f"{origin.name} returned no rows", "open")
     else:
         text = frame.head(_SHOWN_ROWS).to_string(max_colwidth=60)
         html = _table(frame)
@@ -165,11 +165,11 @@ def show(frame: pd.DataFrame) -> pd.DataFrame:
 
 def traced(frame: pd.DataFrame) -> str:
     """Journal the provenance of a frame, and return the provenance as a line of HTML."""
-    told = provenance(frame)
-    if told is None:
+    origin = provenance(frame)
+    if origin is None:
         return ""
-    current().event("query", **_journaled(told))
-    return cards.provenance_line(_facts(frame, told), told.sql)
+    current().event("query", **_journaled(origin))
+    return cards.provenance_line(_facts(frame, origin), origin.sql)
 
 
 def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> pd.DataFrame:
@@ -251,22 +251,22 @@ def _table(frame: pd.DataFrame) -> str:
     return f"<div style='overflow: auto'>{table}</div>"
 
 
-def _facts(frame: pd.DataFrame, told: Provenance) -> list[str]:
+def _facts(frame: pd.DataFrame, origin: Provenance) -> list[str]:
     shown = f", first {_SHOWN_ROWS} shown" if len(frame) > _SHOWN_ROWS else ""
-    cut = f", TRUNCATED by {told.cut_by}" if told.cut_by else ""
+    cut = f", TRUNCATED by {origin.cut_by}" if origin.cut_by else ""
     return [
-        told.name,
-        f"{told.rows} row{'' if told.rows == 1 else 's'}{shown}{cut}",
-        f"{told.duration_s * 1000:.0f} ms",
-        f"{told.connection} {told.server}".strip(),
-        f"as {told.role}" if told.role else "",
-        f"at {told.at}",
-        ", ".join(f"{column}: {policy}" for column, policy in told.protected.items()),
-        f"names looked up in {told.search_path}" if told.search_path else "",
-        f"from {told.origin}" if told.origin else "",
-        *told.notes,
+        origin.name,
+        f"{origin.rows} row{'' if origin.rows == 1 else 's'}{shown}{cut}",
+        f"{origin.duration_s * 1000:.0f} ms",
+        f"{origin.connection} {origin.server}".strip(),
+        f"as {origin.role}" if origin.role else "",
+        f"at {origin.at}",
+        ", ".join(f"{column}: {policy}" for column, policy in origin.protected.items()),
+        f"names looked up in {origin.search_path}" if origin.search_path else "",
+        f"from {origin.origin}" if origin.origin else "",
+        *origin.notes,
     ]
 
 
-def _journaled(told: Provenance) -> dict[str, Any]:
-    return {field: getattr(told, field) for field in told.__dataclass_fields__}
+def _journaled(origin: Provenance) -> dict[str, Any]:
+    return {field: getattr(origin, field) for field in origin.__dataclass_fields__}

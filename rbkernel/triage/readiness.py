@@ -106,17 +106,17 @@ def connection_name(parameter: str) -> str:
 def _tool(one: Prerequisite) -> Finding:
     path = shutil.which(one.tool)
     if path is None:
-        told, verdict = "not installed here", Verdict.WARNING
+        actual, verdict = "not installed here", Verdict.WARNING
         step = f"install {one.tool}, or continue on a host that has it"
     else:
-        told = _version(one.tool, path)
-        verdict = at_least(told, one.version)
+        actual = _version(one.tool, path)
+        verdict = at_least(actual, one.version)
         step = f"check `{one.tool} --version`, and install {one.version} or later"
     return Finding(
         title=f"Prerequisite: {_named(one)}",
         verdict=verdict,
         expected=one.version or "installed",
-        actual=told,
+        actual=actual,
         next_step="" if verdict is Verdict.OK else step,
         at=now(),
     )
@@ -142,16 +142,17 @@ def _version(tool: str, path: str) -> str:
     return said[0][:200] if said else "the tool does not report its version"
 
 
-def at_least(told: str, wanted: str) -> Verdict:
+def at_least(installed: str, wanted: str) -> Verdict:
     """Return the verdict on the version that a tool prints, compared with the minimum version.
 
-    >>> [at_least(told, ">= 14.0").value for told in ("psql (PostgreSQL) 16.2", "psql 13.9", "?")]
+    >>> said = ("psql (PostgreSQL) 16.2", "psql 13.9", "?")
+    >>> [at_least(installed, ">= 14.0").value for installed in said]
     ['ok', 'warning', 'unknown']
     >>> at_least("aws-cli/2.15.30 Python/3.11", "2").value, at_least("installed", "").value
     ('ok', 'ok')
     """
     lowest = _NUMBER.search(wanted)
-    found = _NUMBER.search(told)
+    found = _NUMBER.search(installed)
     if lowest is None:
         return Verdict.UNKNOWN if wanted else Verdict.OK
     if found is None:
@@ -172,19 +173,19 @@ def _connection(
         server = triage().session(name).server
     except DatabaseError as error:
         lost = unreached(name, error)
-        verdict, told, step = lost.verdict, lost.actual, next_step or lost.next_step
+        verdict, actual, step = lost.verdict, lost.actual, next_step or lost.next_step
     except UnknownConnection as error:
-        verdict, told, step = Verdict.UNKNOWN, error.what, error.next_step
+        verdict, actual, step = Verdict.UNKNOWN, error.what, error.next_step
     else:
         missing = bool(role) and not server.superuser and role not in server.roles
         verdict = Verdict.WARNING if missing else Verdict.OK
-        told = f"{name} answers, as {server.role}" + (f", without {role}" if missing else "")
+        actual = f"{name} answers, as {server.role}" + (f", without {role}" if missing else "")
         step = f"ask an administrator to grant {role} to {server.role}" if missing else ""
     return Finding(
         title=title,
         verdict=verdict,
         expected=f"{name} answers" + (f", with {role}" if role else ""),
-        actual=told,
+        actual=actual,
         cause="" if verdict is Verdict.OK else cause,
         next_step="" if verdict is Verdict.OK else step,
         at=now(),

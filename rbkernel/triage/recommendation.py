@@ -97,10 +97,10 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
     unknown: list[str] = []
     default = [*conditions][-1]
     for option, condition in conditions.items():
-        told = _of_option(option, condition)
-        if told.holds is None:
-            unknown.append(told.why or f"whether to {option}")
-        if not told.holds:
+        condition_value = _of_option(option, condition)
+        if condition_value.holds is None:
+            unknown.append(condition_value.why or f"whether to {option}")
+        if not condition_value.holds:
             continue
         harmless = option == default and condition is True and _word(option) != ESCALATE
         if harmless or _word(option) == WAIT:
@@ -108,9 +108,9 @@ def by_conditions(conditions: Mapping[str, Any], findings: Iterable[Finding]) ->
             if unknown:
                 escalate = _beginning(ESCALATE, [*conditions])
                 return Recommendation(option=escalate, reason=_not_known(unknown), needed=True)
-            why = told.why or "no other condition holds"
+            why = condition_value.why or "no other condition holds"
             return Recommendation(option=option, reason=why, needed=False)
-        reasons = [told.why or _led_by(found), _not_known(unknown) if unknown else ""]
+        reasons = [condition_value.why or _led_by(found), _not_known(unknown) if unknown else ""]
         return Recommendation(option=option, reason="; ".join(filter(None, reasons)), needed=True)
     reason = _not_known(unknown) if unknown else "no condition holds"
     option_ = _beginning(ESCALATE, [*conditions]) if unknown else None

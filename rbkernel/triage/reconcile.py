@@ -165,12 +165,12 @@ def repair(differences: Frame) -> ActionPlan:
     protected = outcome.policies(*rules, asked.mapping)
     rows = outcome.listed(differences) if not protected else ()
     if protected or len(rows) > _MOST_ROWS:
-        told = f"{len(rows)} rows are too many to show"
+        reason = f"{len(rows)} rows are too many to show"
         if protected:
-            told = f"it would show {', '.join(protected)}, which [redaction] protects"
+            reason = f"it would show {', '.join(protected)}, which [redaction] protects"
         command = f"rbkernel reconcile {db}:{asked.source} {target_db}:{asked.target}"
-        told = f"{told}: {command} … --repair repair.sql"
-        return actions.repair_rows(differences, db=target_db, question=asked, why=told)
+        reason = f"{reason}: {command} … --repair repair.sql"
+        return actions.repair_rows(differences, db=target_db, question=asked, why=reason)
     try:
         written = repairing.write(run.session(db), run.session(target_db), asked, rows)
     except DatabaseError as error:

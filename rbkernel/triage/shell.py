@@ -154,8 +154,8 @@ class _Right:
         """Compare a command's result with the expected result; long output is shortened."""
         shown = output[:KEPT_CHARACTERS]
         found = printed.judged(output, self.figures)
-        told = "".join(f", {one.name}: {one.actual}" for one in found)
-        said = f"exit code {code}{told}"
+        figures = "".join(f", {one.name}: {one.actual}" for one in found)
+        said = f"exit code {code}{figures}"
         read = "read the output below, and run the command by hand"
         if code != self.exit_code:
             return Seen(Verdict.CRITICAL, said, read, shown)
@@ -187,8 +187,8 @@ def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], righ
     code, output = _listen(process, allowed.timeout_s)
     if code is None:
         step = f"run it by hand; if it is only slow, raise timeout_s of [commands.{allowed.name}]"
-        told = f"did not end within {allowed.timeout_s:g} s"
-        return Seen(Verdict.UNKNOWN, told, step, output[:KEPT_CHARACTERS])
+        problem = f"did not end within {allowed.timeout_s:g} s"
+        return Seen(Verdict.UNKNOWN, problem, step, output[:KEPT_CHARACTERS])
     return right.judge(code, output)
 
 
