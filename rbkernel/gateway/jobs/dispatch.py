@@ -220,7 +220,7 @@ class Dispatcher:
         named: Collection[str],
         closed: Mapping[str, float] = _NOTHING,
     ) -> list[Known]:
-        """Return the incidents that an alert may join, with merged incidents replaced."""
+        """Return the incidents that an alert may join; for merged ones, return the successor."""
         group, service = self._marks(stored)
         became = incidents.alias()
         into = sa.func.coalesce(incidents.c.merged_into, incidents.c.id) == became.c.id
