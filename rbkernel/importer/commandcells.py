@@ -21,6 +21,7 @@ from rbkernel.importer.reading import (
     shell,
     spans,
     statements,
+    transcripts,
 )
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.reading.commands import Piece
@@ -89,8 +90,10 @@ class CommandCells:
         """Write cells for the content of a fence, in order."""
         if block.caption:
             self._page.remark(block, went, [f"{block.caption}:"])
-        if block.info in statements.LANGUAGES or (
-            not block.info and statements.is_sql(block.content)
+        typed = block.info in statements.LANGUAGES and transcripts.in_text(block.content)
+        if not typed and (
+            block.info in statements.LANGUAGES
+            or (not block.info and statements.is_sql(block.content))
         ):
             found = statements.split(block.content)
             expected = expectations.of_statements(block.content, found)
@@ -99,10 +102,13 @@ class CommandCells:
             return
         if self._answers_the_last(block, went):
             return
-        if block.info in shell.LANGUAGES or (
-            not block.info and spans.looks_like_one(block.content)
+        if (
+            typed
+            or block.info in shell.LANGUAGES
+            or (not block.info and spans.looks_like_one(block.content))
         ):
-            if language := languages.whole(block.content):
+            language = "" if typed else languages.whole(block.content)
+            if language:
                 self._foreign(block, went, language)
                 return
             pieces = shell.read(block.content, block.info)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rbkernel.importer.reading import commands, languages, psql, statements
+from rbkernel.importer.reading import commands, languages, psql, statements, transcripts
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.runbook.shell import programs, syntax
 from rbkernel.runbook.shell import text as shelltext
@@ -29,9 +29,9 @@ _SESSIONS = frozenset(
 )
 _PROMPT = re.compile(
     r"^\s*(?:(?P<where>\[[^\]\n]{1,60}\] ?|[\w.-]+@[\w.-]+(?:[: ][^\s$#>%]*)? ?"
-    r"|[\w.-]*(?:bash|sh)-[\d.]+|/[\w/.-]* |[\w.:~/-]*)(?P<sign>[$%>#])|PS [^>]*>) (?=\S)"
+    r"|[\w.-]*(?:bash|sh)-[\d.]+|/[\w/.-]* "
+    r"|(?:(?!\d+>)[.:/-]*[\w~][\w.:~/-]*|/)?)(?P<sign>[$%>#])|PS [^>]*>) (?=\S)"
 )
-_SQL_PROMPT = re.compile(r"^\s*(?P<database>[\w-]+)(?P<sign>[=\-('\"])[#>] (?=\S)")
 # prompts of other programs: what is typed there is no shell text
 _OTHER_PROMPT = re.compile(
     r"^\s*(?:(?P<mysql>mysql|MariaDB \[[^\]]*\])"
@@ -40,6 +40,11 @@ _OTHER_PROMPT = re.compile(
     r"|>>))> (?=\S)"
 )
 _OPENS = re.compile(r"^\s*(?:for|while|until|if|case|select|function)\b|^\s*[\w-]+\s*\(\)|\{\s*$")
+# the prompts of other programs before the further lines of a statement
+_OTHER_GOES_ON = re.compile(r"^\s*(?:->|['\"`(]>|\.\.\.>?)(?:\s|$)")
+# bash's prompt before the further lines of a command
+_GOES_ON = re.compile(r"^>(?: |$)")
+_REDIRECTS = re.compile(r"^\s*(?:\d*[<>]|&>)")
 # a shell somewhere else: what follows is typed there
 _ENTERS = re.compile(
     r"^(?:sudo\s+(?:-\w+\s+)*)?(?:ssh\s+(?:-\w\s+\S+\s+|-\w+\s+)*\S+|su(?:\s+-l?)?(?:\s+[\w-]+)?|sudo\s+-\w*[is]\w*"
@@ -82,6 +87,7 @@ class _Reader:
     def __init__(self, text: str, info: str) -> None:
         self._lines = text.splitlines()
         self._prompted = any(map(self._is_prompt, self._lines))
+        self._prompted = self._prompted or info in statements.LANGUAGES
         self._session = info in _SESSIONS or self._prompted
         self._state: list[str] = []
         self._target = ""
@@ -108,13 +114,12 @@ class _Reader:
         lines, line = self._lines, self._lines[self._at]
         if _OTHER_PROMPT.match(line):
             yield from self._other()
-        elif _SQL_PROMPT.match(line):
+        elif transcripts.PROMPT.match(line):
             yield from self._sql_prompt()
         elif self._prompted:
             yield from self._of_session()
         elif line.lstrip().startswith("#"):
-            self._at += 1
-            yield Piece(kind="comment", text=_comment(line))
+            yield from self._commented()
         elif end := languages.end_of_json(lines, self._at):
             yield self._taken(end, "output")
             self._printed = True
@@ -171,8 +176,7 @@ class _Reader:
         found = _PROMPT.match(line)
         if not self._is_prompt(line) or found is None:
             if re.match(r"\s*#+\s", line) and not self._printed:
-                self._at += 1
-                yield Piece(kind="comment", text=_comment(line))
+                yield from self._commented()
                 return
             label = languages.query([line]) or languages.output(line) or "output"
             yield self._taken(self._at + 1, label)
@@ -182,42 +186,55 @@ class _Reader:
         where = (found["where"] or "").strip("[] ")
         self._lines[self._at] = line[found.end() :]
         if self._lines[self._at].startswith("#"):
-            yield Piece(kind="comment", text=_comment(self._lines[self._at]))
-            self._at += 1
+            yield from self._commented()
             return
         place = f"On {where}:" if re.search(r"\w@|\w\.\w|[a-z]\d", where) else ""
         yield from (replace(one, place=one.place or place) for one in self._command_at())
 
     def _sql_prompt(self) -> Iterator[Piece]:
         """Parse SQL after a psql prompt, which names the database."""
-        found = _SQL_PROMPT.match(self._lines[self._at])
-        assert found is not None
-        said = [self._lines[self._at][found.end() :]]
-        self._at += 1
-        while self._at < len(self._lines) and not said[-1].rstrip().endswith(";"):
-            line = self._lines[self._at]
-            goes_on = _SQL_PROMPT.match(line)
-            if goes_on is None or goes_on["sign"] == "=" or said[0].startswith("\\"):
-                break
-            said.append(line[goes_on.end() :])
-            self._at += 1
+        typed = transcripts.read(self._lines, self._at, self._begins_anew)
+        self._at = typed.end
         self._prompted = self._session = True
-        sql = "\n".join(said)
-        target = self._target or found["database"]
-        if not statements.is_sql(sql) and not sql.startswith("\\"):
-            yield Piece(kind="output", text=sql, reason=f"typed into psql, database {target}")
+        target = self._target or typed.database
+        if typed.problem:
+            yield Piece(kind="output", text=typed.shown, reason=typed.problem)
             return
-        for one in statements.split(sql):
-            yield Piece(kind="sql", text=one, target=target, place=f"On {found['database']}:")
+        if not statements.is_sql(typed.sql) and not typed.sql.startswith("\\"):
+            reason = f"typed into psql, database {target}"
+            yield Piece(kind="output", text=typed.sql, reason=reason)
+            return
+        for one in statements.split(typed.sql):
+            yield Piece(kind="sql", text=one, target=target, place=f"On {typed.database}:")
+
+    def _begins_anew(self, line: str) -> bool:
+        """Tell whether a line begins with the prompt of a shell or of another program."""
+        return self._is_prompt(line) or _OTHER_PROMPT.match(line) is not None
 
     def _other(self) -> Iterator[Piece]:
-        """Keep a line typed into another program, and name that program."""
-        line = self._lines[self._at]
-        found = _OTHER_PROMPT.match(line)
+        """Keep a statement typed into another program, and name that program."""
+        found = _OTHER_PROMPT.match(self._lines[self._at])
         assert found is not None
         name = "MySQL" if found["mysql"] else "Redis" if found["redis"] else "another program"
         self._prompted = self._session = True
-        yield self._taken(self._at + 1, f"typed into {name}")
+        end = self._at + 1
+        while end < len(self._lines) and _OTHER_GOES_ON.match(self._lines[end]):
+            end += 1
+        yield self._taken(end, f"typed into {name}")
+
+    def _commented(self) -> Iterator[Piece]:
+        """Yield a comment; if it ends with a backslash, its further lines are no commands."""
+        line = self._lines[self._at]
+        self._at += 1
+        yield Piece(kind="comment", text=_comment(line))
+        end = self._at
+        while line.endswith("\\") and end < len(self._lines):
+            line = self._lines[end]
+            if not line.strip() or line.lstrip().startswith("#"):
+                break
+            end += 1
+        if end > self._at:
+            yield self._taken(end, "it continues a command that is commented out")
 
     # commands
 
@@ -244,12 +261,13 @@ class _Reader:
 
     def _end_of_command(self, start: int) -> int | None:
         """Return the line after a complete command: continuations, quotes and loops are closed."""
-        last = min(len(self._lines), start + _MOST_LINES)
-        for end in range(start + 1, last + 1):
-            if self._prompted and end > start + 1:
-                self._lines[end - 1] = re.sub(r"^> ", "", self._lines[end - 1])
-            if self._is_whole(start, end):
-                return end
+        rest = self._lines[start : start + _MOST_LINES]
+        if self._session:
+            rest[1:] = [_GOES_ON.sub("", line) for line in rest[1:]]
+        for count in range(1, len(rest) + 1):
+            if syntax.is_complete("\n".join(rest[:count])):
+                self._lines[start : start + count] = rest[:count]
+                return start + count
         return None
 
     def _is_whole(self, start: int, end: int) -> bool:
@@ -258,7 +276,8 @@ class _Reader:
     def _is_command(self, text: str) -> bool:
         """Tell whether valid shell text is a command and not prose."""
         script = syntax.read(text)
-        if not script.commands:
+        # a line that begins with ">" may be a further line of a command, a quotation or output
+        if not script.commands or any(map(_REDIRECTS.match, _unquoted_lines(text))):
             return False
         if any(map(_is_known, script.commands)):
             return True
@@ -366,6 +385,16 @@ def _is_known(command: syntax.Command) -> bool:
         re.match(r"(?:\.{1,2}|~|\$\{?\w+\}?)?/\w|^[\w./-]+\.(?:sh|py|pl|rb|bash)$", word)
         is not None
     )
+
+
+def _unquoted_lines(text: str) -> list[str]:
+    """Return the first line, and the lines that begin with ">" after a backslash."""
+    lines = text.splitlines()
+    return [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if not before or (before.endswith("\\") and _GOES_ON.match(line))
+    ]
 
 
 def _begins_with_a_program(line: str) -> bool:
