@@ -305,7 +305,7 @@ def _chosen(
 
 
 def _must_identify(sessions: pd.DataFrame, verb: Verb) -> None:
-    """Raise if the rows do not identify sessions, because another diagnostic returned them."""
+    """Raise if the rows come from a diagnostic that does not identify sessions."""
     started = ["query_start"] if verb == "cancel" else []
     origin = 'the rows of rb.assess("connections/sessions", db), or the result of rb.diagnose'
     _must_have("sessions", sessions, ["pid", "backend_start", *started], origin)

@@ -49,7 +49,7 @@ class _Flood(threading.local):
 
     @property
     def cell(self) -> str:
-        """The cell against whose limit this thread's output counts; empty if not in a flood."""
+        """The id of the cell whose output limit this thread has used up; else empty."""
         return self._cell if time.monotonic() < self._until else ""
 
     def end(self) -> None:

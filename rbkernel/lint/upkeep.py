@@ -69,7 +69,7 @@ def stale(document: Document, around: Surroundings) -> Iterator[Found]:
 
     `testing_schedule` says monthly, quarterly, yearly …; without one it is half a year for
     incidents, recovery and escalation, and a year for the rest. With *after each change*,
-    only a change makes the test old.
+    a test does not expire with time: it is out of date when the runbook has changed since.
 
     Why: systems change, and an untested runbook becomes incorrect.
 

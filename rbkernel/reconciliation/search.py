@@ -84,7 +84,7 @@ class Side:
     bytea: bool
 
     def rows(self, part: Part, *more: str) -> str:
-        """Return ``FROM … WHERE …`` for the rows of a part."""
+        """Return the ``FROM … WHERE …`` that selects the rows of one part of a table."""
         conditions = [self.within(part), self.condition, *more]
         where = " AND ".join(f"({condition})" for condition in conditions if condition)
         return f"FROM {self.table.sql} t" + (f" WHERE {where}" if where else "")

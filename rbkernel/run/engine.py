@@ -193,9 +193,10 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
 
 
 class _LastWrite(LocalHandler):  # type: ignore[misc]  # papermill has no types
-    """Makes papermill's own last write of the output notebook, after the engine's, atomic.
+    """Makes papermill's final write of the output notebook atomic.
 
-    The writer unregisters itself after that write, so that papermill is left unchanged.
+    Papermill writes the notebook once more after the engine has written it. The writer
+    unregisters itself after that write, so that papermill is left unchanged.
     """
 
     def __init__(self, output_path: str, file: Path) -> None:
