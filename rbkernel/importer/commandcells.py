@@ -26,13 +26,15 @@ from rbkernel.importer.reading import (
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.reading.holes import Hole
-from rbkernel.importer.stated import expectations
+from rbkernel.importer.stated import expectations, sides
 from rbkernel.importer.stated.expectations import Expectation
 from rbkernel.runbook.placeholders import placeholder
 
 NOTHING = Expectation()
 _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
 _IN_WORDS = "what is expected stays text: only a person can judge it"
+
+_OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +140,20 @@ class CommandCells:
     def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
         said: list[str] = []
         place, above = "", False
+        pieces = sides.parted(pieces)
         for number, piece in enumerate(pieces):
             place = self._placed(block, went, piece, place)
-            above = expectations.of_the_above(pieces, number, after=above)
+            above = sides.of_the_above(pieces, number, after=above)
             if above:
                 self._expected_in_words(block, went)
                 self._page.remark(block, went, [*said, *piece.text.splitlines()])
                 said = []
+            elif sides.of_either(pieces, number):
+                self._page.remark(block, went, said)
+                said = []
+                went.notes.append(_IN_WORDS)
+                self._page.text(block, went, _OF_EITHER)
+                self._page.remark(block, went, piece.text.splitlines())
             elif piece.kind == "comment":
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
@@ -309,6 +318,7 @@ class CommandCells:
         self, block: Block, went: Went, piece: Piece, title: str, found: Sequence[Hole]
     ) -> None:
         """Write a plan that waits for the decision, and note why the command is not run."""
+        self._last = None
         went.notes.append(f"proposed: {piece.changes}")
         self._act(block, went, calls.command(title, piece.text, found))
 
@@ -321,6 +331,7 @@ class CommandCells:
         target: str = "",
         expected: Expectation = NOTHING,
     ) -> None:
+        self._last = None
         statement = statements.read(text)
         kept = "a command of psql, to be run there" if text.startswith("\\") else ""
         if dialect := languages.dialect(text):

@@ -16,27 +16,9 @@ from typing import Any
 from rbkernel.checks import quoted as answers
 from rbkernel.importer.reading import holes
 from rbkernel.importer.reading.commands import Piece
+from rbkernel.importer.stated.sides import BEGINS, FAILS, FOLLOWS, is_of_the_below, of_the_above
 from rbkernel.runbook.quantities import Threshold, threshold
 
-# a comment that begins so speaks of the command above it
-BEGINS = re.compile(
-    r"^\W*(?:expect(?:ed|s)?\b|(?:example|sample) output|(?:the )?output\b|(?:you )?should\b|must\b"
-    r"|returns?\b|alert threshold|threshold)",
-    re.IGNORECASE,
-)
-# a line that says that the expected answer follows; "should look like this" promises no equality
-_FOLLOWS = re.compile(
-    r"^\W*(?:expected(?:\s+(?:output|result|response|answer))?(?:\s*\(.*\))?"
-    r"|(?:example|sample) output|(?:it |this |you )?should (?:return|print|show|see|output|get)"
-    r"|(?:healthy|good|normal|successful) (?:output|response|answer))\s*:?\s*$",
-    re.IGNORECASE,
-)
-_FAILS = re.compile(
-    r"\bif (?:it |this |the \w+ )?(?:fail\w*|is (?:down|unhealthy|broken)|unhealthy)\b"
-    r"|\bon failure\b|\b(?:failing|unhealthy) (?:output|answer|response)\b|\botherwise\b"
-    r"|\bif not\b",
-    re.IGNORECASE,
-)
 _SAID = re.compile(
     r"\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
     r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include"
@@ -67,9 +49,11 @@ _WRONG = re.compile(r"\balert|\bthreshold|\bcritical|\bif\b|\bwarn", re.IGNORECA
 _TEXT = re.compile(r"^[`\"']?(?P<text>[\w][\w .:/%-]{0,40}?)[`\"']?[.]?$")
 _PROSE = re.compile(
     r"\b(?:an?|the|list|of|current|something|similar|like|with|your|some|all|every|no|not|see|one"
-    r"|and|or|time)\b",
+    r"|and|or|time|empty|blank|nothing|none)\b",
     re.IGNORECASE,
 )
+# what is said of each row is no equality of the output
+_OF_MANY = re.compile(r"^\W*(?:all|each|every|any|both)\b", re.IGNORECASE)
 _FIELD = re.compile(
     r"status|health|state|ready|ok|success|available|connected|database|db|cache|result|alive|up",
     re.IGNORECASE,
@@ -140,11 +124,11 @@ def _parted(comments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
     rest: list[str] = []
     into = rest
     for line in comments:
-        if _FAILS.search(line) and len(line) < 80:
+        if FAILS.search(line) and len(line) < 80:
             into = wrong
             if quoted := re.search(r"[{\[].*[}\]]", line):
                 wrong.append(quoted[0])
-        elif _FOLLOWS.match(line):
+        elif FOLLOWS.match(line):
             into = right
         elif into is rest or _is_sentence(line):
             into = rest
@@ -166,7 +150,7 @@ def announced(label: str) -> bool:
     >>> announced("Expected output"), announced("You should see something like this")
     (True, False)
     """
-    return bool(label) and _FOLLOWS.match(label) is not None
+    return bool(label) and FOLLOWS.match(label) is not None
 
 
 def with_answer(expected: Expectation, text: str) -> Expectation:
@@ -247,7 +231,7 @@ def _of_line(line: str) -> Expectation:
     if (column := _COLUMN.search(line)) and _WRONG.search(line):
         return Expectation(limits=((column["column"].lower(), _threshold(column)),))
     said = _SAID.search(line)
-    if said is None:
+    if said is None or _OF_MANY.match(line):
         return Expectation()
     what = said["what"].strip()
     return _of_value(what, contains=_CONTAINS.search(line))
@@ -327,38 +311,20 @@ def _line_of(failing: str) -> str:
 def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
     """Return the answer that the comments around a command in a fence expect.
 
-    A comment belongs to the command directly below it. It belongs to the command above it if it
-    begins like an expectation, and a blank line or nothing follows the comment.
+    The module `sides` says to which command a comment belongs.
     """
     piece = pieces[number]
     found = read([piece.behind]) if piece.behind else Expectation()
-    if number and pieces[number - 1].kind == "comment" and not of_the_above(pieces, number - 1):
+    if number and pieces[number - 1].kind == "comment" and is_of_the_below(pieces, number - 1):
         found = _joined(found, read(pieces[number - 1].text.splitlines()))
     below: list[str] = []
     for at in range(number + 1, len(pieces)):
-        follows = below and _FOLLOWS.match(below[-1])
+        follows = below and FOLLOWS.match(below[-1])
         printed = follows and pieces[at].kind == "output"
         if not printed and not of_the_above(pieces, at, after=bool(below)):
             break
         below += pieces[at].text.splitlines()
     return _joined(found, read(below, below=True)) if below else found
-
-
-def of_the_above(pieces: Sequence[Piece], at: int, *, after: bool = False) -> bool:
-    """Tell whether a comment is about the command above it."""
-    comment = pieces[at]
-    if comment.kind != "comment" or (at and pieces[at - 1].kind == "comment" and not after):
-        return False
-    following = pieces[at + 1] if at + 1 < len(pieces) else None
-    tied = following is not None and following.kind not in {"comment", "output"}
-    tied = tied and following is not None and not following.apart
-    if after:
-        return not tied
-    first = comment.text.split("\n", 1)[0]
-    if not at or not (BEGINS.match(first) or _FAILS.search(first)):
-        return False
-    # right between two commands: only "Expected …" surely speaks of the first
-    return not tied or (not comment.apart and comment.text.lower().startswith("expect"))
 
 
 def of_statements(content: str, statements: Sequence[str]) -> list[Expectation]:
