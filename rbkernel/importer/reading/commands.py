@@ -37,6 +37,7 @@ SETS = "it changes the shell's state"
 _STATE = frozenset(
     ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
 )
+_KEYWORDS = frozenset(["!", "time", "[[", "{", "if", "for", "while", "until", "case", "coproc"])
 _HEALTH = re.compile(
     r"/(?:\w*health\w*|ready|readyz|live|livez|ping|status|up|metrics)/?(?:\?.*)?$"
 )
@@ -160,6 +161,8 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
         return (), "there is no command"
     if words[0] in _STATE or re.match(r"\w+=", words[0]):
         return (), SETS
+    if words[0] in _KEYWORDS:
+        return (), f"{words[0]} is a word of the shell"
     if "\n" in marked.strip():
         return (), "several lines"
     return tuple(words), ""

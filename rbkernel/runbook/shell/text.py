@@ -25,6 +25,7 @@ from rbkernel.runbook.shell.judges import JUDGES
 from rbkernel.runbook.shell.judges.call import Call
 from rbkernel.runbook.shell.programs import Program, suspicious
 from rbkernel.runbook.shell.syntax import Command
+from rbkernel.runbook.shell.variables import of_a_command, of_the_shell
 
 # local programs whose names say what they do
 _CHANGING_NAME = re.compile(
@@ -33,12 +34,8 @@ _CHANGING_NAME = re.compile(
     re.IGNORECASE,
 )
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*\+?=")
-# variables that name a program to run, or a file of commands
-_RUNS = re.compile(
-    r"^(?:LD_PRELOAD|LD_LIBRARY_PATH|LD_AUDIT|BASH_ENV|ENV|PROMPT_COMMAND|PSQLRC|PYTHONSTARTUP"
-    r"|PERL5OPT|\w*(?:_COMMAND|_ASKPASS|PAGER|EDITOR|VISUAL|_SSH))\+?="
-)
-_HARMLESS_PAGER = re.compile(r"^\w*PAGER=(?:cat|less|more)?$")
+_INIT_SCRIPT = re.compile(r"^/etc/(?:rc\.d/)?init\.d/[\w.@-]+$")
+_SETS_VARIABLES = frozenset({"export", "declare", "typeset", "readonly", "local"})
 _MOST_WRAPPED = 12
 
 
@@ -78,18 +75,16 @@ def _judged(text: str, depth: int) -> Judgement:
 
 
 def _command(command: Command, functions: frozenset[str], depth: int) -> Judgement:
+    own = not command.words or command.words[0] in _SETS_VARIABLES
+    assigned = of_the_shell if own else of_a_command
+    further = [one for one in command.words[1:] if own and _ASSIGNMENT.match(one)]
     return worst(
         [
-            *map(_assigned, command.assignments),
+            *map(assigned, [*command.assignments, *further]),
             *map(written, command.writes),
             _of_words(command.words, command.stdin, depth, functions),
         ]
     )
-
-
-def _assigned(assignment: str) -> Judgement:
-    runs = _RUNS.match(assignment) and not _HARMLESS_PAGER.match(assignment)
-    return unknown(assignment.partition("=")[0]) if runs else LOOKS
 
 
 def _of_words(
@@ -100,6 +95,8 @@ def _of_words(
         return LOOKS
     if depth == 0:
         return unknown(words[0])
+    if _INIT_SCRIPT.match(words[0]) and list(words[1:]) == ["status"]:
+        return LOOKS
     name = programs.name_of(words[0])
     program = programs.named(name)
     if program is None:
@@ -195,7 +192,7 @@ def _runs(call: Call, how: Program, arguments: Sequence[str], named: str) -> Jud
     rest = list(rest)
     assigned: list[Judgement] = []
     while rest and _ASSIGNMENT.match(rest[0]):
-        assigned.append(_assigned(rest.pop(0)))
+        assigned.append(of_a_command(rest.pop(0)))
     if not rest:
         if how.runs == "text" and call.stdin is not None:
             return call.of_text(call.stdin)

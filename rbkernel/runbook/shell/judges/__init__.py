@@ -22,6 +22,8 @@ JUDGES: Mapping[str, Judge] = {
     "sed": files.sed,
     "awk": files.awk,
     "tar": files.tar,
+    "less": files.less,
+    "man": files.man,
     "dd": files.dd,
     "tee": files.tee,
     "ip": system.ip,

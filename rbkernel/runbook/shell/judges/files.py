@@ -1,4 +1,4 @@
-"""Decide whether find, sed, awk, tar, dd or tee change something. Pure."""
+"""Decide whether find, sed, awk, tar, dd, tee or a pager change something. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,25 @@ def find(call: Call) -> Judgement:
             if found is not LOOKS:
                 return found._replace(what=f"{call.name} {word}")
     return LOOKS
+
+
+# a line, the end, a search: nothing that less could run
+_LESS_BEGINS = re.compile(r"^\+\+?(?:\d*[gGFp%]?|[/?][^\x00-\x1f]*)$")
+
+
+def less(call: Call) -> Judgement | None:
+    """Decide about the commands and key files that less runs when it starts."""
+    runs = next((one for one in call.arguments if re.match(r"\+|--cmd\b", one)), "")
+    if runs and not _LESS_BEGINS.match(runs):
+        return unknown(call.name, runs)
+    keys = call.has("-k", "--lesskey*")
+    return unknown(call.name, keys) if keys else None
+
+
+def man(call: Call) -> Judgement | None:
+    """Decide about the pager, the browser and the configuration that a call of man names."""
+    runs = call.has("-P", "--pager*", "-H", "--html*", "-C", "--config-file*", "-p", "--preproc*")
+    return unknown(call.name, runs) if runs else None
 
 
 _SED_S = re.compile(

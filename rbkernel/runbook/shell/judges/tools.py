@@ -10,10 +10,14 @@ from rbkernel.runbook.shell.judges.call import Call
 
 def git(call: Call) -> Judgement | None:
     """Decide about git sub-commands that only list unless they get arguments."""
-    if call.has("-c", "--config-env*", "--exec-path*") and "-c" in call.arguments[:2]:
-        return unknown(call.name, "-c")
     words = call.program.words(call.arguments)
     verb = words[0] if words else ""
+    before = call.arguments[: call.arguments.index(verb)] if verb else call.arguments
+    runs = re.compile(r"-c|--config-env|--exec-path=")
+    if odd := next((one for one in before if runs.match(one)), ""):
+        return unknown(call.name, odd)
+    if verb == "grep" and (pager := call.has("-O")):
+        return unknown(call.name, pager)
     lists = {
         "branch": (
             "--list",
