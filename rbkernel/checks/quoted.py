@@ -26,13 +26,14 @@ _PARTS = re.compile(r"(\d+)/(\d+)")
 class Quoted:
     """The expected answer, as a document quotes it.
 
-    ``answers`` is the whole text, or one line of it. ``fields`` are parts of a JSON object.
+    ``answers`` is the whole text, or one line of it; empty text expects an empty answer, and None
+    expects nothing. ``fields`` are parts of a JSON object.
     ``rows`` maps columns of a printed table to the value that each row must have; ``1/1`` stands
     for any number of parts that are all there. ``wrong`` is an answer that means trouble: a text
     in it, or parts of a JSON object.
     """
 
-    answers: str = ""
+    answers: str | None = None
     fields: Mapping[str, Any] | None = None
     rows: Mapping[str, str] | None = None
     wrong: str | Mapping[str, Any] = ""
@@ -40,6 +41,7 @@ class Quoted:
     def __str__(self) -> str:
         said = [
             repr(self.answers) if self.answers else "",
+            "no output" if self.answers == "" else "",
             json.dumps(self.fields) if self.fields else "",
             ", ".join(f"{name} {value}" for name, value in (self.rows or {}).items()),
             f"not {self.wrong!r}" if self.wrong and isinstance(self.wrong, str) else "",
@@ -70,7 +72,12 @@ def judge(output: str, quoted: Quoted) -> list[Judged]:
     [False]
     """
     found = []
-    if quoted.answers:
+    if quoted.answers == "":
+        shown = output.strip().split("\n", 1)[0][:80]
+        found.append(
+            Judged(actual=f"answers {shown!r}" if shown else "no output", met=not output.strip())
+        )
+    elif quoted.answers is not None:
         found.append(_text(output, quoted.answers))
     if quoted.fields:
         found.append(_json(output, quoted.fields))

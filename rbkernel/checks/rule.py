@@ -39,6 +39,9 @@ class Rule(BaseModel):
         Column that identifies each row, such as a process id or a key.
     warn, critical
         Thresholds; a value beyond one of them (above, or under with `below`) has that verdict.
+    warn_at_limit, critical_at_limit
+        Whether a value equal to the threshold has that verdict, too: ``n must be above 0`` is
+        ``critical=0, critical_at_limit=True, below=True``.
     unit
         Unit for people, such as ``s`` or ``%``.
     expected
@@ -69,6 +72,8 @@ class Rule(BaseModel):
     warn: float | None = None
     critical: float | None = None
     below: bool = False
+    warn_at_limit: bool = False
+    critical_at_limit: bool = False
     unit: str = ""
     expected: str = ""
     cause: str = ""
@@ -111,7 +116,27 @@ class Rule(BaseModel):
         return all(map(self._within, figures))
 
     def _within(self, figure: Any) -> bool:
-        limits = [limit for limit in (self.warn, self.critical) if limit is not None]
-        if not isinstance(figure, int | float) or any(map(math.isnan, (figure, *limits))):
+        limits = [
+            (limit, at)
+            for limit, at in (
+                (self.warn, self.warn_at_limit),
+                (self.critical, self.critical_at_limit),
+            )
+            if limit is not None
+        ]
+        if not isinstance(figure, int | float):
             return False
-        return not any(figure < limit if self.below else figure > limit for limit in limits)
+        if any(map(math.isnan, (figure, *(limit for limit, _ in limits)))):
+            return False
+        return not any(
+            violates(figure, limit, below=self.below, at_limit=at) for limit, at in limits
+        )
+
+
+def violates(figure: float, limit: float, *, below: bool, at_limit: bool = False) -> bool:
+    """Tell whether a figure is beyond a limit, or at it where that counts.
+
+    >>> violates(0, 0, below=True), violates(0, 0, below=True, at_limit=True)
+    (False, True)
+    """
+    return (at_limit and figure == limit) or (figure < limit if below else figure > limit)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from rbkernel import amounts
 from rbkernel.checks.answer import provenance
-from rbkernel.checks.rule import Rule
+from rbkernel.checks.rule import Rule, violates
 from rbkernel.model import Finding, Verdict, now
 
 _NAMED_ROWS = 100
@@ -60,7 +60,7 @@ def apply(
     value, reason = _value(rule, rows, frame)
     if reason and rule.unseen and source and not source.reason:
         reason = f"{reason}: {rule.unseen}"
-    verdict = judge(value, warn=rule.warn, critical=rule.critical, below=rule.below)
+    verdict = _judged(rule, value)
     cut = source.cut_by if source and not _worst_seen(rule, rows, frame) else ""
     shown = _shown(rule, value, frame, capped=bool(cut))
     if rule.agg not in {"rows", "sum"} and rows.empty and not frame.empty and value is not None:
@@ -113,8 +113,13 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
     boolean = rule.column in frame and pd.api.types.is_bool_dtype(frame[rule.column].dtype)
     if not boolean or rule.agg in {"rows", "sum"}:
         return ""
-    for name, limit in (("warn", rule.warn), ("critical", rule.critical)):
-        if limit is not None and (limit <= 0 if rule.below else limit >= 1):
+    limits = (
+        ("warn", rule.warn, rule.warn_at_limit),
+        ("critical", rule.critical, rule.critical_at_limit),
+    )
+    for name, limit, at in limits:
+        worst = 0.0 if rule.below else 1.0
+        if limit is not None and not violates(worst, limit, below=rule.below, at_limit=at):
             way = "below" if rule.below else "above"
             return (
                 f"{rule.column} is true or false, which count as 1 and 0: it can never be {way}"
@@ -124,7 +129,13 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
 
 
 def judge(
-    value: float | None, *, warn: float | None, critical: float | None, below: bool = False
+    value: float | None,
+    *,
+    warn: float | None,
+    critical: float | None,
+    below: bool = False,
+    warn_at_limit: bool = False,
+    critical_at_limit: bool = False,
 ) -> Verdict:
     """Return the verdict on a figure, by its thresholds.
 
@@ -133,14 +144,28 @@ def judge(
     >>> judge(None, warn=2, critical=15), judge(float("nan"), warn=2, critical=15)
     (<Verdict.UNKNOWN: 'unknown'>, <Verdict.UNKNOWN: 'unknown'>)
     """
-    thresholds = [(critical, Verdict.CRITICAL), (warn, Verdict.WARNING)]
-    known = [(limit, verdict) for limit, verdict in thresholds if limit is not None]
-    if value is None or any(math.isnan(figure) for figure in (value, *(t for t, _ in known))):
+    thresholds = [
+        (critical, critical_at_limit, Verdict.CRITICAL),
+        (warn, warn_at_limit, Verdict.WARNING),
+    ]
+    known = [(limit, at, verdict) for limit, at, verdict in thresholds if limit is not None]
+    if value is None or any(math.isnan(figure) for figure in (value, *(t[0] for t in known))):
         return Verdict.UNKNOWN
-    for limit, verdict in known:
-        if value < limit if below else value > limit:
+    for limit, at, verdict in known:
+        if violates(value, limit, below=below, at_limit=at):
             return verdict
     return Verdict.OK
+
+
+def _judged(rule: Rule, value: float | None) -> Verdict:
+    return judge(
+        value,
+        warn=rule.warn,
+        critical=rule.critical,
+        below=rule.below,
+        warn_at_limit=rule.warn_at_limit,
+        critical_at_limit=rule.critical_at_limit,
+    )
 
 
 def _matching(frame: pd.DataFrame, where: dict[str, Any], *, or_null: bool = False) -> pd.DataFrame:
@@ -241,7 +266,7 @@ def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
     (None, 'dangerous is NULL in 1 of 2 rows')
     """
     known = len(_known(rule, rows))
-    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    verdict = _judged(rule, known)
     if known == len(rows) or (verdict is not Verdict.OK and not rule.below):
         return float(known), ""
     return None, f"{rule.column} is NULL in {len(rows) - known} of {len(rows)} rows"
@@ -257,7 +282,7 @@ def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
     if rule.agg != ("min" if rule.below else "max"):
         return False
     known = float(getattr(figures, rule.agg)())
-    verdict = judge(known, warn=rule.warn, critical=rule.critical, below=rule.below)
+    verdict = _judged(rule, known)
     return verdict in {Verdict.WARNING, Verdict.CRITICAL}
 
 
@@ -375,13 +400,17 @@ def _number(value: float) -> str:
 def _expected(rule: Rule) -> str:
     limit = rule.warn if rule.warn is not None else rule.critical
     assert limit is not None  # ensured by the validation of `Rule`
-    words = f"{'at least' if rule.below else 'at most'} {_counted(limit, rule.unit)}"
-    if limit == 0 and not rule.below:
+    at = rule.critical_at_limit if rule.warn is None else rule.warn_at_limit
+    inside = ("more than" if rule.below else "less than") if at else ""
+    inside = inside or ("at least" if rule.below else "at most")
+    words = f"{inside} {_counted(limit, rule.unit)}"
+    if limit == 0 and not rule.below and not at:
         words = "none"
     if rule.warn is None or rule.critical is None:
         return words
     critical = _counted(rule.critical, "s" if rule.unit == "s" else "")
-    return f"{words}, critical {'below' if rule.below else 'above'} {critical}"
+    beyond = "below" if rule.below else "above"
+    return f"{words}, critical {'at or ' * rule.critical_at_limit}{beyond} {critical}"
 
 
 def _next_step(verdict: Verdict, next_step: str, advice: str) -> str:

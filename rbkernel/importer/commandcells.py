@@ -50,7 +50,7 @@ class _Asked:
         """Return the source of the call, with the expected answer as arguments."""
         named = {
             "contains": calls.quoted(expected.contains) if expected.contains else "",
-            "answers": calls.quoted(expected.answers) if expected.answers else "",
+            "answers": calls.quoted(expected.answers) if expected.compares_text else "",
             "json": calls.literal(expected.json) if expected.json else "",
             "wrong": calls.literal(expected.wrong) if expected.wrong else "",
         }

@@ -27,7 +27,7 @@ _OTHER = re.compile(
     r"|change log|severity|recovery|prerequisite|rollback",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[a-z)%][.!?])\s+(?=[A-Z*`])")
+_SENTENCE = re.compile(r"(?<=[\w)%`][.!?])\s+(?=[A-Z*`])")
 _LEADS_TO = re.compile(
     r"^(?P<when>.+?)\s*(?:→|->|=>)\s*(?P<level>P[0-4]|SEV-?[0-5])\b(?:\s+incident)?\s*$",
     re.IGNORECASE,

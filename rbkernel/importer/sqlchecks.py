@@ -17,6 +17,10 @@ from rbkernel.runbook.quantities import Threshold, converted, needs_unit
 _SELECTED = re.compile(
     r"^\s*(?:--[^\n]*\n\s*)*select\b(?P<what>.+?)\bfrom\b", re.IGNORECASE | re.DOTALL
 )
+_AGGREGATE = re.compile(
+    r"\b(?:count|sum|max|min|avg|bool_and|bool_or|every|\w+_agg)\s*\((?![^)]*\)\s*over\b)",
+    re.IGNORECASE,
+)
 # columns of PostgreSQL that are intervals, and expressions that give one; a check reads them as s
 _INTERVALS = re.compile(r"^(?:replay_lag|write_lag|flush_lag)$")
 _SUFFIXES = {"s": "s", "sec": "s", "secs": "s", "seconds": "s", "ms": "ms", "min": "min"}
@@ -31,6 +35,7 @@ class Check:
     column: str
     limit: float
     below: bool = False
+    at_limit: bool = False
     unit: str = ""
 
 
@@ -39,14 +44,25 @@ def of(sql: str, expected: Expectation) -> list[Check]:
 
     >>> from rbkernel.importer.stated import expectations
     >>> of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
-    [Check(column='stuck', limit=0.0, below=False, unit='')]
+    [Check(column='stuck', limit=0.0, below=False, at_limit=False, unit='')]
     >>> of("SELECT * FROM outbox", expectations.read(["expected: 0"]))
     []
     """
-    if expected.no_rows:
-        return [Check(column="", limit=0)]
+    if expected.no_rows or expected.empty:
+        return _none(re.sub(r"--[^\n]*", "", sql).strip())
     found = [_check(sql, column, limit) for column, limit in expected.limits]
     return [one for one in found if one] if all(found) else []
+
+
+def _none(sql: str) -> list[Check]:
+    """Return the check that a query finds nothing; an aggregate always answers with one row."""
+    selected = _SELECTED.match(sql)
+    grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
+    if not selected or grouped or not _AGGREGATE.search(selected["what"]):
+        return [Check(column="", limit=0)]
+    counts = re.match(r"\s*count\s*\(", selected["what"], re.IGNORECASE)
+    column = queries.column_of(sql)
+    return [Check(column=column, limit=0)] if counts and column else []
 
 
 def _check(sql: str, named: str, limit: Threshold) -> Check | None:
@@ -61,12 +77,22 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
         return None
     unit = _unit(column, bare)
     if not limit.unit:
-        return Check(column=column, limit=limit.value, below=limit.below, unit=unit)
+        return Check(
+            column=column,
+            limit=limit.value,
+            below=limit.below,
+            at_limit=limit.inclusive,
+            unit=unit,
+        )
     value = converted(limit.value, limit.unit, unit) if unit else None
     if value is None and (unit or needs_unit(limit.unit)):
         return None
     return Check(
-        column=column, limit=limit.value if value is None else value, below=limit.below, unit=unit
+        column=column,
+        limit=limit.value if value is None else value,
+        below=limit.below,
+        at_limit=limit.inclusive,
+        unit=unit,
     )
 
 
@@ -91,6 +117,7 @@ def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
             agg="" if check.column else calls.quoted("rows"),
             critical=f"{check.limit:g}",
             below="True" if check.below else "",
+            at_limit="True" if check.at_limit else "",
             unit=calls.quoted(check.unit) if check.unit else "",
         )
         for number, check in enumerate(checks)

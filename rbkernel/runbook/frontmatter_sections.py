@@ -10,13 +10,20 @@ from __future__ import annotations
 import datetime
 import types
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.model import Severity
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.runbook.quantities import Threshold, beyond_slo, duration_s, threshold
+from rbkernel.runbook.quantities import (
+    Threshold,
+    beyond_slo,
+    duration_s,
+    threshold,
+    threshold_of_range,
+)
 
 
 def _listed(value: Any) -> Any:
@@ -200,12 +207,19 @@ class Metric(Section):
         Threshold(value=0.1, below=False, unit='%', for_s=None)
         """
         words = getattr(self, which)
-        found = threshold(words) or beyond_slo(words, self.slo)
+        found = threshold(words) or beyond_slo(words, self.slo) or self._of_range(which)
         if found is None or found.unit != "x":
             return found
         if self.baseline is None:
             return None
-        return Threshold(value=found.value * self.baseline, below=found.below, for_s=found.for_s)
+        return replace(found, value=found.value * self.baseline, unit="")
+
+    def _of_range(self, which: Literal["warning", "critical"]) -> Threshold | None:
+        """Return the limit of a range such as ``70–85 %``; the other limit says its direction."""
+        other = threshold(self.critical if which == "warning" else self.warning)
+        if other is None:
+            return None
+        return threshold_of_range(getattr(self, which), below=other.below)
 
 
 class EscalationLevel(Section):

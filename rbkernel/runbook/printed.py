@@ -81,6 +81,8 @@ def _held(output: str, name: str, words: str) -> Expected:
 
 
 def _meets(value: float, limit: Threshold) -> bool:
+    if limit.inclusive and value == limit.value:
+        return True
     return value < limit.value if limit.below else value > limit.value
 
 

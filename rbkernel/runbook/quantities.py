@@ -6,7 +6,7 @@ The result is None for a text that is not understood. Such texts are allowed; no
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 _SECONDS = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
@@ -29,11 +29,12 @@ _DURATION = re.compile(
 )
 _THRESHOLD = re.compile(
     r"(?P<sign><=?|>=?|≤|≥|above|below|over|under|more than|less than)?\s*"
-    r"(?P<currency>[$€£])?\s*(?P<number>-?\d[\d,]*(?:\.\d+)?)\s*(?P<thousands>k\b|[Mm]io\b)?\s*"
+    r"(?P<currency>[$€£])?\s*(?P<number>-?\d[\d,]*(?:\.\d+)?)\s*(?P<factor>k\b|mio\b|(?-i:M)\b)?(?P<more>\+)?\s*"
     r"(?P<unit>%|[a-zA-Zµ/]+)?"
     r"(?:\s+for\s+(?P<for>\d+\s*[a-z]+))?",
     re.IGNORECASE,
 )
+_INCLUSIVE = {"<=", ">=", "≤", "≥"}
 _BELOW = {"<", "<=", "≤", "below", "under", "less than"}
 
 
@@ -90,22 +91,24 @@ def needs_unit(unit: str) -> bool:
     """Whether a limit in this unit can be compared only with figures whose unit is known.
 
     >>> needs_unit("ms"), needs_unit("GB"), needs_unit("%"), needs_unit("sessions")
-    (True, True, False, False)
+    (True, True, True, False)
     """
-    return any(unit.strip().lower() in units for units in _QUANTITIES[:2])
+    return any(unit.strip().lower() in units for units in _QUANTITIES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
     """A limit; if ``below`` is true, smaller figures violate it. ``unit`` is as written.
 
-    The unit ``x`` means a multiple of the baseline. ``for_s`` is the minimum duration in s.
+    The unit ``x`` means a multiple of the baseline. ``for_s`` is the minimum duration in s. If
+    ``inclusive`` is true, a figure at the limit violates it, too, as in ``>= 5``.
     """
 
     value: float
     below: bool = False
     unit: str = ""
     for_s: float | None = None
+    inclusive: bool = field(default=False, repr=False)
 
 
 def threshold(words: str | float | None) -> Threshold | None:
@@ -117,6 +120,10 @@ def threshold(words: str | float | None) -> Threshold | None:
     Threshold(value=1.2, below=False, unit='s', for_s=300.0)
     >>> threshold("< 5,000").below, threshold("> 2x").unit, threshold("> $40").value
     (True, 'x', 40.0)
+    >>> threshold("> 2k").value, threshold("> 3M").value, threshold("10+").inclusive
+    (2000.0, 3000000.0, True)
+    >>> threshold(">= 5").inclusive, threshold("> 5").inclusive
+    (True, False)
     >>> threshold(15), threshold("as usual"), threshold(None)
     (Threshold(value=15.0, below=False, unit='', for_s=None), None, None)
     """
@@ -127,13 +134,40 @@ def threshold(words: str | float | None) -> Threshold | None:
     found = _THRESHOLD.fullmatch(words.strip())
     if found is None:
         return None
-    factor = {"k": 1e3, "mio": 1e6}.get((found["thousands"] or "").lower(), 1.0)
+    if found["more"] and found["sign"]:
+        return None
+    factor = {"k": 1e3, "mio": 1e6, "m": 1e6}.get((found["factor"] or "").lower(), 1.0)
     return Threshold(
         value=float(found["number"].replace(",", "")) * factor,
         below=(found["sign"] or "").lower() in _BELOW,
         unit=found["unit"] or found["currency"] or "",
         for_s=duration_s(found["for"]) if found["for"] else None,
+        inclusive=bool(found["more"]) or (found["sign"] or "") in _INCLUSIVE,
     )
+
+
+_RANGE = re.compile(
+    r"(?P<low>\d[\d,]*(?:\.\d+)?)\s*%?\s*(?:[-–—]|to)\s*(?P<high>\d[\d,]*(?:\.\d+)?)"
+    r"\s*(?P<unit>%|[a-zA-Zµ/]+)?",
+    re.IGNORECASE,
+)
+
+
+def threshold_of_range(words: str | float | None, *, below: bool) -> Threshold | None:
+    """Return the limit at which a range such as ``70–85 %`` begins; None for other words.
+
+    If smaller figures are worse, the range begins at its upper end.
+
+    >>> threshold_of_range("70–85 %", below=False).value
+    70.0
+    >>> threshold_of_range("70–85 %", below=True).value
+    85.0
+    """
+    found = _RANGE.fullmatch(words.strip()) if isinstance(words, str) else None
+    if found is None:
+        return None
+    figure = threshold(f"{found['high' if below else 'low']} {found['unit'] or ''}".strip())
+    return replace(figure, below=below, inclusive=True) if figure else None
 
 
 _BEYOND = re.compile(
@@ -164,6 +198,7 @@ def beyond_slo(words: str | float | None, slo: str) -> Threshold | None:
     return Threshold(
         value=limit.value,
         below=found["sign"].lower() in _BELOW,
+        inclusive=found["sign"] in _INCLUSIVE,
         unit=limit.unit,
         for_s=duration_s(found["for"]) if found["for"] else None,
     )

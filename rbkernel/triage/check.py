@@ -36,6 +36,7 @@ def check(
     warn: Measured | None = None,
     critical: Measured | None = None,
     below: bool = False,
+    at_limit: bool = False,
     empty: Number | None = None,
     unit: str = "",
     expected: str = "",
@@ -59,6 +60,8 @@ def check(
         Boolean mask of the rows that count.
     agg, by, each, warn, critical, below, empty, unit, expected, cause, next_step, opens
         As the fields of `rbkernel.checks.rule.Rule`.
+    at_limit
+        Whether a figure equal to a threshold is wrong, too.
     unseen, source
         As the fields of `rbkernel.checks.rule.Rule`, too.
 
@@ -84,6 +87,8 @@ def check(
             warn=warn,
             critical=critical,
             below=below,
+            warn_at_limit=at_limit,
+            critical_at_limit=at_limit,
             empty=empty,
             unit=unit,
             expected=expected,

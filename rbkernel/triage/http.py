@@ -34,7 +34,7 @@ def http(
     *,
     status: Whole = 200,
     contains: str = "",
-    answers: str = "",
+    answers: str | None = None,
     json: dict[str, Any] | None = None,
     wrong: str | dict[str, Any] = "",
     within_s: Seconds = 2.0,
@@ -56,7 +56,7 @@ def http(
     contains
         Text that the body must contain.
     answers
-        What the body must be, or one line of it.
+        What the body must be, or one line of it; empty text if it must be empty.
     json
         Fields of a JSON object that the body must have, such as ``{"status": "ok"}``.
     wrong

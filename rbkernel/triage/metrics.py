@@ -65,9 +65,11 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     """
     asked = one.diagnostic or one.query
     name = connection_name(one.connection)
+    if not asked:
+        return None, ""
     try:
         rule = rule_of(one)
-        if rule is None or not asked:
+        if rule is None:
             return None, ""
         frame = query.ask(asked, name, None, dict(one.values))
         _has_column(frame, rule.column)
@@ -163,10 +165,12 @@ def rule_of(one: Metric) -> Rule | None:
     if "agg" in one.model_fields_set or declared is None:
         fields["agg"] = one.agg
     if warn or critical:
-        unit = one.unit or (declared.unit if declared else "")
+        unit = one.unit or (declared.unit if declared else "") or _unit_of(one.column)
         fields["warn"] = _in_unit(warn, unit) if warn else None
         fields["critical"] = _in_unit(critical, unit) if critical else None
-        fields["below"] = any(limit.below for limit in (warn, critical) if limit)
+        fields["below"] = _below(one, warn, critical)
+        fields["warn_at_limit"] = bool(warn and warn.inclusive)
+        fields["critical_at_limit"] = bool(critical and critical.inclusive)
     elif declared is None:
         return None
     if declared is None and one.agg != "rows" and not one.column:
@@ -181,6 +185,22 @@ def rule_of(one: Metric) -> Rule | None:
             f"the limits of the metric {one.name}: it {advice(error.errors()[0])}",
             next_step="correct `warning:` and `critical:` in the front matter",
         ) from None
+
+
+def _below(one: Metric, warn: Threshold | None, critical: Threshold | None) -> bool:
+    """Return whether smaller figures are worse; both limits must be on the same side."""
+    sides = {limit.below for limit in (warn, critical) if limit}
+    if len(sides) > 1:
+        raise QueryError(
+            f"the limits of the metric {one.name}: one is an upper and the other a lower limit",
+            next_step="correct `warning:` and `critical:` in the front matter",
+        )
+    return sides.pop()
+
+
+def _unit_of(column: str) -> str:
+    """Return the unit that the end of a column's name declares; empty if it declares none."""
+    return "%" if column.endswith(("_pct", "_percent")) else ""
 
 
 def _in_unit(limit: Threshold, unit: str) -> float:

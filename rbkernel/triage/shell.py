@@ -45,7 +45,7 @@ def shell(
     exit_code: Whole = 0,
     contains: str = "",
     expect: Mapping[str, str] | None = None,
-    answers: str = "",
+    answers: str | None = None,
     json: dict[str, Any] | None = None,
     rows: Mapping[str, str] | None = None,
     wrong: str | dict[str, Any] = "",
@@ -70,7 +70,7 @@ def shell(
         Figures in the output and their limits, such as ``{"p95": "< 800ms", "error rate": "<
         0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
     answers
-        What the output must be, or one line of it.
+        What the output must be, or one line of it; empty text if it must be empty.
     json
         Fields of a JSON object that the output must have, such as ``{"status": "ok"}``.
     rows

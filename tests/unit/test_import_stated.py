@@ -10,7 +10,14 @@ import pytest
 
 from rbkernel.checks import quoted as answers
 from rbkernel.checks.quoted import Quoted
+from rbkernel.checks.rule import violates
+from rbkernel.errors import QueryError
+from rbkernel.importer import sqlchecks
 from rbkernel.importer.notebook import Imported
+from rbkernel.importer.sqlchecks import Check
+from rbkernel.importer.stated import expectations
+from rbkernel.runbook.frontmatter_sections import Metric
+from rbkernel.triage.metrics import rule_of
 from tests.support.markdown_corpus import SEEDS, code_of, front_of, imported, text_of
 from tests.support.stated import Phrase, phrases, understood
 
@@ -132,6 +139,81 @@ class TestQueries:
         assert '"n", critical=3)' in code
         assert '"n", critical=3, below=True)' in code
 
+    @pytest.mark.parametrize(
+        ("comment", "wrong", "right"),
+        [
+            ("must be > 0", (0,), (1,)),
+            ("should be greater than 4", (3, 4), (5,)),
+            ("should be at least 2", (1,), (2, 3)),
+            ("must be less than 9", (9, 10), (8,)),
+            ("must be <= 9", (10,), (9,)),
+            ("no more than 6", (7,), (6,)),
+            ("must not exceed 40", (41,), (40,)),
+            ("must be zero", (1,), (0,)),
+            ("should be under 2k", (2000,), (3, 1999)),
+            ("should be between 3 and 5", (2, 6), (3, 5)),
+            ("page if n >= 12", (12,), (11,)),
+            ("if n is over 12, escalate", (13,), (12,)),
+            ("expect no rows", (1,), (0,)),
+        ],
+    )
+    def test_the_limit_itself_is_on_the_side_that_the_words_say(
+        self, comment: str, wrong: tuple[int, ...], right: tuple[int, ...]
+    ) -> None:
+        checks = sqlchecks.of("SELECT count(*) AS n FROM carts", expectations.read([comment]))
+        assert checks
+        for figure in (*wrong, *right):
+            met = not any(
+                violates(figure, one.limit, below=one.below, at_limit=one.at_limit)
+                for one in checks
+            )
+            assert met is (figure in right), figure
+
+    def test_the_call_says_that_the_limit_itself_is_wrong(self) -> None:
+        code = code_of(
+            _one("# T\n\n```sql\n-- must be > 0\nSELECT count(*) AS n FROM carts;\n```\n")
+        )
+        assert '"n", critical=0, below=True, at_limit=True)' in code
+
+    @pytest.mark.parametrize(
+        "comment",
+        [
+            "there is no reason to worry if n > 30",
+            "must be true while n < 30",
+            "should be below 30 unless the import runs",
+            "should be about 30",
+            "should be under 3 bn",
+            "should be below 3 or above 30",
+            "warn if n > 30",
+            "must not be 0",
+            "Good: less than 300. Over 900 is critical",
+            "should be below 30%",
+        ],
+    )
+    def test_a_comment_that_is_not_wholly_understood_is_no_check(self, comment: str) -> None:
+        sql = f"-- {comment}\nSELECT count(*) AS n FROM carts;"
+        assert "rb.check(" not in code_of(_one(f"# T\n\n```sql\n{sql}\n```\n"))
+
+    def test_no_rows_of_an_aggregate_that_always_answers_with_one_row(self) -> None:
+        empty = expectations.read(["must be empty"])
+        assert not sqlchecks.of("SELECT max(age) AS age FROM carts", empty)
+        assert sqlchecks.of("SELECT id FROM carts", empty) == [Check(column="", limit=0)]
+
+
+class TestAnEmptyAnswer:
+    @pytest.mark.parametrize(
+        "words", ["Must be empty", "expected: nothing", "should be blank", "Expect no output."]
+    )
+    def test_is_compared_with_the_output_and_not_with_the_word(self, words: str) -> None:
+        code = code_of(_one(f"# T\n\n```sh\ncat /var/log/app/errors # {words}\n```\n"))
+        assert 'answers=""' in code
+
+    def test_any_output_is_wrong(self) -> None:
+        [empty] = answers.judge(" \n", Quoted(answers=""))
+        [told] = answers.judge("empty\n", Quoted(answers=""))
+        assert (empty.met, told.met) == (True, False)
+        assert not answers.judge("anything", Quoted())
+
 
 class TestLimits:
     @pytest.mark.parametrize(
@@ -150,6 +232,61 @@ class TestLimits:
         one = _one(f"# T\n\n{text}")
         assert not front_of(one).metrics
         assert "rb.metrics()" not in code_of(one)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "## Symptoms\n\nOpen carts above 5% are not critical.\n",
+            "Start the import when open sessions are below 20.\n",
+            "Go on once the cart backlog is under 20.\n",
+            "Retries up to 3% are normal.\n",
+            "Alert if the cart backlog is above 30, except on Sundays.\n",
+            "Cart backlog should be under 30; 50 is critical.\n",
+            "## Symptoms\n\nCart backlog below 7 or above 90\n",
+            "## Symptoms\n\n- They wait > 10min\n- Batch size > 500\n- Repeat > 3\n",
+            "Cart backlog > 5 bn for 5 min.\n",
+            "Cart backlog remains above 30.\n",
+            "Cart backlog > 9 = warning, > 5 = critical.\n",
+            "It is fine if the cart backlog is above 30.\n",
+        ],
+    )
+    def test_a_word_that_changes_the_meaning_keeps_the_sentence_text(self, text: str) -> None:
+        assert not front_of(_one(f"# T\n\n{text}")).metrics
+
+    @pytest.mark.parametrize(
+        ("text", "warning"),
+        [
+            ("## Success criteria\n\n- Open carts below 8 for 20 minutes\n", ">= 8 for 20min"),
+            ("## Success criteria\n\n- Open carts drop below 8\n", ">= 8"),
+            ("## Acceptance\n\n- Open carts at most 8\n", "> 8"),
+            ("## Symptoms\n\n- Open carts at or above 8\n", ">= 8"),
+            ("## Symptoms\n\n- Open carts above 8k\n", "> 8k"),
+            ("Open carts should be > 0.\n", "<= 0"),
+        ],
+    )
+    def test_what_is_right_is_turned_round_and_the_limit_itself_kept(
+        self, text: str, warning: str
+    ) -> None:
+        [metric] = front_of(_one(f"# T\n\n{text}")).metrics
+        assert (metric.name, metric.warning) == ("Open carts", warning)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Cart backlog > 90 for 10m = critical; > 40 = warning.\n",
+            "Cart backlog above 90 for 10 min should page, above 40 should warn.\n",
+            "Cart backlog: warning > 40, critical > 90 for 10 min.\n",
+        ],
+    )
+    def test_two_limits_are_two_levels_of_one_metric(self, text: str) -> None:
+        [metric] = front_of(_one(f"# T\n\n{text}")).metrics
+        assert metric.name == "Cart backlog"
+        assert (metric.warning, metric.critical) == ("> 40", "> 90 for 10min")
+
+    def test_a_figure_ends_a_sentence(self) -> None:
+        text = "Open carts should be 0. If `queue age` is higher than 5 seconds, add a worker.\n"
+        [metric] = front_of(_one(f"# T\n\n{text}")).metrics
+        assert (metric.name, metric.warning) == ("queue age", "> 5seconds")
 
     def test_the_report_says_that_a_figure_stays_text(self) -> None:
         one = _one("# T\n\nLatency may rise above 2 s during a deploy.\n")
@@ -344,3 +481,35 @@ def test_what_is_kept_as_text_is_still_said() -> None:
     one = _one("# T\n\nVerify response times are normal (usually around 200 ms).\n")
     assert "usually around 200 ms" in text_of(one)
     assert not front_of(one).metrics
+
+
+class TestMetrics:
+    @pytest.mark.parametrize(
+        ("warning", "critical", "figure", "beyond"),
+        [
+            ("<= 10", None, 10, True),
+            ("< 10", None, 10, False),
+            ("70–85", "> 85", 70, True),
+            ("70-85", "> 85", 69, False),
+            ("85–95", "< 85", 95, True),
+            ("85–95", "< 85", 96, False),
+            ("10+", None, 10, True),
+            ("> 2k", None, 1500, False),
+            ("> 2M", None, 5000, False),
+        ],
+    )
+    def test_a_limit_of_a_table_at_the_limit(
+        self, warning: str, critical: str | None, figure: float, beyond: bool
+    ) -> None:
+        rule = rule_of(Metric(name="m", column="n", warning=warning, critical=critical))
+        assert rule is not None
+        assert rule.warn is not None
+        at = rule.warn_at_limit
+        assert violates(figure, rule.warn, below=rule.below, at_limit=at) is beyond
+
+    @pytest.mark.parametrize(("warning", "critical"), [("> 80%", None), ("> 5", "< 1")])
+    def test_limits_that_cannot_be_compared_are_said(
+        self, warning: str, critical: str | None
+    ) -> None:
+        with pytest.raises(QueryError):
+            rule_of(Metric(name="hits", column="ratio", warning=warning, critical=critical))

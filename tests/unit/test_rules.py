@@ -221,3 +221,18 @@ def test_a_figure_of_no_row_is_not_shown_as_a_figure(
     rule = Rule(title="x", column="n", where={"kind": "large"}, empty=0, unit="%", warn=50)
     found = apply(rule, to_frame(answer))
     assert (found.verdict, found.actual) == (OK, actual)
+
+
+@pytest.mark.parametrize(
+    ("below", "figure", "verdict"),
+    [(False, 5.0, CRITICAL), (False, 4.9, OK), (True, 5.0, CRITICAL), (True, 5.1, OK)],
+)
+def test_a_figure_at_the_limit_is_wrong_where_the_rule_says_so(
+    below: bool, figure: float, verdict: Verdict
+) -> None:
+    frame = answer([{"n": figure}])
+    rule = Rule(title="t", column="n", critical=5, below=below, critical_at_limit=True)
+    found = apply(rule, frame)
+    assert found.verdict is verdict
+    assert found.expected == f"{'more' if below else 'less'} than 5"
+    assert apply(rule.model_copy(update={"critical_at_limit": False}), frame).verdict is OK

@@ -17,35 +17,71 @@ from rbkernel.checks import quoted as answers
 from rbkernel.importer.reading import holes
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.stated.sides import BEGINS, FAILS, FOLLOWS, is_of_the_below, of_the_above
-from rbkernel.runbook.quantities import Threshold, threshold
+from rbkernel.runbook.quantities import Threshold, needs_unit, threshold
 
 _SAID = re.compile(
     r"\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
     r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include"
-    r"|respond(?: with)?)|returns?)\s*:?\s*(?P<what>.+?)\s*$",
+    r"|respond(?: with)?)|returns?|(?:should|must)(?=\s+not exceed\b))\s*:?\s*(?P<what>.+?)\s*$",
     re.IGNORECASE,
 )
 _CONTAINS = re.compile(r"\b(?:contains?|includes?)\s*:?\s*(?P<what>.+?)\s*$", re.IGNORECASE)
 _STATUS = re.compile(
     r"^(?:an?\s+)?(?:HTTP(?:/[\d.]+)?\s*)?(?:status(?: code)?\s*)?(?P<code>[1-5]\d\d)\b"
-    r"(?!\s*(?:ms|s\b|rows?|%))",
+    r"(?!\s*(?:ms|s\b|rows?|%|(?!success)[a-z]+s\b))",
     re.IGNORECASE,
 )
 _FIGURE = re.compile(
     r"^expected\s+(?P<name>[\w %().-]+?|[\w/]+)\s*[:=]?\s*(?P<limit>[<>≤≥]=?.*)$", re.IGNORECASE
 )
-_NONE = re.compile(r"^(?:no|0|zero)\s+(?:rows?|results?|records?|lines?|output)\b", re.IGNORECASE)
-_LIMIT = re.compile(
-    r"(?P<sign><=?|>=?|≤|≥|(?:less|fewer|lower|smaller) than|below|under|(?:more|greater|higher)"
-    r" than|above|over|at most|at least)\s*(?P<figure>-?\d[\d,]*(?:\.\d+)?)"
-    r"\s*(?P<unit>%|[A-Za-z]+)?\s*$",
+_NONE = re.compile(r"^(?:no|0|zero)\s+(?:rows?|results?|records?)\s*[.!]?$", re.IGNORECASE)
+_EMPTY = re.compile(
+    r"^(?:(?:an )?empty(?: (?:output|answer|result|response|list|line))?|nothing|blank"
+    r"|(?:no|0|zero)\s+(?:output|lines?))\s*[.!]?$",
     re.IGNORECASE,
 )
-_COLUMN = re.compile(
-    r"(?P<column>[a-z_]\w*)\s*(?P<sign><=?|>=?|≤|≥)\s*(?P<figure>\d[\d,]*(?:\.\d+)?)"
+# words that change what a sentence states, in a way that is not read here
+_UNSURE = re.compile(
+    r"\b(?:not|never|no longer|cannot|if|unless|except|when|whenever|while|until|otherwise|but|only"
+    r"|proceed|continue|problem|fine|okay|acceptable|normal(?:ly)?|usual(?:ly)?|typical(?:ly)?"
+    r"|about|around|approx\w*|roughly|may|might|could|can|sometimes|or|plus|per|every"
+    r"|warn\w*|was|were|than before)\b|n't\b|[~±]",
+    re.IGNORECASE,
+)
+_AMOUNT = (
+    r"\s*(?P<figure>-?\d[\d,]*(?:\.\d+)?|zero)\s*(?P<factor>k\b|(?-i:M)\b)?"
     r"\s*(?P<unit>%|[A-Za-z]+)?"
 )
-_WRONG = re.compile(r"\balert|\bthreshold|\bcritical|\bif\b|\bwarn", re.IGNORECASE)
+# limits that include their figure; "right" ones are met at it
+_UP_TO = r"<=|≤|at most|(?:no|not) (?:more|greater|higher) than|up to|maximum(?: of)?|not exceed"
+_FROM = r">=|≥|at least|(?:no|not) (?:less|fewer|lower) than|minimum(?: of)?"
+_BELOW_IT = r"<|(?:less|fewer|lower|smaller) than|below|under"
+_ABOVE_IT = r">|(?:more|greater|higher|larger) than|above|over"
+_SIGN = (
+    rf"(?:(?P<up_to>{_UP_TO})|(?P<from>{_FROM})|(?P<below>{_BELOW_IT})|(?P<above>{_ABOVE_IT})"
+    r"|(?P<exceeds>exceeds))"
+)
+_LIMIT = re.compile(rf"(?:be\s+)?{_SIGN}{_AMOUNT}\s*[.!]?", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"(?:be\s+)?(?:between|from)?\s*(?P<low>\d[\d,]*(?:\.\d+)?)\s*(?:and|to|-|–)"
+    r"\s*(?P<high>\d[\d,]*(?:\.\d+)?)\s*[.!]?",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(r"(?P<figure>\d[\d,]*(?:\.\d+)?|zero)(?:\s+rows?)?", re.IGNORECASE)
+# "alert if n > 10", "if > 10, investigate": the figure that is wrong
+_ACT = r"(?:alert|investigate|escalate|page|act|(?:this |it )?is critical)"
+_FIGURE_OF = (
+    rf"(?:(?:the |it\s)?\s*(?P<column>[a-z_]\w*)\s+)??(?:is |are |goes |rises )?\s*{_SIGN}{_AMOUNT}"
+)
+_WRONG = (
+    re.compile(
+        rf"(?:alert threshold|threshold|critical|{_ACT}\s+(?:if|when)"
+        r"|(?:alert|critical):\s*(?:if|when))"
+        rf"\s*:?\s*{_FIGURE_OF}\s*[.!]?",
+        re.IGNORECASE,
+    ),
+    re.compile(rf"(?:if|when)\s+{_FIGURE_OF}\s*,?\s*(?:then\s+)?{_ACT}\s*[.!]?", re.IGNORECASE),
+)
 _TEXT = re.compile(r"^[`\"']?(?P<text>[\w][\w .:/%-]{0,40}?)[`\"']?[.]?$")
 _PROSE = re.compile(
     r"\b(?:an?|the|list|of|current|something|similar|like|with|your|some|all|every|no|not|see|one"
@@ -63,7 +99,12 @@ _STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITIO
 _SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
 # STATUS=Bound, VOLUME=pv-1
 _CELLS = re.compile(r"\b([A-Z]{3,})\s*[=:]\s*([A-Za-z][\w-]*)")
-_BELOW = re.compile(r"<|≤|less|fewer|lower|smaller|below|under|at most", re.IGNORECASE)
+_FACTORS = re.compile(r"thousands?|millions?|billions?|mio|dozens?|times", re.IGNORECASE)
+# a comment of nothing but a limit, in words that promise something
+_BARE = re.compile(
+    rf"(?P<what>(?:{_UP_TO.removeprefix('<=|≤|')}|{_FROM.removeprefix('>=|≥|')})\s+\d[^.;,]*)[.!]?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +112,8 @@ class Expectation:
     """The expected answer; all fields are empty if the document states nothing that can be checked.
 
     ``limits`` are the thresholds at which a figure of a query is wrong, by column; the column is
-    empty if the query has only one column. ``no_rows`` expects an answer without rows.
+    empty if the query has only one column. ``no_rows`` expects an answer without rows,
+    ``empty`` an answer without any text.
     """
 
     status: int = 0
@@ -83,6 +125,7 @@ class Expectation:
     figures: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[tuple[str, Threshold], ...] = ()
     no_rows: bool = False
+    empty: bool = False
 
     def __bool__(self) -> bool:
         return self != Expectation()
@@ -90,7 +133,13 @@ class Expectation:
     @property
     def of_output(self) -> bool:
         """Whether the expectation says anything about the text of an answer."""
-        return bool(self.answers or self.contains or self.json or self.rows or self.wrong)
+        parts = self.contains or self.json or self.rows or self.wrong
+        return bool(self.compares_text or parts)
+
+    @property
+    def compares_text(self) -> bool:
+        """Whether the whole text is compared: with ``answers``, or as an empty answer."""
+        return bool(self.answers) or self.empty
 
 
 def read(comments: Sequence[str], *, below: bool = False) -> Expectation:
@@ -223,36 +272,38 @@ def _is_answer(text: str) -> bool:
 
 def _of_line(line: str) -> Expectation:
     """Return the answer that a sentence expects."""
+    line = line.strip()
     if holes.find(line):
         return Expectation()
-    figure = _FIGURE.match(line.strip())
+    figure = _FIGURE.match(line)
     if figure and threshold(figure["limit"]):
         return Expectation(figures={figure["name"].strip(): figure["limit"].strip()})
-    if (column := _COLUMN.search(line)) and _WRONG.search(line):
-        return Expectation(limits=((column["column"].lower(), _threshold(column)),))
+    wrong = next(filter(None, (one.fullmatch(line) for one in _WRONG)), None)
+    if wrong:
+        limit = _threshold(wrong)
+        column = (wrong["column"] or "").lower()
+        return Expectation(limits=((column, limit),)) if limit else Expectation()
+    if bare := _BARE.fullmatch(line):
+        return _of_value(bare["what"], contains=None)
     said = _SAID.search(line)
-    if said is None or _OF_MANY.match(line):
+    if said is None or _OF_MANY.match(line) or _UNSURE.search(line[: said.start()]):
         return Expectation()
-    what = said["what"].strip()
-    return _of_value(what, contains=_CONTAINS.search(line))
+    return _of_value(said["what"].strip(), contains=_CONTAINS.search(line))
 
 
 def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
+    if found := _of_figure(what):
+        return found
+    if _UNSURE.search(re.sub(r"[{\[].*[}\]]|\"[^\"]*\"|`[^`]*`", "", what)):
+        return Expectation()
     if status := _STATUS.match(what):
         return Expectation(status=int(status["code"]))
     if body := _object(what):
         return Expectation(json=_fixed(body))
     if (cells := _CELLS.findall(what)) and _CELLS.sub("", what).strip(" ,.;") == "":
         return Expectation(rows={name: value for name, value in cells if name in _STABLE})
-    if _NONE.match(what):
-        return Expectation(no_rows=True)
-    if limit := _LIMIT.search(what):
-        return Expectation(limits=(("", _threshold(limit, right=True)),))
-    if re.fullmatch(r"\d[\d,]*(?:\.\d+)?", what.rstrip(".")):
-        figure = float(what.rstrip(".").replace(",", ""))
-        above = Threshold(value=figure)
-        both = (("", above),) if not figure else (("", above), ("", replace(above, below=True)))
-        return Expectation(limits=both)
+    if _LIMIT.search(what):
+        return Expectation()  # a figure with words that are not understood
     if contains and (text := _TEXT.match(contains["what"])) and not _PROSE.search(text["text"]):
         return Expectation(contains=text["text"].strip())
     text = _TEXT.match(what)
@@ -262,11 +313,49 @@ def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
     return Expectation()
 
 
-def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold:
-    """Return the threshold of a wrong figure; if the sentence states the right one, inverted."""
-    below = _BELOW.search(match["sign"]) is not None
-    figure = float(match["figure"].replace(",", ""))
-    return Threshold(value=figure, below=below != right, unit=match["unit"] or "")
+def _of_figure(what: str) -> Expectation | None:
+    """Return what a figure, a range or an empty answer expects; None for other words."""
+    if _EMPTY.match(what):
+        return Expectation(empty=True)
+    if _NONE.match(what):
+        return Expectation(no_rows=True)
+    if limit := _LIMIT.fullmatch(what):
+        right = _threshold(limit, right=True)
+        return Expectation(limits=(("", right),)) if right else Expectation()
+    if between := _BETWEEN.fullmatch(what):
+        low, high = (_number(between[name]) for name in ("low", "high"))
+        limits = (("", Threshold(value=high)), ("", Threshold(value=low, below=True)))
+        return Expectation(limits=limits) if low < high else Expectation()
+    if count := _COUNT.fullmatch(what.rstrip(".")):
+        figure = _number(count["figure"])
+        above = Threshold(value=figure)
+        both = (("", above),) if not figure else (("", above), ("", replace(above, below=True)))
+        status = int(figure) if re.fullmatch(r"[1-5]\d\d", count["figure"]) else 0
+        return Expectation(limits=both, status=status)
+    return None
+
+
+def _number(words: str) -> float:
+    return 0.0 if words.lower() == "zero" else float(words.replace(",", ""))
+
+
+def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold | None:
+    """Return the threshold of a wrong figure; if the sentence states the right one, inverted.
+
+    None if the unit may be a factor that is not known, such as ``bn``.
+    """
+    unit = match["unit"] or ""
+    if not needs_unit(unit) and (0 < len(unit) < 3 or _FACTORS.fullmatch(unit)):
+        return None
+    factor = {"k": 1e3, "m": 1e6}.get((match["factor"] or "").lower(), 1.0)
+    below = bool(match["below"] or match["up_to"])
+    included = bool(match["up_to"] or match["from"])
+    return Threshold(
+        value=_number(match["figure"]) * factor,
+        below=below != right,
+        unit=unit,
+        inclusive=included != right,
+    )
 
 
 def _joined(first: Expectation, other: Expectation) -> Expectation:
@@ -276,14 +365,16 @@ def _joined(first: Expectation, other: Expectation) -> Expectation:
         for name, value in vars(other).items()
         if value and not getattr(first, name) and name != "figures"
     }
-    return replace(first, **given, figures={**first.figures, **other.figures})
+    limits = tuple(dict.fromkeys((*first.limits, *other.limits)))
+    figures = {**first.figures, **other.figures}
+    return replace(first, **{**given, "limits": limits, "figures": figures})
 
 
 def _that_fails(found: Expectation, quoted: str) -> Expectation:
     """Return an expectation that the document's own failing answer does not meet."""
     if not quoted.strip():
         return found
-    right = answers.Quoted(answers=found.answers, fields=found.json, rows=found.rows)
+    right = answers.Quoted(answers=found.answers or None, fields=found.json, rows=found.rows)
     if any(one.met is False for one in answers.judge(quoted, right)):
         return found
     body = _object(quoted.strip())

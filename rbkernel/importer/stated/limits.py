@@ -7,7 +7,7 @@ A limit states when a figure is wrong. "Should be below 80%" states what is righ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rbkernel.importer.reading import holes
@@ -30,7 +30,7 @@ _MOVES = (
 _LIMIT = re.compile(
     rf"(?P<moves>{_MOVES})(?:(?P<above>{_ABOVE})|(?P<below>{_BELOW})"
     r"|(?P<least>at least|no less than)|(?P<most>at most|no more than|up to))"
-    rf"\s*(?P<figure>[$€£]?\d[\d,]*(?:\.\d+)?)\s*(?P<unit>{_UNITS})?"
+    rf"\s*(?P<figure>[$€£]?\d[\d,]*(?:\.\d+)?(?:\s?k\b|\s?(?-i:M)\b)?)\s*(?P<unit>{_UNITS})?"
     r"|(?:>|exceeds|above|over)\s*(?:the\s+)?baseline\s*[×x*]\s*(?P<times>\d+(?:\.\d+)?)",
     re.IGNORECASE,
 )
@@ -43,7 +43,7 @@ _LASTS = re.compile(
 _NOT = re.compile(r"\b(?:not|never|n't|cannot)\s*(?:be|go|rise|grow|fall|drop)?\s*$", re.IGNORECASE)
 _RIGHT = re.compile(
     r"\b(?:should|must|shall|ought to|needs? to|has to|have to|expected(?: to)?|ensure|verify"
-    r"|confirm|make sure|recover(?:ed|s)|back|stays?|remains?)\b",
+    r"|confirm|make sure|recover(?:ed|s)|back)\b",
     re.IGNORECASE,
 )
 _IS_WRONG = re.compile(
@@ -59,6 +59,39 @@ _HEDGED = re.compile(
     r"|has been|had)\b|~",
     re.IGNORECASE,
 )
+# words after which a limit is no problem, or is not always one
+_PASSES = re.compile(
+    r"\b(?:proceed|continue|go on|go ahead|resume|skip|no action|nothing|wait|safe(?:ly)?|fine|okay"
+    r"|acceptable|tolerable|harmless|normal|healthy|good)\b",
+    re.IGNORECASE,
+)
+_EXCEPT = re.compile(
+    r"\b(?:unless|except|until|no longer|only|ignore|acceptable|harmless|problem|normal)\b",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(r"\b(?:not|never|no|none|neither|nor|cannot|without)\b|n't\b", re.IGNORECASE)
+_IF = re.compile(r"^(?P<lead>.*?)\b(?:if|when|whenever|once|while)\b", re.IGNORECASE)
+_ALERTS = re.compile(
+    r"\b(?:alert\w*|fires?|fired|firing|trigger\w*|page|warn\w*|critical|detect\w*|conditions?"
+    r"|escalat\w*|investigat\w*|symptoms?|notify|threshold|start here|runbook)\b",
+    re.IGNORECASE,
+)
+_IS_RIGHT = re.compile(
+    r"success|verif|acceptance|healthy|normal|expected|recovered|exit criteria|done when|resolved",
+    re.IGNORECASE,
+)
+_SAYS_WRONG = re.compile(r"symptom|trigger|alert|detect|condition|warning", re.IGNORECASE)
+# a figure that is no part of a name such as p99, RUN-005 or 5xx
+_NUMBER = re.compile(r"(?<![\w./#-])[$€£]?\d[\d,]*(?:\.\d+)?(?!\d*xx|[\w-]*-\d)", re.IGNORECASE)
+_FACTORS = re.compile(r"bn|billions?|millions?|thousands?|dozens?|times|percentile", re.IGNORECASE)
+_MORE = re.compile(
+    rf"\s*(?:{_FACTORS.pattern})\b|[\w+]|\.\d|\s*(?:[-–—]|to)\s*\d",
+    re.IGNORECASE,
+)
+_LEVEL = re.compile(
+    r"\b(?:(?P<critical>critical|page[sd]?|outage|sev-?[01]|p[01])|(?P<warning>warn(?:s|ing)?))\b",
+    re.IGNORECASE,
+)
 _CRITICAL = re.compile(r"\bcritical\b|\bpage\b|\boutage\b|\bsev-?[01]\b|\bp[01]\b", re.IGNORECASE)
 _LEAD = re.compile(
     r"^.*(?:\(|(?:[:.;]|\b(?:if|when|whenever|once|that|until|because|while|after|and|or|then|to|by)"
@@ -66,8 +99,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _VERBS = re.compile(
-    r"[\s:,]*\b(?:(?:should|must|shall|needs? to|has to|have to|ought to|will|is expected to|is|are"
-    r"|does|do)\b|if|when|be|not|never|stay|stays|remain|remains|go|fall|rise|n't)[\s:]*$",
+    r"[\s:,]*\b(?:of|(?:should|must|shall|needs? to|has to|have to|ought to|will|is expected to|is"
+    r"|are|does|do)\b|if|when|be|not|never|stay|stays|remain|remains|go|fall|rise|n't)[\s:]*$",
     re.IGNORECASE,
 )
 _BEGINS = re.compile(
@@ -83,6 +116,13 @@ _VAGUE = frozenset(
         *("warning", "critical", "info", "ok", "normal"),
         *("threshold", "target", "severity", "level", "duration", "downtime", "time"),
     ]
+)
+# a sentence about a person, an order, or a conjunction: no name of a metric
+_NO_NAME = re.compile(
+    r"(?:it|this|that|these|they|you|we|he|she|or|and|but|unless|until|so|retry|wait|proceed|repeat"
+    r"|restart|set|keep|use|choose|limit|configure|reduce|increase|scale|raise|lower|allow|run|add"
+    r"|(?:batch|page|pool|chunk) size|should|must|page)\b",
+    re.IGNORECASE,
 )
 _HAS = re.compile(
     r"\b(?:has|have|had|sees|shows|reports?|receives?|experiences?|contains?|there (?:is|are))\s*$",
@@ -108,16 +148,21 @@ _OF_AN_INCIDENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A metric's name, and the condition when it is wrong, such as ``> 30s for 5min``."""
+    """A metric's name, and the condition when it is wrong, such as ``> 30s for 5min``.
+
+    ``warning`` is the milder of two limits that a sentence states; ``words`` is then the critical.
+    """
 
     name: str
     words: str
     critical: bool = False
+    warning: str = ""
 
     @property
     def row(self) -> dict[str, str]:
         """The limit as a metric of the front matter."""
-        return {"name": self.name, "critical" if self.critical else "warning": self.words}
+        row = {"name": self.name, "critical" if self.critical else "warning": self.words}
+        return {**row, "warning": self.warning} if self.warning else row
 
 
 def stated(line: str, heading: str = "") -> list[Limit]:
@@ -134,17 +179,79 @@ def stated(line: str, heading: str = "") -> list[Limit]:
     >>> stated("The alert fires when replication lag > 30s for 5 min.")[0].words
     '> 30s for 5min'
     >>> [(one.name, one.words) for one in stated("Disk usage should be below 80%")]
-    [('Disk usage', '> 80%')]
+    [('Disk usage', '>= 80%')]
     >>> stated("Latency may rise above 2s"), stated("it is > 5"), stated("20% below the usual")
     ([], [], [])
     """
-    found = []
-    for match, clause in _clauses(line):
-        if limit := _limit(match, clause, line, heading):
-            found.append(limit)
-    names = [one.name.lower() for one in found]
-    # two limits of one name are a range, or two levels: nobody knows which
-    return [one for one in found if names.count(one.name.lower()) == 1]
+    clauses = list(_clauses(line))
+    if _EXCEPT.search(line) or _other_figures(line):
+        return []
+    if len(clauses) > 1 and _LEVEL.search(line):
+        return _two_levels(clauses, line)
+    found = [_limit(match, clause, line, heading) for match, clause in clauses]
+    known = [one for one in found if one]
+    # a part that is not understood, or of the same name, may change what the other parts mean
+    names = {one.name.lower() for one in known}
+    return known if len(names) == len(found) else []
+
+
+def _other_figures(line: str) -> bool:
+    """Tell whether a line has figures besides its limits, their durations, and names."""
+    spans = [(match.start(), _ends(match, line)) for match in _LIMIT.finditer(line)]
+    begins = re.match(r"\s*\d+[.)]\s", line)
+    start = begins.end() if begins else 0
+    return any(
+        not any(first <= one.start() < last for first, last in spans)
+        for one in _NUMBER.finditer(line, start)
+    )
+
+
+def _two_levels(clauses: Sequence[tuple[re.Match[str], str]], line: str) -> list[Limit]:
+    """Return the warning and the critical limit of one metric, each with its own level word.
+
+    >>> [one.row for one in stated("Lag > 5s = warning, > 9s = critical")]
+    [{'name': 'Lag', 'critical': '> 9s', 'warning': '> 5s'}]
+    """
+    if len(clauses) != 2 or _RIGHT.search(clauses[0][1]) or _NEGATED.search(line):
+        return []
+    (first, before), (second, between) = clauses
+    after = line[_ends(second, line) :]
+    leading = _LEVEL.search(before) is not None
+    parts = (before, between) if leading else (between, after)
+    spare = after if leading else before
+    levels = [_level_of(part) for part in parts]
+    name = _name(_LEVEL.sub("", before) if leading else before)
+    about = line if not leading else line.replace(before, "", 1)
+    if not name or set(levels) != {"warning", "critical"} or _LEVEL.search(spare):
+        return []
+    if _HEDGED.search(about) or _OF_AN_INCIDENT.search(line) or _PASSES.search(line):
+        return []
+    if not all(one["above"] or one["below"] for one in (first, second)):
+        return []
+    words = [_words(match, line, right=False) for match in (first, second)]
+    limits = [threshold(one) for one in words]
+    found = dict(zip(levels, limits, strict=True))
+    warn, critical = found["warning"], found["critical"]
+    if not warn or not critical or warn.below != critical.below or warn.unit != critical.unit:
+        return []
+    if (warn.value <= critical.value) if warn.below else (warn.value >= critical.value):
+        return []
+    said = dict(zip(levels, words, strict=True))
+    return [Limit(name=name, words=said["critical"], critical=True, warning=said["warning"])]
+
+
+def _level_of(part: str) -> str:
+    """Return the level that a part of a sentence names; empty if it names none or both."""
+    kinds = {
+        kind for one in _LEVEL.finditer(part) for kind, word in one.groupdict().items() if word
+    }
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def _ends(match: re.Match[str], line: str) -> int:
+    """Return where a limit and its duration end."""
+    lasts = _LASTS.match(line, match.end())
+    return lasts.end() if lasts else match.end()
 
 
 def compares(line: str) -> bool:
@@ -163,26 +270,46 @@ def _clauses(line: str) -> Iterator[tuple[re.Match[str], str]]:
         if match.start() < begin:
             continue  # a part of the duration of the one before
         yield match, line[begin : match.start()]
-        lasts = _LASTS.match(line, match.end())
-        begin = lasts.end() if lasts else match.end()
+        begin = _ends(match, line)
 
 
 def _limit(match: re.Match[str], before: str, line: str, heading: str) -> Limit | None:
     lasts = _LASTS.match(line, match.end())
-    about = line[: match.start()] + line[match.end() : match.end() + 40]
+    about = line[: match.start()] + line[match.end() :]
     name = _name(before)
     if not name or _HEDGED.search(about) or _OF_AN_INCIDENT.search(before):
         return None
-    sign = _wrong_sign(match, before, heading, lasts=lasts is not None)
-    if sign is None or _is_misread(name, sign):
+    if _NEGATED.search(about) and not _NOT.search(before):
         return None
-    figure, unit = (match["figure"] or "").replace(",", ""), match["unit"] or ""
-    words = f"> {match['times']}x" if match["times"] else f"{sign} {figure}{unit}"
-    if lasts:
-        words += f" for {lasts['number']}{_short(lasts['unit'])}"
-    if threshold(words) is None:
+    right = _states_right(match, before, line, heading, lasts=lasts is not None)
+    words = _words(match, line, right=right) if right is not None else ""
+    limit = threshold(words)
+    if limit is None or _is_misread(name, "<" if limit.below else ">"):
         return None
     return Limit(name=name, words=words, critical=_CRITICAL.search(line) is not None)
+
+
+def _words(match: re.Match[str], line: str, *, right: bool) -> str:
+    """Return when a figure is wrong, such as ``>= 30s for 5min``; empty if that is unclear.
+
+    A limit that states what is right is turned round: "below 30" is wrong from 30 on, "at most 30"
+    only above it.
+    """
+    if match["times"]:
+        return f"> {match['times']}x"
+    end = match.start() + len(match[0].rstrip())
+    if _MORE.match(line, end) or _FACTORS.fullmatch(match["unit"] or ""):
+        return ""
+    said = (match["above"] or match["below"] or "").lower()
+    includes = bool(match["least"] or match["most"]) or said.startswith(
+        (">=", "<=", "≥", "≤", "at")
+    )
+    above = bool(match["above"] or match["least"])
+    sign = (">" if above != right else "<") + ("=" if includes != right else "")
+    words = f"{sign} {(match['figure'] or '').replace(',', '')}{match['unit'] or ''}"
+    if lasts := _LASTS.match(line, match.end()):
+        words += f" for {lasts['number']}{_short(lasts['unit'])}"
+    return words
 
 
 def _is_misread(name: str, sign: str) -> bool:
@@ -191,28 +318,37 @@ def _is_misread(name: str, sign: str) -> bool:
     return bool(_ONE_SIDE[other].search(name)) and not _ONE_SIDE[sign].search(name)
 
 
-def _wrong_sign(match: re.Match[str], before: str, heading: str, *, lasts: bool) -> str | None:
-    """Return the sign of a wrong figure; None if the words do not say what is wrong."""
+def _states_right(
+    match: re.Match[str], before: str, line: str, heading: str, *, lasts: bool
+) -> bool | None:
+    """Tell whether a limit states what is right, or what is wrong; None if the words do not say."""
     if match["times"]:
-        return ">"
+        return False
+    modal = _RIGHT.search(before) is not None
+    if not modal and _PASSES.search(line):
+        return None
+    asked = _IF.match(before)
+    if asked and (modal or (asked["lead"].strip(" *`-:") and not _ALERTS.search(asked["lead"]))):
+        return None
     if match["least"] or match["most"]:
-        right = _RIGHT.search(before) or not (_IS_WRONG.search(before) or lasts)
-        return ("<" if match["least"] else ">") if right else None
-    sign = ">" if match["above"] else "<"
-    opposite = "<" if sign == ">" else ">"
+        wrong = _IS_WRONG.search(before) or lasts
+        return True if modal or not wrong or _IS_RIGHT.search(heading) else None
     if _NOT.search(before):
-        return sign
-    if _RIGHT.search(before) or re.search(
-        r"\bstays?|remains?", match["moves"] or "", re.IGNORECASE
-    ):
-        return opposite
+        return False
+    if modal:
+        return True
+    return _by_heading(match, before, heading, lasts=lasts)
+
+
+def _by_heading(match: re.Match[str], before: str, heading: str, *, lasts: bool) -> bool | None:
+    """Tell what a limit without "should" states, from its verb and from the heading above it."""
+    good, bad = _IS_RIGHT.search(heading), _SAYS_WRONG.search(heading)
+    if good:
+        return None if bad or _IS_WRONG.search(before) else True
     verb = re.search(r"exceed|drop|fall|grow|rise|climb", match[0], re.IGNORECASE)
-    if lasts or verb or _IS_WRONG.search(before):
-        return sign
-    if re.search(r"success|verif|acceptance|healthy|normal", heading, re.IGNORECASE):
-        return opposite
-    wrong = re.search(r"symptom|trigger|alert|detect|condition|warning", heading, re.IGNORECASE)
-    return sign if wrong else None
+    if re.search(r"\bstays?|remains?", match["moves"] or "", re.IGNORECASE) and not lasts:
+        return None
+    return False if lasts or verb or bad or _IS_WRONG.search(before) else None
 
 
 def _name(before: str) -> str:
@@ -227,6 +363,8 @@ def _name(before: str) -> str:
     text = _until_same(_BEGINS, text, " .:,–—-")
     if re.search(r"\b(?:is|are|was|were|for|by)\b", text):
         return ""  # a sentence, and no name
+    if _NO_NAME.match(text):
+        return ""
     words = text.split()
     known = [word for word in words if re.search(r"[A-Za-z]{2}", word)]
     if not known or len(words) > 6 or {word.lower() for word in known} <= _VAGUE:
