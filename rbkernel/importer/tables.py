@@ -190,7 +190,7 @@ def _escalation(table: Table) -> Bound | None:
     return Bound(field="escalation.levels", value=found)
 
 
-def _timed(row: Mapping[str, str]) -> dict[str, str]:
+def _timed(row: Mapping[str, str]) -> dict[str, Any]:
     """Return an escalation level in which text that is not a time is the condition."""
     after = row.get("after", "")
     if after and not escalations.is_time(after):
@@ -325,8 +325,11 @@ def date(text: str) -> datetime.date | None:
         return None
 
 
-def _louder(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    return [{field: holes.loud(words) for field, words in row.items()} for row in rows]
+def _louder(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {field: holes.loud(said) if isinstance(said, str) else said for field, said in row.items()}
+        for row in rows
+    ]
 
 
 def endpoints(text: str) -> list[dict[str, Any]]:

@@ -321,6 +321,27 @@ class TestEscalationAndSeverity:
         front = front_of(_one(f"# T\n\n## Escalation\n\n- {item}\n- Data is lost\n"))
         assert not front.escalation.levels
 
+    @pytest.mark.parametrize(
+        "item", ["The worker reconnects after 10 min", "The cache expires automatically in 2 hours"]
+    )
+    def test_what_happens_by_itself_is_no_level(self, item: str) -> None:
+        front = front_of(_one(f"# T\n\n## Escalation\n\n- {item}\n- Data is lost\n"))
+        assert not front.escalation.levels
+
+    def test_a_level_is_whole_however_long(self) -> None:
+        item = "The team did not find the cause after 40 min, " + "and the backlog grows " * 5
+        [level] = front_of(_one(f"# T\n\n## Escalation\n\n- {item.strip()}\n")).escalation.levels
+        assert level.level == item.strip()
+
+    def test_a_time_or_attempts_in_the_column_of_conditions(self) -> None:
+        table = (
+            "| Level | Who | When |\n|-|-|-|\n| L2 | DBA | after 25 min, or after 3 attempts |\n"
+        )
+        one = _one(f"# T\n\n## Escalation\n\n{table}")
+        [level] = front_of(one).escalation.levels
+        assert (level.after_s, level.after_attempts, level.when) == (1500, 3, "")
+        assert "rb.escalation()" in code_of(one)
+
     def test_conditions_without_a_time_stay_in_words(self) -> None:
         text = "- **When to escalate**: Issue persists >15 minutes, data loss"
         front = front_of(_one(f"# T\n\n## Escalation\n\n{text}\n"))

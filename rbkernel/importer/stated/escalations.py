@@ -17,6 +17,13 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _ALONE = re.compile(rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{_UNIT})\b(?P<rest>.*)$", re.IGNORECASE)
+# a level is due at the time or at the attempts, whichever comes first
+_EITHER = re.compile(
+    rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{_UNIT})\s*,?\s+or\s+(?:after\s+)?"
+    r"(?P<number>\d+|one|two|three|four|five)\s+(?:failed\s+|unsuccessful\s+)?"
+    r"(?:attempts?|tries|retries)",
+    re.IGNORECASE,
+)
 _JOINS = re.compile(r"\W*(?:for|at|if|on)?\W*", re.IGNORECASE)
 _NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "once": 1, "twice": 2}
 _ATTEMPTS = re.compile(
@@ -46,6 +53,13 @@ _DUTY = re.compile(
     r"|document|wait|monitor|check|provide|report)\b(?!.*\b(?:not|escalat\w+)\b)",
     re.IGNORECASE,
 )
+# what happens by itself after a time is no reason to escalate: "the job restarts after 30 min"
+_BY_ITSELF = re.compile(
+    r"(?<!\bno )\b(?!(?:persists|lasts|exceeds|continues|remains|stays|fails|is|was|minutes|hours"
+    r"|tries|retries|attempts|steps|progress|does|has|less|this|resolves)\b)[a-z]{3,}s"
+    r"(?:\s+(?:again|automatically|itself|by itself))?\s+(?:after|within|in|every|for)\s+\d",
+    re.IGNORECASE,
+)
 _ASKS = re.compile(r"\bescalat\w+|\bengage\b|\bhand over\b", re.IGNORECASE)
 
 
@@ -66,8 +80,12 @@ def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
     ('1 hour', 'Critical')
     >>> level("The vendor usually answers after 2 hours"), level("Wait for 5 min", in_section=False)
     ({}, {})
+    >>> level("The job restarts after 30 min")
+    {}
     """
     if _HEDGED.search(words) or _DUTY.match(words) or holes.find(words):
+        return {}
+    if _BY_ITSELF.search(words) and not (_ASKS.search(words) or _contact(words)):
         return {}
     if not in_section and not _ASKS.search(words):
         return {}
@@ -119,12 +137,17 @@ def is_time(words: str) -> bool:
     return re.fullmatch(rf"{_BARE}\d+(?:\.\d+)?\s*{_UNIT}", words, re.IGNORECASE) is not None
 
 
-def of_condition(words: str) -> dict[str, str]:
+def of_condition(words: str) -> dict[str, Any]:
     """Return the time and the severity of a condition; empty if the condition says anything else.
 
     >>> of_condition("> 1 hour for Critical"), of_condition("no progress after 5 min")
     ({'after': '1 hour', 'severity': 'Critical'}, {})
+    >>> of_condition("after 20 min, or after 2 failed attempts")
+    {'after': '20 min', 'after_attempts': 2}
     """
+    if either := _EITHER.fullmatch(words.strip(" .")):
+        tried = _count(either["number"])
+        return {"after": either["time"], "after_attempts": tried}
     found = _ALONE.match(words)
     if found is None:
         return {}
@@ -170,5 +193,4 @@ def _count(word: str) -> int:
 
 
 def _short(words: str) -> str:
-    plain = " ".join(words.split()).strip(" .")
-    return plain if len(plain) <= 80 else f"{plain[:79]}…"
+    return " ".join(words.split()).strip(" .")
