@@ -59,7 +59,9 @@ def test_what_follows_an_expected_line_is_not_expected_of_the_command_above() ->
 
 
 def test_empty_is_no_text_to_compare_with() -> None:
-    assert "answers=" not in "\n".join(_cells("# the output must be empty\nkubectl get jobs"))
+    code = "\n".join(_cells("# the output must be empty\nkubectl get jobs"))
+    assert 'answers="empty"' not in code
+    assert 'answers=""' in code
 
 
 def test_an_answer_below_a_change_is_no_check_of_the_read_before_it() -> None:
