@@ -52,6 +52,12 @@ def import_runbook(
     """
     from rbkernel.importer import report as reports
 
+    if report and not report.absolute().parent.is_dir():
+        raise RunbookError(
+            "the folder of the report does not exist; nothing was written",
+            where=str(report.parent),
+            next_step="create the folder, or give --report a file in another one",
+        )
     made = _convert(source, output, split=split, db=db)
     paths = _paths(source, output, made)
     written = _write(made, paths, force=force)

@@ -211,8 +211,10 @@ def _too_slow(alert: Alert, found: Sequence[Runbook]) -> Iterable[Gap]:
         what = f"{names} has no response time; {alert.severity} requires {limit}"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
     elif min(promised) > RESPONSE_S[alert.severity]:
-        said = ", ".join(one.front_matter.response_time for one in found)
-        what = f"{names} has {said}; {alert.severity} requires {limit}"
+        said = ", ".join(
+            f"{one.id} has {one.front_matter.response_time or 'no response time'}" for one in found
+        )
+        what = f"{said}; {alert.severity} requires {limit}"
         yield Gap(verdict=Verdict.WARNING, what=what, next_step=step)
 
 

@@ -68,7 +68,9 @@ def known(runbooks: Iterable[Runbook], folders: Sequence[Path]) -> Known:
 
 def _parts(runbook: Runbook) -> frozenset[str]:
     names = [one.alert for one in runbook.front_matter.triggers if one.alert]
-    return frozenset(map(plain, [runbook.front_matter.title, *names]))
+    found = {plain(name) for name in (runbook.front_matter.title, *names)}
+    # the anchor of "# Runbook: Vacuum stuck", whose notebook has the title "Vacuum stuck"
+    return frozenset(found | {f"runbook{name}" for name in found})
 
 
 def page(path: str) -> str:

@@ -360,3 +360,19 @@ def test_the_same_rules_in_another_order_give_the_same(mixins: Coverage) -> None
         row.alert.name: row.runbooks for row in mixins.rows
     }
     assert replace(again, rows=()).verdict is replace(mixins, rows=()).verdict
+
+
+@pytest.mark.parametrize("part", ["lag", "runbook-lag"])
+def test_the_anchor_of_a_heading_that_begins_with_runbook(part: str) -> None:
+    pages = [
+        replace(runbook(), source="wiki/Databases.md"),
+        replace(runbook(id="RUN-901", title="Bloat", triggers=[]), source="wiki/Databases.md"),
+    ]
+    url = f"https://git.example/wiki/Databases.md#{part}"
+    assert follow(alert(url=url), known(pages, [])) == (Link.RUNBOOK, "RUN-900")
+
+
+def test_a_response_time_is_said_of_the_runbook_that_has_it() -> None:
+    slow = [runbook(response_time="20 minutes"), runbook(id="RUN-901", response_time="")]
+    said = [gap.what for row in compare([alert()], slow).rows for gap in row.gaps]
+    assert "RUN-900 has 20 minutes, RUN-901 has no response time; critical requires 5 min" in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.support.markdown_corpus import FOLDER, by_command, command
+from tests.support.markdown_corpus import FOLDER, by_command, called, command
 
 
 def test_the_same_again_says_so_and_keeps_the_id(tmp_path: Path) -> None:
@@ -86,3 +86,14 @@ def test_what_cannot_be_done_is_said(problem: str, tmp_path: Path) -> None:
     assert said.count("\n") == 1
     assert "Next: " in said
     assert not list(tmp_path.glob("*.ipynb"))
+
+
+def test_a_report_into_a_missing_folder_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    source = FOLDER / "seeds" / "incident.md"
+    report = tmp_path / "missing" / "report.md"
+    _, said = called("import", str(source), "-o", str(tmp_path), "--report", str(report), code=3)
+    assert "the folder of the report does not exist; nothing was written" in said
+    assert "RBKERNEL_EVIDENCE" not in said
+    assert not list(tmp_path.iterdir())
