@@ -26,7 +26,7 @@ from rbkernel.importer.reading import (
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.reading.holes import Hole
-from rbkernel.importer.stated import expectations, sides
+from rbkernel.importer.stated import expectations, permissions, sides
 from rbkernel.importer.stated.expectations import Expectation
 from rbkernel.runbook.placeholders import placeholder
 
@@ -158,6 +158,8 @@ class CommandCells:
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
                 expected = expectations.of_piece(pieces, number)
+                if answer := permissions.answer(piece.words, block.codes, block.text):
+                    expected = replace(expected, answers=answer)
                 self._command(block, went, piece, [*said, piece.behind], expected)
                 said = []
             elif piece.kind == "sql":

@@ -135,7 +135,10 @@ def _ids(cells: Sequence[Cell]) -> Sequence[Cell]:
 
 
 def _with_decision(cells: Sequence[Cell], options: Sequence[str]) -> list[Cell]:
-    """Insert the decision before the section with the first change, or at the end."""
+    """Insert the decision before the section with the first change, or at the end.
+
+    If that section reads something before the change, the decision is directly before the change.
+    """
     first = next((number for number, cell in enumerate(cells) if cell.act), None)
     if first is None:
         at = len(cells)
@@ -148,6 +151,8 @@ def _with_decision(cells: Sequence[Cell], options: Sequence[str]) -> list[Cell]:
     else:
         openings = [number for number in range(first + 1) if cells[number].opens]
         at = openings[-1] if openings else first
+        if any(cell.kind == "code" for cell in cells[at:first]):
+            at = first  # what the section reads before its first change is known by then
         named = [*options, "do nothing", "escalate"]
         ask = "choice = " + calls.call(
             "rb.decide",

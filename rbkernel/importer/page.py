@@ -61,7 +61,9 @@ class Page:
     ) -> None:
         """Add a call; if ``joins`` is true, it joins the last cell of the same block."""
         last = self.cells[-1] if self.cells else None
-        if joins and last and last in went.cells and last.takes(source):
+        # an action joins no cell that reads: the decision stands between them
+        fits = joins and last is not None and bool(not act or last.act)
+        if fits and last and last in went.cells and last.takes(source):
             last.source += f"\n{source}"
             last.act = last.act or act
         else:

@@ -22,7 +22,7 @@ def into(code: Code) -> str:
 
     Errors in that line are reported when the cell runs.
     """
-    words = code.arguments.split()
+    words = [word for word in code.arguments.split() if word != "--untried"]
     return words[2] if len(words) == 3 and words[1] == "--into" and words[2].isidentifier() else ""
 
 

@@ -56,6 +56,7 @@ _ENTERS = re.compile(
 _SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b)")
 _OF_POSTGRES = re.compile(r"^\s*export\s+PG[A-Z]+=[^;|&$`]*$")
 _POSTGRES = re.compile(r"\b(?:psql|pg\w+|\w+db|PG[A-Z]+)\b")
+_NAMES_A_HOST = re.compile(r"\s(?:-\w*h|--host)|\bhost\w*=|://|\bservice=", re.IGNORECASE)
 _MOST_LINES = 60
 _NOT_SHELL = "it is no valid shell text"
 THERE = "it is typed in a shell or a program that the command before it opens"
@@ -90,7 +91,7 @@ class _Reader:
         self._prompted = self._prompted or info in statements.LANGUAGES
         self._session = info in _SESSIONS or self._prompted
         self._state: list[str] = []
-        self._target = ""
+        self._target = self._host = ""
         self._printed = self._ran = False
         self._at = 0
 
@@ -317,12 +318,20 @@ class _Reader:
         for piece in commands.read(text):
             if piece.kind == "connect":
                 self._target = piece.target or self._target
-            target = piece.target or self._target
-            yield self._with_state(replace(piece, target=target))
+            yield self._with_state(replace(piece, target=self._whole_target(piece)))
+
+    def _whole_target(self, piece: Piece) -> str:
+        """Return the target of a command, with the host that a variable set before it names."""
+        host = "" if _NAMES_A_HOST.search(piece.place) else self._host
+        if piece.target and host:
+            return " ".join(dict.fromkeys([host, *piece.target.split()]))
+        return piece.target or self._target
 
     def _set(self, text: str, start: int) -> Iterator[Piece]:
         """Add a statement that sets state to later commands; if it does more, keep all together."""
         self._target = psql.set_by(text) or self._target
+        if re.match(r"\s*(?:export\s+)?PGHOST=", text):
+            self._host = psql.set_by(text)
         rest = self._rest(self._at)
         if shelltext.judged(text) is LOOKS:
             self._state.append(text)

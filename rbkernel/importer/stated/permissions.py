@@ -6,6 +6,7 @@ A permission is checked only if it names the role, or the verb and the resource;
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rbkernel.importer.reading import holes
 
@@ -49,8 +50,22 @@ def role(words: str) -> str:
     return (found["role"] or found["member"]) if found and not holes.find(words) else ""
 
 
+def answer(asked: Sequence[str], codes: Sequence[str], words: str) -> str:
+    """Return the answer that a sentence quotes for its only `kubectl auth can-i` command.
+
+    >>> one = "kubectl auth can-i get pods"
+    >>> answer(one.split(), [one], f"`{one}` prints `yes`"), answer(one.split(), [one], one)
+    ('yes', '')
+    """
+    only = sum("can-i" in code for code in codes) == 1 and "can-i" in asked
+    said = set(re.findall(r"\b(yes|no)\b", words.lower()))
+    return "yes" if only and said == {"yes"} else ""
+
+
 def questions(words: str) -> list[list[str]]:
     """Return a `kubectl auth can-i` command for each permission that a line requires.
+
+    A line that quotes such a command asks by itself.
 
     >>> questions("Kubernetes: `get` and `delete` pods in namespace `shop`")[1]
     ['kubectl', 'auth', 'can-i', 'delete', 'pods', '-n', 'shop']
@@ -59,7 +74,7 @@ def questions(words: str) -> list[list[str]]:
     >>> questions("Kubernetes access"), questions("delete pods as the last resort")
     ([], [])
     """
-    if holes.find(words) or not _KUBERNETES.search(words):
+    if holes.find(words) or "can-i" in words or not _KUBERNETES.search(words):
         return []
     found = []
     for match in _CAN.finditer(re.sub(r"[`*]", "", words)):
