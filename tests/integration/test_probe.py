@@ -361,7 +361,7 @@ class TestHttp:
         "url", ["ftp://x/", "db1:8080/h", "http://[::", "http:///x", "http://x:99999", ""]
     )
     def test_what_is_no_address_is_refused(self, probes: Probes, url: str) -> None:
-        assert "the address is" in probes.refusal("http", "Health", url)
+        assert "the address " in probes.refusal("http", "Health", url)
 
 
 class TestShell:
@@ -468,7 +468,7 @@ class TestShell:
         assert "rb.shell" in said
 
     def test_other_arguments_are_refused(self, probes: Probes) -> None:
-        assert "it takes what" in probes.refusal("shell", "Says", "say")
+        assert "takes what" in probes.refusal("shell", "Says", "say")
         more = probes.refusal("shell", "Says", "say", what="a", more="b")
         assert "takes no keyword 'more'" in more
 
