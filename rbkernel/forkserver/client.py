@@ -144,6 +144,7 @@ def start(
         environment=dict(environment),
         folder=folder,
         umask=_umask(),
+        ignored=_ignored(),
     )
     started = _ask(place, request, streams)
     if started is None:
@@ -295,6 +296,16 @@ def stop(status: Status, *, now: bool = False) -> None:
     """Tell a fork server to end: when its programs have ended, or now, with its programs."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
+
+
+def _ignored() -> list[int]:
+    """Return the signals that this process ignores, such as SIGHUP under `nohup`.
+
+    Without those that Python itself ignores: `subprocess.Popen` restores them in a new process.
+    """
+    restored = {signal.SIGPIPE, signal.SIGXFSZ}
+    numbers = signal.valid_signals() - restored
+    return sorted(int(one) for one in numbers if signal.getsignal(one) is signal.SIG_IGN)
 
 
 def _umask() -> int:

@@ -20,13 +20,17 @@ _STREAMS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request to start a program; its fields correspond to those of `subprocess.Popen`."""
+    """A request to start a program; its fields correspond to those of `subprocess.Popen`.
+
+    ``ignored`` are the signals that the client ignores; a new process would inherit that.
+    """
 
     program: str
     arguments: list[str]
     environment: dict[str, str]
     folder: str
     umask: int
+    ignored: list[int]
 
 
 def send_request(connection: socket.socket, request: Request, streams: list[int]) -> None:

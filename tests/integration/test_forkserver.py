@@ -172,7 +172,7 @@ def test_nothing_of_one_kernel_reaches_another(
 
 
 def test_a_kernel_shows_what_a_plain_one_shows(
-    server: client.Status, monkeypatch: pytest.MonkeyPatch
+    server: client.Status, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     assert server.ready
     asked = {
@@ -191,6 +191,8 @@ def test_a_kernel_shows_what_a_plain_one_shows(
         "zone": "__import__('time').tzname",
     }
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     imports = (
         "import signal, pandas, plotly.io"  # in a cell, as notebooks do: both look for a kernel
     )

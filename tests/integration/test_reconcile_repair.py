@@ -136,7 +136,7 @@ def test_unique_values_that_cannot_be_swapped_are_foretold(places: tuple[Place, 
     question = Question(source="pairs.s", target="pairs.t")
     script = written(one, one, question)
     [told] = script.obstacles
-    assert "unique v" in told
+    assert "unique columns v" in told
     assert f"-- OBSTACLE: {told}" in script.sql
     one.run("UPDATE t SET v = id")
     assert not written(one, one, question).obstacles

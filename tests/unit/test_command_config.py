@@ -81,7 +81,7 @@ class TestLookUp:
         pods(file)
         with pytest.raises(ConfigError, match="'pod'; allowed: pods") as caught:
             config.load().command("pod")
-        assert "[commands.pod]" in caught.value.next_step
+        assert caught.value.next_step == "write pods"
 
     def test_nothing_is_allowed_by_default(self, file: Path) -> None:
         file.touch()

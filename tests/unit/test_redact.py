@@ -448,4 +448,5 @@ def test_the_time_grows_with_the_text_and_not_faster(redactor: Redactor, piece: 
         return time.process_time() - began
 
     short = min(cpu_s(25_000) for _ in range(3))
-    assert cpu_s(200_000) < 24 * max(short, 0.01)
+    # the best of some, because another process may slow down each
+    assert min(cpu_s(200_000) for _ in range(3)) < 24 * max(short, 0.01)
