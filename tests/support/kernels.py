@@ -111,7 +111,12 @@ class Kernel:
         """Run a cell; a client that is left hanging is an error after the time-out."""
         messages: list[dict[str, Any]] = []
         reply = self.client.execute_interactive(
-            code, allow_stdin=allow_stdin, timeout=timeout_s, output_hook=messages.append
+            code,
+            allow_stdin=allow_stdin,
+            # otherwise a request that arrives just after a failed cell may be aborted
+            stop_on_error=False,
+            timeout=timeout_s,
+            output_hook=messages.append,
         )
         shown = (m for m in messages if m["msg_type"] != "status")
         return Answer(reply["content"], tuple(shown))
@@ -125,7 +130,9 @@ class Kernel:
             if message["msg_type"] == "stream" and begun in message["content"]["text"]:
                 self.manager.interrupt_kernel()
 
-        reply = self.client.execute_interactive(code, timeout=PATIENCE_S, output_hook=hear)
+        reply = self.client.execute_interactive(
+            code, stop_on_error=False, timeout=PATIENCE_S, output_hook=hear
+        )
         return Answer(reply["content"], tuple(messages))
 
     def restart(self) -> None:
