@@ -91,7 +91,7 @@ def header(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB802", "diagnostic-not-reading", Level.ERROR, "safe")
 def not_reading(file: DiagnosticFile, around: Surroundings) -> Iterator[Found]:
-    """The SQL of a diagnostic is not one statement that only reads, so the guard refuses it.
+    """A diagnostic has several statements, or one that may change something; the guard refuses it.
 
     Why: no query is sent, and every finding of this diagnostic is unknown.
 
@@ -181,7 +181,7 @@ def columns(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB807", "diagnostic-unit", Level.WARNING, "actionable")
 def units(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A rule judges a figure whose unit is not given.
+    """A rule judges a value whose unit is not given.
 
     Why: the engineer on call cannot tell whether 600 means seconds or milliseconds.
 
@@ -194,8 +194,9 @@ def units(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
 @diagnostic_rule("RB808", "diagnostic-not-judged", Level.WARNING, "actionable")
 def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
-    """A diagnostic has no rule, or a rule without a next step or without the source of its
-    threshold.
+    """A diagnostic has no rule, or a rule lacks its cause, next step or source.
+
+    The source says where the threshold comes from.
 
     Why: without a verdict, the reader has to judge the rows.
 

@@ -115,7 +115,7 @@ def leftovers(document: Document) -> Iterator[Found]:
     Why: the injected values override the declared ones, so the next run
     queries the database of the last one.
 
-    Instead: `rbkernel lint --fix` removes them.
+    Instead: `rbkernel lint --fix` removes the injected cell and papermill's metadata.
     """
     for cell in document.cells:
         if "injected-parameters" in cell.tags:
@@ -128,7 +128,7 @@ def leftovers(document: Document) -> Iterator[Found]:
 def kernel(document: Document) -> Iterator[Found]:
     """The notebook does not name the recording kernel.
 
-    Why: with another kernel nothing is journaled, nothing is guarded, and `rb.start` refuses.
+    Why: with another kernel nothing is recorded in a journal, and `rb.start` raises an error.
 
     Instead: choose *rbkernel (recorded)* in JupyterLab, or `rbkernel lint --fix`.
     """
@@ -147,8 +147,8 @@ def order(document: Document) -> Iterator[Found]:
     The order is: front matter, an introduction in Markdown, the parameters cell, `rb.start`, then
     everything else.
 
-    Why: papermill injects values after the parameters cell: code before it uses other
-    values. Without an introduction, the reader does not know what the runbook is for.
+    Why: papermill injects the values of a run below the parameters cell, so code above that cell
+    does not use them. Without an introduction, the reader does not know what the runbook is for.
 
     Instead: `rbkernel lint --fix` moves front matter and parameters; write the introduction.
     """

@@ -32,11 +32,12 @@ that `rbkernel lint --fix` fixes it. `rbkernel lint --explain RB403` prints a pa
 - **Another level, or off:** `RB204 = "off"` under `[lint.severity]` of rbkernel.toml; `error`, \
 `warning` or `off`.
 - **An exception:** a comment in the cell, `# rbkernel: ignore RB303 because the table is long`; \
-in Markdown `<!-- rbkernel: ignore RB204 because … -->`. In the front matter it also holds for the \
-file as a whole. Without a reason it is itself an error.
+in Markdown `<!-- rbkernel: ignore RB204 because … -->`. It suppresses the rule in its cell. A \
+comment in the front matter also suppresses problems that are reported for the file as a whole, \
+without a cell. A comment without a reason is itself an error.
 - **Exit codes:** 0 none, 1 warnings, 2 errors, 3 something is unreadable.
 
-In CI, beside the pull request:
+In CI, with the problems as annotations in the pull request:
 
 ```yaml
 - run: rbkernel lint --format github runbooks/

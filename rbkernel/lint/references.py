@@ -151,7 +151,7 @@ def _replaces(here: Path, other: Path, ours: Path) -> bool:
 def drills(document: Document, around: Surroundings) -> Iterator[Found]:
     """The drill in the front matter is not one of the sandbox's faults.
 
-    A sentence instead of a name describes a drill that people do by hand.
+    A drill that people do by hand is described in a sentence; this rule does not check sentences.
 
     Why: the runbook cannot be tested.
 

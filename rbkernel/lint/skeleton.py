@@ -17,7 +17,7 @@ _CHECKS = (
 
 @rule("RB305", "parameters-cell", Level.ERROR, "complete", fixable=True)
 def one_cell(document: Document) -> Iterator[Found]:
-    """There is not exactly one cell that is tagged `parameters`.
+    """No cell is tagged `parameters`, or several cells are.
 
     Why: papermill finds the parameters by that tag. Without it, an alert cannot set the database;
     with two tagged cells, the second one is used.
@@ -88,7 +88,9 @@ def unused(document: Document) -> Iterator[Found]:
 
 @rule("RB309", "start", Level.ERROR, "complete")
 def start(document: Document) -> Iterator[Found]:
-    """There is not exactly one `rb.start`, with the id of the front matter, before all other calls.
+    """`rb.start` is missing, is called twice, names another id, or is not the first call.
+
+    The id must be the id in the front matter, and no other call of `rb` may come before `rb.start`.
 
     Why: the run would be recorded under another runbook, or start too late.
 

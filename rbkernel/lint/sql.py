@@ -48,7 +48,8 @@ _BIND = "write `:name` in the SQL, and pass name=… (`%%sql` uses the variable 
 def pasted(document: Document) -> Iterator[Found]:
     """SQL contains a value that is not bound: `{name}`, `${NAME}`, `'%s'`, or `':name'`.
 
-    Why: the placeholder is never replaced, so the query finds no rows, and no rows look ok.
+    Why: the placeholder is never replaced, so the query finds no rows, and an empty result looks
+    ok.
 
     Instead: write `:name`, without quotes.
     """
@@ -85,7 +86,7 @@ def _unbound(sql: str) -> Iterator[tuple[int, str]]:
 
 @rule_with_surroundings("RB403", "sql-not-reading", Level.ERROR, "safe")
 def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
-    """SQL is not one statement that only reads, so the guard refuses it.
+    """A cell has several SQL statements, or one that may change something, so the guard refuses it.
 
     Why: a runbook only reads; a change is proposed with its targets and its undo, and a
     human runs it. The cell would stop the run.
