@@ -108,7 +108,10 @@ def _must_bind(
 
 
 def _by_name(signature: inspect.Signature) -> str:
-    """Return advice for a call with values of any name, which cannot be passed in a dict."""
+    """Return the advice to pass values as keywords, not in a dict; empty if it does not apply.
+
+    It applies to functions that accept keywords of any name.
+    """
     kinds = [one.kind for one in signature.parameters.values()]
     return (
         ", with each value by name (name=value)" if inspect.Parameter.VAR_KEYWORD in kinds else ""

@@ -63,7 +63,11 @@ def __getattr__(name: str) -> Any:
 def _held_to_signature(
     action: Callable[..., ActionPlan], extension: Extension
 ) -> Callable[..., ActionPlan]:
-    """Wrap an action of another package, so that errors name the argument or the package."""
+    """Wrap an action of another package, to check its arguments and its result.
+
+    A call with wrong arguments raises an error that names the argument. If the action itself
+    fails, or does not return an `ActionPlan`, the error names the package.
+    """
     name = f"rb.actions.{extension.name}"
 
     @functools.wraps(action)

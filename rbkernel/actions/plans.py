@@ -31,7 +31,7 @@ from rbkernel.sql import lexer
 # characters that are not special in a shell, as in `shlex.quote`
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # the mark that begins a placeholder of a runbook
-_HOLE = "‹"
+_PLACEHOLDER_MARK = "‹"
 _TIME = "pg_catalog.timestamptz"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
@@ -48,10 +48,11 @@ def terminate_sessions(
         Connection name.
     sessions
         The result of `rb.diagnose`, or rows of ``connections/sessions``. With a diagnosis, the plan
-        terminates the sessions that the step for the first cause terminates, and cancels the
-        queries that this step cancels. Without sessions, the plan does nothing.
+        follows its first cause: it terminates the sessions, and cancels the queries, that the
+        recommended step of this cause names. Without sessions, the plan does nothing.
     stuck_after_s
-        Seconds, as the diagnostic was asked with, to look again afterwards.
+        The threshold in seconds with which ``connections/sessions`` was queried. After the change,
+        the check of the result queries it again with this threshold.
     """
     ended, cancelled, effect = _chosen(sessions, "terminate")
     title = f"Terminate {amounts.count(len(ended), 'session')}"
@@ -84,9 +85,10 @@ def cancel_queries(
         Connection name.
     sessions
         The result of `rb.diagnose`, or rows of ``connections/sessions``. With a diagnosis, the plan
-        cancels the queries that the step for the first cause cancels.
+        cancels the queries that the recommended step of its first cause names.
     stuck_after_s
-        Seconds, as the diagnostic was asked with, to look again afterwards.
+        The threshold in seconds with which ``connections/sessions`` was queried. After the change,
+        the check of the result queries it again with this threshold.
     """
     given, cancelled, effect = _chosen(sessions, "cancel")
     running = cancelled if isinstance(sessions, Diagnosis) else given
@@ -150,9 +152,9 @@ def repair_rows(
     question
         The question of the comparison.
     sql, undo
-        The script, and its inverse (`rbkernel.reconciliation.repair`).
+        The repair script, and the script that undoes it (`rbkernel.reconciliation.repair`).
     why
-        The reason, if there is no script.
+        Why there is no script; used only if ``sql`` is empty.
     """
     _must_have("differences", differences, ["key", "kind"], "what rb.reconcile returned")
     kinds = differences["kind"] if "kind" in differences else pd.Series(dtype=object)
@@ -202,7 +204,7 @@ def statement(
     given = values or {}
     _must_occur("rb.actions.statement", given, lexer.parameters(sql))
     text = "".join(
-        _literal_or_hole(part, given.get(part[1:])) if kind == "parameter" else part
+        _literal_or_placeholder(part, given.get(part[1:])) if kind == "parameter" else part
         for kind, part in lexer.tokens(sql)
     ).strip()
     title = title or lexer.first_line(sql)
@@ -230,7 +232,7 @@ def command(
         Placeholder in the text, such as ``<pod>``, → its value. A value with characters that are
         special in a shell is not inserted; the text then says so.
     undo, risk
-        Texts for the person who copies the statement.
+        Texts for the person who copies the command.
 
     >>> command("Roll back", "kubectl rollout undo <name>", values={"<name>": "api"}).command
     'kubectl rollout undo api'
@@ -241,8 +243,8 @@ def command(
             _must_occur("rb.actions.command", [place], holes)
     for place, value in (values or {}).items():
         if value is None:
-            value = _hole(place)
-        if _PLAIN_WORD.fullmatch(str(value)) or _HOLE in str(value):
+            value = _placeholder(place)
+        if _PLAIN_WORD.fullmatch(str(value)) or _PLACEHOLDER_MARK in str(value):
             text = text.replace(place, str(value))
         else:
             odd = f"{place} is not filled in: its value has characters that are special in a shell"
@@ -266,7 +268,7 @@ def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
             )
 
 
-def _hole(place: str) -> str:
+def _placeholder(place: str) -> str:
     """Return the visible placeholder for an unknown value, such as ``:id`` or ``<pod>``."""
     return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
 
@@ -281,18 +283,20 @@ def _fill_in_first(text: str, risk: str) -> str:
     return " ".join(filter(None, [f"Fill in first: {', '.join(asked)}." if asked else "", risk]))
 
 
-def _literal_or_hole(place: str, value: Any) -> str:
+def _literal_or_placeholder(place: str, value: Any) -> str:
     if value is None:
-        return _hole(place)
-    return str(value) if _HOLE in str(value) else quote_literal(value)
+        return _placeholder(place)
+    return str(value) if _PLACEHOLDER_MARK in str(value) else quote_literal(value)
 
 
 def _chosen(
     sessions: pd.DataFrame | Diagnosis, verb: Verb
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """Return the sessions to terminate, those whose query to cancel, and the effect in words.
+    """Return the sessions that a plan acts on, and the effect of the plan in words.
 
-    Sessions passed as rows all get the same treatment, and are the first value that is returned.
+    With a diagnosis, the first value holds the sessions to terminate, and the second those whose
+    queries are to be cancelled. Sessions passed as rows are all in the first value, whatever the
+    verb; the other two values are then empty.
     """
     if not isinstance(sessions, Diagnosis):
         _must_identify(sessions, verb)

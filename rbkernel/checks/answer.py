@@ -38,13 +38,16 @@ _GROWTH = 8
 class Provenance:
     """The query, connection and time of an answer; in a frame: ``frame.attrs["rbkernel"]``.
 
-    ``cut_by`` names the cap that cut the rows; ``reason`` says why there is no answer,
-    ``next_step`` what to do about that, ``trouble`` its kind, and ``opens`` the runbook about it;
-    ``protected`` names the columns that a policy of ``[redaction]`` changed; ``notes`` says which
-    values are shown as text, and why; ``search_path`` is where names of the SQL were looked up, if
-    not only in ``pg_catalog``; ``missing`` names, for columns of floats, the missing values (NaN,
-    NULL), if they are not only NULL; ``origin`` is the file of a team's diagnostic with its
-    SHA-256, or the package of a source. Each is empty by default.
+    ``cut_by`` names the cap that cut the rows. If there is no answer, ``reason`` says why,
+    ``trouble`` is the kind of the problem, ``next_step`` says what to do, and ``opens`` is the
+    runbook about the problem.
+
+    ``protected`` maps each column that ``[redaction]`` changed or dropped to its policy. ``notes``
+    says which values are shown as text, and why. ``search_path`` is the search path of the SQL, if
+    names were not only looked up in ``pg_catalog``. ``missing`` maps each float column that
+    contains NaN to what its missing values are: ``NaN``, or ``NULL or NaN``. ``origin`` is the
+    file of a team's diagnostic with its SHA-256, or the package of a source. Each of these is
+    empty by default.
     """
 
     name: str

@@ -21,7 +21,7 @@ class Assessed(Sequence[Finding]):
     frame
         The frame to which the rules were applied.
     findings
-        Name of the rule → its finding, in the order of the header.
+        Name of the rule → its finding, in the order of the rules in the diagnostic's header.
     """
 
     def __init__(self, frame: pd.DataFrame, findings: Mapping[str, Finding]) -> None:

@@ -58,9 +58,10 @@ def failed_frame(
 
 
 def missing(frame: pd.DataFrame, rows: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """Return the kinds of missing values of float columns, if NaN: ``NaN`` or ``NULL or NaN``.
+    """Return what the missing values of float columns with NaN are: ``NaN`` or ``NULL or NaN``.
 
-    pandas shows both as NaN, but findings distinguish them.
+    pandas shows a NULL as NaN, too, but findings distinguish the two. Columns in which only NULL is
+    missing are left out.
 
     >>> rows = [(1.0, float("nan")), (None, 2.0)]
     >>> missing(pd.DataFrame(rows, columns=["a", "b"]), rows)

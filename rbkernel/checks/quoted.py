@@ -26,11 +26,12 @@ _PARTS = re.compile(r"(\d+)/(\d+)")
 class Quoted:
     """The expected answer, as a document quotes it.
 
-    ``answers`` is the whole text, or one line of it; empty text expects an empty answer, and None
-    expects nothing. ``fields`` are parts of a JSON object.
-    ``rows`` maps columns of a printed table to the value that each row must have; ``1/1`` stands
-    for any number of parts that are all there. ``wrong`` is an answer that means trouble: a text
-    in it, or parts of a JSON object.
+    ``answers`` is the whole text, or one line of it; with empty text, the answer must be empty;
+    with None, the text is not compared. ``fields`` are fields that the JSON object must have.
+    ``rows`` maps columns of a printed table to the value that each row must have. If this value is
+    a ratio such as ``1/1``, every ratio of two equal numbers meets it: ``3/3`` means that 3 of 3
+    containers are ready. ``wrong`` describes an answer that shows a problem: a text that it
+    contains, or fields of a JSON object.
     """
 
     answers: str | None = None

@@ -18,23 +18,25 @@ class Rule(BaseModel):
     title
         What is checked, in words; a finding replaces an earlier one of the same title.
     column
-        Numeric or boolean column; not needed for ``agg: rows``, where a row counts unless it is
-        NULL there.
+        Numeric or boolean column. Optional with ``agg: rows``: if it is given, it is unknown
+        whether a row with NULL in this column counts.
     name
-        Short name, by which a runbook addresses the finding; the column when not given.
+        Short name, by which a runbook addresses the finding; by default, the name of the column.
     agg
         ``max``, ``min``, ``sum``, ``mean`` or ``last`` of the column, or ``rows``: the number of
         rows. If an answer has no row, only ``rows`` and ``sum`` have a value (0); see `empty`.
         NULLs make a figure ``unknown``, unless the known values alone are beyond a threshold.
     where
-        Column → value or values: the rows that count. A row with NULL there may count or not.
+        Column → value or values that a row must have to count. If the column is NULL, it is
+        unknown whether the row counts.
     ranked
-        The rows are sorted worst first by this rule (those that count, the largest figure first),
-        so that cut rows cannot be worse than those that were read.
+        Whether the query sorts the rows worst first for this rule: the rows that count come first,
+        and among them the largest figure. Rows beyond the cap are then no worse than those that
+        were read.
     empty
         The figure if no row counts, such as 0 for the duration of the longest query.
     by
-        Column that groups the rows in the finding, largest first.
+        Column by which the finding groups the rows; the largest group comes first.
     each
         Column that identifies each row, such as a process id or a key.
     warn, critical
@@ -53,7 +55,7 @@ class Rule(BaseModel):
     opens
         The runbook to open if the figure is wrong.
     unseen
-        Why the figure may be missing, and how to get it; shown if it is missing.
+        Why the figure may be missing, and how to get it; shown if the figure is missing.
     source
         The origin of the thresholds.
     """

@@ -46,7 +46,7 @@ def apply(
     rows
         The rows that count, if the caller has chosen them; else by the rule's ``where``.
     undecided
-        How many other rows may count, if the caller has chosen the rows.
+        The number of further rows that may or may not count, if the caller has chosen the rows.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def apply(
     cut = source.cut_by if source and not _worst_seen(rule, rows, frame) else ""
     shown = _shown(rule, value, frame, capped=bool(cut))
     if rule.agg not in {"rows", "sum"} and rows.empty and not frame.empty and value is not None:
-        # the figure is the rule's, not of a row that was read
+        # the figure is the rule's default (`empty`), not a value that was read
         shown = f"not judged: no row has {_conditions(rule.where)}"
     if value is not None and (cut or undecided) and not _final(rule, verdict):
         verdict = Verdict.UNKNOWN
@@ -278,7 +278,7 @@ def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wrong_anyway(rule: Rule, figures: pd.Series[float]) -> bool:
-    """Return whether the known values alone are beyond a threshold, despite other NULL values."""
+    """Return whether the known values are beyond a threshold, whatever the NULLs stand for."""
     if rule.agg != ("min" if rule.below else "max"):
         return False
     known = float(getattr(figures, rule.agg)())
@@ -309,7 +309,9 @@ def _figure_of(value: Any) -> float:
 def _no_figure(
     column: str, values: pd.Series[Any], figures: pd.Series[float], missing: str = "NULL"
 ) -> str:
-    """Return the reason why some rows have no number; `missing` is NaN or NULL, as in the answer.
+    """Return the reason why some rows have no number.
+
+    ``missing`` says what the missing values of a float column are, see `frames.missing`.
 
     >>> texts = pd.Series([None, "1 mon", 2.0], dtype=object)
     >>> nans = pd.Series([float("nan"), 2.0])
@@ -336,7 +338,7 @@ def _no_figure(
 
 
 def _top(rule: Rule, rows: pd.DataFrame) -> str:
-    """Return the three largest groups of a rule's rows, each with its share of the figure.
+    """Return a text with the three largest groups of a rule's rows, each with its figure.
 
     >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
     >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)
@@ -353,7 +355,9 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
 
 
 def _which(rows: pd.DataFrame, each: str, by: str) -> str:
-    """Return the names of the rows, grouped by a column.
+    """Return a text that identifies rows by the column ``each``, grouped by the column ``by``.
+
+    Only the first `_NAMED_ROWS` rows are listed; the others are counted.
 
     >>> _which(pd.DataFrame({"key": [3, 1], "kind": ["extra", "missing"]}), "key", "kind")
     'extra: 3; missing: 1'

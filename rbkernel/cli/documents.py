@@ -103,7 +103,9 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Create a runbook from a template; asks for missing values on a terminal.
+    """Create a runbook from a template, or list the templates if none is given.
+
+    On a terminal, it asks for missing values.
 
     Exit codes: 0 created or listed, 3 error.
 

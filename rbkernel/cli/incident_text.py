@@ -208,7 +208,10 @@ def _alert(alert: AlertHistory) -> str:
 
 
 def _folded(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """Shorten runs of alerts in a timeline: count equal alerts, and show only the first few.
+    """Shorten each sequence of consecutive alerts in a timeline; other entries are unchanged.
+
+    Equal alerts become one entry with their number. Only the first few different alerts of a
+    sequence are shown; the others are counted.
 
     >>> def alert(what):
     ...     return Entry(at="2026-11-20T03:00:00+00:00", kind="alert", what=what, source="generic")

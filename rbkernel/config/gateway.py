@@ -65,10 +65,10 @@ class Sender(BaseModel):
                     f"{key!r} would put a secret into the file: use secret_env or secret_command"
                 )
         name = str(data.get("name"))
-        usual = _METHODS[_as_known(name)][0]
+        usual = _METHODS[_methods_key(name)][0]
         return {
             "method": "basic" if data.get("user") else usual,
-            "signature_header": _SIGNATURE_HEADERS.get(_as_known(name), ""),
+            "signature_header": _SIGNATURE_HEADERS.get(_methods_key(name), ""),
             **data,
         }
 
@@ -79,7 +79,7 @@ class Sender(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Sender:
-        possible = _METHODS[_as_known(self.name)]
+        possible = _METHODS[_methods_key(self.name)]
         if self.method not in possible:
             raise ValueError(f"{self.name} can do {' or '.join(possible)}, not {self.method}")
         if self.method == "basic" and not self.user:
@@ -154,8 +154,11 @@ def _wrong_number(secrets: int) -> str:
     return f"this sender has {secrets} secrets, and at most {_SECRETS_AT_ONCE} can be used at once"
 
 
-def _as_known(name: str) -> str:
-    """Return the key of a sender in `_METHODS`; a sender of an extension may use all methods."""
+def _methods_key(name: str) -> str:
+    """Return the key of a sender in `_METHODS` and `_SIGNATURE_HEADERS`.
+
+    A sender of an extension has the key ``generic``, which allows all methods of authentication.
+    """
     return name if name in _METHODS else "generic"
 
 
@@ -181,12 +184,15 @@ class Limits(BaseModel):
 
     @property
     def waiting_bytes(self) -> int:
-        """The bytes that may wait for the disk; beyond it, requests are refused with 503."""
+        """The maximum number of bytes that wait for the disk; more are refused with 503."""
         return int(self.waiting_mb * 1024 * 1024)
 
 
 class Gateway(BaseModel):
-    """The gateway's configuration: address to listen on, senders, and address for people."""
+    """The gateway's configuration: the address to listen on, TLS, limits and senders.
+
+    ``url`` is the public address with which links to the gateway's pages begin.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

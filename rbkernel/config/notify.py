@@ -66,8 +66,9 @@ class Target(BaseModel):
     def wants(self, kind: str, severity: Severity) -> bool:
         """Tell whether this target gets an event of this kind and severity.
 
-        An unhandled alert goes to every target of its severity, except to one that lists only
-        `sealed`. Otherwise a target that lists events of runs would miss an alert without a run.
+        An unhandled alert goes to every target that wants its severity, even if the target does
+        not list ``unhandled``: it has no run, so a target that lists only events of runs would
+        never hear of it. Only a target that lists nothing but ``sealed`` does not get it.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -80,7 +81,7 @@ class Target(BaseModel):
 
     @property
     def hears_all(self) -> bool:
-        """Whether the target gets all events of all severities."""
+        """Whether the target gets every kind of event, of every severity."""
         return {*self.events} == {*EVENT_KINDS} and {*self.severities} == {*Severity}
 
     def urls(self) -> tuple[str, ...]:

@@ -49,10 +49,14 @@ class Queue(BaseModel):
 class Grouping(BaseModel):
     """How alerts are grouped into incidents.
 
-    Alerts of one group of the sender, or of one service, belong to one incident if they arrive
-    within the window since its last alert. The service is the first of the configured labels
-    that an alert has. A closed incident is reopened within ``reopen_min``. If ``storm`` incidents
-    have live runs that differ only in their incident, further such alerts join the newest of them.
+    An alert joins the open incident of the same group of the same sender, or of the same service
+    if this incident received an alert in the last ``window_min`` minutes. The service is the value
+    of the first label in ``service_labels`` that the alert has. An incident that was closed in the
+    last ``reopen_min`` minutes is reopened.
+
+    An alert without a specific runbook normally starts a run of a general runbook in an incident
+    of its own. Once ``storm`` incidents have such a run, for the same runbook and key, queued or
+    running, a further alert of this kind joins the newest of these incidents and starts no run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

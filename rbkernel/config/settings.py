@@ -49,7 +49,11 @@ class Catalogue(BaseModel):
 
 
 class Lint(BaseModel):
-    """The configuration of lint: a level by rule code, and a replacement by outdated text."""
+    """The configuration of lint.
+
+    ``severity`` maps the code of a rule to its level. ``deprecated`` maps a regular expression for
+    outdated text to the replacement.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     severity: Mapping[str, Literal["error", "warning", "off"]] = Field(default_factory=dict)
@@ -64,7 +68,10 @@ class Lint(BaseModel):
 
 
 class Coverage(BaseModel):
-    """The must-have runbooks that a team does not need, each with the reason."""
+    """The exceptions to the list of must-have runbooks.
+
+    ``not_needed`` maps each must-have runbook that the team does not need to the reason.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     not_needed: Mapping[str, str] = Field(default_factory=dict)

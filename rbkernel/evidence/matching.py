@@ -36,7 +36,7 @@ def candidates(notebook: NotebookNode) -> list[Candidate]:
 
 
 def place(cells: Sequence[Candidate], runs: Sequence[CellRun]) -> list[int | None]:
-    """Return for each executed cell the index of the matching document cell; None without one.
+    """Return for each executed cell the index of the matching document cell; None if none matches.
 
     >>> cells = [Candidate(index=0, cell_id="a", source="x = 1"),
     ...          Candidate(index=2, cell_id="b", source="x")]
@@ -73,10 +73,11 @@ def _can_be(cell: Candidate, run: CellRun) -> bool:
 def place_edited(
     cells: Sequence[Candidate], runs: Sequence[CellRun], places: Sequence[int | None]
 ) -> list[int | None]:
-    """Match executed cells that match no source with edited cells at the same position.
+    """Match the remaining executions by position: their cells were probably edited afterwards.
 
-    An execution between two matched executions belongs to a cell between the two matched cells.
-    If no cell there has its source, an unmatched cell there was edited after the execution.
+    Returns ``places``, in which an execution without a match may now have one. If an execution
+    lies between two matched executions, its cell lies between their two cells. No cell has the
+    source that was executed, so the first unmatched cell between them is taken.
     """
     filled = list(places)
     taken = {index for index in places if index is not None}

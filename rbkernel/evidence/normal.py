@@ -113,7 +113,8 @@ def text(value: object) -> str:
 def resolve_overwriting(stream: str) -> str:
     r"""Apply the carriage returns and backspaces in printed text, as JupyterLab does.
 
-    Unlike on a terminal, a backspace removes a character. A line feed never cuts the line.
+    A backspace removes a character, unlike on a terminal. A line feed ends the line at its full
+    length, even if a carriage return moved the cursor back before.
 
     >>> resolve_overwriting("100 %\r 20\n"), resolve_overwriting("abc\b\bd\n\b")
     (' 20 %\n', 'ad\n')

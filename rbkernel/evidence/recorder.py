@@ -47,7 +47,7 @@ class Recorder:
         Removes the secrets; by default, a redactor that knows only the patterns.
     document
         The notebook that is being run, if the caller of the kernel named it. It is saved before
-        the first cell runs, so that a run that dies before `rb.start` has it, too.
+        the first cell runs, so that it is not lost if the run dies before `rb.start`.
     group
         Whether the group of the evidence folder may read the folder; None leaves it unchanged.
     """
@@ -94,11 +94,13 @@ class Recorder:
         Parameters
         ----------
         kind
-            ``request``, ``iopub``, ``reply`` or one of triage's events; its fields hold no secret.
+            The kind of the line: ``request``, ``iopub`` or ``reply`` for messages of the kernel,
+            else the name of an event.
         sync
             Force the journal to disk; used at the end of a cell.
         fields
-            Any values; they are written in normal form, and values unknown to JSON as text.
+            Any values without secrets: this method does not redact them. They are written in
+            normal form, and values unknown to JSON as text.
 
         Raises
         ------

@@ -125,7 +125,7 @@ def _status(code: object) -> int:
 
 
 def _keep_only(numbers: set[int]) -> None:
-    """Close all open files except these descriptors, above all other programs' connections."""
+    """Close all other file descriptors, so that no connection of another program stays open."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) not in numbers:
             with contextlib.suppress(OSError):

@@ -132,8 +132,8 @@ def start(
 
     Returns
     -------
-    ForkedProcess
-        None when the program must be started plainly.
+    ForkedProcess, or None
+        None if no fork server started the program; the caller must start it as a new process.
     """
     place = _place(environment)
     if place is None:
@@ -166,7 +166,10 @@ def prepare(environment: Mapping[str, str]) -> None:
 
 
 def _place(environment: Mapping[str, str]) -> Place | None:
-    """Return where the fork server's files are; None, with a warning, if none is possible."""
+    """Return the paths of the fork server's files; None if no fork server can be used.
+
+    An error in finding a folder for the files is logged once as a warning.
+    """
     if not places.is_supported():
         return None
     try:
@@ -293,7 +296,7 @@ def living() -> list[Status]:
 
 
 def stop(status: Status, *, now: bool = False) -> None:
-    """Tell a fork server to end: when its programs have ended, or now, with its programs."""
+    """Tell a fork server to end when its programs have ended; with ``now``, to end them, too."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
 
@@ -301,7 +304,8 @@ def stop(status: Status, *, now: bool = False) -> None:
 def _ignored() -> list[int]:
     """Return the signals that this process ignores, such as SIGHUP under `nohup`.
 
-    Without those that Python itself ignores: `subprocess.Popen` restores them in a new process.
+    The signals that Python itself ignores are left out: `subprocess.Popen` restores their default
+    action in a new process.
     """
     restored = {signal.SIGPIPE, signal.SIGXFSZ}
     numbers = signal.valid_signals() - restored

@@ -1,27 +1,28 @@
 """The record of an incident, `incident.jsonl`: one JSON object per line.
 
 Ordering rules: a line is appended while the evidence folder is locked, and is on disk when `append`
-returns. Events with a natural key (an alert's identity; a run, its state and attempt) are written
-once, so a process that was killed can repeat them. A line that a crash cut off stays in the file,
-is reported as damaged, and does not affect later lines. A seal proves the record at the time of the
-seal: new lines may follow, but no line may change.
+returns. An event with a natural key (an alert's identity; a run, its state and attempt) is written
+only once, so a process that was killed can safely repeat it. A line that a crash cut off stays in
+the file, is reported as damaged, and does not affect later lines. A seal proves the record at the
+time of the seal: new lines may follow, but no line may change.
 
 ==========  ===================================================================================
 kind        fields, besides ``at`` (UTC, ISO 8601) and ``by`` (a user, or "rbkernel")
 ==========  ===================================================================================
 opened      title, severity, service, group_key
 alert       source, status (firing, resolved), fingerprint, starts_at, ends_at, labels,
-            annotations, url, identity, severity (on our scale)
+            annotations, url, identity, severity (on rbkernel's scale)
 run         run_id, runbook, state (queued, started, ended), verdict, attempt, why, mind
             (caveats, such as: another runbook or connection was used than intended)
-sealed      run_id, runbook, title, verdict, started_at, folder, missing; or record, folder;
-            read as `SEALING` while HEADS has no such seal
+sealed      for a run: run_id, runbook, title, verdict, started_at, folder, missing; for the record
+            itself: record, folder. `read` gives the line the kind `SEALING` as long as `HEADS`
+            does not list the seal.
 situation   connection, alert, received_at, verdict, causes (a sentence each), situation (what the
             server looked like then, see `rbkernel.sources.postgres.stored`)
 note        text
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
-merged      into, or from and its severity
+merged      into; or in the other incident: from, severity (of the incident in ``from``)
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
 ==========  ===================================================================================

@@ -1,8 +1,9 @@
 """Check quickly which seals of an incident's record are valid; `verify` checks everything.
 
-A seal first writes its line into the record and last its hash into `HEADS`. A line alone therefore
-proves nothing: the seal may have been interrupted. Readers show such a line as a seal that was
-begun. A copy of an incident has manifests but no `HEADS`; only its lines can be used there.
+A seal first writes a line into the record and, as its last step, a hash into `HEADS`. A line
+without this hash therefore proves nothing, because the seal may have been interrupted; readers show
+it as a seal that was begun. A copy of an incident has manifests but no `HEADS`. There the lines
+cannot be checked against `HEADS`, and are accepted as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rbkernel.evidence import manifest, store, suspect
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant
 from rbkernel.evidence.manifest import Prefix
 
-# the head follows the line after a few renames: a reader in between reads again
+# a seal writes its line first and `HEADS` a few renames later; a reader in between reads again
 _RENAMES = timedelta(seconds=5)
 _LOOKS, _PAUSE_S = 3, 0.1
 
@@ -56,7 +57,10 @@ class Beginnings:
 
     @classmethod
     def of(cls, folder: Path) -> Beginnings:
-        """Read the lengths and hashes from an incident's manifests: those in `HEADS`, or all."""
+        """Read the lengths and hashes from an incident's manifests.
+
+        Only the manifests that `HEADS` lists are read; in a copy without `HEADS`, all manifests.
+        """
         prefixes, damaged = {}, []
         for name, sha256 in _manifests(folder).items():
             data = suspect.read_bytes(folder / name)
@@ -85,7 +89,7 @@ class Beginnings:
 
 
 def _manifests(folder: Path) -> dict[str, str]:
-    """Return the manifests of an incident by name, with their hashes if there is a `HEADS`."""
+    """Return the manifests of an incident: name → hash; without `HEADS`, the hashes are empty."""
     heads = suspect.read_bytes(folder.parent / manifest.HEADS)
     if heads is None:
         names = (path.name for path in suspect.entries(folder) if _is_copy(folder))

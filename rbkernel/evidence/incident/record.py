@@ -56,12 +56,12 @@ class StatusUpdate:
 class IncidentRecord:
     """An incident, as read from its record.
 
-    Damaged lines are listed in ``damaged`` and ignored otherwise, except lines dated in the
-    future, which count.
+    Damaged lines are listed in ``damaged``, and are otherwise ignored. Lines dated in the future
+    are listed there, too, but are used like other lines.
 
-    ``exports`` occur only in older records; their lines were written before the export was made.
-    ``merged_into`` is the incident that replaces it, ``merged_from`` those that were merged into
-    it.
+    ``exports`` are the exported files that the closing line names. Only older records have them;
+    the line was written before the export, so a file may not exist. ``merged_into`` is the incident
+    that replaces this one; ``merged_from`` are the incidents that were merged into this one.
     """
 
     id: str

@@ -42,8 +42,9 @@ def begins(files: SealedFiles) -> Iterator[Problem]:
 def gone(files: SealedFiles) -> Iterator[Problem]:
     """Yield a problem for each missing folder that the record says was sealed.
 
-    The line of a record's seal is written before its folder; a later seal of the record replaces
-    an interrupted one.
+    A seal of the record itself writes its line before its folder. So the folder may be missing
+    because the seal was interrupted. This is no problem if a later seal is complete, because
+    that seal covers the line, too.
     """
     made_good = False
     for line in reversed(sealed_lines(files.record_bytes or b"")):
