@@ -1,4 +1,4 @@
-"""Remember which process had this process started."""
+"""Record which process started this process, directly or through a fork server."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def started_by() -> int:
 
 def set_client(pid: int) -> None:
     """Note that a fork server started this process on behalf of a client with this process id."""
-    global _client  # a fact about the process
+    global _client  # one value for the whole process
     _client = pid

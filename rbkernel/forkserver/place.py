@@ -1,8 +1,8 @@
 """Decide which fork server a process may use: one for each user, environment and code version.
 
-A forked program inherits state from the server that a new process would inherit from its starter:
-limits, control group, namespaces, and the settings that libraries read from the environment at
-import. Processes in which these differ use different servers.
+A new process inherits from its starter: limits, control group, namespaces, and an environment from
+which libraries read settings at import. A forked program inherits all this from the fork server
+instead. So processes in which any of this differs use different servers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rbkernel.forkserver import variables
 #: Set to ``off`` to start all programs as new processes.
 SWITCH = "RBKERNEL_FORK_SERVER"
 
-# the longest name of a Unix socket, less that of the file in the folder
+# the maximum length of a Unix socket's path, minus the length of the file's name in the folder
 _LONGEST_FOLDER_BYTES = 107 - len("/0123456789abcdef.socket")
 _OFF = ("off", "0", "no", "false")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -86,7 +86,7 @@ def folder() -> Path:
 
 
 def _is_ours(path: str) -> bool:
-    """Return whether this user owns a folder: with `sudo`, it may be another user's folder."""
+    """Return whether this user owns a folder; with `sudo`, another user may own it."""
     with contextlib.suppress(OSError):
         return Path(path).stat().st_uid == os.getuid() and os.access(path, os.W_OK)
     return False

@@ -41,7 +41,11 @@ class _Child:
 
 
 class NotAlone(RuntimeError):
-    """The server cannot fork, because a library started a thread, whose locks a fork copies."""
+    """The server cannot fork safely, because a library started a thread.
+
+    A fork copies the locks that the thread holds, but not the thread, so nothing in the child would
+    release them.
+    """
 
 
 class Server:
@@ -220,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     used = [place.socket, place.lock]
     place.failure.unlink(missing_ok=True)
     try:
-        time.sleep(given.after_s)  # the program that started plainly goes first
+        time.sleep(given.after_s)  # the program that was started as a new process goes first
         Server(place, given.idle_s).serve()
         used.append(place.log)
     except Exception as error:

@@ -1,8 +1,8 @@
 """Tell which environment variables take effect while modules are imported.
 
-A forked program gets its own environment, but its modules were imported with the server's. So a
-variable that is read at import belongs to the identity of the server, unless no program of ours
-could notice the difference.
+A forked program gets its own environment, but its modules were imported with the environment of the
+server. So a variable that is read at import is part of the server's identity, unless the value at
+import makes no difference to rbkernel's programs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _NAMES = frozenset(
         *("DATABRICKS_RUNTIME_VERSION", "VSCODE_PID"),
     }
 )
-#: Read at import, too, but without an effect on our programs: each reads them again when it needs
-#: them, or uses only the programs and the settings of plotly's web service that they lead to.
+#: Read at import, too, but the value at import has no effect on rbkernel's programs: they read the
+#: variable again when they need it, or they do not use what depends on the value at import (which
+#: programs are found, and the settings of plotly's web service).
 HARMLESS = frozenset(
     {
         *("PATH", "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "IPYTHONDIR"),

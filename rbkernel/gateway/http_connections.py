@@ -71,7 +71,7 @@ class Connections(Generic[Key]):
     def opened(self, key: Key) -> Key | None:
         """Add a new connection; return the connection to close for lack of room, or None.
 
-        If no other connection can be closed, that is the new connection.
+        If no other connection can be closed, the new connection itself is returned.
         """
         victim = self.dispensable() if len(self) >= self.most else None
         self._strangers[key] = None

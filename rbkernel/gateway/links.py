@@ -42,7 +42,7 @@ class Grant:
 
     @property
     def path(self) -> str:
-        """The path of the page that the link opens, relative to the start of all pages.
+        """The path of the page that the link opens, relative to the console's address.
 
         >>> Grant(what="INC-1", expires=0).path, Grant(what="everything", expires=0).path
         ('/incidents/INC-1', '')
@@ -140,7 +140,7 @@ def must_be_there(root: Path, what: str) -> None:
     Raises
     ------
     EvidenceError
-        The evidence folder holds no such run, and no incident waits for it.
+        There is no such incident; or no such run, and no incident expects a run with this id.
     """
     if INCIDENT_ID.fullmatch(what):
         if not (root / what).is_dir():

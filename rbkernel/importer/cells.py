@@ -17,7 +17,11 @@ _LINES = 25
 
 @dataclass
 class Cell:
-    """A notebook cell in the making; ``act`` is the option that its plans wait for."""
+    """A cell of the notebook that the import is building.
+
+    ``act`` is the option of the decision that a human must choose before the cell's `rb.act` calls
+    propose their changes; empty if the cell has no such call.
+    """
 
     kind: Literal["markdown", "code"]
     source: str

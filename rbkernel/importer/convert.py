@@ -1,6 +1,7 @@
 """Convert the bytes of a Markdown file into notebooks and a report. Pure.
 
-The caller passes the function that refuses SQL, because the guard depends on the server.
+The caller passes the function that refuses SQL; the command `rbkernel import` passes the guard
+(`rbkernel.sql.guard`).
 """
 
 from __future__ import annotations
@@ -47,11 +48,12 @@ def convert(
     Parameters
     ----------
     document
-        The file's bytes, in any state.
+        The file's bytes, in any encoding.
     name
-        The file name; for a file such as ``README.md``, the path, because the folder has the name.
+        The file name. For a general name such as ``README.md``, the path, because the name of the
+        folder then says what the file is about.
     refuses
-        Returns why a statement does not only read; empty if it only reads.
+        A function that returns why a statement is refused; empty if the statement only reads.
     taken
         Ids that other runbooks have.
     split
@@ -188,7 +190,7 @@ def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Bl
     if first and first.document and (entry := _entry(first)):
         return entry["id"], entry["title"], first
     headings = [block for block in part if block.kind == "heading" and not block.document]
-    # a file may begin with what its form is for; the runbook's own heading says so
+    # a file may begin with a description of its template; the runbook's own heading comes later
     best = next(filter(_begins, headings), headings[0] if headings else None)
     if of_site and (best is None or (best.level > 1 and not _begins(best))):
         return fields.declared_id(of_site), of_site, None
@@ -203,7 +205,10 @@ def _title(part: Sequence[Block], name: str, of_site: str) -> tuple[str, str, Bl
 
 
 def _alerts(front: Fields, name: str, title: str, part: Sequence[Block]) -> None:
-    """Add triggers for the alerts that the title, the file name and the document name."""
+    """Add a trigger for each alert that occurs in the title, the file name or the document.
+
+    The file name is used only if the title gives no alert.
+    """
     titled = alertnames.of_title(title, part)
     known = {str(one.get("alert", "")) for one in front.values.get("triggers", ())}
     found = [titled, "" if titled else alertnames.of_file(name), *alertnames.of_parts(part)]

@@ -272,7 +272,10 @@ def failure_mode(block: Block) -> dict[str, str]:
 
 
 def speaks_of_itself(block: Block) -> bool:
-    """Tell whether the lines of a block describe the runbook, not a part that they list."""
+    """Tell whether the lines of a block describe the runbook itself.
+
+    Lines below a heading such as "Failure mode", "Automation" or "Example" describe something else.
+    """
     return not any(
         re.search(r"failure mode|automat|example", words, re.IGNORECASE) for words in block.path
     )

@@ -51,9 +51,9 @@ def metric(row: dict[str, str]) -> dict[str, Any]:
 
 
 def metrics(condition: str) -> list[dict[str, Any]]:
-    """Return the metrics named in a condition that a diagnostic measures.
+    """Return those metrics in a condition that a diagnostic measures.
 
-    A part of the condition without a subject has the subject of the part before it.
+    If a part of the condition names no subject, the subject of the part before it is used.
 
     >>> found = metrics("pending HITL tasks > 50, or oldest > 4h")
     >>> [(one["name"], one["warning"]) for one in found]

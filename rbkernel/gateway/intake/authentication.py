@@ -120,7 +120,13 @@ class Proof:
             raise self._refusal("the signature does not match")
 
     def _timestamp(self, header: Header, now: float) -> bytes:
-        """Return the timestamp that the sender signed before the body; refuse an old timestamp."""
+        """Return the signed bytes that precede the body: the timestamp and a colon, or nothing.
+
+        Raises
+        ------
+        Unauthenticated
+            The timestamp is missing, is no Unix time, or differs too much from ``now``.
+        """
         if not self.timestamp_header:
             return b""
         given = _bytes(header(self.timestamp_header))

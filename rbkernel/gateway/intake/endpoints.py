@@ -1,8 +1,8 @@
 """The HTTP endpoints of `rbkernel serve` for machines: senders, health probes, Prometheus.
 
-Every error answer is JSON with ``what``, ``where`` and ``next_step``. The status depends on the
-sender's reaction: Alertmanager and PagerDuty drop a message after a 4xx. So every problem that may
-pass (a full disk, a slow line, a restart) gives 503.
+Every error answer is JSON with ``what``, ``where`` and ``next_step``. Its status is chosen for the
+reaction of senders: Alertmanager and PagerDuty drop a message after a 4xx, and retry after a 503.
+So every temporary problem (a full disk, a slow line, a restart) gives 503.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
 }
 _RETRY_AFTER_S = 5
 LINGER_S = 30.0  # how long the rest of a refused body is read and dropped
-_DROPPED_BYTES = 256 * 1024**2  # how many bytes of it are read
+_DROPPED_BYTES = 256 * 1024**2  # how many bytes of the rest are read
 _PROBED_FOR_S = 2.0
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 

@@ -84,7 +84,9 @@ class Body(BaseModel):
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a hash of an alert's values, in any order, for senders that give no fingerprint.
+    """Return a hash of an alert's values, for senders that give no fingerprint.
+
+    The hash does not depend on the order of the keys in a mapping.
 
     >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
     True
@@ -128,12 +130,12 @@ def problem(error: ValidationError) -> str:
 
 
 def envelope(kind: type[_Envelope], value: Any, source: str) -> _Envelope:
-    """Return a body as the JSON object that contains the alerts.
+    """Validate a body against ``kind``, the model of the object that contains the alerts.
 
     Raises
     ------
     Unreadable
-        The body is something else.
+        The body does not fit the model.
     """
     try:
         return kind.model_validate(value)

@@ -15,7 +15,7 @@ _ANNOTATED = {"valueString": "values", "dashboardURL": "dashboard", "panelURL": 
 
 
 class GrafanaAlertBody(AlertBody):
-    """One alert in Grafana's body; the fields that only Grafana has become annotations."""
+    """One alert in Grafana's body; fields that Alertmanager does not have become annotations."""
 
     @model_validator(mode="before")
     @classmethod

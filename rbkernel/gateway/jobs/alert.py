@@ -57,8 +57,9 @@ class Alert:
     def thread(self) -> str:
         """An id, in hex, that the firing message and the resolved message of one alert share.
 
-        With an ``episode``, the part of it before the first ``/`` identifies the firing, and the
-        group may change. Without it, both messages have the same group and start time.
+        If there is an ``episode``, the id is made from its part before the first ``/``, and the two
+        messages may have different groups. Else it is made from the group and the start time,
+        which are the same in both messages.
         """
         named = self.episode.partition("/")[0]
         group = "" if named else self.group_key

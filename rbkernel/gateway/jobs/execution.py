@@ -67,17 +67,17 @@ class JobExecutor:
         return len(self._live)
 
     def perform(self, job: str, number: int) -> None:
-        """Execute an attempt at a job, if it is still due; return when the attempt has ended."""
+        """Execute an attempt at a job, if it is still due; block until the attempt has ended."""
         with self._room:
             if self._draining.is_set():
-                return  # the attempt stays queued, and is put in again for another worker
+                return  # the attempt stays queued, for another worker
             taken = self._begin(job, number)
             if taken is not None:
                 self._tell(taken)
                 self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
-        """Stop all runs except these; other workers have taken over all others."""
+        """Stop all runs except these, because other workers have taken over the others."""
         kept = frozenset(mine)
         self._ask(LOST, (name for name in tuple(self._live) if name not in kept))
 

@@ -180,7 +180,10 @@ class IncidentLog:
         )
 
     def _merge(self, incident: str, other: str) -> None:
-        """Write into both records that one incident was merged into another, and the severity."""
+        """Write into both records that ``other`` was merged into ``incident``.
+
+        The record of ``incident`` also gets the severity of ``other``.
+        """
         if not self._has(other, f'"into": "{incident}"'):
             severity = records.read(self._root, other).severity
             self._say(incident, "merged", **{"from": other, "severity": severity})

@@ -188,8 +188,9 @@ def _leave_out_unreadable(
 ) -> None:
     """Add a reason to ``why`` for each unreadable runbook that matches the alert or may match it.
 
-    Runbooks that match every alert, and those with unreadable triggers, are added at the last
-    level.
+    With ``wide`` (the level of triggers that match every alert), these are the runbooks that match
+    every alert, and those whose triggers cannot be read. Else, they are the runbooks with a
+    specific trigger.
     """
     for one in catalogue.unreadable:
         if one.triggers is None and wide:

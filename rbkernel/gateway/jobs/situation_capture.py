@@ -1,4 +1,4 @@
-"""Capture the situation of a server when an alert about the server arrives.
+"""Capture the situation of a server (its state and all its sessions) when an alert arrives.
 
 A run begins seconds later: it needs the queue, a process and a kernel. By then a lock storm may be
 over, and its cause can no longer be seen. So the situation is captured as soon as the alert has its
@@ -179,7 +179,7 @@ class _Look:
 
 
 def _of(connection: str, seen: Diagnosis) -> Diagnosis:
-    """Return the result of a capture with the name of this connection to the same server."""
+    """Return a capture's result, with its connection replaced by another one to the same server."""
     if seen.situation.connection == connection:
         return seen
     return diagnosis.judged(replace(seen.situation, connection=connection))
@@ -191,5 +191,5 @@ def _nothing_seen(connection: Connection, why: str) -> Diagnosis:
 
 
 def _address(connection: Connection) -> tuple[str, ...]:
-    """Return what identifies a connection's server, which several connections may share."""
+    """Return a key for a connection's server: connections to the same server have the same key."""
     return tuple(map(str, (connection.service, connection.host, connection.port)))

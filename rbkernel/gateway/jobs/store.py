@@ -300,7 +300,7 @@ class Store:
 
     @contextmanager
     def planning(self) -> Iterator[Connection]:
-        """Open a transaction that only one process on all hosts can hold, to plan jobs in it."""
+        """Open a transaction to plan jobs in; only one process on all hosts can have it open."""
         with self.writing() as connection:
             if self.dialect == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
@@ -334,7 +334,10 @@ class Store:
         return storefile.alone(file) if file else nullcontext()
 
     def _back_up(self, number: int) -> None:
-        """Back up the store's SQLite file, to which no process can write meanwhile."""
+        """Back up the store's SQLite file; for a PostgreSQL store, log that there is no backup.
+
+        The caller holds the lock on the file (`_alone`), so that no process writes meanwhile.
+        """
         if file := self._file:
             kept = storefile.back_up(file, f"version-{number}")
             _log.info("the store was backed up before its upgrade: %s", kept)

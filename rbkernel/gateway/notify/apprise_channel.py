@@ -95,7 +95,10 @@ def _library() -> Any:
 
 
 class _Heard(logging.Handler):
-    """Collects error codes from apprise's log while a message is sent, and no secrets."""
+    """Collects the error codes in apprise's log while a message is sent.
+
+    Nothing else is kept, because the log may contain secrets.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -267,7 +267,7 @@ class _Incident:
         self, runbook: str, front_matter: FrontMatter, level: EscalationLevel, after_s: float
     ) -> tuple[datetime, Event]:
         began = instant(self.record.began.at)
-        # by the runbook's rule for this severity; a step that is never due gets a far future time
+        # from the runbook's rule for this severity; a step that is never due gets a far future time
         ever = bool(is_due(level, 0, after_s, self.record.severity))
         at = began + timedelta(seconds=after_s) if ever else _NEVER
         facts = {
@@ -387,7 +387,10 @@ def _said(record: IncidentRecord, run: RunHistory, state: RunState) -> bool:
 
 
 def _worst_first(journal: Record | None) -> list[Finding]:
-    """Return a run's findings that are not ok, the worst first, without known causes' symptoms."""
+    """Return a run's findings that are not ok, the worst first.
+
+    Findings that another finding explains (symptoms of a known cause) are left out.
+    """
     every = by_urgency(journal.findings if journal else ())
     return [one for one in every if one.verdict is not Verdict.OK and not one.explained_by]
 
@@ -398,7 +401,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _closing(ending: Line | None) -> dict[str, Any]:
-    """Return the facts about how the incident was closed, for the event of a seal.
+    """Return the facts about how the incident was closed, for the event that it was sealed.
 
     >>> line = Line(number=1, kind="closed", at="", by="ann", data={"resolution": "resumed"})
     >>> _closing(line), _closing(None)["closed"]

@@ -177,7 +177,7 @@ class Words:
 
 
 def path_of(what: str) -> str:
-    """Return the path of a run's or incident's page, relative to the start of all pages.
+    """Return the path of a run's or incident's page, relative to the console's address.
 
     >>> path_of("20261120T030211Z-3fa9c1"), path_of("INC-1"), path_of("")
     ('/runs/20261120T030211Z-3fa9c1', '/incidents/INC-1', '')
@@ -216,13 +216,19 @@ def _happened(event: Event) -> tuple[datetime, int]:
 
 
 def _newest_head(events: Sequence[Event]) -> str:
-    """Return the newest of several seals' hashes, which proves all older seals; else empty."""
+    """Return the hash of the newest seal, if these events have several seals; else empty.
+
+    This hash proves the older seals, too.
+    """
     sealed = [event for event in events if event.facts.get("head")]
     return str(max(sealed, key=_happened).facts["head"]) if len(sealed) > 1 else ""
 
 
 def _caveats(events: Sequence[Event]) -> list[str]:
-    """Return the caveats of these events' runs; with any caveat, ok is no all-clear."""
+    """Return the caveats of these events' runs, without duplicates.
+
+    A run with a caveat may have missed a problem, even if its verdict is ok.
+    """
     notes = (str(_plain(event.facts.get("mind", ""))) for event in events)
     return list(dict.fromkeys(filter(None, notes)))
 

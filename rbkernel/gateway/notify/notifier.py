@@ -174,7 +174,10 @@ class Notifier:
         return True
 
     def _link(self, target: Target, what: str) -> str:
-        """Return a signed link for a target; only a target for all events gets one to all pages."""
+        """Return a signed link to a page; if ``what`` is empty, to all pages.
+
+        A target that does not get all events gets no link to all pages, but the plain address.
+        """
         if not what and not target.hears_all:
             return f"{self.words.address}/rbkernel"
         return links.link(self.settings, what or links.EVERYTHING)

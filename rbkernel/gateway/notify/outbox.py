@@ -2,8 +2,8 @@
 
 Ordering rules: one transaction stores an event for every target that wants it, and marks the event
 as known. A gateway claims a row for a limited time before it sends the row, so that only one of
-several gateways sends it. The row is marked as sent after the sending. A gateway that is killed in
-between sends the message twice, which is better than never.
+several gateways sends it. It marks the row as sent after it has sent the message. If it is killed
+between the two, the message is sent a second time, which is better than never.
 
 A target begins when a gateway first sees it in the configuration: earlier events are not sent to
 it.
@@ -254,7 +254,7 @@ def _is_critical(event: Event) -> bool:
 
 
 def _change(connection: Connection, target: str, events: Iterable[Event], **values: Any) -> None:
-    """Change the stored notifications of these events for a target, and no others."""
+    """Set these columns in the stored notifications of a target about these events."""
     change = sa.update(notifications).where(_is(target, sa.bindparam("of"), sa.bindparam("named")))
     rows = [{"of": one.incident, "named": one.key} for one in events]
     if rows:

@@ -104,7 +104,10 @@ def _packed(name: str) -> Answer | None:
 
 
 class Page(Shows):
-    """Handler of a page, for readers with a signed link; if configured, for this machine."""
+    """Handler of a page, for readers with a signed link.
+
+    With ``[pages] open_on_loopback``, it needs no link, but only answers readers on this machine.
+    """
 
     def initialize(self, site: Site, route: Route, secret: bytes | None) -> None:
         """Store the handler's arguments; without a secret, the pages are open on loopback."""
@@ -156,7 +159,7 @@ class Page(Shows):
             return links.opens(grants, what)
 
     def _keep(self, grant: Grant, token: str) -> None:
-        """Store a signed link in a cookie, so that the address that a user might share lacks it."""
+        """Store a signed link in a cookie; the address, which users may share, then lacks it."""
         is_run = grant.path.startswith("/runs/")
         self.set_cookie(
             f"{_COOKIE}{grant.what}",

@@ -15,12 +15,12 @@ _FENCE = re.compile(
     r"^(?P<indent>[ \t>]*(?:[-*+] +|\d+[.)] +)?)(?P<mark>`{3,}|~{3,})(?P<info>[^`\r\n]*)"
     r"(?=[\r\n]|$)"
 )
-# documents that are shown whole, with the fences that they have
+# info strings of a fence that may show a whole document, with fences inside
 _SHOWN = frozenset({"", "markdown", "md"})
-# a tab, an admonition, a fold of MkDocs: what is indented below it belongs to it
+# the first line of a tab, an admonition or a fold of MkDocs; its content is indented below it
 _FOLD = re.compile(r"^ *(?:===[+!]?|!!!|\?\?\?\+?) +[\w\"]")
 _SECTION = re.compile(r"^#{2,6} +\S")
-# a file with more fences without an end is no runbook, and is not changed
+# a file with more unclosed fences is no runbook, and no more of them are closed
 _MOST_MENDED = 50
 
 
@@ -132,14 +132,17 @@ def _pop(lines: list[Line], stack: list[_Open], end: int) -> None:
 
 
 def _closes(lines: Sequence[Line], number: int) -> bool:
-    """Tell whether a fence mark with a word closes a fence: text before it, none after it."""
+    """Tell whether a fence line with an info string, such as ```` ```text ````, closes a fence.
+
+    It does if the line before it has text and the line after it has none.
+    """
     before = lines[number - 1].text.strip()
     after = lines[number + 1].text.strip() if number + 1 < len(lines) else ""
     return bool(before) and not after
 
 
 def _balanced(lines: Sequence[Line], number: int) -> bool:
-    """Tell whether a fence inside a fence without a word is closed, and the outer fence too."""
+    """Tell whether an inner fence and its outer fence are both closed from this line on."""
     depth = 1
     for line in lines[number:]:
         match = _FENCE.match(line.text)
@@ -160,7 +163,7 @@ def _end_of_unclosed(lines: Sequence[Line], start: int) -> int | None:
 
 def _closing(text: str) -> str:
     match = _FENCE.match(text)
-    assert match is not None  # asked only about lines that are fences
+    assert match is not None  # only called for lines that are fences
     indent = re.sub(r"[-*+]|\d+[.)]", lambda m: " " * len(m.group()), match["indent"])
     return f"{indent}{match['mark']}\n"
 

@@ -397,7 +397,11 @@ def _is_known(command: syntax.Command) -> bool:
 
 
 def _unquoted_lines(text: str) -> list[str]:
-    """Return the first line, and the lines that begin with ">" after a backslash."""
+    """Return the lines of a text that show that it is no command if they begin with a redirection.
+
+    These are the first line, lines after an empty line, and lines that begin with the prompt ">"
+    although the line before them ends with a backslash.
+    """
     lines = text.splitlines()
     return [
         line
