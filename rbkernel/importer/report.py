@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Fate = Literal["executable", "evaluated", "front matter", "text"]
 FATES: tuple[Fate, ...] = ("executable", "evaluated", "front matter", "text")
-# they say nothing that a notebook could do anything with
+# kinds of blocks with no content that a notebook could use
 _PLAIN = frozenset({"heading", "paragraph", "list", "blank", "rule", "frame", "quote"})
 
 
@@ -44,7 +44,7 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of blocks by destination; blank blocks and rules are not counted."""
+        """The number of blocks by destination; blank blocks and horizontal rules do not count."""
         fates = Counter(one.fate for one in self.entries if one.kind not in {"blank", "rule"})
         return {fate: fates[fate] for fate in FATES}
 

@@ -1,4 +1,4 @@
-"""Convert what a document expects of a query to calls of `rb.check`. Pure.
+"""Convert the answer that a document expects of a query to calls of `rb.check`. Pure.
 
 A figure is checked only if the query certainly returns it: in its only column, or in the column
 that the document names. A limit with a unit is checked only if the column's unit is known.
@@ -30,7 +30,10 @@ _SUFFIXES |= {"percent": "%"}
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A figure of an answer and its limit; ``column`` is empty for the number of rows."""
+    """A limit for a value in the answer to a query.
+
+    ``column`` is the column of the value; empty if the number of rows is the value.
+    """
 
     column: str
     limit: float
@@ -55,7 +58,11 @@ def of(sql: str, expected: Expectation) -> list[Check]:
 
 
 def _none(sql: str) -> list[Check]:
-    """Return the check that a query finds nothing; an aggregate always answers with one row."""
+    """Return the check that a query finds nothing.
+
+    It checks that there is no row. An aggregate always returns one row; so for ``count(…)`` it
+    checks that the count is 0, and for another aggregate there is no check.
+    """
     selected = _SELECTED.match(sql)
     grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
     if not selected or grouped or not _AGGREGATE.search(selected["what"]):

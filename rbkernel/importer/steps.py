@@ -65,7 +65,7 @@ class Steps(Page):
         self._went.append((block, went))
 
     def remark_first(self, note: str) -> None:
-        """Add a note to the first block, which the report shows."""
+        """Add a note to the report's entry about the first block."""
         if self._went:
             self._went[0][1].notes.append(note)
 
@@ -111,7 +111,7 @@ class Steps(Page):
             self.text(block, went, with_breaks(block.text) if breaks else block.text)
         if block.document != self._document:
             self._contacts_of_another(block, went, pairs)
-            return  # what another runbook says of itself is not said of this one
+            return  # these lines describe the other runbook, not this one
         itself = fields.speaks_of_itself(block)
         found = [fields.of_pair(key, value) for key, value in pairs] if itself else []
         known = [one for one in found if one]
@@ -157,7 +157,10 @@ class Steps(Page):
     def _contacts_of_another(
         self, block: Block, went: Went, pairs: Sequence[tuple[str, str]]
     ) -> None:
-        """Add the escalation contacts of another runbook, shown in a fence, under its title."""
+        """Add the escalation contacts of another runbook that the document shows in a fence.
+
+        The title of that runbook becomes the role of the contact.
+        """
         title = block.text.split("\n", 1)[0].strip()
         self._shown.setdefault(block.document, title)
         for key, value in pairs:

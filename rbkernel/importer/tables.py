@@ -35,7 +35,10 @@ class Table:
         return all(self.column(word) is not None for word in words)
 
     def column(self, *words: str) -> int | None:
-        """Return the number of the column whose header contains one of the words, in order."""
+        """Return the number of the first column whose header contains one of the words.
+
+        The words are tried in their order. None if no header contains any of them.
+        """
         for word in words:
             for number, name in enumerate(self.header):
                 if re.search(rf"\b(?:{word})", name):
@@ -191,7 +194,10 @@ def _escalation(table: Table) -> Bound | None:
 
 
 def _timed(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return an escalation level in which text that is not a time is the condition."""
+    """Return the escalation level in a row of a table, with time and condition in their fields.
+
+    If the cell for the time holds other text, that text is the condition.
+    """
     after = row.get("after", "")
     if after and not escalations.is_time(after):
         rest = {name: words for name, words in row.items() if name != "after"}
@@ -199,7 +205,7 @@ def _timed(row: Mapping[str, str]) -> dict[str, Any]:
     if not after and (stated := escalations.of_condition(row.get("when", ""))):
         return {**{name: words for name, words in row.items() if name != "when"}, **stated}
     if after and row.get("when"):
-        # before that time it is not due, so its condition is no condition of its own
+        # the level is due at that time, so its words name the level and are not a condition
         rest = {name: words for name, words in row.items() if name != "when"}
         severity = escalations.severity_of(row["when"])
         return {"level": row["when"], **rest, **({"severity": severity} if severity else {})}
@@ -259,7 +265,7 @@ def _health(table: Table) -> Bound | None:
     return Bound(field="health", value=value, call="rb.health()")
 
 
-# an address without a host: it answers once somebody has filled in where
+# a URL without a host, which can only be requested after somebody has filled in the host
 _SERVICE = "[http://host:port]"
 
 

@@ -19,13 +19,15 @@ _GENERIC = re.compile(
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
-# what says nothing of a transaction
+# statements that say nothing about the purpose of a transaction
 _BEGINS = re.compile(r"\s*(?:begin\s*;)?\s*", re.IGNORECASE)
 GO_AHEAD = "go ahead with the steps"
 
 
 class Titles:
-    """The titles of a notebook's calls, all different: a finding replaces one with the same title.
+    """The titles of a notebook's calls, each different from all others.
+
+    They must differ, because a finding replaces an earlier finding with the same title.
 
     >>> titles = Titles()
     >>> titles.one_of_its_own("1. Look:"), titles.one_of_its_own("**Look**")
@@ -107,7 +109,9 @@ def lead(block: Block) -> str:
 
 
 def option(block: Block) -> str:
-    """Return the option of the decision that a human chooses for this change to be proposed.
+    """Return the option of the decision that a human must choose before this change is proposed.
+
+    It is the nearest heading above the change that is not generic and does not only number a step.
 
     >>> block = Block(kind="fence", start=0, end=1, path=("Runbook", "🔧 Scale", "Step 2: Down"))
     >>> option(block), option(Block(kind="fence", start=0, end=1, path=("Runbook", "Step 1")))

@@ -1,8 +1,8 @@
 """Write the chapters of a postmortem from an incident's evidence. Pure.
 
 No fact is invented. Each time names its source. A fact that is not on record stays a placeholder
-that a human fills in. Text from senders and people is escaped, so that Markdown shows it as plain
-text.
+that a human fills in. Text from senders of alerts and from people is escaped, so that Markdown
+shows it as plain text.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def moment(at: str) -> str:
 
 
 def quoted(words: object) -> str:
-    """Escape a text of senders or people, so that Markdown shows it as plain text.
+    """Escape text from senders of alerts or from people, so that Markdown shows it as plain text.
 
     >>> quoted("# <b>lag</b> ‹PLACEHOLDER: x›")
     '\\\\# &lt;b&gt;lag&lt;/b&gt; (PLACEHOLDER: x)'

@@ -31,7 +31,7 @@ from rbkernel.runbook.catalogue import POSTMORTEM
 from rbkernel.runbook.placeholders import PLACEHOLDER
 
 NAME = "postmortem.ipynb"
-# cells whose output is about the notebook's own run
+# cells whose output is about the execution of the notebook itself
 _OF_ITS_RUN = frozenset({"parameters", "start", "summary"})
 
 
@@ -41,8 +41,8 @@ class Postmortem:
 
     ``is_changed`` is false when the record had nothing new for the notebook. ``to_write`` lists the
     placeholders that a human still has to fill in. ``outdated`` names the chapters that people
-    edited and for which the record has changed since. ``written_by`` and ``meeting_by`` are None
-    until the end of the incident is known.
+    edited and for which the record has changed since. ``written_by`` and ``meeting_by`` are the
+    deadlines for the text and for the meeting; None until the end of the incident is known.
     """
 
     notebook: Path
@@ -108,7 +108,7 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
     journals = [reading.read(entry.folder) for entry in entries]
     journals = [run for run in journals if runbook_of(run) != POSTMORTEM]
     if journals and not (root / incident / manifest.INCIDENT).exists():
-        record = tell((), incident)  # its runs are still open, and the record has no other entries
+        record = tell((), incident)  # no record yet: no run of the incident is sealed
     else:
         record = incidents.read(root, incident)
     return Known(record=record, runs=journals, timeline=timeline(record, journals), made_at=made_at)

@@ -1,8 +1,8 @@
 """Format an incident's status updates, say when the next is due, and draft it. Pure.
 
-The form and the interval come from the incident runbook's form: one update at once, then one every
-30 minutes during the incident, and one when the incident is resolved. A draft repeats the record.
-Facts that only a human can know (impact, ETA) are marked for the human, never invented.
+The layout and the interval are those of the template for incident runbooks: one update at once,
+then one every 30 minutes during the incident, and one when it is resolved. A draft repeats the
+record. Facts that only a human can know (impact, ETA) are marked for the human, never invented.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     derived = MONITORING if over or done else IDENTIFIED if wrong else INVESTIGATING
     said = record.statuses[-1].status if record.statuses else INVESTIGATING
     if said not in STATUSES or (said == RESOLVED and firing):
-        return derived  # the trouble came back
+        return derived  # the problem came back
     return max(derived, said, key=STATUSES.index)
 
 

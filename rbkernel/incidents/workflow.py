@@ -1,9 +1,10 @@
 """Show incidents, open their records for writing, and close incidents.
 
 Closing an incident takes these steps, in this order. Check that no kernel of the incident is alive.
-Seal every open run. Try out the page and the archive. Write the closing line into the record and
-seal the record, in one step. Write the page and the archive. If these cannot be written after all,
-the incident is opened again. An interrupted close can be repeated: it continues where it stopped.
+Seal every open run. Check that the page and the archive can be made and written. Write the closing
+line into the record and seal the record, in one step. Write the page and the archive. If writing
+them fails after all, the incident is reopened. An interrupted close can be repeated: it continues
+where it stopped.
 """
 
 from __future__ import annotations

@@ -128,7 +128,8 @@ def _readable(output: NotebookNode, widgets: Any) -> NotebookNode | None:
 def _inject(copy: NotebookNode, record: Record, incident: str) -> None:
     """Insert a cell with the run's parameters into the copy, as papermill does.
 
-    If somebody turned the parameters cell into other code, that document keeps the code that ran.
+    Nothing is inserted if somebody replaced the declarations in the parameters cell by other code:
+    the copy then keeps the code that ran.
     """
     try:
         declared = parameters.declared(copy, f"run {record.run_id}")

@@ -98,7 +98,7 @@ class RecordingKernel(IPythonKernel):
         if error and reply.get("ename", _CANCELLED) == _CANCELLED:
             # the cell caught the interrupt, or awaited something
             return {**self._refuse(error), **count}
-        if reply["status"] == "ok" and _leaves(reply):
+        if reply["status"] == "ok" and _called_exit(reply):
             # the kernel may end a moment later: without an error, the client would run more cells
             return {**self._refuse(SystemExit("exit() or quit() was called")), **count}
         return reply
@@ -175,8 +175,11 @@ class RecordingKernel(IPythonKernel):
         }
 
 
-def _leaves(reply: Mapping[str, Any]) -> bool:
-    """Tell from a reply whether its cell called `exit()` or `quit()`: IPython reports success."""
+def _called_exit(reply: Mapping[str, Any]) -> bool:
+    """Tell whether a cell called `exit()` or `quit()`, from its reply.
+
+    IPython reports success for such a cell.
+    """
     return any(one.get("source") == "ask_exit" for one in reply.get("payload") or ())
 
 
@@ -208,7 +211,7 @@ class RecordingKernelApp(IPKernelApp):
         super().init_kernel()
 
     def initialize(self, argv: list[str] | None = None) -> None:
-        """Initialize the application; keep secrets and needless interrupts out of its log."""
+        """Initialize the application; keep secrets and harmless interrupts out of its log."""
         super().initialize(argv)
         for handler in self.log.handlers:
             handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
@@ -261,7 +264,11 @@ def _over(excess: Excess | None) -> KeyboardInterrupt | None:
 
 
 def _settings() -> tuple[config.Settings, RecorderError | None]:
-    """Read the configuration; if it is invalid, return defaults, and the error for cells."""
+    """Read the configuration.
+
+    If it is invalid, return the default configuration, and the error with which the kernel then
+    refuses every cell.
+    """
     try:
         return config.load(), None
     except ConfigError as error:

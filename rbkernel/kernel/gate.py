@@ -115,7 +115,10 @@ class OutputGate:
         self._flood.goes_on(cell)
 
     def source_paused(self) -> None:
-        """Count this thread's next output against the current cell again."""
+        """Note that this thread's source, such as a subprocess, has written nothing for a moment.
+
+        Its next output may come from another process, and counts for the current cell again.
+        """
         self._flood.end()
 
     def reached(self, cell: str, excess: Excess, *, interrupt: bool = True) -> None:

@@ -133,7 +133,7 @@ class OutputLimits:
             return Admission(size=may, reached=self._reached(account, size - may))
 
     def charge(self, cell: str, size: int) -> None:
-        """Count output that may be sent in any case; a limit shows at the next `admit` only."""
+        """Count output that is sent in any case; only the next `admit` reports a reached limit."""
         with self._lock:
             self._account(cell).used += size
             self._run.used += size

@@ -1,9 +1,9 @@
 """The cell magic ``%%sql CONNECTION [--into NAME] [--untried]``, which runs the cell as SQL.
 
-Our lexer finds the ``:name`` values. They come from the notebook's variables and are bound as
-parameters, never interpolated. Invalid SQL raises an error, unless the cell has ``--untried``,
-which an import adds. A database that cannot answer gives an empty frame with the reason, as in
-`rb.query`.
+rbkernel's lexer finds the ``:name`` values. They come from the notebook's variables and are bound
+as parameters, never interpolated. Invalid SQL raises an error, unless the cell has ``--untried``,
+which `rbkernel import` adds to imported SQL. If the database cannot answer, the result is an empty
+frame with the reason, as in `rb.query`.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ redaction fails, the content of the message is withheld and the message says so.
 fails never keeps a message from the client; the kernel refuses the next cell instead (see
 `rbkernel.kernel.app`).
 
-A stream is held back to the end of its last whole line, because a secret may continue in the next
-message. Flushed text is sent at once, except for an end that may be the beginning of a secret. The
-rest follows after `RELEASE_S` seconds, and before the cell's next output and its reply. So a killed
-kernel loses no more than that rest, and output of a thread is sent after its cell has ended.
+The text after the last complete line of a stream is held back, because a secret may continue in the
+next message. If the stream is flushed, this text is sent at once, except for an end that may be the
+beginning of a secret. This end follows after `RELEASE_S` seconds; the cell's next output, or its
+reply, comes after it. So a killed kernel loses no more than this end, and output of a thread is
+sent even after its cell has ended.
 """
 
 from __future__ import annotations

@@ -56,11 +56,13 @@ def _unknown(cell: Cell, line: int, name: str, around: Surroundings) -> Iterator
 
 @rule("RB607", "connection-without-parameter", Level.ERROR, "complete")
 def connection_parameters(document: Document) -> Iterator[Found]:
-    """`connections` lists a parameter that is not declared, or whose default it does not allow.
+    """`connections` lists an undeclared parameter, or does not allow the default of a parameter.
 
-    Why: the restriction in the front matter has no effect.
+    Why: the restriction in the front matter has no effect, or the runbook cannot run with its
+    default.
 
-    Instead: `connections: {db: "orders-*"}`, and `db: str = "orders-primary"  # …` below.
+    Instead: `connections: {db: "orders-*"}` in the front matter, and
+    `db: str = "orders-primary"  # …` in the parameters cell.
     """
     declared, front = document.declared[0], document.front
     for name, pattern in front.connections.items() if front and declared else ():

@@ -55,7 +55,7 @@ def shells(document: Document) -> Iterator[tuple[Cell, int, str]]:
 
 
 def ours(document: Document) -> Iterator[tuple[Cell, int, str]]:
-    """Yield cell, line and text of each command line that is passed to `rb.shell` as words."""
+    """Yield cell, line and text of each command that `rb.shell` gets as a list of words."""
     for call in document.called("shell"):
         given = _argument(call.node, 1, "command")
         for value in document.values(given) if given is not None else ():

@@ -155,7 +155,7 @@ def rule_with_surroundings(
     fixable: bool = False,
     forms: bool = True,
 ) -> Callable[[Check], Check]:
-    """Register a function as a rule."""
+    """Register a function as a lint rule that needs the document and its surroundings."""
 
     def register(check: Check) -> Check:
         _add(check, code, name, level, criterion, fixable=fixable, forms=forms)

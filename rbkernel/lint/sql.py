@@ -1,4 +1,4 @@
-"""RB4: SQL that is bound, only reads, and passes the guard."""
+"""RB4: SQL: its values are bound, it only reads, and the guard accepts it."""
 
 from __future__ import annotations
 

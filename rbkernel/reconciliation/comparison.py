@@ -56,7 +56,7 @@ def compare(
         If more sessions of a server are active or wait for a lock, the comparison pauses.
     jobs
         How many parts are compared at the same time, 1 to `MOST_JOBS`; each job has its own session
-        on each server, which works as long as the comparison.
+        on each server, open for the whole comparison.
     most
         The maximum number of differences that are listed and compared again; others are only
         counted.
@@ -154,9 +154,7 @@ def _window_start(question: Question, both: Readers) -> str:
 
 
 def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
-    """Compare the found differences again, until they are settled or the maximum number of
-    times.
-    """
+    """Compare the differences again until they are settled, at most `_LOOKS` - 1 times."""
     seen: Sequence[Difference] = progress.differences
     for _ in range(_LOOKS - 1):
         if delay_s <= 0 or not any(one.state in _OPEN for one in seen):
@@ -171,9 +169,7 @@ def _recheck(work: Work, progress: Progress, delay_s: float) -> Progress:
 
 
 def _look_again(work: Work, seen: Sequence[Difference]) -> list[Difference]:
-    """Compare unsettled differences in a new snapshot, and return the differences with new
-    states.
-    """
+    """Compare unsettled differences in a new snapshot; return all differences with new states."""
     open_keys = [one.key for one in seen if one.state in _OPEN]
     way = join if work.both.one_server else verdict
     examined = way.examine(work.layout, work.pair, open_keys, work.both)

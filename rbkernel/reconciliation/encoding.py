@@ -4,9 +4,10 @@ Pure. Each type has a `Rule` of three expressions:
 
 *pieces*
     what is hashed. PostgreSQL's own hash of a value is fast, but different values may share a hash:
-    ``hashint8`` folds its two halves (1 and 2³² collide, timestamps, too), ``hash_numeric`` ignores
-    the sign, enums hash by OID. So each value is split into pieces, and each piece goes to a hash
-    function that has a different result for each of its values.
+    ``hashint8`` folds the two halves of the value, so that 1 and 2³² collide, and timestamps
+    collide in the same way; ``hash_numeric`` ignores the sign; enums are hashed by OID. So each
+    value is split into pieces, and each piece goes to a hash function that has a different result
+    for each value of the piece.
 *text*
     the value as text, under fixed settings (module snapshot). Suspects are compared by this text.
     If the two servers have different hash functions, the MD5 hash of this text is used.
@@ -21,17 +22,17 @@ Two different values never have the same pieces, nor the same text:
 - a numeric has two pieces: its digits with their weight, which PostgreSQL hashes without zeros at
   either end, since 1.0 equals 1.00; and a mark for negative, not negative, infinite or NaN;
 - timestamps, times, intervals and floats are hashed in their wire format, from which their input
-  function restores the value; all zeros of a float have one format, and all NaNs;
-- text is bytes: under the collation "C" no two texts are equal;
+  function restores the value; all zeros of a float have the same format, and so have all NaNs;
+- text is hashed as bytes: under the collation "C" different texts are never equal;
 - an enum is hashed by its label; every other value by the output of its type, from which the type's
   input function restores the value.
 
 The hash of a row is a chain (`hashed`): the hash of each piece is the seed for the next piece. The
 first seed is the hash of the row's key, combined with a mark of the columns that are NULL. So the
 position of a value matters, and an exchange of values between two rows changes the sum of the
-bucket. The last function for each value mixes its seed well; ``hash_numeric`` does not, because it
-returns its seed for zero. The remaining probability of a collision is 2⁻⁶⁴ for each link of the
-chain.
+bucket. The last function for each value mixes its seed well; ``hash_numeric`` is never the last,
+because it returns its seed for zero. The remaining probability of a collision is 2⁻⁶⁴ for each link
+of the chain.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _EMPTY = {
     "hashbyteaextended": "''",
     "uuid_hash_extended": "'00000000-0000-0000-0000-000000000000'",
 }
-# an int4 has 31 bits besides its sign
+# the number of bits of an int4 besides its sign: one for each column that may be NULL
 _MARKS = 31
 
 

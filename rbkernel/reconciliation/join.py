@@ -33,8 +33,9 @@ _NUMBERS_BYTES = 200
 def search(
     layout: Layout, pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool
 ) -> Searched:
-    """Compare one part of the tables; ``dense`` is ignored, as many differences do not slow
-    a join.
+    """Compare one part of the tables.
+
+    ``dense`` is ignored, because a join is not slower if there are many differences.
     """
     reader = both.source
     differing = " FILTER (WHERE packed IS NOT NULL)"
@@ -45,7 +46,7 @@ def search(
         on.append(" = ".join(fill(column.rule.compared, f"{of}.c{i}") for of in "lr"))
     # checked because rows with a duplicate key would be joined with each other
     alone = [] if layout.proven else [f"(SELECT count(*) {side.rows(part)})" for side in pair]
-    # OFFSET 0 keeps the join from passing on all columns of all rows
+    # OFFSET 0 prevents PostgreSQL from passing all columns of all rows out of the join
     [found] = reader.rows(
         f"SELECT string_agg(packed, ''){differing}, {', '.join([*texts, 'count(*)', *alone])}"
         f" FROM (SELECT {', '.join(ends)}, {_packed(layout, reader)} AS packed"

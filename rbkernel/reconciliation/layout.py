@@ -31,7 +31,8 @@ _SOUGHT = {
 class Column:
     """A pair of columns to compare; `source` and `target` are expressions on the table alias ``t``.
 
-    ``sought`` holds a condition for each side: the column's text is the text in place of ``{}``.
+    ``sought`` holds a SQL condition for each side, with ``{}`` for a text: the condition is true if
+    the column's value, as text, equals that text.
     """
 
     name: str
@@ -222,7 +223,10 @@ def _column(question: Question, one: TableColumn, other: TableColumn) -> Column 
 
 
 def _sought(expression: str, column: TableColumn | None, found: Rule) -> str:
-    """Return the condition that a column has a given text, in a form that can use the index."""
+    """Return the SQL condition that a column has the text in place of ``{}``.
+
+    The condition has a form for which PostgreSQL can use the index.
+    """
     cast = _SOUGHT.get(column.type.name) if column and column.deterministic else None
     return f"{expression} = {{}}::{cast}" if cast else f"{fill(found.text, expression)} = {{}}"
 

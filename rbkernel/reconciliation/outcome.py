@@ -42,14 +42,14 @@ class Difference:
     key
         Texts of the key's columns.
     kind
-        What is wrong in the target. The row is ``missing``, ``extra`` or ``changed``. Or, once per
-        column whose values were not compared: the target lacks the ``column``, or its ``type``
-        differs.
+        What is wrong in the target. For a row: ``missing``, ``extra`` or ``changed``. For a column
+        whose values were not compared, which is reported once: ``column`` if the target lacks the
+        column, ``type`` if its type differs.
     columns
         The columns that differ, by the source's names.
     version
-        A fingerprint of the values of both sides, which shows whether they changed between two
-        comparisons.
+        A fingerprint of the values of both sides. If it differs between two comparisons, a value
+        has changed.
     state
         The state after several comparisons.
     """
@@ -87,14 +87,14 @@ def found_of(
     Parameters
     ----------
     keys
-        Of each row.
+        The key of each row.
     flags
         (2 + columns) × rows: whether the source has the row, whether the target has it, and, for
         each column, whether the values differ.
     versions
-        Of each row.
+        The version of each row, see `Difference`.
     names
-        Of the columns.
+        The names of the columns.
 
     >>> flags = np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
     >>> found = found_of([("1",), ("2",), ("3",)], flags, np.array([7, 8, 9]), ["v"])

@@ -26,7 +26,8 @@ from rbkernel.sources.postgres.connection.capabilities import has
 Key = tuple[str, ...]
 
 _ROWS_OF_A_BUCKET = 1000
-# with more bad buckets than this, reading the whole part is faster than reading the buckets
+# if a larger fraction of the buckets differs, reading the whole part is faster than reading these
+# buckets
 _MANY = 0.1
 _INT8 = 2**63
 # test values: one for each kind of piece, and non-ASCII text
@@ -238,9 +239,7 @@ def _sums(reader: Reader, side: Side, part: Part) -> dict[int, tuple[int, str]]:
 
 
 def _row_by_row(pair: tuple[Side, Side], part: Part, both: Readers, bad: list[int]) -> Suspects:
-    """Compare the hashes of rows one by one, in the given buckets or in all, and return unmatched
-    keys.
-    """
+    """Compare the hashes of single rows in the given buckets, or in all; return unmatched keys."""
     source, target = pair
     left, right = both.both(
         lambda reader: _pairs(reader, source, part, bad),
@@ -336,7 +335,10 @@ def width(part: Part) -> int:
 
 
 def edges_of(bucket: int, wide: int) -> tuple[int, int]:
-    """Return the first and last key of a bucket, as PostgreSQL's division rounds towards zero.
+    """Return the first and the last key of a bucket.
+
+    A key's bucket is the key divided by ``wide``. PostgreSQL's integer division rounds towards
+    zero, so bucket 0 has keys on both sides of zero.
 
     >>> edges_of(2, 10), edges_of(0, 10), edges_of(-2, 10)
     ((20, 29), (-9, 9), (-29, -20))

@@ -63,7 +63,7 @@ THERE = "it is typed in a shell or a program that the command before it opens"
 
 
 def read(text: str, info: str = "bash") -> list[Piece]:
-    """Parse a shell fence into pieces.
+    """Parse the content of a shell fence into pieces.
 
     Parameters
     ----------
@@ -213,7 +213,10 @@ class _Reader:
         return self._is_prompt(line) or _OTHER_PROMPT.match(line) is not None
 
     def _other(self) -> Iterator[Piece]:
-        """Keep a statement typed into another program, and name that program."""
+        """Yield a statement that was typed into a program other than a shell, as unchanged text.
+
+        The reason of the piece names the program.
+        """
         found = _OTHER_PROMPT.match(self._lines[self._at])
         assert found is not None
         name = "MySQL" if found["mysql"] else "Redis" if found["redis"] else "another program"
@@ -224,7 +227,7 @@ class _Reader:
         yield self._taken(end, f"typed into {name}")
 
     def _commented(self) -> Iterator[Piece]:
-        """Yield a comment; if it ends with a backslash, its further lines are no commands."""
+        """Yield a comment; if it ends with a backslash, its continuation lines stay text."""
         line = self._lines[self._at]
         self._at += 1
         yield Piece(kind="comment", text=_comment(line))
@@ -247,7 +250,7 @@ class _Reader:
             self._at = start + 1
             yield own
         elif end is None:
-            # a loop that does not end is not torn apart
+            # the lines of a loop without an end stay together
             to = len(self._lines) if _OPENS.search(self._lines[start]) else start + 1
             yield self._taken(to, _NOT_SHELL)
             self._printed = True
@@ -261,7 +264,11 @@ class _Reader:
             yield from self._of_command(text, start)
 
     def _end_of_command(self, start: int) -> int | None:
-        """Return the line after a complete command: continuations, quotes and loops are closed."""
+        """Return the number of the line after the command that begins at ``start``.
+
+        A command is complete when its continuations, quotes and loops have ended. None if it is
+        never complete.
+        """
         rest = self._lines[start : start + _MOST_LINES]
         if self._session:
             rest[1:] = [_GOES_ON.sub("", line) for line in rest[1:]]
@@ -291,7 +298,7 @@ class _Reader:
         if self._session or self._printed or not re.fullmatch(r"[a-z][\w.+-]*", first.words[0]):
             return False
         if first.words[1:2] == ("=",):
-            return False  # a setting of some file
+            return False  # a setting in a configuration file
         options = any(re.match(r"--?\w", word) for word in first.words[1:])
         prose = re.search(r"[.:!?]$|, |\b(?:the|is|are|and|of|to|if)\b", text)
         return options or (len(first.words) > 1 and not prose)
@@ -321,14 +328,18 @@ class _Reader:
             yield self._with_state(replace(piece, target=self._whole_target(piece)))
 
     def _whole_target(self, piece: Piece) -> str:
-        """Return the target of a command, with the host that a variable set before it names."""
+        """Return the target of a command; add the host if an earlier ``PGHOST=`` names one."""
         host = "" if _NAMES_A_HOST.search(piece.place) else self._host
         if piece.target and host:
             return " ".join(dict.fromkeys([host, *piece.target.split()]))
         return piece.target or self._target
 
     def _set(self, text: str, start: int) -> Iterator[Piece]:
-        """Add a statement that sets state to later commands; if it does more, keep all together."""
+        """Yield a statement that sets state, such as a variable, for the commands after it.
+
+        If the statement does nothing else, it is added to the later commands that need it. Else it
+        and the rest of the fence stay together, if the rest can be parsed.
+        """
         self._target = psql.set_by(text) or self._target
         if re.match(r"\s*(?:export\s+)?PGHOST=", text):
             self._host = psql.set_by(text)

@@ -1,4 +1,4 @@
-"""Split SQL of runbooks into statements, and convert its holes to ``:name`` values.
+"""Split the SQL of runbooks into statements, and convert its placeholders to ``:name`` values.
 
 Pure. Another module, the guard, decides whether a statement only reads.
 """
@@ -30,7 +30,7 @@ _SQL = re.compile(
 )
 # a line such as \d orders
 _OF_PSQL = re.compile(r"\s*\\\w")
-# they end a statement as a semicolon does, and say how its rows are shown
+# commands of psql that end a statement, as a semicolon does, and say how to show its rows
 _SENT_BY_PSQL = re.compile(r"[ \t]*\\(?:gx?|gdesc|crosstabview)[ \t]*(?:;?[ \t]*$)", re.MULTILINE)
 _LOUD_WORDS = frozenset({"vacuum", "analyze", "checkpoint", "show", "set", "commit", "rollback"})
 _VALUE_AFTER = frozenset(["=", "<", ">", "+", "-", "*", "/", "%", "|"])
@@ -57,7 +57,7 @@ _BLANK = frozenset({"comment", "line_comment"})
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A statement in its original form, and with ``:name`` values for its holes.
+    """A statement in its original form, and with its placeholders replaced by ``:name`` values.
 
     ``problem`` says why the statement cannot run as it is; empty if it can.
     """
@@ -114,21 +114,21 @@ def _at_semicolons(text: str) -> list[str]:
                 parts.append("")
                 ended = True
             elif ended and (comment := _ends_the_line(piece)):
-                parts[-2] += f" {comment}"  # it speaks of what stands before it in its line
+                parts[-2] += f" {comment}"  # it is about the statement before it in the line
                 parts[-1] += piece[piece.index(comment) + len(comment) :]
                 ended = False
             else:
                 parts[-1] += piece
                 ended = ended and not piece.strip() and "\n" not in piece
     except SqlTextError:
-        # a quote that does not end spoils its own statement, not those around it
+        # a quote without an end makes only its own statement unreadable, not those around it
         parts = re.split(r";[ \t]*(?:\n|$)", text)
         return [part.strip() for part in parts if part.strip()]
     return _transactions([holes.without_marks(part, marks).strip() for part in parts])
 
 
-def _closed(statement: str) -> str:
-    """Return a statement with a semicolon that is not part of a comment."""
+def _with_semicolon(statement: str) -> str:
+    """Return a statement with a semicolon added, on a new line if it ends with a comment."""
     return f"{statement}\n;" if "--" in statement.rpartition("\n")[2] else f"{statement};"
 
 
@@ -149,11 +149,11 @@ def _transactions(parts: Sequence[str]) -> list[str]:
             continue
         word = part.split()[0].lower()
         if open_:
-            found[-1] += f"\n{_closed(part)}"
+            found[-1] += f"\n{_with_semicolon(part)}"
             open_ = word not in {"commit", "rollback", "end"}
         else:
             open_ = word == "begin"
-            found.append(_closed(part) if open_ else part)
+            found.append(_with_semicolon(part) if open_ else part)
     return found
 
 
@@ -165,10 +165,10 @@ def _says_something(text: str) -> bool:
 
 
 def read(source: str) -> Statement:
-    """Convert the holes of a statement to ``:name`` values.
+    """Convert the placeholders of a statement to ``:name`` values.
 
-    A hole inside a literal is joined to it with ``||``. A hole in the place of a name cannot be
-    bound.
+    A placeholder inside a literal is joined to the literal with ``||``. A placeholder for an
+    identifier, such as the name of a table, cannot be bound.
 
     >>> read("SELECT * FROM diffs WHERE module = '<module>' LIMIT [n rows]").sql
     'SELECT * FROM diffs WHERE module = :module LIMIT :n_rows'
@@ -227,7 +227,7 @@ class _Binder:
         return "".join(out)
 
     def _refuse_lists(self, tokens: Sequence[tuple[str, str]]) -> None:
-        """Refuse a hole that is the only item in ``IN (…)``: its number of values is unknown."""
+        """Refuse a placeholder that is the only item in ``IN (…)``: it may stand for a list."""
         words = [token.lower() for kind, token in tokens if kind not in _BLANK and token.strip()]
         for before, opens, inside, closes in zip(
             words, words[1:], words[2:], words[3:], strict=False

@@ -1,8 +1,8 @@
 r"""Read what was typed at the prompts of psql, as a terminal shows it. Pure.
 
-psql's prompt says where a statement begins (`orders=#`) and where it goes on (`orders-#`). A
-statement is read only as a whole: one whose end is not certain, and a transaction that a person
-types and watches line by line, stays text.
+psql's prompt says where a statement begins (`orders=#`) and where it goes on (`orders-#`). Only
+complete statements are read. A statement stays text if its end is not certain, or if it is part of
+a transaction that a person types and watches line by line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Typed:
     """A statement typed at a prompt of psql.
 
     ``shown`` is its text with prompts. ``end`` is the number of the line after it. ``problem`` says
-    why it is no statement that can be used alone; empty if it is one.
+    why the statement cannot be used alone; empty if it can.
     """
 
     database: str
@@ -107,13 +107,16 @@ def _statement(lines: Sequence[str], start: int) -> tuple[list[str], int]:
 
 
 def _leaves_open(rest: Sequence[str]) -> bool:
-    """Tell whether the next prompt shows an open transaction: the statement is a part of it."""
+    """Tell whether the next prompt shows an open transaction, to which the statement belongs."""
     following = next(filter(None, map(PROMPT.match, rest)), None)
     return bool(following and following["first"] and following["open"])
 
 
 def _end_of_transaction(lines: Sequence[str], start: int) -> int:
-    """Return the number of the line after the end of a transaction, else after the last line."""
+    """Return the number of the line after the end of a transaction.
+
+    If the transaction does not end, this is the line after the last one.
+    """
     for number in range(start, len(lines)):
         prompt = PROMPT.match(lines[number])
         if prompt and prompt["first"] and _CLOSES.match(lines[number][prompt.end() :]):
@@ -122,7 +125,10 @@ def _end_of_transaction(lines: Sequence[str], start: int) -> int:
 
 
 def _end_of_unread(lines: Sequence[str], start: int, begins_anew: Callable[[str], bool]) -> int:
-    """Return the number of the line after the lines that may belong to an unread statement."""
+    """Return the number of the line after all that may belong to a statement without a clear end.
+
+    This is the line with the next prompt, or the line after the last one.
+    """
     for number in range(start, len(lines)):
         if PROMPT.match(lines[number]) or begins_anew(lines[number]):
             return number

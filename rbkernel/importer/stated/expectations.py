@@ -88,7 +88,7 @@ _PROSE = re.compile(
     r"|and|or|time|empty|blank|nothing|none)\b",
     re.IGNORECASE,
 )
-# what is said of each row is no equality of the output
+# a statement about each row does not say what the whole output is
 _OF_MANY = re.compile(r"^\W*(?:all|each|every|any|both)\b", re.IGNORECASE)
 _FIELD = re.compile(
     r"status|health|state|ready|ok|success|available|connected|database|db|cache|result|alive|up",
@@ -138,7 +138,10 @@ class Expectation:
 
     @property
     def compares_text(self) -> bool:
-        """Whether the whole text is compared: with ``answers``, or as an empty answer."""
+        """Whether the whole text of the answer is compared.
+
+        It is if ``answers`` gives this text, or if an empty answer is expected.
+        """
         return bool(self.answers) or self.empty
 
 
@@ -314,7 +317,10 @@ def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
 
 
 def _of_figure(what: str) -> Expectation | None:
-    """Return what a figure, a range or an empty answer expects; None for other words."""
+    """Return the expectation that a figure, a range or a word such as "empty" states.
+
+    None for other words. The expectation has no fields if the words cannot be checked.
+    """
     if _EMPTY.match(what):
         return Expectation(empty=True)
     if _NONE.match(what):
@@ -340,9 +346,10 @@ def _number(words: str) -> float:
 
 
 def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold | None:
-    """Return the threshold of a wrong figure; if the sentence states the right one, inverted.
+    """Return the threshold beyond which a figure is wrong.
 
-    None if the unit may be a factor that is not known, such as ``bn``.
+    With ``right``, the sentence states which figures are right, so the threshold is inverted. None
+    if the unit may be an unknown factor, such as ``bn``.
     """
     unit = match["unit"] or ""
     if not needs_unit(unit) and (0 < len(unit) < 3 or _FACTORS.fullmatch(unit)):
@@ -371,20 +378,29 @@ def _joined(first: Expectation, other: Expectation) -> Expectation:
 
 
 def _that_fails(found: Expectation, quoted: str) -> Expectation:
-    """Return an expectation that the document's own failing answer does not meet."""
+    """Return the expectation, changed if needed so that a failing answer does not meet it.
+
+    ``quoted`` is the answer that the document quotes as failing. If it would meet the expectation,
+    ``wrong`` is set to what identifies the failing answer. If nothing identifies it, the answer is
+    not compared.
+    """
     if not quoted.strip():
         return found
     right = answers.Quoted(answers=found.answers or None, fields=found.json, rows=found.rows)
     if any(one.met is False for one in answers.judge(quoted, right)):
         return found
     body = _object(quoted.strip())
-    wrong = _told_apart(body, found.json) if body else _line_of(quoted)
-    # where nothing tells the two answers apart, there is no check
+    wrong = _differing(body, found.json) if body else _line_of(quoted)
+    # if nothing distinguishes the two answers, there is no check
     return replace(found, wrong=wrong) if wrong else replace(found, json={}, answers="", rows={})
 
 
-def _told_apart(failing: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields in which a failing answer differs from the right one, steady ones first."""
+def _differing(failing: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields in which a failing answer differs from the right one.
+
+    If some of these fields have values without digits, which are probably the same in every run,
+    only these are returned.
+    """
     scalars = {key: value for key, value in failing.items() if isinstance(value, str | bool | int)}
     own = {key: value for key, value in scalars.items() if right.get(key) != value}
     steady = {key: value for key, value in own.items() if not re.search(r"\d", str(value))}

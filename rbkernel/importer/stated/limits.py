@@ -52,7 +52,7 @@ _IS_WRONG = re.compile(
     r"|rises?|climbs?|spikes?|threshold)\b",
     re.IGNORECASE,
 )
-# what is said in passing, or with doubt, is no rule
+# a clause that is said in passing, or with doubt, states no limit
 _HEDGED = re.compile(
     r"\b(?:may|might|could|can|usual(?:ly)?|typical(?:ly)?|normally|about|approx\w*|around|roughly"
     r"|sometimes|e\.g|for example|such as|than (?:last|usual|before)|of the usual|between|was|were"
@@ -148,9 +148,10 @@ _OF_AN_INCIDENT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A metric's name, and the condition when it is wrong, such as ``> 30s for 5min``.
+    """A metric's name, and the condition under which it is wrong, such as ``> 30s for 5min``.
 
-    ``warning`` is the milder of two limits that a sentence states; ``words`` is then the critical.
+    ``words`` is the condition. If a sentence states two limits, ``words`` is the critical one, and
+    ``warning`` the milder one.
     """
 
     name: str
@@ -268,7 +269,7 @@ def _clauses(line: str) -> Iterator[tuple[re.Match[str], str]]:
     begin = 0
     for match in _LIMIT.finditer(line):
         if match.start() < begin:
-            continue  # a part of the duration of the one before
+            continue  # a part of the duration of the previous one
         yield match, line[begin : match.start()]
         begin = _ends(match, line)
 
@@ -292,8 +293,8 @@ def _limit(match: re.Match[str], before: str, line: str, heading: str) -> Limit 
 def _words(match: re.Match[str], line: str, *, right: bool) -> str:
     """Return when a figure is wrong, such as ``>= 30s for 5min``; empty if that is unclear.
 
-    A limit that states what is right is turned round: "below 30" is wrong from 30 on, "at most 30"
-    only above it.
+    A limit that states what is right is inverted: with "below 30", figures from 30 on are wrong;
+    with "at most 30", only figures above 30.
     """
     if match["times"]:
         return f"> {match['times']}x"

@@ -65,7 +65,7 @@ def answer(asked: Sequence[str], codes: Sequence[str], words: str) -> str:
 def questions(words: str) -> list[list[str]]:
     """Return a `kubectl auth can-i` command for each permission that a line requires.
 
-    A line that quotes such a command asks by itself.
+    There is no command for a line that quotes a `kubectl auth can-i` command itself.
 
     >>> questions("Kubernetes: `get` and `delete` pods in namespace `shop`")[1]
     ['kubectl', 'auth', 'can-i', 'delete', 'pods', '-n', 'shop']
