@@ -6,15 +6,17 @@ import dataclasses
 import sys
 from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_step
-from rbkernel.config import Connection
 from rbkernel.errors import ConfigError
 from rbkernel.model import Finding, Verdict
+
+if TYPE_CHECKING:
+    from rbkernel.config import Connection
 
 _SOURCES = """\
 Where does the password come from? It is never written into the file.

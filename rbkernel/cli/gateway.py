@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, print_json, print_step
-from rbkernel.config import Settings
 from rbkernel.gateway import logs
+
+if TYPE_CHECKING:
+    from rbkernel.config import Settings
 
 
 def serve(
@@ -38,6 +39,8 @@ def serve(
 
     Example: rbkernel serve --check
     """
+    import asyncio
+
     settings = _settings(host, port)
     if check:
         raise Ending(_check(settings, as_json=as_json))
@@ -55,6 +58,8 @@ def _settings(host: str, port: int | None) -> Settings:
 
 
 async def _serve(settings: Settings, kernels: int | None) -> None:
+    import asyncio
+
     from rbkernel.gateway.assembly import assemble, must_be_set
 
     must_be_set(settings)

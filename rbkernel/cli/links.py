@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rbkernel import config
-from rbkernel.config.pages import LONGEST_LINK_H
+from rbkernel.config.limits import LONGEST_LINK_H
 
 
 def link(

@@ -8,12 +8,12 @@ import typer
 
 from rbkernel import amounts, config
 from rbkernel.cli.output import Ending, complain, print_table
-from rbkernel.config import Settings
-from rbkernel.config.notify import EVENT_KINDS, Target
 from rbkernel.errors import ConfigError, ExtensionError, NotifyError
 from rbkernel.model import Severity
 
 if TYPE_CHECKING:
+    from rbkernel.config import Settings
+    from rbkernel.config.notify import Target
     from rbkernel.gateway.notify.outbox import Outbox
 
 ERROR = 3
@@ -126,6 +126,8 @@ def _show(settings: Settings, targets: list[Target]) -> int:
 
 
 def _wants(target: Target) -> tuple[str, str]:
+    from rbkernel.config.notify import EVENT_KINDS
+
     events = "all" if target.events == EVENT_KINDS else ", ".join(target.events)
     every = set(target.severities) == set(Severity)
     return events, "all" if every else ", ".join(one.value for one in target.severities)

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from rbkernel.config.limits import LONGEST_LINK_H
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Hours
 from rbkernel.errors import ConfigError
 
-LONGEST_LINK_H = 24 * 30  # a single link cannot be revoked
 # half of an HMAC-SHA-256 is long enough not to be guessed
 _SHORTEST_SECRET = 16
 

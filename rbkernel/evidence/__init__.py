@@ -6,17 +6,13 @@ because the command line does not record.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rbkernel.firstuse import loader
 
 if TYPE_CHECKING:
     from rbkernel.evidence.recorder import Recorder, current, install
 
 __all__ = ["Recorder", "current", "install"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rbkernel.evidence import recorder
-
-    return getattr(recorder, name)
+__getattr__ = loader(__name__, dict.fromkeys(__all__, "recorder"))

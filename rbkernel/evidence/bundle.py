@@ -20,19 +20,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import content, manifest, store
+from rbkernel.evidence import content, manifest, seals, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import Verification, verify_notebook
 from rbkernel.evidence.content import EXECUTED, Report
 from rbkernel.evidence.incident import RBKERNEL, entry, opening, sealed_line, with_lines
 from rbkernel.evidence.manifest import Head, Listing, Prefix, digest
 from rbkernel.evidence.reading import Record, read, snapshot_of
-from rbkernel.model import INCIDENT_ID, RUN_ID, Verdict, new_incident_id
+from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id
 from rbkernel.redact.span import MASK
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _STAGING = "sealing"
 
@@ -97,8 +99,10 @@ def seal(
         another run, was edited although ``edited`` is false, or holds a secret; or the disk is
         full or not writable. No partial seal is left behind.
     """
-    _check_run_id(run_id)
-    given = documents.dump(executed) if isinstance(executed, NotebookNode) else executed
+    seals.check_run_id(run_id)
+    given = executed
+    if not (given is None or isinstance(given, bytes)):
+        given = documents.dump(given)
     try:
         with store.locked(root / store.LOCK):
             return _Seal(root, run_id, edited=edited, key=key, report=report).run(given)
@@ -120,11 +124,11 @@ class _Seal:
         self.missing: Sequence[str] = ()
         self.open = store.open_folder(root, run_id)
         self.staging = self.open / _STAGING
-        self.heads = read_heads(root)
+        self.heads = seals.read_heads(root)
 
     def run(self, given: bytes | None) -> SealedRun:
         head = next((head for head in self.heads if head.run_id == self.run_id), None)
-        folder = sealed_folder(self.root, self.run_id)
+        folder = seals.sealed_folder(self.root, self.run_id)
         is_new = head is None
         if head is None:
             self._check_open()
@@ -186,7 +190,7 @@ class _Seal:
         move_generation(self.staging, self.root, head)
 
     def _target(self, record: Record) -> Path:
-        incident = incident_of(record) or new_incident_id()
+        incident = record.incident or new_incident_id()
         if MASK.search(incident):
             incident = new_incident_id()
             self.missing = (
@@ -198,17 +202,17 @@ class _Seal:
                 where=str(self.open),
                 next_step="the journal was damaged: compare it with a copy of it",
             )
-        runbook = re.sub(r"[^A-Za-z0-9._-]", "_", runbook_of(record))[:80]
+        runbook = re.sub(r"[^A-Za-z0-9._-]", "_", record.runbook)[:80]
         if runbook == manifest.RECORD:
             runbook = f"{runbook}_"
-        return numbered(self.root / incident, runbook or "notebook", self.run_id)
+        return seals.numbered(self.root / incident, runbook or "notebook", self.run_id)
 
     def _content(
         self, record: Record, given: bytes | None
     ) -> tuple[dict[str, bytes], Sequence[str]]:
         files = content.files(record, content.executed(record, given, edited=self.edited))
         report, no_report = content.report(record, files[content.EXECUTED], self.report)
-        sums, unsigned = content.sums(files | report, previous(self.heads), self.key)
+        sums, unsigned = content.sums(files | report, seals.previous(self.heads), self.key)
         return files | report | sums, (*no_report, *unsigned)
 
     def _incident_lines(self, target: Path, record: Record) -> bytes:
@@ -222,7 +226,7 @@ class _Seal:
             "sealed",
             RBKERNEL,
             run_id=record.run_id,
-            runbook=runbook_of(record),
+            runbook=record.runbook,
             title=run.title if run else "",
             verdict=record.verdict.value,
             started_at=run.started_at if run else record.kernel.get("at", ""),
@@ -230,36 +234,6 @@ class _Seal:
             missing=list(self.missing),
         )
         return with_lines(record_bytes, *([] if record_bytes else [opening()]), line)
-
-
-def read_heads(root: Path) -> list[Head]:
-    """Return all seals that an evidence folder's `HEADS` lists, the oldest first.
-
-    Raises
-    ------
-    EvidenceError
-        `HEADS` is damaged.
-    """
-    path = root / manifest.HEADS
-    try:
-        return manifest.read_heads(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        return []
-
-
-def previous(heads: Sequence[Head]) -> str:
-    """Return the hash that the next seal names as its predecessor."""
-    return heads[-1].sha256 if heads else manifest.NO_PREVIOUS
-
-
-def numbered(incident: Path, name: str, run_id: str) -> Path:
-    """Return the path of the folder for the next seal of an incident: its name has a number."""
-    numbers = [
-        int(found[1])
-        for path in _entries(incident)
-        if (found := manifest.RUN_FOLDER.fullmatch(path.name))
-    ]
-    return incident / f"{max(numbers, default=0) + 1:04d}-{name}-{run_id}"
 
 
 def new_generation(
@@ -292,7 +266,7 @@ def new_generation(
         if manifest.is_sealable(name) and name != manifest.INCIDENT
     }
     sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
-    listing = Listing(previous=previous(heads), sums=sums, record=Prefix.of(record_bytes))
+    listing = Listing(previous=seals.previous(heads), sums=sums, record=Prefix.of(record_bytes))
     data = listing.text.encode()
     generation = 1 + sum(head.incident == incident.name for head in heads)
     sha256 = digest(data)
@@ -313,35 +287,6 @@ def move_generation(staging: Path, root: Path, head: Head) -> None:
     incident = root / head.incident
     store.move(staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
     store.move(staging / manifest.HEADS, root / manifest.HEADS)
-
-
-def incident_of(record: Record) -> str:
-    """Return a run's incident; empty if neither `rb.start` nor the run's caller named one."""
-    return record.run.incident if record.run else str(record.kernel.get("incident") or "")
-
-
-def runbook_of(record: Record) -> str:
-    """Return the id of a run's runbook; empty if neither `rb.start` nor the caller named one."""
-    return record.run.runbook if record.run else str(record.kernel.get("runbook") or "")
-
-
-def sealed_folder(root: Path, run_id: str) -> Path | None:
-    """Return the folder of a run inside its incident; None if the run is not sealed."""
-    _check_run_id(run_id)
-    found = sorted(root.glob(f"INC-*/*-{run_id}"))
-    return found[0] if found else None
-
-
-def _check_run_id(run_id: str) -> None:
-    if not RUN_ID.fullmatch(run_id):
-        raise EvidenceError(
-            f"{run_id!r} is not a run id",
-            next_step="`rbkernel evidence list` lists all runs",
-        )
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _intact_files(folder: Path) -> dict[str, bytes]:
@@ -369,7 +314,7 @@ def _sealed_run(folder: Path, head: Head, given: bytes | None, *, is_new: bool) 
         run_id=head.run_id,
         incident=head.incident,
         folder=folder,
-        runbook=runbook_of(record),
+        runbook=record.runbook,
         title=record.run.title if record.run else "",
         verdict=record.verdict,
         head=head.sha256,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
@@ -17,6 +16,9 @@ from rbkernel.evidence import store
 from rbkernel.evidence.attest import CellCheck, Verification, verify_notebook
 from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 def changed_cells(path: Path, intact: Collection[str]) -> list[tuple[str, str]] | None:

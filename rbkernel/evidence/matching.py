@@ -11,11 +11,13 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from rbkernel.evidence.notebook import code_cells, lasting_id
 from rbkernel.evidence.reading import CellRun
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 @dataclass(frozen=True, kw_only=True)

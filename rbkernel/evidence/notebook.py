@@ -2,6 +2,8 @@
 
 Every returned notebook is valid nbformat 4.5, and each of its cells has a unique id. A generated
 id depends only on the cell's position, so that the same bytes always give the same notebook.
+
+nbformat is loaded at its first use: it loads jsonschema, and a list of runs needs neither.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ import json
 import re
 import warnings
 from itertools import count, zip_longest
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from rbkernel import notebookformat, strictjson
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.normal import text
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _CELL_ID = re.compile(r"[a-zA-Z0-9-_]{1,64}", re.ASCII)
 _MADE_UP = "rbkernel-cell-"
@@ -35,6 +37,8 @@ def parse(data: bytes, *, where: str) -> NotebookNode:
         The bytes are no notebook: cut off, not UTF-8, not JSON, nested too deeply, or without a
         notebook's structure.
     """
+    import nbformat
+
     try:
         document = notebookformat.load(data)
         with warnings.catch_warnings():
@@ -56,6 +60,8 @@ def dump(notebook: NotebookNode) -> bytes:
     EvidenceError
         The notebook is not valid.
     """
+    import nbformat
+
     try:
         nbformat.validate(notebook)
         # papermill keeps parameters as they are; JSON does not have NaN and infinity
@@ -80,6 +86,8 @@ def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
 
 def node(value: object) -> NotebookNode:
     """Convert plain JSON to nbformat's `NotebookNode`."""
+    import nbformat
+
     made: NotebookNode = nbformat.from_dict(value)
     return made
 
@@ -165,6 +173,8 @@ def _upgraded(document: Any) -> NotebookNode:
             cell["id"] = free_id(cell.get("id"), taken)
         document["nbformat_minor"] = 5
     else:
+        import nbformat
+
         document = nbformat.convert(node(document), 4)
     notebook = node(document)
     for cell in notebook.cells:

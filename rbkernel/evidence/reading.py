@@ -86,6 +86,16 @@ class Record:
     unreadable: tuple[Unreadable, ...] = ()
 
     @property
+    def incident(self) -> str:
+        """The id of the run's incident; empty if neither `rb.start` nor the caller named one."""
+        return self.run.incident if self.run else str(self.kernel.get("incident") or "")
+
+    @property
+    def runbook(self) -> str:
+        """The id of the run's runbook; empty if neither `rb.start` nor the caller named one."""
+        return self.run.runbook if self.run else str(self.kernel.get("runbook") or "")
+
+    @property
     def lost(self) -> tuple[Unreadable, ...]:
         """The lines that could not be read at all; their content is missing from this record."""
         return tuple(one for one in self.unreadable if one.lost)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import matching
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN, CellRun, Record
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 CODE_CELLS_ONLY = "code cells only"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -57,6 +57,8 @@ def rebuild(record: Record, snapshot: bytes | None) -> NotebookNode:
     if record.widgets:
         state = {"version_major": 2, "version_minor": 0, "state": copy.deepcopy(record.widgets)}
         built.metadata["widgets"] = documents.node({WIDGET_STATE: state})
+    import nbformat
+
     nbformat.validate(built)
     return built
 

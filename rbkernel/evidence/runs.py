@@ -10,9 +10,9 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import run_id_of
-from rbkernel.evidence.bundle import incident_of, read_heads, runbook_of, sealed_folder
 from rbkernel.evidence.incident import look, sealed_lines
 from rbkernel.evidence.reading import Record, read
+from rbkernel.evidence.seals import read_heads, sealed_folder
 from rbkernel.model import RUN_ID, RUN_ID_LENGTH, Verdict
 
 LIVE, OPEN, SEALED = "open (live)", "open", "sealed"
@@ -186,8 +186,8 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
     kernel_start = str(record.kernel.get("at", "")) if record else ""
     return RunEntry(
         run_id=run_id,
-        incident=(incident_of(record) if record else "") or incident,
-        runbook=runbook_of(record) if record else "",
+        incident=(record.incident if record else "") or incident,
+        runbook=record.runbook if record else "",
         title=run.title if run else "",
         state=state,
         verdict=record.verdict if record else Verdict.UNKNOWN,

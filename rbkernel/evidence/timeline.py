@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.executions import Execution, executions
 from rbkernel.evidence.incident import (
     SEALING,
@@ -256,7 +255,7 @@ def _of_run(run: Record) -> Iterator[Entry]:
     They are the beginning and end of each execution, with its findings, decisions, plans, actions
     and notes.
     """
-    name = runbook_of(run) or "a notebook"
+    name = run.runbook or "a notebook"
     entry = _Teller(run, name)
     for one in executions(run):
         yield from _of_execution(run, one, entry)
@@ -266,7 +265,7 @@ def _of_run(run: Record) -> Iterator[Entry]:
 
 
 def _of_execution(run: Record, one: Execution, entry: _Teller) -> Iterator[Entry]:
-    named = _named(runbook_of(run) or "a notebook", one.run.title if one.run else "")
+    named = _named(run.runbook or "a notebook", one.run.title if one.run else "")
     continues = f", continues {one.run.continues}" if one.run and one.run.continues else ""
     again = f" again (execution {one.number})" if one.number > 1 else ""
     yield entry(one.started_at, "run", f"{named}: started{again}{continues}")
@@ -351,12 +350,12 @@ def _findings(runs: Iterable[Record]) -> Iterator[Entry]:
     before: dict[tuple[str, str, str], tuple[str, str, object]] = {}
     for one, event, run in looked:
         title, verdict = str(event.data.get("title", "")), str(event.data.get("verdict", ""))
-        place = (runbook_of(run), _parameters(one), title)
+        place = (run.runbook, _parameters(one), title)
         was, its_run, its_cell = before.get(place, ("", run.run_id, event.parent))
         before[place] = (verdict, run.run_id, event.parent)
         again = its_run == run.run_id and its_cell != event.parent and verdict != Verdict.OK.value
         if verdict != (was or Verdict.OK.value) or again:
-            teller = _Teller(run, runbook_of(run) or "a notebook")
+            teller = _Teller(run, run.runbook or "a notebook")
             change = _change(was, verdict)
             said = _said(title, change, str(event.data.get("actual", "")), _cause(event))
             yield teller(event.at, "finding", said, verdict)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, timedelta
 
 from rbkernel import amounts
-from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.incident import SEALING, IncidentRecord, IncidentState, instant, shown
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
@@ -91,7 +90,7 @@ def _facts(known: Known) -> str:
         ("Severity", quoted(record.severity) or placeholder("P0, P1, P2 or P3")),
         ("Service", quoted(record.service)),
         ("Alerts", ", ".join(dict.fromkeys(quoted(one.name) for one in record.alerts))),
-        ("Runs", ", ".join(f"{runbook_of(run)} {run.verdict.value}" for run in known.runs)),
+        ("Runs", ", ".join(f"{run.runbook} {run.verdict.value}" for run in known.runs)),
         ("State", _state(record)),
         ("To be written", _deadline(known, WRITTEN_WITHIN)),
         ("Meeting", _deadline(known, MEETING_WITHIN)),
@@ -174,7 +173,7 @@ def _findings(known: Known) -> Iterator[str]:
 
 def _heading(run: Record) -> str:
     about = run.run
-    named = f"{runbook_of(run)} {about.title}" if about else runbook_of(run) or "a notebook"
+    named = f"{run.runbook} {about.title}" if about else run.runbook or "a notebook"
     at = about.started_at if about else str(run.kernel.get("at", ""))
     goes_on = f", continues `{quoted(about.continues)}`" if about and about.continues else ""
     return f"**{quoted(named)}: {run.verdict.value}** ({moment(at)}, run `{run.run_id}`{goes_on})"
@@ -211,7 +210,7 @@ def _left_open(known: Known) -> Iterator[str]:
 
 
 def _open(run: Record) -> Iterator[str]:
-    where = f"{quoted(runbook_of(run))}, run `{run.run_id}`"
+    where = f"{quoted(run.runbook)}, run `{run.run_id}`"
     for decision in run.decisions:
         if decision.is_waiting:
             yield f"- {quoted(decision.question)} {_options(decision)} ({where})"

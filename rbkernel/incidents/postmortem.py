@@ -17,7 +17,6 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident as incidents
 from rbkernel.evidence import manifest, reading, runs, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.incident import tell
 from rbkernel.evidence.timeline import timeline
 from rbkernel.incidents.draft import draft, incident_of, refresh, to_write
@@ -106,7 +105,7 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
     """
     entries = [entry for entry in runs.of_incident(root, incident) if entry.is_readable]
     journals = [reading.read(entry.folder) for entry in entries]
-    journals = [run for run in journals if runbook_of(run) != POSTMORTEM]
+    journals = [run for run in journals if run.runbook != POSTMORTEM]
     if journals and not (root / incident / manifest.INCIDENT).exists():
         record = tell((), incident)  # no record yet: no run of the incident is sealed
     else:

@@ -16,7 +16,6 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import content, lineage, reading, rebuild, runs, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.bundle import incident_of, runbook_of
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.incidents.working_notebook import working_notebook
@@ -72,7 +71,7 @@ def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
     root = _checked(root, settings.evidence_root)
     entry, *others = _by_urgency(settings.evidence_root, what)
     record = reading.read(entry.folder)
-    incident = incident_of(record) or entry.incident
+    incident = record.incident or entry.incident
     path = _where_it_ran(record, root) or _place(root, record, incident)
     is_new = not path.exists()
     if is_new:
@@ -83,7 +82,7 @@ def make(settings: Settings, what: str, root: Path) -> WorkingCopy:
         path=path,
         root=root,
         run_id=record.run_id,
-        runbook=runbook_of(record),
+        runbook=record.runbook,
         incident=incident,
         is_new=is_new,
         others=tuple(others),
@@ -148,7 +147,7 @@ def _place(root: Path, record: Record, incident: str) -> Path:
     folder = root / FOLDER
     if INCIDENT_ID.fullmatch(incident):
         folder /= incident
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", runbook_of(record))[:80] or "notebook"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", record.runbook)[:80] or "notebook"
     return folder / f"{name}-{record.run_id}.ipynb"
 
 

@@ -19,7 +19,6 @@ from rbkernel import amounts
 from rbkernel.errors import RunbookError
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import rebuild
-from rbkernel.evidence.bundle import runbook_of
 from rbkernel.evidence.reading import Record
 from rbkernel.render.cards import message_card
 from rbkernel.render.documents.widgets import WIDGET_VIEW, states, widget_text
@@ -183,7 +182,7 @@ def _after_front_matter(copy: NotebookNode) -> int:
 
 def _introduction(record: Record, incident: str, made_at: datetime, *, alive: bool) -> str:
     going_on = " That run had not finished." if alive else ""
-    of = " of ".join(filter(None, [runbook_of(record), incident]))
+    of = " of ".join(filter(None, [record.runbook, incident]))
     return (
         f"**A working copy** of run `{record.run_id}` ({of}), made {clock(made_at.isoformat())}."
         f"{going_on} Outputs of that run are marked **old**. Nothing that you do here changes the"

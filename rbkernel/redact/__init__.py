@@ -7,8 +7,9 @@ the patterns are slow to compile and the settings need only the column policies.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rbkernel.firstuse import loader
 
 if TYPE_CHECKING:
     from rbkernel.redact.messages import MessageRedactor
@@ -17,19 +18,16 @@ if TYPE_CHECKING:
     from rbkernel.redact.stream import Carry
     from rbkernel.redact.values import Redactor
 
-_HOMES = {
-    "Carry": "stream",
-    "Leak": "notebook",
-    "MessageRedactor": "messages",
-    "Redactor": "values",
-    "leaks": "notebook",
-    "secrets_in": "source",
-}
-
 __all__ = ["Carry", "Leak", "MessageRedactor", "Redactor", "leaks", "secrets_in"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = loader(
+    __name__,
+    {
+        "Carry": "stream",
+        "Leak": "notebook",
+        "MessageRedactor": "messages",
+        "Redactor": "values",
+        "leaks": "notebook",
+        "secrets_in": "source",
+    },
+)

@@ -11,9 +11,10 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, runs
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import ATTESTED, Verification, verify_notebook
-from rbkernel.evidence.bundle import SealedRun, read_heads
+from rbkernel.evidence.bundle import SealedRun
 from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.reading import read, snapshot_of
+from rbkernel.evidence.seals import read_heads
 from rbkernel.evidence.verify import has_seals, unsealed, verify_folder
 from rbkernel.model import INCIDENT_ID, RUN_ID
 

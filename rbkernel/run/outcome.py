@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, reading, store
+from rbkernel.evidence import reading, seals, store
 from rbkernel.evidence.reading import FAILED, Record, latest
 from rbkernel.transitions import Transitions
 
@@ -89,15 +89,15 @@ def ending_of(
     if not kernel_has_ended(folder, wait_s):
         return None
     unsealed = ""
-    if bundle.sealed_folder(root, run_id) is None and (folder / store.JOURNAL).is_file():
+    if seals.sealed_folder(root, run_id) is None and (folder / store.JOURNAL).is_file():
         unsealed = _seal(run_id, environment)
-    sealed = bundle.sealed_folder(root, run_id)
+    sealed = seals.sealed_folder(root, run_id)
     try:
         record = reading.read(sealed or folder)
     except EvidenceError:
         return Ending(outcome=Outcome.INTERRUPTED, failure=f"no cell ran: {why or 'it was killed'}")
     outcome, failure = outcome_of(record)
-    heads = {head.run_id: head.sha256 for head in bundle.read_heads(root)}
+    heads = {head.run_id: head.sha256 for head in seals.read_heads(root)}
     return Ending(
         outcome=outcome,
         verdict=record.verdict.value,

@@ -25,7 +25,7 @@ from traitlets.config import Config
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, ParameterError, RunError
-from rbkernel.evidence import bundle, reading, rebuild, store
+from rbkernel.evidence import bundle, reading, rebuild, seals, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
 from rbkernel.run import engine
@@ -198,7 +198,7 @@ def _unused(run_id: str, root: Path) -> str:
     """Return a given run id; raise an error if it is invalid or belongs to a recorded run."""
     is_one = RUN_ID.fullmatch(run_id)
     taken = is_one and (
-        store.open_folder(root, run_id).exists() or bundle.sealed_folder(root, run_id)
+        store.open_folder(root, run_id).exists() or seals.sealed_folder(root, run_id)
     )
     if taken or not is_one:
         raise ParameterError(

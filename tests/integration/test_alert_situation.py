@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
-from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
+from rbkernel.evidence import reading, seals
 from rbkernel.evidence.incident import Line
 from rbkernel.model import Verdict
 from rbkernel.sandbox.access import DATABASE, HOST, passfile
@@ -133,6 +133,6 @@ def test_a_storm_that_is_over_when_the_run_starts_has_its_cause(
 
 
 def runs(evidence: Path) -> list[reading.Record]:
-    heads = bundle.read_heads(evidence)
-    folders = (bundle.sealed_folder(evidence, head.run_id) for head in heads)
+    heads = seals.read_heads(evidence)
+    folders = (seals.sealed_folder(evidence, head.run_id) for head in heads)
     return [reading.read(folder) for folder in folders if folder]

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel.config import Settings
 from rbkernel.errors import DatabaseError
-from rbkernel.evidence import bundle, reading
+from rbkernel.evidence import reading, seals
 from rbkernel.sandbox import control
 from tests.support.command import run_command
 from tests.support.kernels import METADATA
@@ -111,10 +111,10 @@ def test_an_alert_of_its_sender_starts_a_run_that_uses_the_rest(
         assert answer.json()["new"] == 1
         assert "/alerts/nagios" in gateway.get("/openapi.json").json()["paths"]
         root = team / "evidence"
-        until(lambda: bool(bundle.read_heads(root)), timeout_s=180)
+        until(lambda: bool(seals.read_heads(root)), timeout_s=180)
         until(lambda: told.exists() and "Low articles" in told.read_text(), timeout_s=60)
-    [head, *_] = bundle.read_heads(root)
-    folder = bundle.sealed_folder(root, head.run_id)
+    [head, *_] = seals.read_heads(root)
+    folder = seals.sealed_folder(root, head.run_id)
     assert folder is not None
     record = reading.read(folder)
     assert record.complete

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rbkernel.evidence import bundle, reading
 from rbkernel.evidence import incident as records
+from rbkernel.evidence import reading, seals
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
@@ -171,7 +171,7 @@ def test_two_gateways_and_two_workers_share_a_database_and_one_is_killed(
         first, *_ = store.attempts(lost.id)
     assert (first.run_id, first.outcome) == (lost.run_id, "interrupted")
     assert lost.worker in first.failure
-    sealed = bundle.sealed_folder(place.evidence, lost.run_id)
+    sealed = seals.sealed_folder(place.evidence, lost.run_id)
     assert sealed is not None
     assert reading.read(sealed).cells[-1].status == reading.INTERRUPTED
     assert place.sealed() == {"q": 1}

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
-from rbkernel.evidence import bundle, reading
+from rbkernel.evidence import reading, seals
 from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.records import Job
@@ -106,8 +106,8 @@ class Place:
     def sealed(self) -> Counter[str]:
         """Return how many runs of each value of `which` came to their end, by their evidence."""
         ended: Counter[str] = Counter()
-        for head in bundle.read_heads(self.evidence):
-            folder = bundle.sealed_folder(self.evidence, head.run_id)
+        for head in seals.read_heads(self.evidence):
+            folder = seals.sealed_folder(self.evidence, head.run_id)
             assert folder is not None
             record = reading.read(folder)
             if record.complete and record.run:

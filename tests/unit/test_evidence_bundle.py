@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, store
 from rbkernel.evidence import notebook as documents
+from rbkernel.evidence import seals, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.evidence.bundle import SealedRun, seal
 from rbkernel.evidence.manifest import NO_PREVIOUS
@@ -359,7 +359,7 @@ def test_a_changed_folder_of_an_interrupted_seal_is_not_blessed(
     with pytest.raises(EvidenceError, match="Input/output error"):
         seal(tmp_path, RUN_ID)
     monkeypatch.undo()
-    folder = bundle.sealed_folder(tmp_path, RUN_ID)
+    folder = seals.sealed_folder(tmp_path, RUN_ID)
     assert folder
     (folder / "executed.ipynb").chmod(0o644)
     (folder / "executed.ipynb").write_text("{}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from rbkernel import amounts
 from rbkernel.evidence import matching
@@ -35,6 +33,9 @@ from rbkernel.evidence.reading import (
 )
 from rbkernel.evidence.rebuild import CODE_CELLS_ONLY, INJECTED, parse_snapshot, tags
 from rbkernel.model import RUN_ID
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 GUESSED = (
     "partial: the file that ran is unknown, so the catalogue's document was stored instead; text,"

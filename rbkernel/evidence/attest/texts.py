@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING
 
 from rbkernel.evidence.attest.result import ATTESTED, DIFFERS, EDITED, REMOVED, CellCheck
 from rbkernel.evidence.notebook import first_difference, first_line, lasting_id
 from rbkernel.evidence.rebuild import PAPERMILL_ERROR, tags
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _NOT_IN_DOCUMENT = "not in the document that was run"
 _PAPERMILL_MARK = re.compile(

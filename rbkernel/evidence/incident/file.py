@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rbkernel import strictjson
 from rbkernel.errors import EvidenceError, NewerEvidence
@@ -17,7 +17,9 @@ from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import IncidentRecord, tell
 from rbkernel.evidence.incident.text import added, data_of, entry, lines_with, opening, parse
 from rbkernel.model import INCIDENT_ID
-from rbkernel.redact import Redactor
+
+if TYPE_CHECKING:
+    from rbkernel.redact import Redactor
 
 FUTURE = "has a time in the future"
 # the fields that identify a line of each kind: a line with equal fields is not written again
@@ -75,7 +77,7 @@ def append(
     if "at" in fields:
         raise ValueError("a line cannot be given a time: it gets the time at which it is written")
     check_id(incident)
-    said = _redacted(fields, redactor or Redactor())
+    said = _redacted(fields, redactor)
     try:
         store.make_root(root)
         with store.locked(root / store.LOCK):
@@ -132,7 +134,7 @@ def list_incidents(root: Path) -> list[IncidentRecord]:
 
 def closing(by: str, redactor: Redactor | None = None, **fields: Any) -> dict[str, Any]:
     """Return the redacted line that closes an incident; `seal_record` writes it with the seal."""
-    return entry("closed", by, **_redacted(fields, redactor or Redactor()))
+    return entry("closed", by, **_redacted(fields, redactor))
 
 
 def check_id(incident: str) -> None:
@@ -175,8 +177,11 @@ def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | Non
     return next((one for one in alike if all(one.data.get(k) == said.get(k) for k in keys)), None)
 
 
-def _redacted(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+def _redacted(fields: Mapping[str, Any], redactor: Redactor | None) -> dict[str, Any]:
     """Return the fields as JSON values, with secrets removed from texts of people and senders."""
+    from rbkernel import redact
+
+    redactor = redactor or redact.Redactor()
     times = {name: _time(value) for name, value in fields.items() if isinstance(value, datetime)}
     plain = strictjson.normal({**fields, **times}, _unknown)
     return {

@@ -21,20 +21,14 @@ from typing import Any
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import content, manifest, store
-from rbkernel.evidence.bundle import (
-    move_generation,
-    new_generation,
-    numbered,
-    previous,
-    read_heads,
-    stage_generation,
-)
+from rbkernel.evidence.bundle import move_generation, new_generation, stage_generation
 from rbkernel.evidence.incident.file import check_id
 from rbkernel.evidence.incident.line import Line
 from rbkernel.evidence.incident.record import tell
 from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
 from rbkernel.evidence.incident.text import RBKERNEL, added, entry, parse
 from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.seals import numbered, previous, read_heads
 from rbkernel.model import new_run_id
 
 _STAGING = "record.sealing"

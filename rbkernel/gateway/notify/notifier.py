@@ -26,7 +26,7 @@ from rbkernel.errors import (
     RbkernelError,
     RunbookError,
 )
-from rbkernel.evidence import bundle, incident, manifest, reading, runs
+from rbkernel.evidence import incident, manifest, reading, runs, seals
 from rbkernel.evidence.incident import IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
@@ -274,7 +274,7 @@ class OnDisk:
     def head(self, seal_id: str) -> str:
         """Return the hash of a seal, which is to be published; empty if there is no such seal."""
         if self._heads is None:
-            heads: Iterable[manifest.Head] = bundle.read_heads(self._settings.evidence_root)
+            heads: Iterable[manifest.Head] = seals.read_heads(self._settings.evidence_root)
             self._heads = {head.run_id: head.sha256 for head in heads}
         return self._heads.get(seal_id, "")
 

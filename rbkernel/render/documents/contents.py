@@ -16,7 +16,6 @@ from nbformat import NotebookNode
 from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import CellCheck, verify_notebook
-from rbkernel.evidence.bundle import incident_of, runbook_of
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
@@ -149,9 +148,9 @@ def section(
     return Section(
         anchor=anchor,
         run_id=record.run_id,
-        runbook=runbook_of(record) or "a notebook",
+        runbook=record.runbook or "a notebook",
         title=title or str(dict(front).get("title", "")) or "untitled",
-        incident=incident_of(record),
+        incident=record.incident,
         verdict=record.verdict,
         complete=record.complete,
         started_at=wording.started_at(record),

@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, caveats, content, incident, manifest, runs
+from rbkernel.evidence import caveats, content, incident, manifest, runs, seals
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
@@ -83,7 +83,7 @@ def sources(root: Path, what: str) -> list[Source]:
     EvidenceError
         There is no such run or incident, or its evidence cannot be read.
     """
-    heads = {head.run_id: head for head in bundle.read_heads(root)}
+    heads = {head.run_id: head for head in seals.read_heads(root)}
     if RUN_ID.fullmatch(what):
         return [_source(runs.find(root, what), heads)]
     if not INCIDENT_ID.fullmatch(what):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError, NothingSealed
-from rbkernel.evidence import bundle, manifest, signing, store
+from rbkernel.evidence import manifest, seals, signing, store
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import INCIDENT_ID
 from rbkernel.render.documents import archive, browser, page, wiki
@@ -119,7 +119,7 @@ def _undrawn(report: Report, drawn: set[int]) -> list[str]:
 
 def _zip(root: Path, what: str, signers: Path | None) -> bytes:
     with store.locked(root / store.LOCK):  # the lock prevents a seal in between
-        heads = bundle.read_heads(root)
+        heads = seals.read_heads(root)
         incident, folders, whole = _sealed(root, what, heads)
         names = [
             name
@@ -145,7 +145,7 @@ def _sealed(root: Path, what: str, heads: list[Head]) -> tuple[Path, list[str], 
     found = [
         folder.name
         for run_id, of in by_run.items()
-        if of == incident and (folder := bundle.sealed_folder(root, run_id))
+        if of == incident and (folder := seals.sealed_folder(root, run_id))
     ]
     wanted = [name for name in found if what == incident or name.endswith(what)]
     if not wanted:
