@@ -64,7 +64,9 @@ def normal(value: Any, other: Other = lambda value: value) -> Any:
 
 
 def well_formed(text: str) -> str:
-    r"""Return a text that UTF-8 can encode.
+    r"""Return the text, changed so that UTF-8 can encode it.
+
+    Two halves of a surrogate pair become the character; a single half becomes its escape.
 
     >>> well_formed("caf\u00e9 \ud83d\ude00 \udc80") == "caf\u00e9 \U0001f600 \\udc80"
     True
@@ -117,7 +119,10 @@ def _written(value: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is a number that needs no change; plots have very many."""
+    """Tell whether a value is a number that needs no conversion.
+
+    This check is fast, because a plot contains very many numbers.
+    """
     kind = value.__class__
     return (kind is float and math.isfinite(value)) or (
         kind is int and -LARGEST <= value <= LARGEST

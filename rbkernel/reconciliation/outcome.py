@@ -263,9 +263,7 @@ class Outcome:
 
     @property
     def standing(self) -> tuple[Difference, ...]:
-        """All differences except those of rows in flight, which were equal in a later
-        comparison.
-        """
+        """All differences except those in flight, whose rows were equal in a later comparison."""
         return tuple(one for one in self.differences if one.state is not State.IN_FLIGHT)
 
     @property
@@ -279,9 +277,7 @@ class Outcome:
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def columns(self) -> Mapping[str, int]:
-        """Return, for each column, how many changed rows differ in it; the largest number comes
-        first.
-        """
+        """Return column → the number of changed rows that differ in it, the largest first."""
         changed = (one for one in self.standing if one.kind == "changed")
         return dict(Counter(name for one in changed for name in one.columns).most_common())
 
@@ -303,9 +299,7 @@ class Outcome:
         return frame
 
     def listed(self, frame: pd.DataFrame) -> list[Difference]:
-        """Return the differences that a frame still contains after a user has filtered the
-        frame.
-        """
+        """Return the differences that a frame still contains after a user has filtered it."""
         kept = set(zip(frame["key"].astype(object), frame["kind"], strict=True))
         return [one for one in self.differences if (self._key(one), one.kind) in kept]
 

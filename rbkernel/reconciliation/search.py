@@ -102,9 +102,7 @@ class Side:
 
     @property
     def first(self) -> str:
-        """Return SQL for the first column of the key, which is the only one if the part is
-        a range.
-        """
+        """Return SQL for the first column of the key; a range has no other column."""
         return self.key[0][0]
 
     @property
@@ -203,16 +201,12 @@ def twice(sides: Sequence[Side], reader: Reader) -> QueryError:
 
 
 def apart(one: str, other: str, most: float) -> str:
-    """Return the SQL condition that two numbers differ by more than the tolerance, or that one is
-    NULL.
-    """
+    """Return the SQL condition that two numbers differ by more than ``most``, or one is NULL."""
     return f"(abs({one}::text::numeric - {other}::text::numeric) <= {most!r}) IS NOT TRUE"
 
 
 def suspects(pair: tuple[Side, Side], part: Part, both: Readers, *, dense: bool) -> Suspects:
-    """Search one part for keys whose rows may differ; `dense` is the result for the
-    previous part.
-    """
+    """Search one part for keys whose rows may differ; ``dense`` is that of the previous part."""
     if dense:
         return _row_by_row(pair, part, both, [])
     source, target = pair

@@ -204,7 +204,11 @@ class Place:
         return value.isalpha() and bool(_WORDS.search(self.line))
 
     def _is_block(self) -> bool:
-        """Tell whether the key begins its line, as in YAML, or is a header or a section key."""
+        """Tell whether the context of the key is that of a setting, not of a sentence or code.
+
+        It is if the key begins its line, as in YAML or in an INI section, or if it is a variable, a
+        header or a URL parameter (`names_variable`).
+        """
         return bool(_BLOCK.match(self.line)) or self.names_variable or self._in_settings_file()
 
     def _is_property(self) -> bool:

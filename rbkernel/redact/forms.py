@@ -55,7 +55,10 @@ def _bytes(value: str) -> bytes:
 
 
 def encodings(value: str) -> set[str]:
-    """Return the base64 and hex forms of a value, without the parts that depend on its position.
+    """Return the base64 and hex forms of a value, as they occur inside encoded data.
+
+    There are three base64 forms, one for each offset of the value in the data, modulo 3. They lack
+    the characters at the edges, which also depend on the neighbouring bytes.
 
     >>> sorted(encodings("hunter2!"))
     ['68756E7465723221', '68756e7465723221', 'aHVudGVyMi', 'h1bnRlcjIh', 'odW50ZXIyI']

@@ -1,7 +1,8 @@
 """Find secrets in HTTP headers other than ``Authorization``: ``X-Honeycomb-Team: …``.
 
-A header that is named like a key holds a secret. Another vendor's header counts as a secret if its
-value looks random, unless its name says that the value is an identifier.
+A header whose name says that it is a key, such as ``X-API-Key``, holds a secret. Any other header
+``X-…`` or ``…-Key`` holds a secret if its value looks random. A header whose name says that the
+value is an identifier never holds a secret.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _MIXED = re.compile(r"(?=[^\d]*\d)(?=[\d_-]*[A-Za-z])[\w-]{12,}+\Z")
 
 
 def headers(text: str) -> Iterator[tuple[int, int]]:
-    """Find the values of headers that are API keys.
+    """Find the header values that are API keys; yield the start and end of each.
 
     >>> text = "X-Honeycomb-Team: hcaik01abcDEF23ghi45 X-Request-Id: 4f1c9aB24f1c9aB24f1c9aB2"
     >>> [text[start:end] for start, end in headers(text)]

@@ -76,7 +76,7 @@ _NO_SECRET = re.compile(
 
 
 def is_no_secret(value: str) -> bool:
-    """Tell whether a value is a placeholder, a type, a reference or a word of a remark, no secret.
+    """Tell whether a value is no secret: a placeholder, a type, a reference, a word of a remark.
 
     >>> is_no_secret("required"), is_no_secret("${X}"), is_no_secret("sunflower")
     (True, True, False)

@@ -1,8 +1,9 @@
 """Find known secrets in every form in which the output may contain them.
 
 Some values are too common to be searched for: see `can_be_secret`. A value that may occur in other
-words by chance counts only if it is a whole word: see `rbkernel.redact.alone`. The patterns can
-still find values that are not searched for, by the words around them.
+words by chance counts only if it is a whole word: see `rbkernel.redact.alone`. A value that is not
+searched for can still be found by the patterns of the other modules, which recognize a secret by
+the words around it, such as ``password=``.
 """
 
 from __future__ import annotations

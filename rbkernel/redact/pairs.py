@@ -32,7 +32,11 @@ _VERBS = (
 
 
 def _pair(words: str, *expression: str) -> tuple[list[str], re.Pattern[str]]:
-    """Return words of which every match contains at least one, and the compiled expression."""
+    """Return search words, and the compiled regular expression.
+
+    Every match of the expression contains at least one of the words, so a text without these words
+    need not be searched.
+    """
     return words.split(","), re.compile("".join(expression), re.IGNORECASE | re.MULTILINE)
 
 

@@ -1,7 +1,7 @@
 r"""Find known secrets that are split by emphasis, a line end or a backspace.
 
-A fast check excludes most texts: after blanks and signs are removed from the text and the secrets,
-the text contains no secret.
+A fast check excludes most texts: blanks, backslashes and the marks of emphasis are removed from the
+text and from the secrets; if the text then contains no secret, it is not searched further.
 """
 
 from __future__ import annotations

@@ -85,7 +85,10 @@ class Carry:
         return self._let_go(whole, spans, min([len(whole), *starts]))
 
     def rest(self) -> str:
-        """Return all held-back text, redacted, including the beginning of a known secret."""
+        """Return all held-back text, redacted; a beginning of a known secret at its end is masked.
+
+        After that, no text is held back.
+        """
         if not self._held:
             return ""
         whole = self._sent + self._held
@@ -133,7 +136,11 @@ class Carry:
 
 
 def _cut(text: str, sent: int) -> int:
-    """Return the position from which a later message may continue the text."""
+    """Return the position from which the text must be held back: a secret may continue there.
+
+    It is the start of the unfinished line, or at least `_LONGEST_TAIL` characters before the end.
+    If the line consists of harmless characters, nothing is held back.
+    """
     line = max(_line(text, len(text)), sent)
     if _HARMLESS.fullmatch(text, line):
         return len(text)
@@ -141,7 +148,11 @@ def _cut(text: str, sent: int) -> int:
 
 
 def _context(text: str, spans: Iterable[Span], cut: int) -> int:
-    """Return the start of the context that identifies a secret continuing after the cut."""
+    """Return the start of the text before ``cut`` that must be kept.
+
+    It is searched again together with the text after ``cut``, so that a secret that continues there
+    is recognized.
+    """
     places = [cut - _CONTEXT, max(_line(text, cut), cut - _LONGEST_TAIL)]
     places += [start - _CONTEXT for start, end, _ in spans if start < cut <= end]
     return max(0, cut - _LONGEST_HELD, min(places))

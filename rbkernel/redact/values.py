@@ -242,7 +242,9 @@ def withheld(what: str) -> str:
 
 
 def marked(length: int, reason: str) -> bytes:
-    """Return the marked buffer that replaces a withheld buffer.
+    """Return the buffer that replaces a withheld one: the reason, then zeros.
+
+    It has ``length`` bytes, or more if the reason needs more.
 
     >>> marked(20, "picture")
     b'[withheld: picture]\\x00'

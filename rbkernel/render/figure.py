@@ -30,7 +30,7 @@ _PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#
 
 
 class Picture:
-    """A plotly figure and its caption, which Jupyter shows as the last expression of a cell."""
+    """A plotly figure with its caption; Jupyter shows it if it is the last value of a cell."""
 
     def __init__(self, figure: go.Figure, caption: str) -> None:
         self.figure = figure

@@ -34,7 +34,7 @@ class Caller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The kernel's environment variables: those of this process, and this description."""
+        """The kernel's environment variables: those of this process, and these values."""
         variables = {
             "RBKERNEL_RUN_ID": self.run_id,
             "RBKERNEL_INCIDENT": self.incident,
@@ -45,12 +45,15 @@ class Caller:
 
 
 def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
-    """Return papermill's description of the notebook that papermill is about to execute.
+    """Return the caller's values for a notebook that papermill is about to execute.
+
+    They come from the notebook's parameters, from its file, and from the environment. A run id is
+    made if the environment gives none.
 
     Parameters
     ----------
     notebook
-        The notebook, parameters injected.
+        The notebook, with its parameters injected.
     file
         The path that the notebook was read from, if it was a local file; the file need not exist.
         papermill also passes a document's text instead of a path.
@@ -70,7 +73,7 @@ def of_papermill(notebook: NotebookNode, file: Path | None) -> Caller:
     document = file if file and os.path.isfile(file) else None  # noqa: PTH113
     runbook_id = ""
     if document:
-        with suppress(RunbookError):  # `rb.start` does the same
+        with suppress(RunbookError):  # `rb.start` reports the error
             runbook = catalogue.read(document)
             runbook_id, incident = runbook.id, incident or runbook.incident
     return Caller(

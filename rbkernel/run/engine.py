@@ -232,7 +232,7 @@ def _local_file(path: str | NotebookNode | None) -> Path | None:
 
 
 def _papermill_folder() -> str | None:
-    """Return the folder that papermill was started in; None if papermill does not run this."""
+    """Return the folder in which papermill was started; None if it did not call the engine."""
     handler = papermill_io.get_handler("local")
     folder: str | None = handler.cwd(None)
     handler.cwd(folder)

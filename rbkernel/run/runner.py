@@ -1,7 +1,8 @@
 """Execute a runbook headless, and seal the evidence of the run.
 
-papermill prepares the notebook and our engine executes it. The journal decides the result of each
-cell. In every case the kernel's record is sealed, and no cell that did not run is marked as done.
+papermill prepares the notebook, and rbkernel's engine executes it. The journal decides the result
+of each cell. In every case the kernel's record is sealed, and no cell that did not run is marked as
+done.
 """
 
 from __future__ import annotations
@@ -158,7 +159,10 @@ def run(
 
 
 def _left(record: reading.Record) -> str:
-    """Describe the failed cell in the record, also if papermill saw no failure; else empty."""
+    """Describe the cell that failed according to the record, even if papermill saw no failure.
+
+    Empty if no cell failed.
+    """
     failed = (cell for cell in record.cells if cell.status == reading.FAILED)
     return next((f"cell [{one.execution_count}] failed: {one.error}" for one in failed), "")
 
@@ -212,7 +216,10 @@ def _unused(run_id: str, root: Path) -> str:
 def _execute(
     runbook: Runbook, values: dict[str, Any], caller: Caller, stop: Stop, *, progress: bool
 ) -> tuple[NotebookNode, str]:
-    """Execute a runbook; return the notebook so far, and why the run did not finish, if so."""
+    """Execute a runbook; return the notebook so far, and why the run did not finish.
+
+    The reason is empty if the run finished.
+    """
     notebook = _prepared(runbook, values)
     failure = ""
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:

@@ -2,8 +2,8 @@
 
 Ordering rules: the first of these events ends the execution with `KeyboardInterrupt`. Later ones
 are ignored, so that nothing interrupts the sealing that follows. A signal that comes before the
-execution prevents the execution. Signal handlers that other code has installed stay in place: an
-engine inside a run leaves the signals to the run.
+execution prevents the execution. Signal handlers that other code has installed stay in place: under
+`rbkernel run`, which has installed its handlers, the engine installs none.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _source(notebook: NotebookNode) -> str:
 
 
 def _told(notebook: NotebookNode, name: str, form: re.Pattern[str]) -> str:
-    """Return a text field of a notebook's rbkernel metadata; empty if not in this form."""
+    """Return a text field of a notebook's rbkernel metadata; empty unless it matches ``form``."""
     own = notebook.metadata.get("rbkernel")
     said = str(own.get(name, "")) if isinstance(own, Mapping) else ""
     return said if form.fullmatch(said) else ""
@@ -345,7 +345,10 @@ def _outputs(cell: NotebookNode) -> bool:
 
 
 def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[RunbookError]:
-    """Return an error about a document whose id an earlier one has; none for a bundled runbook."""
+    """Return an error about a document that is not used because ``used`` has the same id.
+
+    There is no error if the unused document is a bundled runbook, since a team may replace it.
+    """
     if document.path.is_relative_to(packaged("notebooks")):
         return []
     return [

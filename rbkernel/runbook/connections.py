@@ -104,7 +104,8 @@ def named(
 ) -> dict[str, str]:
     """Return the connection names by parameter; empty values and placeholders are left out.
 
-    ``others`` are further parameters that the code uses as connections without listing them.
+    ``carriers`` are the parameters under `connections` in the front matter. ``others`` are further
+    parameters that the code uses as connections.
 
     Raises
     ------

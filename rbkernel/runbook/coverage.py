@@ -1,9 +1,10 @@
 """Compare alerts with runbooks: find alerts without a runbook and runbooks without an alert. Pure.
 
 The comparison also finds ``runbook_url`` links that lead nowhere, response times that are too slow
-for the alert's severity, and missing must-have runbooks. Response times, must-haves and gates come
-from a published skill for runbook creation (critical < 5 min with its own runbook, warning
-< 30 min, info on the next business day with documentation).
+for the alert's severity, and missing must-have runbooks. The requirements come from a published
+guide to writing runbooks: the list of must-have runbooks, and what an alert needs by its severity.
+A critical alert needs its own runbook and a response within 5 min, a warning a response within
+30 min, and an info alert documentation and a response on the next business day.
 """
 
 from __future__ import annotations

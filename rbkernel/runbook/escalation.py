@@ -54,7 +54,7 @@ def is_due(
 
 
 def _severity_of(level: EscalationLevel) -> str:
-    """Return the severity of a level, from its field or its name; empty for any severity.
+    """Return the severity of a level, from its field or its name; empty if it names none.
 
     >>> [_severity_of(EscalationLevel(**one)) for one in ({"level": "P0"}, {"level": "L2"})]
     ['P0', '']

@@ -215,7 +215,11 @@ class Metric(Section):
         return replace(found, value=found.value * self.baseline, unit="")
 
     def _of_range(self, which: Literal["warning", "critical"]) -> Threshold | None:
-        """Return the limit of a range such as ``70–85 %``; the other limit says its direction."""
+        """Return the limit that a range such as ``70–85 %`` states; None if it is unclear.
+
+        The metric's other limit shows whether larger or smaller values are worse, and thus which
+        end of the range is the limit.
+        """
         other = threshold(self.critical if which == "warning" else self.warning)
         if other is None:
             return None

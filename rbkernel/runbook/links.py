@@ -1,8 +1,8 @@
-"""Which runbook a ``runbook_url`` leads to. Pure: no address is requested.
+"""Find the runbook that a ``runbook_url`` leads to. Pure: no address is requested.
 
-A URL leads to a runbook if it contains its id, the name of its notebook, or the page of the
-Markdown file that it was imported from: ``X.md``, ``X.html``, ``X/``, ``X/index.md``,
-``X/README.md`` or ``X#part``, on any host.
+A URL leads to a runbook if the URL contains the runbook's id, the name of its notebook, or the page
+of the Markdown file from which the runbook was imported: ``X.md``, ``X.html``, ``X/``,
+``X/index.md``, ``X/README.md`` or ``X#part``, on any host.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ALERT_NAME = re.compile(r"\{\{-?\s*\$?(?:labels)?\.?(?:Labels\.)?alertname\s*-?
 _PAGES = re.compile(r"\.(?:md|mdx|markdown|html?|rst|adoc|ipynb)$", re.IGNORECASE)
 # files that represent their folder, such as an index page
 INDEX = frozenset({"index", "readme", "_index"})
-# names that many pages have: they say nothing of what a page is about
+# names that many pages have, and that do not say what a page is about
 _ANY = frozenset({"", "runbook", "runbooks", "playbook", "overview", "home", "docs", "alerts"})
 
 
@@ -74,7 +74,9 @@ def _parts(runbook: Runbook) -> frozenset[str]:
 
 
 def page(path: str) -> str:
-    """Return the subject of a page, from its path: letters and digits only, in lower case.
+    """Return the name of a page from its path: only letters and digits, in lower case.
+
+    A page such as ``README.md`` has the name of its folder.
 
     >>> [page(path) for path in ("a/HighLag.md", "/HighLag/", "high-lag/README.md")]
     ['highlag', 'highlag', 'highlag']

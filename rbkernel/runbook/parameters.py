@@ -141,7 +141,8 @@ def validate(
     where
         The runbook, for messages.
     written
-        The names whose values are written in a cell, so papermill has not changed them.
+        The names whose values a cell passes literally. Only the advice in an error depends on it:
+        papermill can have converted other values, such as ``1.10`` to a number.
 
     Returns
     -------
@@ -332,7 +333,9 @@ def _example(parameter: Parameter) -> str:
 
 
 def _wrong_item(value: object, annotation: str) -> str:
-    """Return the number and the kind of the first item of the wrong type; empty if not a list.
+    """Return a text that names the first item of a list with the wrong type, and the right type.
+
+    Empty if the value is not a list, or a list is not expected.
 
     >>> _wrong_item(["1", "x"], "list[int]")
     'item 2 is not a whole number'
@@ -382,8 +385,9 @@ def _items(value: Any, annotation: str) -> Any:
 
 
 def _keeps_all(value: object, annotation: str) -> bool:
-    """Tell whether a conversion keeps all information: `True` is not a number, a large float is
-    inexact.
+    """Tell whether a conversion to the type keeps all information.
+
+    `True` is not converted to a number, nor a large float, which is inexact, to a whole number.
 
     >>> _keeps_all(True, "int"), _keeps_all(True, "bool"), _keeps_all(1e300, "int")
     (False, True, False)
@@ -395,8 +399,9 @@ def _keeps_all(value: object, annotation: str) -> bool:
 
 
 def _as_text(name: str, *, written: bool) -> str:
-    """Return advice on how to pass a text that looks like a number: papermill turns `1.10` into
-    1.1.
+    """Return advice on how to pass a text that looks like a number.
+
+    papermill converts the text `1.10` to the number 1.1.
     """
     if written:
         return f"write the value in quotes: {name}='…'"

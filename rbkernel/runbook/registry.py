@@ -1,6 +1,6 @@
 """Read ``registry.yaml`` of a catalogue folder: ids of alerts, risks and others used in runbooks.
 
-Alerts (MON-), criteria of deployment (DEP-), risks (RISK-), and runbooks that are planned (RUN-)::
+It lists alerts (MON-), criteria of deployment (DEP-), risks (RISK-) and planned runbooks (RUN-)::
 
     MON-005: Connection pool above 90 %
     RISK-008: {title: Queries without an index, level: high}
@@ -44,7 +44,7 @@ def read(folders: Sequence[Path]) -> dict[str, Entry] | None:
     Raises
     ------
     ConfigError
-        A registry is not YAML, or not in the form above.
+        A registry is not YAML, or does not have the form in this module's docstring.
     """
     files = [folder / FILE_NAME for folder in [*folders, catalogue.packaged("notebooks")]]
     found = [_entries(path) for path in files if path.is_file()]

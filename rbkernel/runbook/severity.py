@@ -69,7 +69,9 @@ def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
 
 
 def _in_words(level: SeverityLevel, *, last: bool) -> tuple[str, ...]:
-    """Return the condition of a level that gives no limits; empty for the last level.
+    """Return the condition in words (``when``) of a level, for a level without ``any_of``.
+
+    Empty for the mildest level, which applies if no other level does.
 
     >>> _in_words(SeverityLevel(level="P1", when="data at risk"), last=False)
     ('data at risk',)

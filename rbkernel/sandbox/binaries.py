@@ -63,7 +63,8 @@ def find() -> Binaries:
     Raises
     ------
     SandboxError
-        No installation is found, it is too old, or the one that the variable names is incomplete.
+        No installation is found, the installation in ``$RBKERNEL_PG_BIN`` is incomplete, or the
+        first complete installation is too old.
     """
     if named := os.environ.get("RBKERNEL_PG_BIN"):
         folder = Path(named).expanduser().absolute()

@@ -8,10 +8,10 @@
     passwords/         one passfile for each role, mode 0600
     primary/ standby/  the data folders; spare/ while a scenario has a second standby
     log/               output of the detached processes
-    in-flight.json     while the double write is asynchronous, read by the traffic
+    in-flight.json     while the traffic writes the second orders table late; read by the traffic
 
-Only these names are ever deleted. The folder is 0700, and a folder that already holds something
-else is refused, so that a mistyped ``RBKERNEL_SANDBOX`` harms nobody.
+Only these names are ever deleted. The folder has mode 0700, and a folder that already holds
+something else is refused, so that a mistyped ``RBKERNEL_SANDBOX`` destroys nothing.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ class Home:
 
     @property
     def in_flight_file(self) -> Path:
-        """The file that makes the traffic write the second orders table later: ``{"delay_s":
-        2.5}``.
-        """
+        """The file that delays the traffic's write to the second table: ``{"delay_s": 2.5}``."""
         return self.path / "in-flight.json"
 
     @property
@@ -134,9 +132,7 @@ class Home:
             yield
 
     def wipe(self) -> None:
-        """Delete the sandbox's files except the lock; call this only after all its processes have
-        ended.
-        """
+        """Delete the sandbox's files except the lock; all its processes must have ended before."""
         for name in sorted(self._names() - {_LOCK}):
             path = self.path / name
             if path.is_dir():

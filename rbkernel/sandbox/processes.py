@@ -1,9 +1,9 @@
 """Start, find and stop the detached processes of the sandbox.
 
-A process of the sandbox is recognized by its command line: a server of one of its data folders, or
-a module of this package with its folder as an argument. Server processes that outlived their
-postmaster are found by their working folder. psutil holds (pid, start time) and checks both before
-each signal, so a reused pid is never hit.
+A process of the sandbox is recognized by its command line: it runs a PostgreSQL server on one of
+the sandbox's data folders, or a module of this package with the sandbox's folder as an argument.
+Server processes that outlived their postmaster are found by their working folder. psutil checks pid
+and start time before each signal, so a process that reuses a pid never gets the signal.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ _STOP_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Found:
-    """A running process of the sandbox; ``name`` is ``primary``, ``standby``, ``traffic`` or
-    another.
-    """
+    """A running process of the sandbox; ``name`` is such as ``primary`` or ``traffic``."""
 
     name: str
     process: psutil.Process
@@ -64,8 +62,9 @@ def launch_module(module: str, home: Home, *arguments: str, log: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a process: without libpq's variables, with this package
-    importable.
+    """Return an environment for a process, without libpq's variables.
+
+    The process can import this package.
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     package = Path(next(iter(rbkernel.__path__))).resolve().parent
@@ -120,8 +119,9 @@ def _end(processes: Sequence[psutil.Process], sign: signal.Signals) -> None:
 
 
 def _survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Return the processes that do not end in time; psutil would also wait for init to reap
-    them.
+    """Wait for processes to end; return those that still run after `_STOP_TIMEOUT_S` seconds.
+
+    A zombie counts as ended. `psutil.wait_procs` would wait until init has reaped it.
     """
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     while left := [process for process in processes if _lives(process)]:

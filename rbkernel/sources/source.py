@@ -1,8 +1,8 @@
-"""The interface that every system that cells query must offer, such as an extension's source.
+"""The interface of a source: a system other than PostgreSQL that the cells of a runbook can query.
 
-A source is queried by `rb.ask`, which journals and shows the answer: a frame by the contract of
-`rbkernel.checks`, with its `Provenance`, for `rb.check` to judge. A system that fails is not an
-error but an empty frame with the reason, which every rule reads as ``unknown``.
+Extensions add sources. `rb.ask` queries a source, and journals and shows the answer: a frame with
+its `Provenance`, which `rb.check` can judge. If the system fails, no error is raised; the answer is
+an empty frame with the reason, which every rule judges as ``unknown``.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The answer of a source: ``columns`` maps names to types, and None in a row is a missing
-    value.
-    """
+    """The answer of a source; ``columns`` maps names to types, and None is a missing value."""
 
     columns: Mapping[str, type]
     rows: Sequence[Sequence[Any]]
@@ -91,7 +89,7 @@ class TableSource(ABC):
             Anything else means that the system did not answer.
         """
 
-    def parameters(self, question: str) -> Sequence[str] | None:  # noqa: ARG002  # others know
+    def parameters(self, question: str) -> Sequence[str] | None:  # noqa: ARG002  # a subclass may use it
         """Return the names of the values that a question takes; None if they are not known."""
         return None
 
@@ -130,7 +128,7 @@ class TableSource(ABC):
             return frames.to_frame(found.protected(self.configured.redaction))
         except (QueryError, ConfigError):
             raise
-        except Exception as error:  # noqa: BLE001  # code of others; its reason is in the answer
+        except Exception as error:  # noqa: BLE001  # an extension may raise anything; the answer holds the reason
             return self._failed(question, error)
 
     def _failed(self, question: str, error: Exception) -> pd.DataFrame:
@@ -166,8 +164,9 @@ def _unusable(_name: str, opener: Any) -> str:
 
 
 def _no_source(thing: Any, *own: str) -> str:
-    """Return why an object, or with ``self`` a class, lacks the methods of a `Source`; empty if it
-    has them.
+    """Return why an object or a class lacks the methods of a `Source`; empty if it has them.
+
+    For a class, ``own`` is ``"self"``: its methods take one argument more.
     """
     what = thing if isinstance(thing, type) else type(thing)
     methods = {"query": ("question", "values"), "parameters": ("question",), "close": ()}

@@ -65,9 +65,9 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
     -------
     Diagnosed
         Pass it as ``recommended=`` to `rb.decide`, and as the sessions to `rb.actions`; ``waits``
-        is a frame for `rb.figure.of`. The causes that this runbook is about come first. With a
-        standby, it is the diagnosis of the server that has such a cause, else of the one whose
-        cause is more urgent.
+        is a frame for `rb.figure.of`. The causes that this runbook is about come first. If a
+        standby is named, the result is the diagnosis of one of the two servers: of the server with
+        a cause that this runbook is about, else of the server with the more urgent verdict.
     """
     run = triage()
     diagnoses = looked(db, standby, seconds=seconds)
@@ -95,9 +95,7 @@ def looked(db: str, standby: str = "", *, seconds: float = 0.0) -> tuple[Diagnos
 
 
 def _over(db: str, many: int) -> Iterable[Finding]:
-    """Return an ok finding for each cause that an earlier diagnosis found and the present one does
-    not.
-    """
+    """Return an ok finding for each cause that only an earlier diagnosis found."""
     known = triage().findings
     title = diagnosis.title(db, max(many, 1))
     while title in known:

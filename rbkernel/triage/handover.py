@@ -63,7 +63,8 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
     attempts
         How many attempts to follow the steps have failed.
     severity
-        The level that `severity` computed; if it is empty, every level counts.
+        The severity that `rb.severity` returned. If it is empty, the escalation levels of every
+        severity can be due.
     began
         Start of the incident in ISO 8601, in UTC unless it has an offset; empty for the start of
         this run.

@@ -1,7 +1,7 @@
 """`rb.metrics`: measure the key metrics that the front matter lists, and judge them.
 
 A metric is evaluated if it names a diagnostic or a query. A metric that names only a dashboard is
-left to a human, and is counted in the finding on undone metrics.
+left to a human, and is counted in the finding on the metrics that nobody has checked yet.
 """
 
 from __future__ import annotations

@@ -29,7 +29,11 @@ class Seen(NamedTuple):
 
 
 def judged_as_quoted(seen: Seen, output: str, quoted: Quoted) -> Seen:
-    """Return a result, no longer ok if the answer differs from the one that the runbook quotes."""
+    """Return a result, made worse if the answer differs from the one that the runbook quotes.
+
+    It becomes critical if the answer differs, and unknown if the answers cannot be compared. A
+    result that is critical or unknown already stays unchanged.
+    """
     if seen.verdict not in {Verdict.OK, Verdict.WARNING}:
         return seen
     missed = next((one for one in answers.judge(output, quoted) if one.met is not True), None)

@@ -197,7 +197,10 @@ def ask(what: str, db: str, row_cap: int | None, values: Mapping[str, Any]) -> p
 
 
 def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> None:
-    """Raise if the diagnostic or SQL does not use a given value, because its name is misspelt."""
+    """Raise an error if a value is given that the diagnostic or SQL does not use.
+
+    Its name is probably misspelt; the error suggests a similar name.
+    """
     known = _asked_for(what)
     for name in values:
         if known is not None and name not in known:
@@ -205,9 +208,7 @@ def _must_know(call: str, what: str, values: Mapping[str, Any], *own: str) -> No
 
 
 def _asked_for(what: str) -> Sequence[str] | None:
-    """Return the names of the values in a diagnostic or SQL text; None if the text cannot be
-    parsed.
-    """
+    """Return the names of the values in a diagnostic or SQL; None if the SQL cannot be parsed."""
     if what in diagnostics.names():
         return list(diagnostics.get(what).parameters)
     try:

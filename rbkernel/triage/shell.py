@@ -61,7 +61,8 @@ def shell(
         What is checked, in words.
     command
         The command's name in the file, or the command itself as a list of words. A list runs only
-        if the file allows exactly this list. Otherwise it is shown to copy, and counted as undone.
+        if the file allows exactly this list. Otherwise it is shown for copying, and counted as not
+        done yet.
     exit_code
         The expected exit code.
     contains

@@ -8,8 +8,9 @@ from IPython.display import display
 
 
 class ShownFrame(pd.DataFrame):
-    """A frame that the call which returned it has shown; frames derived from it are plain
-    frames.
+    """A frame that the function that returned it has already shown.
+
+    Frames derived from it are plain frames.
     """
 
     @property

@@ -28,8 +28,8 @@ from rbkernel.triage.context import Triage, headless
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     """Start a run. This is the first call of a runbook, after the parameters.
 
-    The call shows the server, its role, the configuration and the evidence folder, in a display
-    that later checks update.
+    The call shows the server, its role, the configuration and the evidence folder. Later checks add
+    their findings to this display.
 
     Parameters
     ----------
@@ -95,8 +95,10 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
 
 
 def _incident(document: Runbook | None) -> str:
-    """Return the incident of a run that was started without one: from its caller, else its working
-    copy.
+    """Return the incident of a run whose cells name none.
+
+    It is the incident that the caller of the run gives, else that of the working copy, else a new
+    one.
     """
     named = os.environ.get("RBKERNEL_INCIDENT") or (document.incident if document else "")
     return named or new_incident_id()
@@ -264,8 +266,8 @@ def _said(filled: Mapping[str, str]) -> str:
 
 
 def _set_variables(variables: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Set the notebook's variables to the values of the run: cells use what is recorded.
+    """Set the notebook's variables to the run's values, so that cells use the recorded values.
 
-    A name that the notebook does not use is not added.
+    A variable that the notebook does not have is not added.
     """
     variables.update({name: value for name, value in values.items() if name in variables})

@@ -30,7 +30,7 @@ def validation() -> None:
     """Check the document of this run with lint, and show the quality checklist with the results.
 
     The checklist is about the runbook and not the server, so there is no finding. While
-    placeholders are left, a quality without problems is ``unknown``.
+    placeholders are left, an item of the checklist without problems is ``unknown``.
     """
     held = document()
     read = Document(held.path, held.document)

@@ -68,15 +68,13 @@ class Html:
 
     @property
     def coloured(self) -> bool:
-        """Whether the HTML sets colours, which were chosen for a white page."""
+        """Whether the HTML sets its own colours, so that it needs a white background."""
         return has_colours(self.markup)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A block with a plotly figure; if it cannot be drawn, ``drawn`` is None and ``note``
-    says why.
-    """
+    """A block with a plotly figure; ``drawn`` is None if it cannot be drawn; ``note`` says why."""
 
     kind: ClassVar = "figure"
     number: int
@@ -165,9 +163,7 @@ class Reader:
         return self._display(data, widgets) if isinstance(data, Mapping) and data else None
 
     def table(self, header: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
-        """Return a table block; if the table is too long to be shown, the block names a CSV
-        file.
-        """
+        """Return a table block; if the table is too long to be shown, it names a CSV file."""
         name = next(self._tables) if len(rows) > tables.SHOWN_ROWS else ""
         return Table(header=header, rows=rows, name=name)
 

@@ -88,8 +88,10 @@ class Section:
 
     @property
     def headline(self) -> str:
-        """The problems of the run in one line; without problems, the unknown findings, or that all
-        is ok.
+        """The problems of the run in one line.
+
+        If there are none, the findings whose verdict is unknown; if there are none of these either,
+        the number of passed checks.
         """
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
         ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"

@@ -1,8 +1,8 @@
 """Put plotly figures into a page: remove URLs, and embed plotly.js once, compressed.
 
 The package plotly contains the complete plotly.js (4.8 MB) of the matching version. Deflated and
-written in base 85, plotly.js takes 1.8 MB. So no copy of plotly.js is stored in this repository,
-and every kind of trace can be drawn that needs no network. Browsers since 2023 can unpack it.
+written in base 85, plotly.js takes 1.8 MB. So this repository needs no copy of plotly.js, and every
+kind of trace that needs no network can be drawn. Browsers since 2023 can unpack plotly.js.
 """
 
 from __future__ import annotations

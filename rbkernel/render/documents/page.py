@@ -104,8 +104,8 @@ def from_template(name: str, **values: Any) -> bytes:
 def environment(*folders: Path) -> Environment:
     """Return the template environment, with all text escaped.
 
-    Every value passes `displaytext.escape`. In attributes and in the page's title no element is
-    allowed, so external values need the filter ``bare`` there.
+    Every value passes `displaytext.escape`, which may write HTML elements. Elements are not allowed
+    in attributes and in the page's title, so external values need the filter ``bare`` there.
     """
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),

@@ -37,9 +37,7 @@ _AT_SEAL = "made when the run was sealed"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One run in the evidence folder; ``head`` is its newest seal, or None if the run is not
-    sealed.
-    """
+    """One run in the evidence folder; ``head`` is its newest seal, None if there is no seal."""
 
     record: Record
     executed: bytes
@@ -68,7 +66,7 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
-    """Return the complete tables that a report shows cut, as name → CSV."""
+    """Return the complete tables of which the report shows only a part, as name → CSV."""
     blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
     found += [plan.targets for one in report.sections for plan in one.plans]

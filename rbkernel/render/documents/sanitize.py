@@ -78,7 +78,7 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
 
 
 def has_live_parts(markup: str) -> bool:
-    """Return whether HTML has elements that sanitizing removes and that a reader may miss.
+    """Return whether HTML has elements that sanitizing removes and whose absence readers notice.
 
     >>> has_live_parts("<p><script>x()</script>"), has_live_parts("<p>a < script</p>")
     (True, False)

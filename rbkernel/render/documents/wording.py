@@ -52,7 +52,9 @@ class Plan:
 
 
 def clock(at: object) -> str:
-    """Return a time that rbkernel recorded as text for people.
+    """Convert a time that rbkernel recorded (ISO 8601, UTC) to text for people.
+
+    Any other text is returned unchanged, with invisible characters as escapes.
 
     >>> clock("2026-11-20T23:45:35.968906+00:00"), clock("")
     ('2026-11-20 23:45:35 UTC', '')

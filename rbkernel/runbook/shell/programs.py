@@ -18,7 +18,7 @@ from typing import Any
 Phrase = tuple[str, ...]
 
 _BINARIES = re.compile(r"^(?:.*/)?s?bin$")
-# with one of these options a program does more than read, whatever program it is
+# with one of these options, any program does more than read
 _SUSPICIOUS = re.compile(
     r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write(?!-out)|delete|remove|purge|flush|clear|reset"
     r"|repair|fix|kill|apply|execute|exec|in-?place|overwrite|install|upgrade|restore|rotate|vacuum"
@@ -56,7 +56,10 @@ class Program:
 
     @property
     def exact_reads(self) -> tuple[Phrase, ...]:
-        """The sub-commands that only read, without wildcards; a longer one overrides a change."""
+        """The sub-commands that only read and are listed without wildcards.
+
+        Such a phrase overrides a shorter phrase of a sub-command that changes something.
+        """
         return tuple(one for one in self.reads if not any("*" in word for word in one))
 
     def takes_value(self, option: str) -> bool:

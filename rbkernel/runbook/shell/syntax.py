@@ -14,7 +14,7 @@ from functools import cache
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
-# what a person is to fill in, in the ways people write it; not `<in >out`, not `[ -f x ]`
+# placeholders in the forms that people write them; not `<in >out`, not `[ -f x ]`
 PLACEHOLDER = re.compile(
     r"‹[^›\n]*›"
     r"|(?<!<)<[A-Za-z](?:[\w .,:|/-]{0,58}\w)?>(?!\w)"
@@ -84,7 +84,9 @@ class Script:
 
 
 def masked(text: str) -> str:
-    """Replace each placeholder by a word of the same length, and all other characters by ASCII.
+    """Replace each placeholder by a word of the same length, and other non-ASCII characters by X.
+
+    A carriage return becomes a blank. The result has the same length as the text.
 
     >>> masked("kubectl logs <pod-name> | grep [word] > ‹PLACEHOLDER: x›")
     'kubectl logs _pod_name_ | grep _word_ > _PLACEHOLDER__x_'

@@ -90,7 +90,11 @@ def _command(command: Command, functions: frozenset[str], depth: int) -> Judgeme
 def _of_words(
     words: Sequence[str], stdin: str | None, depth: int, functions: frozenset[str] = frozenset()
 ) -> Judgement:
-    """Return the effect of a command by its words; a function counts where it is defined."""
+    """Return the effect of a command by its words.
+
+    A call of a function that the text defines has no effect of its own, because the commands in the
+    definition are judged anyway.
+    """
     if not words or words[0] in functions:
         return LOOKS
     if depth == 0:

@@ -6,7 +6,7 @@ import re
 
 from rbkernel.runbook.shell.effect import LOOKS, Judgement, unknown
 
-# they name a program to run, a file of commands, where programs are found, or options of programs
+# variables that name a program to run, a file of commands, where programs are found, or options
 _RUNS = re.compile(
     r"^(?:PATH|SHELL|IFS|ENV|HOME|CDPATH|BASH_\w+|PS[0-4]|LD_\w+|DYLD_\w+|XDG_\w+|GIT_\w+|LESS\w*"
     r"|MAN\w*|PSQLRC|PGSYSCONFDIR|PGSERVICEFILE|(?:CLASS|PYTHON|GEM_|NODE_|GO)PATH"
@@ -14,7 +14,7 @@ _RUNS = re.compile(
     r"|\w*(?:COMMAND|CMD|ASKPASS|PAGER|EDITOR|VISUAL|BROWSER|SHELL|DIFF|OPEN|CLOSE|HOOK|STARTUP"
     r"|PRELOAD|OPTIONS|OPTS?|_SSH|_RSH|RUNNER|WRAPPER|PREPROCESSOR))$"
 )
-# they say where to connect, as whom, and how output looks
+# variables that say where to connect, as whom, and how output looks
 _HARMLESS = re.compile(
     r"^(?:LANG|LANGUAGE|LC_\w+|TZ|TERM|COLUMNS|LINES|NO_COLOR|CLICOLOR\w*|KUBECONFIG|NS|NAMESPACE"
     r"|PG(?:HOST|HOSTADDR|PORT|DATABASE|USER|PASSWORD|PASSFILE|SERVICE|OPTIONS|APPNAME|SSL\w+"
@@ -29,7 +29,7 @@ _HARMLESS_PAGER = re.compile(r"^\w*PAGER\+?=(?:cat|less|more)?$")
 
 
 def of_a_command(assignment: str) -> Judgement:
-    """Return the effect of a variable set for one command: unknown, unless the name is known.
+    """Return the effect of a variable set for one command: unknown, unless it is known as harmless.
 
     >>> of_a_command("TZ=UTC").effect.value, of_a_command("FROBNICATOR=/tmp/x").effect.value
     ('only looks', 'unknown')

@@ -1,4 +1,4 @@
-"""Fault: a migration waits behind a forgotten transaction for a lock, and readers wait behind it.
+"""Fault: a migration waits for a lock of a forgotten transaction, and readers for the migration.
 
 The shop's traffic does not use the table, so only the sessions of the queue wait. The sessions
 belong to a detached process (module sessions), and do not reconnect after they are terminated.

@@ -46,7 +46,7 @@ WHERE module = 'orders' AND resolved_at IS NULL AND entity_id = ANY(%(suspects)s
 _DIFFERING = b"""
 SELECT count(*) FROM orders_legacy l FULL JOIN orders o USING (id) WHERE l IS DISTINCT FROM o
 """
-# rows of the traffic that differ at this moment
+# whether the traffic's newest rows differ at this moment
 _UNDERWAY = b"""
 SELECT count(*) > 0
 FROM (SELECT * FROM orders_legacy WHERE id > %(last)s) l
@@ -94,15 +94,16 @@ def plan(seed: int) -> Drift:
 
 
 def drift(access: Access, seed: int) -> dict[str, Any]:
-    """Make the orders that the seed selects differ, record some of the differences, and
-    return all.
+    """Make the orders that the seed selects differ, and record some of the differences.
+
+    Returns the fields of `Drift`, and as ``reported`` the ids of the recorded differences.
     """
     drifted = plan(seed)
     return {**asdict(drifted), "reported": separate(access, drifted, seed)}
 
 
 def separate(access: Access, drifted: Drift, seed: int) -> list[int]:
-    """Make the given orders differ, record some of the differences, and return the ids."""
+    """Make the given orders differ; record some of the differences, and return the ids of these."""
     figures = random.Random(f"orders-drift/{seed}/reports")  # noqa: S311 - figures of a drill
     with access.connect("shop_app", autocommit=False) as raw:
         raw.execute(b"DELETE FROM orders WHERE id = ANY(%s)", [drifted.missing])
@@ -167,9 +168,7 @@ def delay(access: Access, seed: int) -> dict[str, Any]:
 
 
 def catch_up(access: Access, _: int) -> None:
-    """Let the traffic write both tables in one transaction again, and wait for the last
-    late row.
-    """
+    """Let the traffic write both tables in one transaction again; wait until no row differs."""
     access.home.in_flight_file.unlink(missing_ok=True)
     with access.connect("postgres") as raw:
         waiting.until(raw, _ARRIVED, {"last": LAST_ID}, what="the last row arrives")

@@ -27,8 +27,9 @@ class Truth:
         Regular expression that the headline must match: it names the culprit. Empty if nothing is
         wrong.
     alone
-        The same for a runbook that examines only one of two servers (RUN-001, RUN-007), if it can
-        see less there. Its verdict may then be a warning.
+        The regular expression for a runbook that examines only one of two servers (RUN-001,
+        RUN-007), if it can see less of the problem there. With ``alone``, a warning is allowed as
+        the verdict of such a runbook.
     opens
         The runbook for the problem, which every other runbook must name; empty if there is none.
     verdicts
@@ -46,11 +47,11 @@ class Truth:
     unseen
         Whether the diagnostic role cannot see the problem.
     seen_by
-        The runbooks that can see the scenario; empty: all.
+        The runbooks that can see the problem; empty if all can.
     rows
-        Regular expression that matches the beginning of the option that RUN-006 must recommend: to
-        wait if the two tables of orders are the same, to resolve the cause if a cause prevents
-        comparing or copying them. If the option is to patch, the patch makes them equal.
+        Regular expression that matches the beginning of the option that RUN-006 must recommend:
+        ``wait`` if the two orders tables are equal, ``resolve`` if a cause prevents comparing or
+        copying them, ``patch`` if the repair script makes them equal.
     """
 
     says: str = ""

@@ -33,9 +33,7 @@ _DROP = f"DROP TABLE IF EXISTS {TABLE}".encode()
 
 
 def hold_back(access: Access, seed: int) -> dict[str, Any]:
-    """Delete rows that another session's snapshot still sees, so that a vacuum cannot
-    remove them.
-    """
+    """Delete rows that a snapshot of another session still sees; vacuum cannot remove them."""
     deleted = _rows(HELD_BACK, seed)
     _create(access, deleted, "")
     processes.launch_module(
@@ -82,5 +80,5 @@ def _create(access: Access, deleted: int, options: str) -> None:
 
 
 def _rows(fault: str, seed: int) -> int:
-    """Return the number of rows to delete: more than a vacuum may leave without a finding."""
+    """Return how many rows to delete: so many that the diagnostic reports the dead rows."""
     return random.Random(f"{fault}/{seed}").randint(15_000, 40_000)  # noqa: S311 - of a drill

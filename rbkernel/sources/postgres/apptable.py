@@ -2,8 +2,9 @@
 
 Teams name their columns differently: ``created_at`` in one database is ``enqueued_at`` in another.
 So a diagnostic asks for columns by their meaning. A column is found by one of its usual names, in
-order of preference, and a time also by its type if the table has only one such column. A column
-found under another name than the preferred one is reported; a parameter can name the right one.
+order of preference. A column for a time is also found by its type, if the table has only one column
+of a date or time type. If a column has another name than the preferred one, a note says so, and a
+parameter can name the right column.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ class Column(BaseModel):
 
 
 class Table(BaseModel):
-    """A table of an application that a diagnostic reads: its usual name, and its columns by
-    meaning.
-    """
+    """A table of an application that a diagnostic reads: usual name, and columns by meaning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,9 +47,7 @@ class Table(BaseModel):
     columns: dict[str, Column]
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters with which a caller names the table and its columns, and what each
-        names.
-        """
+        """Return the parameters that name the table and its columns: name → what it names."""
         return {
             "table": f"the table, if it is not called {self.name}",
             **{
@@ -169,7 +166,7 @@ def _candidates(session: Session, schema: str, name: str) -> list[Candidate]:
 
 
 class _NotThere(DatabaseError):
-    """The database has no matching table: it may belong to another application."""
+    """There is no matching table; the database may belong to another application."""
 
 
 def columns_of(table: Table, has: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -23,8 +23,10 @@ Edges = Mapping[int, frozenset[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Freed:
-    """The pids of sessions that are freed at once, and of those freed later by commits ahead of
-    them.
+    """The pids of sessions that are freed when some sessions end.
+
+    ``at_once`` are freed immediately; ``later`` are freed when the sessions before them in the
+    queue commit.
     """
 
     at_once: frozenset[int] = frozenset()
@@ -122,8 +124,9 @@ def _edges(backends: Iterable[Backend]) -> Edges:
 
 
 def _groups(edges: Edges) -> list[set[int]]:
-    """Return the groups of pids that wait for each other; a prepared transaction does not connect
-    groups.
+    """Return the groups of pids that wait for each other, directly or not.
+
+    Two groups that only wait for prepared transactions are not connected by these.
 
     >>> _groups({2: frozenset({1}), 4: frozenset({3}), 5: frozenset({4})})
     [{1, 2}, {3, 4, 5}]

@@ -67,9 +67,7 @@ class Parameter(_Part):
 
 
 class Figure(_Part):
-    """How a diagnostic's result is drawn: kind of figure, and columns; see
-    `rbkernel.render.figure`.
-    """
+    """How a diagnostic's result is drawn: kind of figure and columns (`rbkernel.render.figure`)."""
 
     kind: Literal["timeline", "bars", "strip"]
     x: str = ""
@@ -111,10 +109,10 @@ class Diagnostic(_Part):
     diagnostic does not apply to this database, and is left out: see `inapplicable`. ``{schema}`` in
     the SQL is the schema of that table, or of the needed extension. SQL with a LIMIT returns one
     more column, ``of_all``: the number of rows without the LIMIT. ``cut`` maps a column to the
-    maximum number of characters of its text. Texts are not cut in SQL, because the server's
-    functions that count characters fail for text of another database that is not valid in the
-    encoding of this one. With ``twice`` the query runs twice, ``every_s`` seconds apart, and the
-    answer holds the changes. ``origin`` is the file of a team's diagnostic and its SHA-256;
+    maximum number of characters of its text. Texts are not cut in SQL: a text may come from another
+    database, and if it is not valid in the encoding of this database, the server's functions that
+    count characters raise an error. With ``twice`` the query runs twice, ``every_s`` seconds apart,
+    and the answer holds the changes. ``origin`` is the file of a team's diagnostic and its SHA-256;
     empty for a built-in diagnostic. The guard checks a team's SQL, and names in this SQL are looked
     up in the role's search path, too.
     """
@@ -237,7 +235,10 @@ class Library:
 
 
 def team_files(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the files of a team's diagnostics by name; a name with several files is a conflict."""
+    """Return all files of a team's diagnostics, by the name of the diagnostic.
+
+    If a name has several files, `Library.get` raises an error.
+    """
     found: dict[str, list[Path]] = {}
     for file in sorted({file for folder in folders for file in folder.glob("*/*.sql")}):
         if "@" not in file.name:
@@ -246,9 +247,7 @@ def team_files(folders: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def variant_files(file: Path) -> dict[str, Path]:
-    """Return the files of a diagnostic's variants by capability, such as
-    ``stuck@pg_stat_io.sql``.
-    """
+    """Return the files of a diagnostic's variants (``stuck@pg_stat_io.sql``) by capability."""
     beside = sorted(file.parent.glob(f"{glob.escape(file.stem)}@*.sql"))
     return {one.stem.partition("@")[2]: one for one in beside}
 
@@ -299,9 +298,7 @@ _library = Library()
 
 
 def use(folders: Sequence[Path]) -> None:
-    """Load a team's diagnostics from these folders for this process, besides the built-in
-    diagnostics.
-    """
+    """Use a team's diagnostics from these folders in this process, besides the built-in ones."""
     global _library
     _library = Library(folders)
 

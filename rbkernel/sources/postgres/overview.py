@@ -1,8 +1,9 @@
 """Check a server for all common problems, to find the runbooks to open next.
 
-Each topic is a diagnostic with its own rules. A topic that does not apply to a database is left
-out, because the database lacks the table, or the topic is about standbys. A topic whose query fails
-is not left out.
+Each topic is a diagnostic with its own rules. A topic is left out if it does not apply: the
+database lacks the table; the topic is only about primaries, or only about standbys, and the server
+is not one; or the topic is the lag of standbys, and none is expected or connected. A topic whose
+query fails is not left out.
 """
 
 from __future__ import annotations
@@ -120,9 +121,7 @@ def belongs(standby: Session, primary: Session) -> bool:
 
 
 def _cluster_of(session: Session) -> str:
-    """Return the system identifier of a server's cluster, which initdb creates and standbys
-    copy.
-    """
+    """Return the system identifier of a server's cluster; a standby has that of its primary."""
     return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
 
 

@@ -1,10 +1,11 @@
 """Find the step that frees the most sessions of a blocking tree with the least harm. Pure.
 
-Candidates are the roots, alone and together, and the sessions that wait for a whole table (or a
-waiting VACUUM) with others queued behind, each alone and all together. Never a candidate: a session
-that waits for a row (others wait for the same row and its holder), a WAL sender or another process
-of the server, a backup, a session with an unknown state, and one of several possible blockers. A
-prepared transaction has no session that could be ended.
+Candidates are the roots, alone and together. Further candidates are waiting sessions behind which
+others are queued: those that wait for the lock of a whole table, and a VACUUM that waits for a
+page; each alone, and all together. Never a candidate: a session that waits for a row (others wait
+for the same row and its holder), a WAL sender or another process of the server, a backup, a session
+with an unknown state, and one of several possible blockers. A prepared transaction has no session
+that could be ended.
 """
 
 from __future__ import annotations
@@ -147,8 +148,9 @@ def is_backup(backend: Backend) -> bool:
 
 
 def suspects(tree: Tree, situation: Situation) -> frozenset[int]:
-    """Return the pids of possible blockers of waits for a page: only one of them blocks, but which
-    is unknown.
+    """Return the pids of the possible blockers of waits for a page, if there are several.
+
+    Only one of them blocks the wait, but it is unknown which.
 
     >>> tree = Tree(waiters={3: frozenset({1, 2})}, roots=(1, 2))
     >>> page = Backend(pid=3, wait_type="BufferPin", blocked_by=(1, 2))
@@ -180,8 +182,9 @@ def _candidates(tree: Tree, situation: Situation) -> Iterator[Remedy]:
 
 
 def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
-    """Return the groups of roots that a step may end: each root, the roots of each waiter, all
-    roots.
+    """Return the groups of roots that a step may end.
+
+    These are each root alone, the roots of each waiting session, and all roots.
     """
     groups: dict[tuple[int, ...], None] = {(root,): None for root in tree.roots}
     reached = {root: tree.behind(root) for root in tree.roots}
@@ -192,8 +195,9 @@ def _groups_of_roots(tree: Tree) -> list[tuple[int, ...]]:
 
 
 def _has_a_queue(backend: Backend) -> bool:
-    """Return whether others can queue behind a waiting session, because it waits for a
-    whole table.
+    """Return whether others can queue behind a waiting session.
+
+    They can if it is a VACUUM that waits for a page, or if it waits for a strong lock on a table.
     """
     if backend.doing is Doing.PAGE:
         return True

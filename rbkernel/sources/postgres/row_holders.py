@@ -54,9 +54,10 @@ def _completed(session: Session, waiter: Backend) -> Backend:
 
 
 def _holders(session: Session, waiter: Backend) -> list[int] | None:
-    """Return the pids of all transactions that hold a row, if there are several.
+    """Return the pids of all transactions that hold the row that a session waits for.
 
-    The result is None if the table or the row no longer exists.
+    Empty if the only holder is the one that is already known. None if the table or the row no
+    longer exists.
     """
     name = _value(session, _NAME, {"relation": waiter.row_relation})
     if name is None:

@@ -33,9 +33,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """A kind of wait of one application: mean number of waiting sessions, and % of all busy
-    sessions.
-    """
+    """A kind of wait of one application: mean number of sessions, and % of all busy sessions."""
 
     application: str
     wait_type: str
@@ -45,8 +43,7 @@ class Wait:
 
 
 def sample(session: Session, seconds: float) -> Answer:
-    """Sample the waits of busy sessions for some seconds, as rows with the columns of
-    ``activity/waits``.
+    """Sample the waits of busy sessions for some seconds.
 
     Parameters
     ----------
@@ -58,8 +55,9 @@ def sample(session: Session, seconds: float) -> Answer:
     Returns
     -------
     Answer
-        Rows sorted by share, the largest first. If the server stops answering, the samples before
-        count. If it never answered, there are no rows, and the provenance has the reason.
+        Rows with the columns of ``activity/waits``, sorted by share, the largest first. If the
+        server stops answering, the samples taken until then are used. If it never answered, there
+        are no rows, and the provenance has the reason.
     """
     began = time.monotonic()
     answers: list[Answer] = []
@@ -84,7 +82,7 @@ def sample(session: Session, seconds: float) -> Answer:
 
 
 def waits(answer: Answer) -> list[Wait]:
-    """Return the rows that `sample` returned as `Wait` values."""
+    """Convert the rows that `sample` returned to `Wait` objects."""
     return [Wait(**record) for record in answer.records()]
 
 

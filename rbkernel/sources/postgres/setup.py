@@ -171,7 +171,8 @@ def read_sql(schemas: Iterable[str], creators: Iterable[tuple[str, str]], role: 
     schemas
         Schemas with tables that the role cannot read.
     creators
-        Schema and role of each creator of tables without default privileges.
+        Schema and role of each role that creates tables in a schema without having set default
+        privileges for the diagnostic role.
     role
         The diagnostic role.
 

@@ -34,7 +34,10 @@ _LESS_BEGINS = re.compile(r"^\+\+?(?:\d*[gGFp%]?|[/?][^\x00-\x1f]*)$")
 
 
 def less(call: Call) -> Judgement | None:
-    """Decide about the commands and key files that less runs when it starts."""
+    """Decide whether less changes something, by its start commands and key files.
+
+    The effect is unknown if one of them may run a program; None if there are none.
+    """
     runs = next((one for one in call.arguments if re.match(r"\+|--cmd\b", one)), "")
     if runs and not _LESS_BEGINS.match(runs):
         return unknown(call.name, runs)
@@ -43,7 +46,10 @@ def less(call: Call) -> Judgement | None:
 
 
 def man(call: Call) -> Judgement | None:
-    """Decide about the pager, the browser and the configuration that a call of man names."""
+    """Decide whether man changes something, by the pager, browser and configuration of the call.
+
+    The effect is unknown if the call names one of them, else None.
+    """
     runs = call.has("-P", "--pager*", "-H", "--html*", "-C", "--config-file*", "-p", "--preproc*")
     return unknown(call.name, runs) if runs else None
 

@@ -9,7 +9,10 @@ from rbkernel.runbook.shell.judges.call import Call
 
 
 def git(call: Call) -> Judgement | None:
-    """Decide about git sub-commands that only list unless they get arguments."""
+    """Decide whether git changes something, for sub-commands that only list without arguments.
+
+    None for other sub-commands, about which `programs.toml` decides.
+    """
     words = call.program.words(call.arguments)
     verb = words[0] if words else ""
     before = call.arguments[: call.arguments.index(verb)] if verb else call.arguments

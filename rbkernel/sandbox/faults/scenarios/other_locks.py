@@ -1,4 +1,4 @@
-"""Scenarios of waits for advisory locks, prepared transactions, pages in use and safe snapshots."""
+"""Scenarios of waits for advisory locks, prepared transactions, buffer pins and safe snapshots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _advisory_of_a_session(stage: Stage) -> None:
 
 
 def open_cursor(stage: Stage, *names: str, server: Server = "primary") -> None:
-    """Open cursors that keep a page of a table in use, for which a VACUUM must wait."""
+    """Open cursors that pin a page of a table in the buffer, so that a VACUUM must wait."""
     # the horizon of the primary follows the standby's at its next feedback
     stage.setting("wal_receiver_status_interval", "1s", server="standby")
     stage.on_heal(lambda: stage.administer("DROP TABLE ledger"))

@@ -1,4 +1,8 @@
-"""Scenarios of unreachable servers: frozen, locked, behind a full pooler, wrongly configured."""
+"""Scenarios of servers that no runbook can query.
+
+The server is frozen, its catalogue is locked, its pooler is full, or the address or the password is
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Scenarios of standbys that are behind, cut off or seem so, and of lost or split primaries."""
+"""Scenarios of standbys that are late or cut off, or only seem to be, and of failed primaries.
+
+The latter include a failover, and two primaries at once (split brain).
+"""
 
 from __future__ import annotations
 

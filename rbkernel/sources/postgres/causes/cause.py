@@ -19,9 +19,7 @@ REPLICATION = "RUN-005"
 
 @dataclass(frozen=True, kw_only=True)
 class Victims:
-    """The sessions that a cause harms: their number, longest wait, applications, and % of the
-    slots.
-    """
+    """The sessions that a cause harms: number, longest wait, applications, and % of the slots."""
 
     count: int = 0
     longest_s: float = 0.0
@@ -38,8 +36,8 @@ class Cause:
     that help, the least harmful first. If the recommended step does not act on a session,
     ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``. ``late``
     is true if the cause is only that a standby is behind, which is a symptom if another cause
-    explains it. ``subject`` recognises the cause in a later snapshot, if it has no culprits: what
-    the cause is about, without figures; by default the mechanism.
+    explains it. ``subject`` says what the cause is about, without figures; a cause without culprits
+    is recognized by it in a later snapshot. By default, ``mechanism`` is used for this.
     """
 
     headline: str
@@ -58,9 +56,7 @@ class Cause:
 
     @property
     def lasting(self) -> str:
-        """The text that recognises the cause in a later snapshot: its subject, else the
-        mechanism.
-        """
+        """The text by which a later snapshot recognizes the cause: its subject, else mechanism."""
         return self.subject or self.mechanism
 
     @property
@@ -127,8 +123,7 @@ def worse(one: Verdict, other: Verdict) -> Verdict:
 
 
 def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
-    """Remove causes that only say that a standby is late, if another known cause explains the
-    delay.
+    """Remove causes that only say that a standby is late, if a known cause explains the delay.
 
     >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
     >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,

@@ -127,11 +127,11 @@ def _blocked(situation: Situation, tree: Tree, victims: Victims, *, several: boo
 
 
 def _moves(situation: Situation, tree: Tree, waiting: list[Backend]) -> bool:
-    """Return whether a queue for a lock advances by itself: its first session has just begun to
-    wait.
+    """Return whether a queue for a row advances by itself.
 
-    The first session has waited for the transaction that holds the row since that transaction got
-    it; the others wait for their turn.
+    Whenever the row gets a new holder, the first session in the queue begins a new wait for this
+    holder; the others wait for their turn. So the queue advances if the first session has waited
+    only for a short time.
     """
     roots = [situation.backend(pid) for pid in tree.roots]
     return bool(roots) and all(one is not None and _has_just_begun(one, waiting) for one in roots)
@@ -207,15 +207,17 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
 
 
 def _are_patient(waiting: list[Backend]) -> bool:
-    """Return whether all sessions wait only for older transactions, as concurrent index
-    builds do.
+    """Return whether all sessions only wait for older transactions.
+
+    For example, CREATE INDEX CONCURRENTLY waits for them.
     """
     return all(one.locktype == "virtualxid" or _is_deferrable(one) for one in waiting)
 
 
 def _may_be_meant(waiting: list[Backend]) -> bool:
-    """Return whether the wait may be intended: few sessions wait for an advisory lock, as standby
-    instances of an application wait for their leader.
+    """Return whether the wait may be intended: few sessions wait, all for an advisory lock.
+
+    For example, spare instances of an application wait until they can become the leader.
     """
     return len(waiting) < _BLOCKED_WARN and all(one.locktype == "advisory" for one in waiting)
 

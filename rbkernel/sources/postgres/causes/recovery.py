@@ -1,13 +1,14 @@
 """Find the cause if replay on a standby waits for a query on the standby. Pure.
 
-If replay waits for a lock, the module `locks` finds the reader with the lock. The other waits have
-no lock that identifies the reader. From version 15 on, PostgreSQL has names for these other waits:
+If replay waits for a lock, the module `locks` finds the reader with the lock. In the other waits,
+no lock identifies the reader. From version 15 on, PostgreSQL has names for these other waits:
 
-- a reader's snapshot may still need rows that the primary has removed: replay waits at least for
-  the oldest snapshot;
+- a reader's snapshot may still need rows that the primary has removed: replay waits for the oldest
+  snapshot, and perhaps for others;
 - a tablespace with temporary files is dropped: replay waits for all transactions that were open
-  then, the oldest among them;
-- a page is in use, for example by an open cursor: any session with a snapshot may use it.
+  then, so in any case for the oldest;
+- a page is in use (a buffer pin), for example by an open cursor: each session with a snapshot may
+  be the one that uses it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ from rbkernel.sources.postgres.situation import Backend, Situation
 
 @dataclass(frozen=True, kw_only=True)
 class _Conflict:
-    """A reason why replay waits for readers; ``age`` is the age by which readers are ranked."""
+    """A reason why replay waits for readers.
+
+    ``age`` returns the age of a reader's snapshot or transaction, or None if the session cannot be
+    the reader. ``oldest`` tells whether replay certainly waits for the oldest reader.
+    """
 
     why: str
     what: str

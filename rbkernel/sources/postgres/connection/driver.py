@@ -52,9 +52,7 @@ class _Described(psycopg.Cursor[Any]):
 
 
 class _OneStatementCursor(_Described):
-    """A cursor that uses the extended protocol, in which the server refuses two statements
-    at once.
-    """
+    """A cursor that uses the extended protocol: the server then refuses two statements at once."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if not params:
@@ -73,8 +71,9 @@ class _ServerCursor(_Described, psycopg.ServerCursor[Any]):
         return tuple(Column(one.name, one.type_code) for one in self.description or ())
 
     def close(self) -> None:
-        """Close the cursor; ignore errors of a closed session, which SQLAlchemy would log with a
-        traceback.
+        """Close the cursor; ignore errors of a closed session.
+
+        SQLAlchemy would log such an error with a traceback.
         """
         try:
             super().close()
@@ -105,14 +104,12 @@ class _EscapedColumn(psycopg.Column):
     """A column of a result, with invalid bytes of the name escaped."""
 
     def __init__(self, cursor: psycopg.Cursor[Any], index: int) -> None:
-        super().__init__(_AnyBytes(cursor), index)  # type: ignore[arg-type]  # what it reads of one
+        super().__init__(_AnyBytes(cursor), index)  # type: ignore[arg-type]  # all that it reads
         self._name = decoded(self._name.encode("latin-1"), cursor.connection.info.encoding)
 
 
 class _AnyBytes:
-    """A stand-in for the cursor that `psycopg.Column` reads, in whose encoding all bytes
-    are valid.
-    """
+    """Replaces the cursor that `psycopg.Column` reads; its encoding accepts every byte."""
 
     _encoding = "latin-1"
 
@@ -181,11 +178,12 @@ def connect(
 def _first_settings(connection: Connection, version_num: int, all_timeouts: bool) -> str:
     """Return the settings that are sent with the login, because the first statement is too late.
 
-    The role or the database may set time-outs. A login can wait for a lock on the
-    catalogue, and an idle time-out can end the session between two queries, so lock_timeout and
-    idle_session_timeout are always sent. Other time-outs can end the first statement; rbkernel
-    sends them only after that has happened, because settings that are sent at login hide the
-    server's own values: `settings.AT_LOGIN` lists them for `settings/notable`.
+    The role or the database may set time-outs. A login can wait for a lock on the catalogue, and an
+    idle time-out can end the session between two queries. So lock_timeout and idle_session_timeout
+    are always sent. The other time-outs can end the first statement. They are sent only after this
+    has happened (``all_timeouts``), because a setting that is sent at login hides the server's own
+    value. The setting `settings.AT_LOGIN` lists the names of all settings sent at login, so that
+    the diagnostic `settings/notable` can tell which values are hidden.
     """
     wanted = {
         "lock_timeout": f"{connection.lock_timeout_s * 1000:.0f}",
@@ -214,7 +212,7 @@ def version_num(raw: RawConnection) -> int:
 
 
 def _no_login(error: psycopg.Error, connection: Connection) -> DatabaseError:
-    """Return the error for a failed login, found by SQLSTATE or, if there is none, by a network
+    """Return the error for a failed login, from its SQLSTATE or, if it has none, from a network
     test.
     """
     state = getattr(error, "sqlstate", None) or ""

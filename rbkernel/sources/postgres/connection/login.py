@@ -30,9 +30,9 @@ _TAKES_NO_OPTIONS = {"08P01", "0A000", "42704"}
 class Refused(psycopg.OperationalError):
     """A login to PostgreSQL that was refused or failed.
 
-    ``sqlstate`` and ``routine`` come from the server, empty if it sent none; ``needs_password``:
-    the server required a password, but none was configured; ``unresolved``: libpq could not
-    determine the server.
+    ``sqlstate`` and ``routine`` come from the server; they are empty if it sent none.
+    ``needs_password`` is true if the server required a password, but none was configured.
+    ``unresolved`` is true if libpq could not determine the server.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ def connect(*, options: str = "", **parameters: Any) -> psycopg.Connection[Any]:
     Parameters
     ----------
     options
-        Settings from the first statement on, as ``-c name=value``; they override the settings of
-        the role and the database. If a pooler refuses them, they are left out.
+        Settings, as ``-c name=value``. They are in force before the first statement, and override
+        the settings of the role and the database. If a pooler refuses them, they are left out.
     parameters
         As for `psycopg.connect`.
 

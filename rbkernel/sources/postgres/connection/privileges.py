@@ -1,8 +1,9 @@
 """The privileges that a diagnostic role must not have, and the query that checks for them.
 
 A read-only transaction is no protection: a role that may write can also end the transaction. So the
-role itself must not be able to write, signal, or leave the database. The check includes all roles
-to which it can change with SET ROLE, whether or not it inherits their privileges.
+role itself must not be able to write, to signal other sessions, or to use the files and programs of
+the server. The check includes all roles to which the role can change with SET ROLE, whether or not
+it inherits their privileges.
 """
 
 from __future__ import annotations
