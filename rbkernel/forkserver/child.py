@@ -67,7 +67,7 @@ def _become(request: wire.Request, streams: list[int]) -> None:
         with contextlib.suppress(OSError, ValueError):  # the C library reserves some signals
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # what Python ignores at its start, and what it would have inherited from the client
+    # signals that Python ignores at its start, and those that the client ignores
     for number in (signal.SIGPIPE, signal.SIGXFSZ, *request.ignored):
         signal.signal(number, signal.SIG_IGN)
     signal.set_wakeup_fd(-1)

@@ -161,7 +161,7 @@ def prepare(environment: Mapping[str, str]) -> None:
     if place is None:
         return
     launch(place, environment)
-    with contextlib.suppress(OSError):  # it may be about to start, or to end
+    with contextlib.suppress(OSError):  # the server may be about to start, or to end
         os.utime(place.lock)
 
 

@@ -35,7 +35,7 @@ from tornado.ioloop import IOLoop
 _log = logging.getLogger(__name__)
 _RESERVED = 256  # descriptors reserved for the store, the queue, evidence, runs and notifications
 _HIGHEST_LIMIT = 1_048_576  # some programs that runs start close every descriptor below the limit
-_ACCEPTED_AT_ONCE = 32  # then the requests that have arrived are handled
+_ACCEPTED_AT_ONCE = 32  # after these connections, the requests that have arrived are handled
 _PAUSE_S = 0.2
 _SENDER_IDLE_S = 330.0  # Alertmanager and Prometheus keep an idle connection for 5 minutes
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

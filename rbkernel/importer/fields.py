@@ -192,7 +192,7 @@ def of_pair(key: str, value: str) -> tuple[str, Any] | None:
         return None
     if field == "last_tested":
         tested = tables.date(words)
-        # a date that is none is tried, refused, and said
+        # an invalid date is passed on, so that it is refused and the report says so
         return (field, tested or words) if tested or re.search(r"\d", words) else None
     if field == "severity":
         return field, _severity(words)
@@ -237,7 +237,7 @@ def section_of(block: Block) -> str:
     """
     names = [_section(words) for words in block.path[-2:]]
     if names[-1:] == [""] and "prerequisites" in names:
-        return "prerequisites"  # its parts have headings of their own
+        return "prerequisites"  # a part of this section, with its own heading
     return names[-1] if names else ""
 
 

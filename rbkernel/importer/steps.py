@@ -42,7 +42,7 @@ class Steps(Page):
             self.label = titles.label(block)
             self._item = titles.last_words(block) if block.kind == "list" else ""
         elif block.kind == "fence" and block.text[:1].isspace():
-            self.label = self.label or self._item  # it lies in that item
+            self.label = self.label or self._item  # an indented fence belongs to the list item
         handlers: dict[str, Callable[[Block, Went], None]] = {
             "fence": self._fence,
             "code": self._commands.fence,
@@ -208,7 +208,7 @@ class Steps(Page):
         items = tasks(block)
         rest = [line for line in block.text.splitlines() if line.strip()]
         if len(items) != len(rest):
-            self.text(block, went)  # it has lines beside its items
+            self.text(block, went)  # the checklist has lines besides its items
         if not items:
             went.reasons.append("the checklist has no items")
             return

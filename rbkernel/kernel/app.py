@@ -87,7 +87,7 @@ class RecordingKernel(IPythonKernel):
                 cell_meta=cell_meta,
                 cell_id=cell_id,
             )
-        except KeyboardInterrupt as interrupt:  # it hit IPython's own code, not the cell's
+        except KeyboardInterrupt as interrupt:  # the interrupt hit IPython's own code, not the cell
             return self._refuse(interrupt)
         finally:
             self._working_on.pop(threading.get_ident(), None)

@@ -69,7 +69,7 @@ def execute_notebook(
     input_path
         Where the notebook was read from; papermill also gives a notebook in memory here.
     caller
-        The description of the run for the kernel; by default, papermill's description.
+        The values that the kernel gets about the run; by default, those of `of_papermill`.
     options
         Options of papermill's client, such as ``log_output``, ``stdout_file`` or ``config``.
 

@@ -259,7 +259,8 @@ def _prepared(runbook: Runbook, values: dict[str, Any]) -> NotebookNode:
         language="python",
         prepare_only=True,
     )
-    notebook.metadata.papermill["input_path"] = str(runbook.path)  # else the whole text
+    # papermill has stored the whole document there
+    notebook.metadata.papermill["input_path"] = str(runbook.path)
     return notebook
 
 

@@ -125,7 +125,7 @@ def _begin(
     triage = Triage(run, settings, (), document)
     context.begin(triage)
     triage.facts = (
-        *([] if document else [("Document", kept)]),  # first, because it is probably a mistake
+        *([] if document else [("Document", kept)]),  # first: probably a mistake
         *((name, triage.reach(name)) for name in names),
         *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),

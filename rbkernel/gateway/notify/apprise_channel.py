@@ -1,7 +1,7 @@
 """The channel ``apprise``, which sends messages to targets. No other module knows apprise.
 
 A target's address is a secret. apprise writes hosts and addresses into its own log, so that log is
-not passed on; errors are described in our own words.
+not passed on; errors are described in rbkernel's own words.
 """
 
 from __future__ import annotations

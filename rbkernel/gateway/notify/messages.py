@@ -26,7 +26,7 @@ from rbkernel.redact import Redactor
 
 _SUFFIX = ".txt.j2"
 _PLACE = "rbkernel.gateway.notify"
-# what a phone shows, and what every service accepts
+# characters that a phone shows of a title, and that every service accepts in a body
 _LONGEST_TITLE = 150
 _LONGEST_BODY = 3_000
 _LONGEST_INCIDENT = 80

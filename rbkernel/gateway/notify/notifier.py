@@ -191,7 +191,7 @@ class Notifier:
             events = [event for event in message.events if event.incident == id_]
             try:
                 if incident.read(self.settings.evidence_root, id_).state == IncidentState.CLOSED:
-                    continue  # else its last line would be unsealed
+                    continue  # a further line of a closed record would be unsealed
                 incident.append(
                     *(self.settings.evidence_root, id_, "notified"),
                     by="rbkernel",

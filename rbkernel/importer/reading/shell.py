@@ -23,7 +23,7 @@ LANGUAGES = frozenset(
         *("ksh", "sh-session", "bash-session"),
     }
 )
-# they show what a terminal shows: commands and what they print
+# info strings of fences that show a terminal: commands and their output
 _SESSIONS = frozenset(
     ["console", "shell-session", "terminal", "shellsession", "sh-session", "bash-session"]
 )
@@ -32,7 +32,7 @@ _PROMPT = re.compile(
     r"|[\w.-]*(?:bash|sh)-[\d.]+|/[\w/.-]* "
     r"|(?:(?!\d+>)[.:/-]*[\w~][\w.:~/-]*|/)?)(?P<sign>[$%>#])|PS [^>]*>) (?=\S)"
 )
-# prompts of other programs: what is typed there is no shell text
+# prompts of other programs; the text after such a prompt is no shell text
 _OTHER_PROMPT = re.compile(
     r"^\s*(?:(?P<mysql>mysql|MariaDB \[[^\]]*\])"
     r"|(?P<redis>redis(?: [\w.:]+)?|[\w.-]+:\d+(?:\[\d+\])?)"
@@ -45,7 +45,7 @@ _OTHER_GOES_ON = re.compile(r"^\s*(?:->|['\"`(]>|\.\.\.>?)(?:\s|$)")
 # bash's prompt before the further lines of a command
 _GOES_ON = re.compile(r"^>(?: |$)")
 _REDIRECTS = re.compile(r"^\s*(?:\d*[<>]|&>)")
-# a shell somewhere else: what follows is typed there
+# commands that open another shell, in which the commands after them are typed
 _ENTERS = re.compile(
     r"^(?:sudo\s+(?:-\w+\s+)*)?(?:ssh\s+(?:-\w\s+\S+\s+|-\w+\s+)*\S+|su(?:\s+-l?)?(?:\s+[\w-]+)?|sudo\s+-\w*[is]\w*"
     r"(?:\s+-?u?\s*\w+)?|(?:kubectl|oc|docker|podman|nerdctl|crictl|docker-compose)\s.*\bexec\b.*[\s/](?:ba|z|a|da)?sh"
@@ -169,7 +169,7 @@ class _Reader:
         found = _PROMPT.match(line)
         if found is None or found["sign"] is None:
             return found is not None
-        # "# x" is a comment, "> x" a quotation: as prompts they need a place before them
+        # "# x" is a comment and "> x" a quotation; "#" and ">" are prompts only after a place
         return bool(found["where"]) or found["sign"] in "$%"
 
     def _of_session(self) -> Iterator[Piece]:

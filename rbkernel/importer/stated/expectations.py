@@ -40,7 +40,7 @@ _EMPTY = re.compile(
     r"|(?:no|0|zero)\s+(?:output|lines?))\s*[.!]?$",
     re.IGNORECASE,
 )
-# words that change what a sentence states, in a way that is not read here
+# words that change the meaning of a sentence in a way that this module does not understand
 _UNSURE = re.compile(
     r"\b(?:not|never|no longer|cannot|if|unless|except|when|whenever|while|until|otherwise|but|only"
     r"|proceed|continue|problem|fine|okay|acceptable|normal(?:ly)?|usual(?:ly)?|typical(?:ly)?"
@@ -52,7 +52,7 @@ _AMOUNT = (
     r"\s*(?P<figure>-?\d[\d,]*(?:\.\d+)?|zero)\s*(?P<factor>k\b|(?-i:M)\b)?"
     r"\s*(?P<unit>%|[A-Za-z]+)?"
 )
-# limits that include their figure; "right" ones are met at it
+# limits that include their figure: if the limit states what is right, the figure itself is right
 _UP_TO = r"<=|≤|at most|(?:no|not) (?:more|greater|higher) than|up to|maximum(?: of)?|not exceed"
 _FROM = r">=|≥|at least|(?:no|not) (?:less|fewer|lower) than|minimum(?: of)?"
 _BELOW_IT = r"<|(?:less|fewer|lower|smaller) than|below|under"

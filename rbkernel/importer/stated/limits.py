@@ -117,7 +117,7 @@ _VAGUE = frozenset(
         *("threshold", "target", "severity", "level", "duration", "downtime", "time"),
     ]
 )
-# a sentence about a person, an order, or a conjunction: no name of a metric
+# words of a sentence about a person, of an order, or a conjunction; they are no name of a metric
 _NO_NAME = re.compile(
     r"(?:it|this|that|these|they|you|we|he|she|or|and|but|unless|until|so|retry|wait|proceed|repeat"
     r"|restart|set|keep|use|choose|limit|configure|reduce|increase|scale|raise|lower|allow|run|add"
@@ -356,7 +356,7 @@ def _name(before: str) -> str:
     """Return the name of a compared metric from the words before the comparison; else empty."""
     text = re.sub(r"[`*\"]", "", before)
     if _HAS.search(text):
-        return ""  # what it has is named after the figure
+        return ""  # "has > 5 errors": the name comes after the figure
     for hole in holes.find(text):
         text = text.replace(hole.text, "")
     text = _until_same(_VERBS, text, " :,")

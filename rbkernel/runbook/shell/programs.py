@@ -23,7 +23,7 @@ _SUSPICIOUS = re.compile(
     r"^--?(?:output-(?:dir|file)|out-?(?:dir|file)|save|write(?!-out)|delete|remove|purge|flush|clear|reset"
     r"|repair|fix|kill|apply|execute|exec|in-?place|overwrite|install|upgrade|restore|rotate|vacuum"
     r"|drop|truncate|shutdown|terminate|reload|restart"
-    # these name a program to run
+    # options that name a program to run
     r"|pager|pre|(?:use-)?compress-program|browser|ext-diff|open-files-in-pager|upload-pack|rsh"
     r"|editor|to-command|checkpoint-action)(?:-[\w-]+)?(?:=|$)"
 )

@@ -78,7 +78,7 @@ def survey(
     housekeeping
         Whether to include the topics that are not urgent.
     tell
-        Returns the findings of a diagnosis.
+        A function that returns the findings of a diagnosis.
     """
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)

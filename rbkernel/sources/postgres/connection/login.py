@@ -101,7 +101,7 @@ def _set_verbosity(pgconn: Any, verbosity: int) -> None:
     module = sys.modules[type(pgconn).__module__]
     # the pure Python version of psycopg has loaded libpq itself
     library = getattr(getattr(module, "impl", None), "pq", None)
-    with contextlib.suppress(OSError, AttributeError):  # then there is a message, but no SQLSTATE
+    with contextlib.suppress(OSError, AttributeError):  # errors then have no SQLSTATE
         call = (library or ctypes.CDLL(module.__file__)).PQsetErrorVerbosity
         call.argtypes = [ctypes.c_void_p, ctypes.c_int]
         call(pgconn.pgconn_ptr, verbosity)
