@@ -36,6 +36,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def all_of(number: int, noun: str) -> str:
+    """Return "all" and a number with its noun; without "all" for a single thing.
+
+    >>> all_of(1, "check"), all_of(6, "check")
+    ('1 check', 'all 6 checks')
+    """
+    return count(number, noun) if number == 1 else f"all {count(number, noun)}"
+
+
 def singular(plural: str) -> str:
     """Return the singular of a regular plural; other words, such as units, stay unchanged.
 

@@ -143,7 +143,7 @@ class StoredSituationError(RbkernelError, ValueError):
 
 
 class WatchError(RbkernelError):
-    """Situations cannot be stored, or another process watches this connection."""
+    """Samples of the server's state cannot be stored, or another process watches the server."""
 
 
 class NotStarted(RbkernelError, RuntimeError):

@@ -160,7 +160,7 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
     def problem(self, extension: Extension) -> ExtensionError | None:
         """Load an extension, and return the error if it cannot be used, else None."""
         if extension.name in self._ours:
-            what = f"rbkernel itself has {extension.name}, which is used instead"
+            what = f"rbkernel itself has {extension.name}, so that of the package is not used"
             return unusable(
                 extension, what, "ask the authors of the package to choose another name"
             )

@@ -37,7 +37,7 @@ _OURS = (cancel_queries, command, repair_rows, resume_replay, statement, termina
 
 def _unusable(name: str, action: Any) -> str:
     if not name.isidentifier() or keyword.iskeyword(name):
-        return f"a cell cannot call rb.actions.{name}, which is no name in Python"
+        return f"a cell cannot call rb.actions.{name}: it is not a valid name in Python"
     if isinstance(action, type):
         return f"it must be a function that returns an ActionPlan, not the class {action.__name__}"
     return ""

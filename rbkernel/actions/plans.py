@@ -160,8 +160,10 @@ def repair_rows(
     kinds = differences["kind"] if "kind" in differences else pd.Series(dtype=object)
     copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
     names = f" from {question.source} to {question.target}" if question else ""
+    target = question.target if question else "the target"
     return _plan(
-        title=f"Copy {amounts.count(copied, 'row')}{names}, delete {extra} there",
+        title=f"Copy {amounts.count(copied, 'row')}{names}, delete"
+        f" {amounts.count(extra, 'extra row')} from {target}",
         connection=db,
         sql=sql or (f"-- no SQL: {why}" if why else ""),
         targets=_rows(differences, ["key", "kind", "columns"]),
@@ -260,11 +262,11 @@ def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
             meant = nearest(name, known)
             places = ", ".join(known)
             raise ParameterError(
-                f"{call}: the text has no place for the value {name!r}"
-                f"{f'; it has {places}' if known else ''}",
+                f"{call}: the text has no placeholder for the value {name!r}"
+                f"{f', only for {places}' if known else ''}",
                 next_step=f"write {meant!r}"
                 if meant
-                else "write its name into the text, or remove the value",
+                else "write its placeholder into the text, or remove the value",
             )
 
 

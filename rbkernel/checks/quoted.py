@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbkernel import amounts
+
 # states of a row that are surely wrong; a state that is neither quoted nor here is unknown
 _WRONG = re.compile(
     r"error|fail|crash|backoff|unknown|lost|evict|oom|notready|unhealthy|down|dead|offline|inactive"
@@ -158,7 +160,7 @@ def _rows(output: str, wanted: Mapping[str, str]) -> Judged:
     )
     if bad or odd:
         return Judged(actual=shown, met=False if bad else None)
-    return Judged(actual=f"{len(table)} rows as expected", met=True)
+    return Judged(actual=f"{amounts.count(len(table), 'row')} as expected", met=True)
 
 
 def _is_bad(cells: Mapping[str, bool | None]) -> bool:

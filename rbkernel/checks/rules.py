@@ -27,8 +27,8 @@ from rbkernel.model import Finding, Verdict, now
 
 _NAMED_ROWS = 100
 _NARROW = (
-    "narrow the query (a WHERE, a parameter) or raise the cap until the answer is complete; do not"
-    " assume that it is ok"
+    "narrow the query (a WHERE, a parameter) or raise the cap until the answer is complete; until"
+    " then the verdict is unknown, not ok"
 )
 
 
@@ -106,7 +106,7 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
 
     >>> frame = pd.DataFrame({"down": pd.Series([True], dtype="boolean")})
     >>> out_of_reach(Rule(title="t", column="down", critical=5), frame)
-    'down is true or false, which count as 1 and 0: it can never be above critical=5'
+    'down is boolean (false is 0, true is 1), so it can never be above critical=5'
     >>> out_of_reach(Rule(title="t", column="down", critical=0), frame)
     ''
     """
@@ -122,7 +122,7 @@ def out_of_reach(rule: Rule, frame: pd.DataFrame) -> str:
         if limit is not None and not violates(worst, limit, below=rule.below, at_limit=at):
             way = "below" if rule.below else "above"
             return (
-                f"{rule.column} is true or false, which count as 1 and 0: it can never be {way}"
+                f"{rule.column} is boolean (false is 0, true is 1), so it can never be {way}"
                 f" {name}={limit:g}"
             )
     return ""

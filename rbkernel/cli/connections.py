@@ -68,7 +68,11 @@ def init(
     store.write_atomically(file, extended.encode(), mode=mode)
     default = ", as the default connection" if connection.default else ""
     typer.echo(f"wrote [connections.{name}] to {file}{default}")
-    role = "" if test else f"`rbkernel grant {name}` prints the SQL of its role; then "
+    role = (
+        ""
+        if test
+        else f"run the SQL that `rbkernel grant {name}` prints, to create its role; then "
+    )
     typer.echo(f"next: {role}`rbkernel doctor {name}`; then give {name} to a runbook as db")
     raise Ending(verdict.exit_code)
 

@@ -87,7 +87,8 @@ def rebuild(
     to_write = destination(output, f"{run_id}.ipynb", force=force)
     store.write_atomically(to_write.path.absolute(), notebook.dump(built))
     ran = sum(1 for cell in record.cells if cell.status == reading.DONE)
-    typer.echo(f"{to_write.path}: {len(built.cells)} cells, {ran} executions done")
+    cells = amounts.count(len(built.cells), "cell")
+    typer.echo(f"{to_write.path}: {cells}, {amounts.count(ran, 'execution')} done")
 
 
 @app.command()

@@ -44,7 +44,10 @@ def show(as_json: AsJson = False) -> None:
         print_table(("kind", "name", "package", "version", "state"), rows)
     else:
         kinds = ", ".join(name.removeprefix(extensions.PREFIX) for name in groups)
-        typer.echo(f"no package adds anything; it could add {kinds} (docs/how-to/extend.md)")
+        typer.echo(
+            f"no installed package extends rbkernel; a package can add {kinds}"
+            " (docs/how-to/extend.md)"
+        )
     raise Ending(3 if any(problem for _, problem in found) else 0)
 
 

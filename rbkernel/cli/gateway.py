@@ -85,7 +85,8 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
         typer.echo(f"listening on {gateway.address}")
         typer.echo(f"pages at {gateway.address}{pages.BASE}: {pages.who_may_read(settings)}")
         typer.echo(
-            f"up to {amounts.count(work.kernels, 'run')} at the same time, from {store.where}"
+            f"executes up to {amounts.count(work.kernels, 'run')} at the same time, from the queue"
+            f" in {store.where}"
         )
         for line in [*server.warnings(settings.gateway), *advice(store)]:
             typer.echo(line)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 # the most blocks kept as text that a terminal shows; --report lists all
 _TOLD = 12
-_ROTATE = "it is still in the Markdown file; remove it there, and change it if others have seen it"
+_ROTATE = (
+    "the secret is still in the Markdown file; remove it there, and rotate it if others have seen"
+    " the file"
+)
 
 
 def import_runbook(

@@ -275,7 +275,7 @@ def _from_input() -> str:
             f"a note is at most {_MOST_NOTE_BYTES // 1024} KiB, and this is more: nothing was"
             " written",
             where="standard input",
-            next_step="note what matters of it, for example with `… | tail -n 50`",
+            next_step="note only the part that matters, for example with `… | tail -n 50`",
         )
     return data.decode(errors="replace").strip()
 
@@ -300,7 +300,7 @@ def _severity(words: str) -> str:
         Severity.parse(words or "low")
     except ValueError as error:
         raise ParameterError(
-            str(error), where="--severity", next_step="use a word of one of these scales"
+            str(error), where="--severity", next_step="use one of these words, such as high or SEV2"
         ) from error
     return words
 

@@ -42,7 +42,13 @@ def reconcile(
     columns: Annotated[
         str, typer.Option(help="Columns to compare: a,b. Default: all of the source.")
     ] = "",
-    ignore: Annotated[str, typer.Option(help="Columns that the target does not need: a,b.")] = "",
+    ignore: Annotated[
+        str,
+        typer.Option(
+            help="Columns of the source that are not compared, and may be missing in the target:"
+            " a,b."
+        ),
+    ] = "",
     mapping: Annotated[
         list[str],
         typer.Option(
@@ -212,7 +218,10 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("comparing", total=None)
 
         def show(progress: Progress) -> None:
-            text = f"{progress.source_rows} rows, {len(progress.differences)} rows that may differ"
+            text = (
+                f"{amounts.count(progress.source_rows, 'row')} compared,"
+                f" {len(progress.differences):,} may differ"
+            )
             bar.update(task, total=len(progress.parts), completed=progress.done, description=text)
 
         yield show
@@ -295,14 +304,17 @@ def _summary(question: Question, outcome: Outcome) -> Iterator[str]:
         rows = amounts.count(in_flight, "row")
         yield f"in flight: {rows} differed at first but matched when rechecked"
     yield (
-        f"compared: {outcome.source_rows} rows with {outcome.target_rows}, {len(outcome.compared)}"
-        f" columns, {outcome.how}, in {outcome.duration_s:.1f} s"
+        f"compared: {amounts.count(outcome.source_rows, 'row')} of the source with"
+        f" {amounts.count(outcome.target_rows, 'row')} of the target,"
+        f" {amounts.count(len(outcome.compared), 'column')}, {outcome.how},"
+        f" in {outcome.duration_s:.1f} s"
     )
     if outcome.snapshots > 1 or outcome.resumed:
         again = ", resumed" if outcome.resumed else ""
         yield (
-            f"read from {outcome.started_at} to {outcome.ended_at}{again}, in {outcome.parts}"
-            f" parts and {outcome.snapshots} snapshots: each part as of the time it was read"
+            f"read from {outcome.started_at} to {outcome.ended_at}{again}, in"
+            f" {amounts.count(outcome.parts, 'part')} and"
+            f" {amounts.count(outcome.snapshots, 'snapshot')}: each part as of the time it was read"
         )
     if outcome.resumed and outcome.same:
         yield (

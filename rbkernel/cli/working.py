@@ -40,8 +40,8 @@ def worker(
     try:
         supervisor = Supervisor(settings, store, kernels=kernels).start()
         typer.echo(
-            f"worker {supervisor.id}: up to {amounts.count(supervisor.kernels, 'run')}"
-            f" at the same time, from {store.where}"
+            f"worker {supervisor.id}: executes up to {amounts.count(supervisor.kernels, 'run')}"
+            f" at the same time, from the queue in {store.where}"
         )
         for line in advice(store):
             typer.echo(line)
@@ -55,7 +55,10 @@ def worker(
 def route(
     alert: Annotated[
         Path,
-        typer.Argument(help="A file with an alert: labels, or the body of a sender; - for stdin."),
+        typer.Argument(
+            help="A JSON file: the labels of an alert, or the request body that a sender posts;"
+            " - for stdin."
+        ),
     ],
     source: Annotated[str, typer.Option(help="The sender, if the format is ambiguous.")] = "",
     as_json: AsJson = False,
@@ -90,5 +93,6 @@ def _read(path: Path) -> bytes:
         raise Unreadable(
             f"the alert cannot be read: {error.strerror}",
             where=str(path),
-            next_step="use a file with the body of a sender, or only labels",
+            next_step="use a JSON file with the request body that a sender posts, or with the"
+            " labels of an alert",
         ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rbkernel import amounts
 from rbkernel.evidence.incident import (
     AlertOutcome,
     AlertStatus,
@@ -84,7 +85,7 @@ def of_storm(record: IncidentRecord) -> str:
     }
     if not joined:
         return ""
-    alerts = "1 alert" if len(joined) == 1 else f"{len(joined)} alerts"
+    alerts = amounts.count(len(joined), "alert")
     return (
         f"{alerts} without a runbook came in a storm and {'was' if len(joined) == 1 else 'were'}"
         " grouped here"

@@ -62,8 +62,9 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
         raise EvidenceError(
             f"the notebook holds what looks like a secret: {_named(found)}",
             where="the notebook to seal",
-            next_step=f"`rbkernel evidence seal {record.run_id}` seals the notebook as the journal"
-            " has it, redacted; then change that secret and delete the notebook",
+            next_step=f"run `rbkernel evidence seal {record.run_id}`: it seals a notebook that is"
+            " rebuilt from the journal, with secrets redacted; then rotate that secret, and delete"
+            " the notebook that holds it",
         )
     if not edited:
         _refuse_edited(verify_notebook(notebook, record, snapshot))

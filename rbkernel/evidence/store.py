@@ -113,8 +113,8 @@ def recorder_error(error: OSError, folder: Path) -> RecorderError:
     return RecorderError(
         f"the kernel cannot write its journal: {error.strerror or error}",
         where=str(folder),
-        next_step="free space or permissions there, or set RBKERNEL_EVIDENCE to a folder that can"
-        " be written, then restart the kernel",
+        next_step="free disk space or correct the permissions there, or set RBKERNEL_EVIDENCE to a"
+        " writable folder; then restart the kernel",
     )
 
 
@@ -225,8 +225,8 @@ def evidence_error(error: OSError, path: Path) -> EvidenceError:
     return EvidenceError(
         f"evidence cannot be written: {error.strerror or error}",
         where=str(path),
-        next_step="free space or permissions there, or set RBKERNEL_EVIDENCE to another folder,"
-        " and try again: nothing that was there is lost",
+        next_step="free disk space or correct the permissions there, or set RBKERNEL_EVIDENCE to"
+        " another folder; then try again: no stored evidence is lost",
     )
 
 

@@ -81,7 +81,9 @@ def folder() -> Path:
         raise OSError(f"{path} is too long for the name of a socket")
     found = path.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077 or not path.is_dir():
-        raise PermissionError(f"{path} is not a folder of this user alone")
+        raise PermissionError(
+            f"{path} must be a folder that this user owns and nobody else can access"
+        )
     return path
 
 

@@ -63,7 +63,7 @@ def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
     while len(body) < length:
         body += _some(connection, length - len(body))
     if len(streams) != _STREAMS:
-        raise ValueError(f"{len(streams)} streams instead of {_STREAMS}")
+        raise ValueError(f"{_STREAMS} streams were expected, but {len(streams)} came")
     return Request(**json.loads(body)), streams
 
 

@@ -100,7 +100,7 @@ def opens(grants: Iterable[Grant], *wanted: str) -> bool:
     return EVERYTHING in held or any(one in held for one in wanted if one)
 
 
-_ASK = "ask the sender for a new link: `rbkernel link RUN` prints one"
+_ASK = "ask an operator of rbkernel for a new link: `rbkernel link RUN` prints one"
 
 
 def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
@@ -125,8 +125,8 @@ def link(settings: Settings, what: str, *, hours: float | None = None) -> str:
     if what != EVERYTHING and not (RUN_ID.fullmatch(what) or INCIDENT_ID.fullmatch(what)):
         raise LinkError(
             f"{what!r} is neither a run id nor an incident id",
-            next_step="`rbkernel evidence list` shows both; `rbkernel link` without either opens"
-            " everything",
+            next_step="`rbkernel evidence list` shows the ids of runs and incidents; `rbkernel"
+            " link` without an id prints a link to all pages",
         )
     lasts_h = settings.pages.link_hours if hours is None else hours
     grant = Grant(what=what, expires=int(time.time() + lasts_h * 3600))

@@ -32,7 +32,7 @@ from rbkernel.runbook.placeholders import placeholder
 
 NOTHING = Expectation()
 _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
-_IN_WORDS = "what is expected stays text: only a person can judge it"
+_IN_WORDS = "the expected result is kept as text, because only a person can judge it"
 
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
@@ -131,7 +131,7 @@ class CommandCells:
 
     def _foreign(self, block: Block, went: Went, language: str) -> None:
         """Keep a fence in another query language as text, and name the language in the report."""
-        went.reasons.append(f"{language}: rbkernel has no source for it")
+        went.reasons.append(f"{language}: rbkernel has no built-in data source for it")
         text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
         self._page.text(
             block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
@@ -377,7 +377,10 @@ class CommandCells:
             self._page.code(block, went, sqlchecks.calls_of(checked, words, into))
             went.evaluated()
         elif expected.limits:
-            went.notes.append("the limit in its comment is not checked: its figure is not clear")
+            went.notes.append(
+                "the limit in the comment is not checked, because it is not certain which column of"
+                " the answer it is about"
+            )
 
     def _answer(self, column: str) -> str:
         """Return a new name for the frame that holds an answer; no other cell uses this name."""

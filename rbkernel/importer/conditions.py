@@ -63,7 +63,9 @@ class Conditions:
         lines = list(lines)
         found = [one for line in lines for one in limits.stated(line, heading)]
         if not found and any(map(limits.compares, lines)):
-            went.notes.append("a figure stays text: the words do not say what is wrong")
+            went.notes.append(
+                "a number is kept as text: the sentence does not say clearly which values are bad"
+            )
         names = [name for one in found if (name := self._metric(block, one))]
         if names:
             went.bound("metrics")

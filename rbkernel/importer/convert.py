@@ -166,7 +166,9 @@ def _steps(
         else:
             steps.take(block)
     if wanted and front.values["id"] != wanted:
-        steps.remark_first(f"{wanted} is taken: this one is {front.values['id']}")
+        steps.remark_first(
+            f"the id {wanted} is taken, so this runbook gets the id {front.values['id']}"
+        )
     _alerts(front, name, words, part)
     if metrics := front.values.get("metrics"):
         measured = queries.bound(metrics, part, refuses)

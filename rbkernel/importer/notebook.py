@@ -24,9 +24,10 @@ from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.placeholders import PLACEHOLDER, placeholder
 
 _HELP = """\
-Imported from `{source}`. Queries are asked with a role that only reads. A command that changes \
-something is shown to copy, and **nothing is run by itself**. Read the box below first; fill in \
-what is marked ‹›, in the first cell and in the parameters, and run the notebook again."""
+Imported from `{source}`. Queries run with a read-only role. A command that changes something is \
+only shown, for you to copy: **the notebook itself changes nothing**. Read the box below first. \
+Then fill in what is marked ‹›, in the first cell and in the parameters, and run the notebook \
+again."""
 _RECORD = """\
 ## At the end
 
@@ -147,7 +148,7 @@ def _with_decision(cells: Sequence[Cell], options: Sequence[str]) -> list[Cell]:
             calls.quoted("Is it solved?"),
             calls.listed([calls.quoted(word) for word in ("solved", "not yet", "escalate")]),
         )
-        words = "## Decide\n\n**Goal:** say whether it is over."
+        words = "## Decide\n\n**Goal:** say whether the problem is solved."
     else:
         openings = [number for number in range(first + 1) if cells[number].opens]
         at = openings[-1] if openings else first
@@ -160,8 +161,8 @@ def _with_decision(cells: Sequence[Cell], options: Sequence[str]) -> list[Cell]:
             calls.listed([calls.quoted(option) for option in dict.fromkeys(named)]),
         )
         words = (
-            "## Decide\n\n**Goal:** choose what the findings speak for. The steps that belong to it"
-            " are then marked *proposed*. Choosing changes nothing yet."
+            "## Decide\n\n**Goal:** choose the option that the findings support. Its steps are then"
+            " marked *proposed*. Choosing changes nothing yet."
         )
     decision = [
         Cell(kind="markdown", source=words, line=0, opens=True, id="decide"),
@@ -181,14 +182,15 @@ def _parameters(steps: Steps, db: str) -> str:
     lines = []
     if "db" in steps.connections.targets:
         lines.append(
-            f"db: str = {calls.quoted(db)}  # connection name, from rbkernel.toml; look only"
+            f"db: str = {calls.quoted(db)}  # connection name, from rbkernel.toml; used read-only"
         )
     lines.append(
         'incident: str = ""  # incident id, such as INC-20261120-7f3a; empty for a new one'
     )
     lines += [
         f"{name}: str = {calls.quoted(placeholder(f'connection of {target}'))}"
-        f"  # the name in rbkernel.toml of {' '.join(printable(target).split())}; look only"
+        f"  # connection to {' '.join(printable(target).split())}: its name in rbkernel.toml;"
+        " used read-only"
         for name, target in steps.connections.targets.items()
         if name != "db"
     ]

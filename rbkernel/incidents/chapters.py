@@ -74,7 +74,7 @@ def _overview(known: Known) -> str:
         f"# Postmortem: {title}\n\n"
         "Without blame: what happened, why it could happen, and what prevents it. Times, runs and"
         f" findings come from the record of {known.record.id}. Fill in the places marked ‹…›:"
-        " the record does not have them."
+        " the record has no information about them."
     )
 
 

@@ -150,7 +150,7 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
     page = path.with_suffix(".html")
     if path.suffix != ".ipynb":
         raise EvidenceError(
-            "a postmortem is a notebook",
+            "a postmortem is written as a notebook, but the file name does not end in .ipynb",
             where=str(path),
             next_step="name a file that ends in .ipynb with -o",
         )
@@ -162,7 +162,7 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
         )
     if page.exists() and textpage.GENERATOR not in page.read_text(errors="replace")[:2000]:
         raise EvidenceError(
-            "there is already a file at the path of the page, not written by rbkernel",
+            "a file that rbkernel did not write is already at the path of the HTML page",
             where=str(page),
             next_step="move it away, or name another notebook with -o",
         )

@@ -166,6 +166,7 @@ def _write(path: Path, data: bytes) -> None:
         raise EvidenceError(
             f"the working copy cannot be written: {error.strerror}",
             where=str(path),
-            next_step="free space or permissions there, or name another folder with --root",
+            next_step="free disk space or correct the permissions there, or name another folder"
+            " with --root",
         ) from error
     store.write_atomically(path, data)

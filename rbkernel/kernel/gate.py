@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipykernel.iostream import IOPubThread
 
+from rbkernel import amounts
 from rbkernel.errors import RecorderError
 from rbkernel.kernel.limits import (
     MESSAGE_BYTES,
@@ -177,7 +178,10 @@ def shortened(content: dict[str, Any]) -> dict[str, Any]:
 def _cut(text: str, size: int) -> str:
     if len(text) <= size:
         return text
-    return f"{beginning(text, size)} … [rbkernel: {len(text) - size} characters were dropped here]"
+    return (
+        f"{beginning(text, size)} …"
+        f" [rbkernel: dropped {amounts.count(len(text) - size, 'character')} here]"
+    )
 
 
 def _last_lines(lines: list[str]) -> list[str]:
@@ -186,7 +190,8 @@ def _last_lines(lines: list[str]) -> list[str]:
     left = _ERROR_BYTES
     for line in reversed(lines):
         if left <= 0:
-            kept.append(f"[rbkernel: {len(lines) - len(kept)} parts of the traceback were dropped]")
+            dropped = amounts.count(len(lines) - len(kept), "part")
+            kept.append(f"[rbkernel: dropped {dropped} of the traceback]")
             break
         kept.append(_cut(line, left))
         left -= len(line)

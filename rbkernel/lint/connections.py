@@ -67,7 +67,7 @@ def connection_parameters(document: Document) -> Iterator[Found]:
     declared, front = document.declared[0], document.front
     for name, pattern in front.connections.items() if front and declared else ():
         if name not in declared:
-            message = f"connections names {name}, which is not a parameter"
+            message = f"`connections` lists {name}, which is not a parameter"
             yield in_field(document, "connections", message, "declare it, or remove it")
             continue
         default = declared[name].default

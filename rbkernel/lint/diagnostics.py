@@ -152,7 +152,7 @@ def name_taken(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     Instead: rename the file or its folder.
     """
     if file.ours:
-        message = f"{file.name} is a diagnostic of rbkernel, which is used instead"
+        message = f"rbkernel has a diagnostic {file.name}, so this file is not used"
         yield Found(0, 0, message, "rename the file or its folder")
     for other in file.others:
         yield Found(0, 0, f"{file.name} has the same name as {other}", "rename one of them")

@@ -169,7 +169,7 @@ def changing_text(document: Document) -> Iterator[Found]:
         if block.language in {"sql", "psql", "pgsql"}:
             what = changing_sql(block.text)
         if what:
-            message = f"{what} changes something, and is only text to copy"
+            message = f"{what} changes something, but as text it has no undo and is not recorded"
             yield in_cell(cell, block.line, message, "propose it with rb.act")
 
 

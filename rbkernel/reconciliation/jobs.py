@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from queue import SimpleQueue
 
+from rbkernel import amounts
 from rbkernel.errors import DatabaseError
 from rbkernel.reconciliation import join, load, verdict
 from rbkernel.reconciliation.layout import Layout
@@ -194,8 +195,9 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
     counted = searched.target_rows - searched.source_rows
     if surplus != counted and not any(side.condition for side in work.pair):
         raise DatabaseError(
-            f"{searched.source_rows} rows against {searched.target_rows} cannot be distinguished by"
-            f" the key {', '.join(work.question.key)}",
+            f"the differences found by the key {', '.join(work.question.key)} do not explain the"
+            f" row counts: {amounts.count(searched.source_rows, 'row')} in the source,"
+            f" {amounts.count(searched.target_rows, 'row')} in the target",
             where=f"{work.question.target} against {work.question.source}",
             next_step="see whether the key is unique in both, and whether a view or a foreign table"
             " changes while it is read; then run it again",

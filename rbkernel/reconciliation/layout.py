@@ -276,7 +276,7 @@ def _check_something_is_compared(
         raise QueryError(
             f"{source.shown} and {target.shown} have no common column except the key",
             where="columns",
-            next_step="map the columns of the one to those of the other (--map old=new)",
+            next_step="map the columns of the source to those of the target (--map old=new)",
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from rbkernel import amounts
 from rbkernel.errors import DatabaseError
 from rbkernel.reconciliation.snapshot import BACKEND, Reader, Readers
 from rbkernel.sources.postgres.connection.capabilities import grant
@@ -68,8 +69,8 @@ def _load(reader: Reader, own: Sequence[Readers]) -> int:
     [(load, hidden)] = reader.rows(_LOAD, {"own": backends})
     if hidden:
         raise DatabaseError(
-            f"{reader.session.server.role} cannot see what {hidden} sessions do, so it cannot"
-            " measure the load (--max-load)",
+            f"{reader.session.server.role} cannot see what {amounts.count(hidden, 'session')} of"
+            " other roles do, so it cannot measure the load (--max-load)",
             where=f"connection {reader.name}",
             next_step=f"{grant(reader.session.server, 'pg_monitor')}, or omit --max-load",
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rbkernel import amounts
 from rbkernel.errors import DatabaseError, QueryError
 from rbkernel.model import now
 from rbkernel.reconciliation import layout as layouts
@@ -163,9 +164,10 @@ def write(
     """
     if question.time_zone:
         raise QueryError(
-            "repair SQL is not available for columns with a given time zone",
+            "repair SQL is not available if a time zone is given (--time-zone)",
             where="repair",
-            next_step="exclude these columns (--columns), or write the statement yourself",
+            next_step="exclude the columns that need it (--columns) and omit --time-zone, or write"
+            " the statements yourself",
         )
     rows = [one for one in differences if one.kind not in OF_COLUMNS]
     with readers(source, target) as both:
@@ -395,8 +397,9 @@ def _exchanged(updates: Iterable[tuple[Values, Values]], columns: Sequence[str])
 
 
 def _heading(question: Question, script: _Script, connection: str) -> list[str]:
+    rows = amounts.count(len(script.forth), "row")
     return [
-        f"Makes {len(script.forth)} rows of {question.target} equal to {question.source}.",
+        f"Makes {rows} of {question.target} equal to {question.source}.",
         f"Written {now()} for connection {connection}.",
         "Read it, then run it with psql as a role that may write. It is one transaction: if a row",
         "has changed since the comparison, an error names it, and nothing is changed.",

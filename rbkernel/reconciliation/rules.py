@@ -69,6 +69,6 @@ def rules(question: Question) -> tuple[Rule, ...]:
             expected="none, or a few when the copy is asynchronous",
             cause="{value} were not copied yet at the first comparison",
             next_step="see whether the copy job keeps up",
-            source="an asynchronous copy always has some",
+            source="an asynchronous copy always has some rows in flight",
         ),
     )

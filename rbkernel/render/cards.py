@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbkernel import strictjson
+from rbkernel import amounts, strictjson
 from rbkernel.displaytext import escape, one_line, visible
 from rbkernel.model import (
     ActionPlan,
@@ -69,7 +69,8 @@ class Screen:
             return f"{self.run.title}: no check has run yet"
         so_far = "" if self.finished else " (so far)"
         if self.verdict is Verdict.OK:
-            return f"OK{so_far}: {self.run.title}: all {len(self.findings)} checks passed"
+            checks = amounts.all_of(len(self.findings), "check")
+            return f"OK{so_far}: {self.run.title}: {checks} passed"
         leaders = leading(self.findings)
         parts = [finding.headline for finding in leaders]
         unseen = sum(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
@@ -133,7 +134,7 @@ def findings_text(findings: Iterable[Finding]) -> list[str]:
     unexplained = [finding for finding in findings if not finding.explained_by]
     lines = [finding_text(finding) for finding in folded(by_urgency(unexplained))]
     symptoms = _symptoms(findings)
-    return [*lines, f"EXPLAINED by the cause: {symptoms}"] if symptoms else lines
+    return [*lines, f"EXPLAINED (symptoms of the cause above): {symptoms}"] if symptoms else lines
 
 
 def _symptoms(findings: Iterable[Finding]) -> str:
@@ -290,7 +291,9 @@ def _explained(findings: Iterable[Finding]) -> str:
     symptoms = _symptoms(findings)
     if not symptoms:
         return ""
-    return _line(badge("explained", "open"), "<b>by the cause</b>", f": {escape(symptoms)}")
+    return _line(
+        badge("explained", "open"), "<b>symptoms of the cause above</b>", f": {escape(symptoms)}"
+    )
 
 
 def _passed(findings: tuple[Finding, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.runbook.alerts import AlertSeverity
 from rbkernel.runbook.coverage import Coverage, Row
@@ -57,7 +58,7 @@ def _next(covered: Coverage) -> Iterator[str]:
     for step in steps[:3]:
         yield f"Next: {step}."
     if len(steps) > 3:
-        yield f"({len(steps) - 3} further steps with --json)"
+        yield f"({amounts.count(len(steps) - 3, 'more step')}: --json lists all)"
 
 
 def summary(covered: Coverage) -> str:
@@ -75,8 +76,9 @@ def summary(covered: Coverage) -> str:
     return (
         f"{covered.verdict.value.upper()}: {total} of {len(wanting)} alerts that need"
         " a runbook have one"
-        f" ({', '.join(parts)}); {dead} dead runbook_url; {len(covered.without_alert)} runbooks"
-        f" without an alert; {there} of {len(needed)} must-haves"
+        f" ({', '.join(parts)}); {amounts.count(dead, 'broken runbook_url link')};"
+        f" {amounts.count(len(covered.without_alert), 'runbook')} without an alert;"
+        f" must-haves covered: {there} of {len(needed)}"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rbkernel import amounts
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel, Section
 
@@ -110,7 +111,7 @@ def due(level: EscalationLevel) -> str:
     """
     last = f" at {level.severity}" if level.severity else ""
     reasons = [
-        f"after {level.after_attempts} attempts" if level.after_attempts else "",
+        f"after {amounts.count(level.after_attempts, 'attempt')}" if level.after_attempts else "",
         f"after {level.after}{last}" if level.after else "",
         f"{level.when}{'' if level.after else last}" if level.when else "",
     ]

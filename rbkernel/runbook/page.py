@@ -59,9 +59,7 @@ def text(runbook: Runbook) -> str:
         "category": front.category or "",
         "owner": front.owner,
         **{name.replace("_", " "): digest.words(getattr(front, name)) for name in _BRIEF},
-        "placeholders": f"{len(runbook.placeholders)} are left to fill in"
-        if runbook.placeholders
-        else "",
+        "placeholders": f"{len(runbook.placeholders)} to fill in" if runbook.placeholders else "",
         "notebook": str(runbook.path),
     }
     lines += [line for name, value in about.items() if value for line in _pair(name, value)]

@@ -219,7 +219,7 @@ def _open(console: Console, settings: Settings, gateway: DrillGateway, incident:
     """Open a working copy of the run in JupyterLab, because sealed files are read-only."""
     reached = settings.gateway.model_copy(update={"url": gateway.url})
     page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
-    console.print(Text(f"Findings, as on a phone: {page}"))
+    console.print(Text(f"The findings as a web page, also for phones: {page}"))
     copy = working_copy.make(settings, incident, Path.cwd())
     console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
     jupyterlab.serve(copy.path, copy.root)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from rbkernel import amounts
 from rbkernel.checks import answer
 from rbkernel.checks.answer import Answer, Column, Provenance
 from rbkernel.config.sources import Source as Configured
@@ -109,7 +110,10 @@ class TableSource(ABC):
             columns = tuple(Column(name, _TYPES[kind]) for name, kind in table.columns.items())
             rows = [tuple(row) for row in table.rows]
             if wrong := [row for row in rows if len(row) != len(columns)]:
-                raise ValueError(f"a row has {len(wrong[0])} values for {len(columns)} columns")
+                raise ValueError(
+                    f"a row has {amounts.count(len(wrong[0]), 'value')} for"
+                    f" {amounts.count(len(columns), 'column')}"
+                )
             cap = row_cap or self.configured.row_cap
             provenance = Provenance(
                 name=question,

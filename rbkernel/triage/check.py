@@ -109,8 +109,8 @@ def check(
         raise ParameterError(
             f"rb.check: {reason}",
             where=title,
-            next_step="use critical=0 or warn=0 where true is wrong (with below=True and 1 where"
-            " false is), or agg='sum' to count the rows that are true",
+            next_step="if true is the problem, use warn=0 or critical=0; if false is the problem,"
+            " use below=True with warn=1 or critical=1; or count the true rows with agg='sum'",
         )
     chosen = _chosen(frame, where)
     undecided = int(where.isna().sum()) if where is not None else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rbkernel import actions
+from rbkernel import actions, amounts
 from rbkernel.arguments import checked
 from rbkernel.config.quantities import Whole
 from rbkernel.errors import ParameterError
@@ -86,7 +86,7 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
     asked = [level for level, is_now in due if is_now is None]
     # a path with placeholders as contacts is not ok, even if no level is due
     if reached or (levels and not unfilled(digest.words(escalation_))):
-        counted = f"{attempts} attempts, {_duration(lasted_s)}"
+        counted = f"{amounts.count(attempts, 'attempt')}, {_duration(lasted_s)}"
         keep(_escalation_finding(reached, asked, counted, escalation_.provide))
 
 

@@ -249,4 +249,8 @@ def _remark(declared: tuple[Metric, ...]) -> str:
         if limit and limit.for_s
     ]
     names = ", ".join(dict.fromkeys(lasting))
-    return f"Judged as it is now, not for how long it has lasted: {names}" if lasting else ""
+    return (
+        f"Only the current value is judged, not how long it has been beyond its limit: {names}"
+        if lasting
+        else ""
+    )

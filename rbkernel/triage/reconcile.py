@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rbkernel import actions
+from rbkernel import actions, amounts
 from rbkernel import reconciliation as tables
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.answer import Provenance
@@ -122,7 +122,10 @@ def _told(
 ) -> Provenance:
     """Return the provenance for the frame of a table comparison."""
     one, other = outcome.servers
-    rows = f"{outcome.source_rows} rows of {asked.source}, {outcome.target_rows} of {asked.target}"
+    rows = (
+        f"{amounts.count(outcome.source_rows, 'row')} of {asked.source},"
+        f" {amounts.count(outcome.target_rows, 'row')} of {asked.target}"
+    )
     lines = [f"{outcome.how}: {rows}", f"compared: {', '.join(outcome.compared)}", *outcome.notes]
     return Provenance(
         name=asked.name,

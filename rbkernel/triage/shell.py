@@ -125,7 +125,7 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
     """Show a command that the configuration does not allow, without running it."""
     holes = [hint for word in argv for hint in hints(word)]
     if holes:
-        reason = f"{', '.join(dict.fromkeys(holes))} is not filled in"
+        reason = f"not filled in: {', '.join(dict.fromkeys(holes))}"
     else:
         reason = "not allowed in rbkernel.toml, so run it yourself"
     command = shlex.join(argv) if not holes else " ".join(argv)

@@ -23,6 +23,8 @@ from rbkernel.runbook.catalogue import Runbook
 from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
 
+_NO_FILE = "no rbkernel.toml was found: default settings, and the connections of the sandbox"
+
 
 @checked
 def start(runbook: str, *, incident: str = "", **values: Any) -> None:
@@ -130,7 +132,7 @@ def _begin(
         *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),
         *([("Continues", f"run {run.continues}")] if run.continues else []),
-        ("Configuration", str(settings.file or "no rbkernel.toml: defaults and the sandbox")),
+        ("Configuration", str(settings.file or _NO_FILE)),
         *([("Extensions", added)] if (added := extensions.packages()) else []),
         ("Evidence", str(recorder.root)),
         *([("Document", kept)] if document else []),

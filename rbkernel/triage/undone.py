@@ -95,7 +95,11 @@ def summed_up(kind: Kind, things: Mapping[str, bool]) -> Finding:
         title=kind.title,
         verdict=Verdict.UNKNOWN if left else Verdict.OK,
         expected=kind.expected,
-        actual=f"{len(left)} of {len(things)} {kind.what}" if left else f"all {len(things)} done",
+        actual=f"{len(left)} of {len(things)} {kind.what}"
+        if left
+        else "done"
+        if len(things) == 1
+        else f"all {len(things)} done",
         which=", ".join(left[:_NAMED]) + more,
         next_step=kind.next_step if left else "",
         at=now(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.lint import Document, Problem, check, load_extensions, quality
 from rbkernel.lint.rule import Criterion
@@ -65,5 +66,5 @@ def _row(name: Criterion, problems: list[Problem], left: int) -> tuple[str, str,
 
 def _remark(problems: list[Problem], left: int) -> str:
     if left:
-        return f"{left} placeholders are not filled in; `rbkernel lint` names their cells"
+        return f"{amounts.count(left, 'placeholder')} to fill in; `rbkernel lint` names the cells"
     return "`rbkernel lint` shows where, and how to fix it" if problems else ""

@@ -322,7 +322,7 @@ class TestTables:
     @pytest.mark.parametrize(
         ("facts", "named", "verdict", "words"),
         [
-            ({}, False, Verdict.OK, "all 9 in shop"),
+            ({}, False, Verdict.OK, "all 9 tables in shop"),
             ({"readable": 7}, False, Verdict.WARNING, "2 of 9 cannot be read (schema shop, owner"),
             ({"later": False}, False, Verdict.WARNING, "future tables cannot be read"),
             # single tables were granted: a choice, and no fault

@@ -83,7 +83,7 @@ class TestInheritance:
         monkeypatch.setattr(join, "_differences", lambda *_: iter([]))
         both[0].run(TWO.format("s"))
         both[1].run(TWO.format("t") + "DELETE FROM t WHERE id = 1")
-        with pytest.raises(DatabaseError, match=r"incomplete.* 2 rows against 1"):
+        with pytest.raises(DatabaseError, match=r"incomplete.* 2 rows in the source, 1 row in"):
             answer(*both, Q)
 
     def test_partitions_prove_their_key(

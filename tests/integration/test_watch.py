@@ -202,7 +202,7 @@ class TestSampling:
         found = diagnose(diag, seconds=0.5)
         assert [one.pid for one in found.causes[0].culprits] == [root]
         assert found.sampled is not None
-        assert "samples in" in found.sampled.provenance.notes[0]
+        assert "sample" in found.sampled.provenance.notes[0]
 
     def test_who_is_not_answered_does_not_ask_again(self, server: Servers) -> None:
         connection = server.access.connection("shop_app", "primary")

@@ -82,7 +82,10 @@ class TestRepairRows:
         plan = actions.repair_rows(
             DIFFERENCES, db="orders", question=asked, sql="BEGIN;", undo="BEGIN; --"
         )
-        assert plan.title == "Copy 2 rows from orders_legacy to shop.orders, delete 1 there"
+        assert (
+            plan.title
+            == "Copy 2 rows from orders_legacy to shop.orders, delete 1 extra row from shop.orders"
+        )
         assert [target["key"] for target in plan.targets] == [4, 8, 9]
         assert plan.undo == "BEGIN; --"
 

@@ -152,12 +152,12 @@ def test_wrong_arguments(name: str, arguments: list[Any], words: str) -> None:
         ),
         (
             lambda: rb.actions.statement("x", "DELETE FROM t WHERE a = :s", values={"t": 1}),
-            "the text has no place for the value 't'; it has s",
+            "the text has no placeholder for the value 't', only for s",
             "remove the value",
         ),
         (
             lambda: rb.actions.command("t", "restart <pod>", values={"<pods>": "a"}),
-            "the text has no place for the value '<pods>'; it has <pod>",
+            "the text has no placeholder for the value '<pods>', only for <pod>",
             "write '<pod>'",
         ),
         (

@@ -111,7 +111,7 @@ class TestReplayThatWaits:
         }
         readers = [Backend(pid=pid, blocked_by=(9,), **lock) for pid in (1, 2, 3)]
         cause = only(situation(replay, *readers, standby=True))
-        assert cause.headline.startswith("A transaction of the primary, whose lock pid 9 replays")
+        assert cause.headline.startswith("A transaction on the primary, whose lock is held")
         assert cause.remedies == ()
         assert "on the primary" in cause.next_step
 
@@ -132,7 +132,7 @@ class TestOpenTransactions:
     def test_a_backup_that_does_nothing_is_not_to_be_ended(self) -> None:
         cause = only(situation(self.DUMP))
         assert cause.culprits == (self.DUMP,)
-        assert cause.next_step.endswith("do not end one")
+        assert cause.next_step.endswith("do not end a running backup")
 
     def test_who_blocks_somebody_comes_first(self) -> None:
         console = Backend(
@@ -347,7 +347,7 @@ class TestWaitsWithoutALock:
         cause = only(situation(cursor, replace(self.VACUUM, blocked_by=(1,)), self.DDL))
         assert [culprit.pid for culprit in cause.culprits] == [1]
         assert cause.victims.count == 2
-        assert "the only session that uses the table" in cause.mechanism
+        assert "the only session that uses it" in cause.mechanism
         assert cause.remedy is not None
         assert cause.remedy.sentence.startswith("Terminate exporter (pid 1): frees 1 session")
 

@@ -81,7 +81,7 @@ class TestBroken:
         [extension] = FAULTS.extensions()
         problem = FAULTS.problem(extension)
         assert problem is not None
-        assert "which is used instead" in problem.what
+        assert "that of the package is not used" in problem.what
 
     def test_a_name_of_two_packages_is_given_to_neither(self, install: Install) -> None:
         install("one", "one_fault", "", faults="flood = one_fault:FLOOD")
@@ -139,7 +139,7 @@ class TestUnusable:
                 f"{CHANNEL}def send(target): return ''",
                 "its function `send`: it cannot be called with (target, title, body, level)",
             ),
-            ("actions", "with-dash = bad_x:X", "def X(): pass", "no name in Python"),
+            ("actions", "with-dash = bad_x:X", "def X(): pass", "not a valid name in Python"),
             ("actions", "x = bad_x:X", "class X: pass", "not the class X"),
             (
                 "senders",

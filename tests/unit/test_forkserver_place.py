@@ -55,5 +55,5 @@ def test_a_folder_that_others_can_use_is_refused(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "rbkernel").mkdir()
     (tmp_path / "rbkernel").chmod(0o770)
-    with pytest.raises(PermissionError, match="not a folder of this user alone"):
+    with pytest.raises(PermissionError, match="must be a folder that this user owns"):
         place.folder()

@@ -162,7 +162,7 @@ class TestTitleAndId:
         second.write_text("---\nid: RUN-777\ntitle: Two\n---\n\ny\n")
         said = command(str(second), "-o", str(tmp_path / "out"), "--report", str(tmp_path / "r.md"))
         assert "RUN-777 Two" not in said
-        assert "RUN-777 is taken" in (tmp_path / "r.md").read_text()
+        assert "the id RUN-777 is taken" in (tmp_path / "r.md").read_text()
         third = tmp_path / "c.md"
         third.write_text("---\nid: RUN-778\ntitle: Three\n---\n\ny\n")
         assert "RUN-778 Three" in command(str(third), "-o", str(tmp_path / "out"))

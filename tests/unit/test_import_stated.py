@@ -1,4 +1,4 @@
-"""What a document states becomes a check or a field; what is ambiguous stays text."""
+"""What a document states becomes a check or a field; what is ambiguous is kept as text."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ class TestLimits:
 
     def test_the_report_says_that_a_figure_stays_text(self) -> None:
         one = _one("# T\n\nLatency may rise above 2 s during a deploy.\n")
-        assert any("a figure stays text" in entry.note for entry in one.report.entries)
+        assert any("a number is kept as text" in entry.note for entry in one.report.entries)
 
 
 class TestEscalationAndSeverity:

@@ -242,11 +242,11 @@ def test_no_other_file_is_written_over(evidence: Path, path: Path, tmp_path: Pat
         postmortem.make(evidence, "INC-20261120-0001", path)
     other = path.with_name("other.ipynb")
     other.with_suffix(".html").write_text("<html>somebody's</html>")
-    with pytest.raises(EvidenceError, match="not written by rbkernel"):
+    with pytest.raises(EvidenceError, match="that rbkernel did not write"):
         made(evidence, other)
     with pytest.raises(EvidenceError, match="evidence folder"):
         made(evidence, evidence / "postmortem.ipynb")
-    with pytest.raises(EvidenceError, match=r"is a notebook"):
+    with pytest.raises(EvidenceError, match="is written as a notebook"):
         made(evidence, tmp_path / "x.html")
     with pytest.raises(EvidenceError, match="no record of INC-20261120-0002"):
         postmortem.make(evidence, "INC-20261120-0002", path)

@@ -98,7 +98,7 @@ def test_a_server_that_hangs_is_told_and_not_looked_at_again_meanwhile(
     watched = SituationCapture(SETTINGS, looks.tell)
     watched.look(ask("INC-1"))
     until(lambda: len(looks.told) == 1, "it is told that nothing was seen")
-    assert "reading the situation took longer than" in looks.told[0][2]
+    assert "reading the state of the server took longer than" in looks.told[0][2]
     watched.look(ask("INC-2"))
     assert looks.begun == ["orders"]
     looks.go.set()

@@ -113,7 +113,8 @@ def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, st
     raise Unreadable(
         "the file contains no alert",
         where=source or "the alert",
-        next_step='use the body of a sender, or labels such as {"alertname": "PostgresLag"}',
+        next_step="use the request body that a sender posts, or the labels of an alert, such as"
+        ' {"alertname": "PostgresLag"}',
     )
 
 

@@ -43,7 +43,7 @@ _RECEIPT = {
         },
         "quarantine_number": {
             "type": "integer",
-            "description": "Number in quarantine of a body that could not be read.",
+            "description": "The number under which a body that could not be read is in quarantine.",
         },
         "ignored": {
             "type": "string",

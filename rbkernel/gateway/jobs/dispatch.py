@@ -103,7 +103,7 @@ class Dispatcher:
             unplaced = stored.state == AlertState.RECEIVED
             placed = self._place(stored, decided) if unplaced else stored
             if placed is None:
-                self._wait(stored, "the alert that it resolves is not processed yet")
+                self._wait(stored, "the firing alert that this one resolves is not processed yet")
                 return False
             if placed.incident:
                 self._context.incident_log.record_alert(placed, decided.severity)

@@ -119,7 +119,7 @@ def _belongs(
     if service and one.service == service and at - one.last_alert_at <= rules.window_min * 60:
         return _SAME_SERVICE, "same service, within the time window"
     if one.id in running and one.closed_at is None:
-        return _SAME_RUN, "the live run for it belongs to this incident"
+        return _SAME_RUN, "the unfinished run that the alert joins belongs to this incident"
     if one.id == crowd and one.closed_at is None:
         return _CROWD, "storm: too many incidents without a runbook; joins the newest"
     return None

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from rbkernel import amounts
 from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import (
@@ -112,7 +113,9 @@ class IncidentLog:
         if job.state in Job.NOT_STARTED:
             self._say_run(job, job.run_id, RunState.QUEUED, job.attempt + 1, why=why)
         if job.state == JobState.GIVEN_UP:
-            text = f"{job.runbook} failed after {job.attempt} attempts: {job.failure}"
+            text = (
+                f"{job.runbook} failed after {amounts.count(job.attempt, 'attempt')}: {job.failure}"
+            )
             self._note_once(job.incident, text)
         if job.state in Job.ENDED:
             self._weigh(job)

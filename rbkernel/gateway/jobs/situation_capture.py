@@ -127,14 +127,16 @@ class SituationCapture:
                 self._tell(ask, _of(ask.connection, seen), redactor)
             except RbkernelError as error:
                 _log.warning(
-                    "the situation of %s is not recorded in %s: %s",
+                    "the state of the server %s could not be recorded in %s: %s",
                     ask.connection,
                     ask.incident,
                     error,
                 )
             except Exception:  # noqa: BLE001  # nobody waits for this thread
                 _log.exception(
-                    "the situation of %s is not recorded in %s", ask.connection, ask.incident
+                    "the state of the server %s could not be recorded in %s",
+                    ask.connection,
+                    ask.incident,
                 )
 
     @cached_property
@@ -160,7 +162,7 @@ class _Look:
         """Return the captured situation, or the reason why there is none within the time limit."""
         self._thread.join(limit_s)
         return self._seen or _nothing_seen(
-            self._connection, f"reading the situation took longer than {limit_s:.0f} s"
+            self._connection, f"reading the state of the server took longer than {limit_s:.0f} s"
         )
 
     def join(self) -> None:
@@ -174,7 +176,7 @@ class _Look:
         except RbkernelError as error:
             self._seen = _nothing_seen(self._connection, str(error))
         except Exception as error:  # noqa: BLE001  # the record reports every error
-            _log.exception("reading the situation of %s failed", self._connection.name)
+            _log.exception("reading the state of the server %s failed", self._connection.name)
             self._seen = _nothing_seen(self._connection, f"a bug in rbkernel: {error!r}")
 
 

@@ -162,7 +162,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     if words[0] in _STATE or re.match(r"\w+=", words[0]):
         return (), SETS
     if words[0] in _KEYWORDS:
-        return (), f"{words[0]} is a word of the shell"
+        return (), f"{words[0]} is a keyword of the shell"
     if "\n" in marked.strip():
         return (), "several lines"
     return tuple(words), ""

@@ -370,7 +370,7 @@ class _Reader:
             kind="text",
             text=text,
             words=(),
-            reason="it needs what is set before it",
+            reason="it needs a variable, folder or setting from an earlier command",
             changes=commands.changes(text),
             own=piece.text,
         )

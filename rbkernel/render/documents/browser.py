@@ -42,7 +42,7 @@ _DRAW = """
       const size = {format: FORMAT, width: WIDTH, height: figure.layout.height, scale: 2};
       still.src = await Plotly.toImage(figure, size);
       document.body.append(still);
-    } catch { /* what is not here was not drawn: the caller says so */ }
+    } catch { /* a figure without an image was not drawn: the caller reports it */ }
   }
 })();
 """

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from nbformat import NotebookNode
 
+from rbkernel import amounts
 from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import CellCheck, verify_notebook
@@ -94,7 +95,11 @@ class Section:
         the number of passed checks.
         """
         wording = dict.fromkeys(str(finding.headline) for finding in leading(self.findings))
-        ok = f"all {len(self.findings)} checks passed" if self.findings else "no checks"
+        ok = (
+            f"{amounts.all_of(len(self.findings), 'check')} passed"
+            if self.findings
+            else "no checks"
+        )
         return "; ".join(wording) or ok
 
     @property

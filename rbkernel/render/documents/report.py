@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import TemplateError
 
+from rbkernel import amounts
 from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats, content, incident, manifest, runs, seals
@@ -151,10 +152,9 @@ def _of_run(run_section: Section) -> Report:
 def _of_incident(
     record: IncidentRecord, run_sections: tuple[Section, ...], happened: Iterable[Entry]
 ) -> Report:
-    count = f"{len(run_sections)} run{'' if len(run_sections) == 1 else 's'}"
     return Report(
         title=f"Incident {record.id}" + (f": {visible(record.title)}" if record.title else ""),
-        subtitle=f"{count}, as the evidence has them",
+        subtitle=f"{amounts.count(len(run_sections), 'run')}, as recorded in the evidence",
         sections=run_sections,
         incident=record.id,
         facts=tuple(_facts(record)),

@@ -226,7 +226,10 @@ def _notes(table: Table, columns: Mapping[str, str], given: Mapping[str, str]) -
         if meaning not in columns:
             yield f"{meaning}: the table has no such column"
         elif _plain(columns[meaning]) != _plain(spec.names[0]):
-            yield f"{meaning}: read from {columns[meaning]} (else pass {meaning}_column=…)"
+            yield (
+                f"{meaning}: read from {columns[meaning]}; if that is wrong, pass"
+                f" {meaning}_column=…"
+            )
 
 
 def _plain(name: str) -> str:

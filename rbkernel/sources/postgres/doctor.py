@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from rbkernel import amounts
 from rbkernel.config import Connection
 from rbkernel.errors import ConfigError, DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict
@@ -34,7 +35,8 @@ _STEPS = {
     "reach": "the port accepts connections",
     "login": "the role can log in and the server answers",
     "server": f"PostgreSQL {OLDEST_SUPPORTED // 10000} or later, without a pooler in front",
-    "role": "pg_monitor, and nothing that writes, signals or leaves the database",
+    "role": "pg_monitor, and no privilege to write, to signal sessions or to reach files, programs"
+    " or other servers",
     "settings": "settings of the role and the database do not affect rbkernel's sessions",
     "functions": "no user-defined SECURITY DEFINER function that the role may call",
     "extensions": "pg_stat_statements",
@@ -297,7 +299,7 @@ def _settings(session: Session) -> Finding:
     [wanted] = [text.partition("=")[2] for text in texts if text.startswith("role=")][:1] or [""]
     if wanted in {"", "none", login}:
         return _finding("settings", Verdict.OK, f"rbkernel overrides {', '.join(texts)}")
-    cause = f"a session of {login} acts as {acting} from login"
+    cause = f"sessions of {login} switch to the role {acting} at login"
     if acting == login:
         cause = (
             f"the setting role = {wanted} has no effect: no such role exists, or {login} may not"
@@ -335,7 +337,9 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
     parts = [f"{total - seen} of {total} cannot be read ({_places(unread)})"] if unread else []
     if not parts:
         schemas = ", ".join(sorted({one.schema for one in looked}))
-        parts.append(f"all {total} in {schemas}" if looked else "it can read no table")
+        parts.append(
+            f"{amounts.all_of(total, 'table')} in {schemas}" if looked else "it can read no table"
+        )
     if later:
         parts.append(f"future tables cannot be read ({_places(later)})")
     if not (unread or any(named or one.meant for one in later)):

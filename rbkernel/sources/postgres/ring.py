@@ -61,7 +61,8 @@ class Ring:
             raise WatchError(
                 "another process already watches this connection",
                 where=str(self.folder),
-                next_step="one is enough: all runbooks of this user use its situations",
+                next_step="start no second one: all runbooks of this user read the samples that it"
+                " stores",
             ) from None
         try:
             for left in self.folder.glob("*.tmp"):  # temporary files that a crash left
@@ -138,9 +139,10 @@ class Ring:
 
     def _unwritable(self, error: OSError) -> WatchError:
         return WatchError(
-            f"situations cannot be kept: {error.strerror or error}",
+            f"samples of the server's state cannot be stored: {error.strerror or error}",
             where=str(self.folder),
-            next_step="free space or permissions there, or set RBKERNEL_WATCH to another folder",
+            next_step="free disk space or correct the permissions there, or set RBKERNEL_WATCH to"
+            " another folder",
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
+from rbkernel import amounts
 from rbkernel.checks.answer import FLOAT8, TEXT, Answer, Column
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
@@ -73,7 +74,7 @@ def sample(session: Session, seconds: float) -> Answer:
     seen = [answer for answer in answers if not answer.provenance.reason]
     if not seen:
         return answers[-1]
-    note = f"the mean of {len(seen)} samples in {lasted_s:.1f} s"
+    note = f"the mean of {amounts.count(len(seen), 'sample')} in {lasted_s:.1f} s"
     rows = [astuple(wait) for wait in histogram([answer.records() for answer in seen])]
     provenance = replace(
         seen[-1].provenance, rows=len(rows), duration_s=round(lasted_s, 4), notes=(note,)

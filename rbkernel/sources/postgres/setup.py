@@ -29,8 +29,8 @@ BEGIN;
 -- Diagnostic: sees sessions and statistics; cannot write, cannot signal sessions.
 {create_diagnostic}
 ALTER ROLE {diagnostic} LOGIN INHERIT CONNECTION LIMIT 10;
--- It has no settings, which would override those of the server: rbkernel starts every
--- transaction read-only, with timeouts. Earlier versions set these four.
+-- No settings on the role: they would override those of the server. rbkernel starts every
+-- transaction read-only, with timeouts. Earlier versions set these four; they are removed.
 ALTER ROLE {diagnostic} RESET default_transaction_read_only;
 ALTER ROLE {diagnostic} RESET statement_timeout;
 ALTER ROLE {diagnostic} RESET lock_timeout;
@@ -142,7 +142,11 @@ def grant_sql(
     """
     for name in (diagnostic, action, *read):
         if "$" in name or not name.isprintable() or not (name or name is action):
-            raise ConfigError(f"{name!r} is not a plain name", next_step="choose another")
+            raise ConfigError(
+                f"{name!r} cannot be used as a name: it is empty, or contains $ or an invisible"
+                " character",
+                next_step="choose another name",
+            )
     if diagnostic == action:
         raise ConfigError(
             f"{diagnostic} cannot be both roles", next_step="give --diagnostic and --action"

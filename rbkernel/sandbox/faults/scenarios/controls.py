@@ -39,7 +39,7 @@ def _pool_at_rest(stage: Stage) -> None:
 
 
 SCENARIOS = (
-    Scenario(name="healthy", summary="the shop at work", inject=_nothing, truth=HEALTHY),
+    Scenario(name="healthy", summary="normal traffic of the shop", inject=_nothing, truth=HEALTHY),
     Scenario(
         name="hot-rows",
         summary="eight sessions change two rows all the time: waits that pass",

@@ -50,7 +50,7 @@ def _frozen(stage: Stage) -> None:
 def _nothing_listens(stage: Stage) -> None:
     silent = stage.keep(socket.socket())
     silent.bind((HOST, 0))
-    stage.connection("nowhere", port=silent.getsockname()[1])
+    stage.connection("closed-port", port=silent.getsockname()[1])
 
 
 def _black_hole(stage: Stage) -> None:
@@ -95,21 +95,21 @@ SCENARIOS = (
     ),
     Scenario(
         name="nothing-listens",
-        summary="nothing listens on that port",
+        summary="nothing listens on the port of the server",
         inject=_nothing_listens,
-        db="nowhere",
+        db="closed-port",
         standby="",
         standby_name="",
-        truth=Truth(says="nowhere does not answer", verdicts=CRITICAL, rows="resolve"),
+        truth=Truth(says="closed-port does not answer", verdicts=CRITICAL, rows="resolve"),
         within_s=_AT_ONCE_S,
     ),
     Scenario(
         name="target-down",
-        summary="nothing listens where the new table of orders is",
+        summary="nothing listens on the port of the server that has the new table of orders",
         inject=_nothing_listens,
-        target_db="nowhere",
+        target_db="closed-port",
         truth=Truth(
-            says="nowhere does not answer",
+            says="closed-port does not answer",
             verdicts=CRITICAL,
             # the other runbooks do not query this server
             seen_by=("RUN-006",),
@@ -119,7 +119,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="black-hole",
-        summary="what listens there never answers",
+        summary="a program listens on the port of the server, but never answers",
         inject=_black_hole,
         db="black-hole",
         standby="",
@@ -129,7 +129,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="wrong-password",
-        summary="our own password is wrong: that tells nothing of the server",
+        summary="rbkernel's own password is wrong, which says nothing about the server",
         inject=_wrong_password,
         db="sandbox-unprivileged",
         standby="",

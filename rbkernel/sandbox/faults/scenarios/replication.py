@@ -155,14 +155,14 @@ SCENARIOS = (
     ),
     Scenario(
         name="delayed-neighbour",
-        summary="a deliberately delayed standby, next to the one that is asked about",
+        summary="a deliberately delayed standby, next to the queried one",
         inject=_delayed,
         needs=("spare",),
         truth=HEALTHY,
     ),
     Scenario(
         name="delayed",
-        summary="the standby that is asked about is delayed deliberately",
+        summary="the queried standby is delayed deliberately",
         inject=_delayed,
         standby="sandbox-spare",
         standby_name="spare",
@@ -176,7 +176,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="cascade-cut-off",
-        summary="the standby that is asked about receives from another one, which is cut off",
+        summary="the queried standby receives WAL from a standby that is cut off from the primary",
         inject=_cascade_cut_off,
         standby="sandbox-spare",
         standby_name="",
@@ -201,7 +201,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="two-primaries-seen-from-the-other",
-        summary="the same, asked about the one that was promoted",
+        summary="the primary still accepts writes, and the promoted standby is queried",
         inject=_two_primaries,
         db="sandbox-standby",
         standby="",

@@ -121,7 +121,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="row-queue-open",
-        summary="the transactions of those that wait for the row stay open when they get it",
+        summary="each session that gets the row keeps it: its own transaction stays open",
         inject=_open_transactions,
         truth=Truth(
             says=r"refund-job.*blocks 8 sessions",
@@ -174,7 +174,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="shared-row",
-        summary="two hold a row FOR SHARE: ending one of them frees nobody",
+        summary="two sessions hold a row FOR SHARE: ending one of them frees nobody",
         inject=_shared_row,
         truth=Truth(
             says=r"(?=.*loyalty-sync)(?=.*export).*block",
@@ -185,7 +185,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="chain",
-        summary="one waits for the root and holds a row that others wait for",
+        summary="one session waits for the root and holds a row that others wait for",
         inject=_chain,
         truth=Truth(
             says=r"refund-job.*blocks 6 sessions",
@@ -197,7 +197,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="running-root",
-        summary="the root runs a long statement: cancelled, it lets go",
+        summary="the root runs a long statement: cancelling it releases the lock",
         inject=_running_root,
         truth=Truth(
             says=r"month-end.*blocks 5 sessions",

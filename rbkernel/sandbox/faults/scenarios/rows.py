@@ -61,19 +61,19 @@ def _in_flight(stage: Stage) -> None:
 SCENARIOS = (
     Scenario(
         name="rows-few",
-        summary="a few rows are missing, extra or have another status; most are on record",
+        summary="a few rows are missing, extra or have another status; most of them are recorded",
         inject=_few,
         truth=Truth(says=_SAYS, opens="RUN-006", verdicts=_WARNING, seen_by=_SEEN_BY, rows="patch"),
     ),
     Scenario(
         name="rows-many",
-        summary="a batch of 200 rows was never copied; most are on record",
+        summary="a batch of 200 rows was never copied; most of them are recorded",
         inject=_many,
         truth=Truth(says=_SAYS, opens="RUN-006", seen_by=_SEEN_BY, rows="halt"),
     ),
     Scenario(
         name="rows-money",
-        summary="the amount differs in a few rows, among others; most are on record",
+        summary="a few rows are missing, extra or have another amount; most of them are recorded",
         inject=_money,
         truth=Truth(
             says=_SAYS, opens="RUN-006", verdicts=_WARNING, seen_by=_SEEN_BY, rows="escalate"
@@ -81,7 +81,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="rows-old",
-        summary="a few rows differ, and have been on record for 30 h",
+        summary="a few rows differ, as has been recorded for 30 h",
         inject=_old,
         truth=Truth(
             says=r"A (recorded )?difference has been (on record|open) for",
@@ -93,7 +93,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="column-lacking",
-        summary="a column that only orders_legacy has; its values are in no record",
+        summary="a column that only orders_legacy has; no difference is recorded",
         inject=_column,
         truth=Truth(
             says="1 columns? of orders_legacy cannot be compared with orders: vat_cents",
@@ -106,7 +106,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="rows-in-flight",
-        summary="orders follows orders_legacy with some seconds of delay: no difference stays",
+        summary="orders follows orders_legacy some seconds later: no difference stays",
         inject=_in_flight,
         recheck_after_s=6.0,
         truth=HEALTHY,

@@ -188,7 +188,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="compared-table-just-locked",
-        summary="the same a moment after LOCK TABLE: nobody else waits, and nothing is wrong yet",
+        summary="LOCK TABLE on a table of orders a moment ago: only the comparison waits for it",
         inject=_compared_table_alone,
         # no problem of the server: only the comparison needs this table
         truth=Truth(
@@ -235,7 +235,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="copy-stalled",
-        summary="a COPY whose client sends nothing more: it does not notice that it is cancelled",
+        summary="a COPY whose client sends no more data: its session does not react to a cancel",
         inject=_copy_stalled,
         truth=Truth(
             says=r"etl-loader.*blocks 5 sessions",

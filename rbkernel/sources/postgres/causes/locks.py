@@ -91,7 +91,7 @@ def _who_blocks(situation: Situation, tree: Tree, culprits: list[Backend]) -> st
     if len(culprits) > 2:
         named.append(f"{len(culprits) - 2} more")
     if not named:
-        return "A deadlock among its own members"
+        return "A deadlock among the waiting sessions"
     return (" or " if suspects(tree, situation) else " and ").join(named)
 
 
@@ -102,7 +102,9 @@ def _named(culprit: Backend) -> str:
     primary.
     """
     if culprit.backend_type == "startup":
-        return f"A transaction of the primary, whose lock pid {culprit.pid} replays here,"
+        return (
+            f"A transaction on the primary, whose lock is held here by replay (pid {culprit.pid}),"
+        )
     return identity(culprit)
 
 
@@ -194,7 +196,7 @@ def _unseen_root(waiting: list[Backend], longest: float) -> Cause:
         headline=f"{amounts.clause(len(waiting), 'session', 'wait')} for a lock, but its holder"
         " was not seen",
         mechanism=f"the longest wait is {amounts.duration(longest)}; the first session in the queue"
-        " also waits, for a session that was already gone",
+        " waits, too, but the session that it waits for ended before it could be read",
         verdict=Verdict.UNKNOWN,
         victims=Victims(count=len(waiting), longest_s=longest, applications=applications(waiting)),
         ruled_out=(f"ending any of the sessions that only wait ({len(waiting)})",),
@@ -266,11 +268,11 @@ def _page(first: Backend, queue: int) -> str:
     PostgreSQL does not report which session uses a page.
     """
     many = len(first.blocked_by)
-    who = f"one of the {many} sessions that use" if many > 1 else "the only session that uses"
+    who = f"one of the {many} sessions that use it" if many > 1 else "the only session that uses it"
     behind = f"; {amounts.clause(queue, 'session', 'wait')} behind it" if queue else ""
     return (
-        f"VACUUM ({first.name}, pid {first.pid}) waits for a page of {first.relation} that is in"
-        f" use, as by an open cursor, by {who} the table{behind}"
+        f"VACUUM ({first.name}, pid {first.pid}) waits for a page of {first.relation}, which {who}"
+        f" keeps in use, for example with an open cursor{behind}"
     )
 
 

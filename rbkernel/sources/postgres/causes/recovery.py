@@ -50,7 +50,7 @@ _CONFLICTS = {
         age=lambda one: one.transaction_s,
     ),
     "BufferPin": _Conflict(
-        why="a page is in use, as by an open cursor",
+        why="a reader keeps a page in use, for example with an open cursor",
         what="reader",
         age=lambda one: one.transaction_s if one.xmin_age is not None else None,
         oldest=False,
@@ -91,13 +91,13 @@ def _suspected(situation: Situation, conflict: _Conflict, readers: list[Backend]
     named = " or ".join(map(identity, readers[:2]))
     more = f" or {len(readers) - 2} more" if len(readers) > 2 else ""
     return _cause(
-        f"{named}{more} holds up replay on {situation.connection}, one of"
-        f" {amounts.count(len(readers), conflict.what)}",
+        f"{named}{more} holds up replay on {situation.connection}; PostgreSQL does not report which"
+        f" of the {amounts.count(len(readers), conflict.what)} it is",
         conflict,
         tuple(readers),
         (),
         "Ask their owners to close cursors or to end these transactions, one by one until replay"
-        " continues; PostgreSQL does not report which one it is",
+        " continues",
     )
 
 

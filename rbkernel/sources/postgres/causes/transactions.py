@@ -22,7 +22,7 @@ _PREPARED_WARN_S, _PREPARED_CRITICAL_S = 30.0, 300.0
 _ASK = {
     False: "to commit or roll back; terminate the session if nobody answers and its work may be"
     " lost",
-    True: "whether the backup still runs; do not end one",
+    True: "whether the backup is still running; do not end a running backup",
 }
 
 
