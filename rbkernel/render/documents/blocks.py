@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
 
+from rbkernel import amounts
 from rbkernel.evidence.normal import JSON_MIMETYPE, resolve_overwriting, text
 from rbkernel.render.documents import figures, tables
 from rbkernel.render.documents.markdown import markdown_html
@@ -248,5 +249,5 @@ def _shortened(said: str) -> str:
     if left_out <= 0:
         return said
     half = _SHOWN_CHARACTERS // 2
-    note = f"[… {left_out} characters are left out here; the executed notebook has them …]"
+    note = f"[… {amounts.count(left_out, 'character')} left out; see the executed notebook …]"
     return f"{said[:half]}\n{note}\n{said[-half:]}"

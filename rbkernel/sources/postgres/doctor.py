@@ -193,7 +193,7 @@ def _functions(session: Session) -> Finding:
     return _finding(
         "functions",
         Verdict.WARNING,
-        f"{len(found)} SECURITY DEFINER: {names}",
+        f"{amounts.count(len(found), 'SECURITY DEFINER function')}: {names}",
         cause="the guard cannot see such a function behind an operator, a cast or a view; it"
         f" runs with the privileges of {', '.join(sorted(set(found['owner'])))}",
         next_step="REVOKE EXECUTE ON FUNCTION … FROM PUBLIC; grant it to the roles that need it",

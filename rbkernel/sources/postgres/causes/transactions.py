@@ -91,7 +91,8 @@ def _verdict(one: Backend) -> Verdict:
 def _forgotten(situation: Situation, sessions: list[Backend]) -> Cause:
     first = max(sessions, key=lambda one: (bool(one.strong_lock), one.state_s or 0.0))
     holds = f" and holds {first.strong_lock}" if first.strong_lock else ""
-    more = f"; {len(sessions) - 1} more of its sessions do the same" if len(sessions) > 1 else ""
+    others = len(sessions) - 1
+    more = f"; the same is true of {others} more of its sessions" if others else ""
     return Cause(
         headline=f"{identity(first)} has a transaction open{holds}{more};"
         f" no session of {situation.connection} waits for it yet",
