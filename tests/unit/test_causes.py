@@ -111,7 +111,7 @@ class TestReplayThatWaits:
         }
         readers = [Backend(pid=pid, blocked_by=(9,), **lock) for pid in (1, 2, 3)]
         cause = only(situation(replay, *readers, standby=True))
-        assert cause.headline.startswith("A transaction on the primary, whose lock is held")
+        assert cause.headline.startswith("A transaction of the primary, whose lock is held")
         assert cause.remedies == ()
         assert "on the primary" in cause.next_step
 

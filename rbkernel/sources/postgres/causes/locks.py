@@ -103,7 +103,7 @@ def _named(culprit: Backend) -> str:
     """
     if culprit.backend_type == "startup":
         return (
-            f"A transaction on the primary, whose lock is held here by replay (pid {culprit.pid}),"
+            f"A transaction of the primary, whose lock is held here by replay (pid {culprit.pid}),"
         )
     return identity(culprit)
 
