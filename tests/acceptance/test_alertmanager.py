@@ -20,6 +20,7 @@ from tests.acceptance.alertmanagers import (
     gateway,
     idle_connections,
 )
+from tests.support.tiers import first
 from tests.support.waiting import until
 
 
@@ -36,7 +37,7 @@ def run_all(one: Gateway, instances: list[str], patience_s: float) -> None:
 
 @pytest.mark.parametrize(
     ("count", "kills", "senders"),
-    [(4, 2, 2), pytest.param(200, 20, 1, marks=pytest.mark.soak)],
+    first([(4, 2, 2), (200, 20, 1)]),
 )
 def test_a_gateway_that_is_killed_loses_nothing(
     tmp_path: Path, count: int, kills: int, senders: int

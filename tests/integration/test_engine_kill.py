@@ -25,6 +25,7 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.model import Verdict
 from tests.integration.test_kill import expect_honest, traced_runbook
 from tests.support.kernels import PATIENCE_S, configure, papermill
+from tests.support.tiers import first
 
 IN_TIME, IN_JOURNAL, IN_SEAL = 70, 70, 60
 # what a seal leaves behind, step by step
@@ -33,7 +34,7 @@ STEPS = ("open/*/sealing", "open/*/sealing/run", "open/*/sealing/MANIFEST", "INC
 
 def seeds(count: int) -> list[object]:
     """Return so many seeds for `make soak`, and one more for each day."""
-    return [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, count + 1))]
+    return first(range(count + 1))
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ from tests.support.kernels import (
     received,
     write_runbook,
 )
+from tests.support.tiers import first
 
-SEEDS = [seed if seed < 2 else pytest.param(seed, marks=pytest.mark.soak) for seed in range(30)]
+SEEDS = first(range(30))
 
 TRACE = """
 import os, time
@@ -307,7 +308,7 @@ def test_rbkernel_run_survives_its_kernel(
 
 
 @pytest.mark.parametrize("victim", ["papermill", "kernel"])
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2, 3))])
+@pytest.mark.parametrize("seed", first(range(4)))
 def test_replication_lag_killed(
     shop: Settings, evidence: Path, tmp_path: Path, victim: str, seed: int
 ) -> None:

@@ -30,6 +30,7 @@ from rbkernel.sandbox.faults import catalogue, pool
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.service import LAST_ID
 from rbkernel.sources.postgres.connection import driver
+from tests.support.tiers import first
 from tests.support.waiting import until
 
 DIFFERENCES = b"""
@@ -246,7 +247,7 @@ def fake_binaries(folder: Path, **scripts: str) -> Path:
 
 
 class TestCrashes:
-    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("seed", first(range(5)))
     def test_up_killed_half_way_leaves_nothing_behind(self, own_home: Home, seed: int) -> None:
         started = start_up(own_home)
         until(own_home.state_file.exists)
@@ -273,7 +274,7 @@ class TestCrashes:
         assert not control.down()
         assert control.status().state == "down"
 
-    @pytest.mark.parametrize("victim", ["primary", "standby", "traffic"])
+    @pytest.mark.parametrize("victim", first(["primary", "standby", "traffic"]))
     def test_up_rebuilds_what_was_killed(self, own_home: Home, victim: str) -> None:
         control.up()
         os.kill(control.status().pids[victim], signal.SIGKILL)
@@ -326,7 +327,7 @@ class TestCrashes:
 
 class TestPool:
     @pytest.mark.parametrize("fault", ["pool-idle-in-transaction", "pool-active-queries"])
-    @pytest.mark.parametrize("seed", [1, 2, 3])
+    @pytest.mark.parametrize("seed", first([1, 2, 3]))
     def test_fills_the_pool_and_frees_it(self, sandbox: Home, fault: str, seed: int) -> None:
         truth = control.inject(fault, seed).truth
         seen = rows(BY_APPLICATION, [truth["application_name"]])
@@ -373,7 +374,7 @@ class TestPool:
 
 
 class TestReplication:
-    @pytest.mark.parametrize("seed", [1, 2, 3])
+    @pytest.mark.parametrize("seed", first([1, 2, 3]))
     def test_replay_stands_still_since_the_moment_that_is_told(
         self, sandbox: Home, seed: int
     ) -> None:
@@ -412,7 +413,7 @@ class TestReplication:
 
 
 class TestOrders:
-    @pytest.mark.parametrize("seed", [1, 2, 3])
+    @pytest.mark.parametrize("seed", first([1, 2, 3]))
     def test_drift_is_exactly_what_is_told(self, sandbox: Home, seed: int) -> None:
         truth = control.inject("orders-drift", seed).truth
         found = rows(DIFFERENCES)
@@ -475,7 +476,7 @@ def test_runs_the_binaries_it_is_told_to(own_home: Home, monkeypatch: pytest.Mon
     folder = max(Path("/usr/lib/postgresql").glob("*/bin"))
     monkeypatch.setenv("RBKERNEL_PG_BIN", str(folder))
     assert control.up().server_version == binaries.find().version
-    for fault in catalogue.FAULTS.values():
-        control.inject(fault.name, seed=2)
-        assert control.heal() == [fault.name]
+    for fault in ("pool-idle-in-transaction", "replay-paused", "orders-drift"):
+        control.inject(fault, seed=2)
+        assert control.heal() == [fault]
     assert shutil.which("initdb", path=str(folder))

@@ -15,6 +15,7 @@ from rbkernel.evidence import store
 from rbkernel.evidence.bundle import seal
 from rbkernel.evidence.verify import Problem, verify_folder
 from tests.support.journal_builder import CHECK, INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.tiers import first
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def mutations(data: bytes, count: int, seed: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", ["executed.ipynb", "runbook.ipynb", "journal.jsonl", "SHA256SUMS"])
-@pytest.mark.parametrize("count", [15, pytest.param(60, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", first([15, 60]))
 def test_one_changed_byte_in_a_run_is_found(root: Path, name: str, count: int) -> None:
     path = run_folder(root) / name
     sealed = path.read_bytes()
@@ -86,7 +87,7 @@ def test_one_changed_byte_in_a_run_is_found(root: Path, name: str, count: int) -
 @pytest.mark.parametrize(
     "name", ["HEADS", f"{INCIDENT}/incident.jsonl", f"{INCIDENT}/MANIFEST.0001"]
 )
-@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", first([30, 100]))
 def test_one_changed_byte_above_the_runs_is_found(root: Path, name: str, count: int) -> None:
     path = root / name
     sealed = path.read_bytes()

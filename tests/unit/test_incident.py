@@ -25,6 +25,7 @@ from rbkernel.incidents.status import next_due
 from rbkernel.render import verification
 from tests.support.crash import dies_at
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
+from tests.support.tiers import first as first_cases
 
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
 
@@ -381,7 +382,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", first_cases([6, 200]))
 def test_what_was_acknowledged_survives_every_kill(tmp_path: Path, kills: int) -> None:
     dice = random.Random(kills)
     acknowledged: list[str] = []

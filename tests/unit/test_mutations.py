@@ -18,6 +18,7 @@ import pytest
 from rbkernel.evidence.manifest import digest
 from rbkernel.evidence.verify import verify_folder
 from tests.support.signed_evidence import INCIDENTS, Published, copied, signed_root
+from tests.support.tiers import first
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-evidence.md").read_text(encoding="utf-8")
 PROCEDURE = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
@@ -195,7 +196,7 @@ def blamed(path: Path, told: list[str], root: Path) -> bool:
 
 @pytest.mark.parametrize(
     "number",
-    [*range(SAMPLE), *(pytest.param(n, marks=pytest.mark.soak) for n in range(SAMPLE, ALL))],
+    first(range(ALL), kept=SAMPLE),
 )
 def test_every_mutation_is_found_and_named(
     pristine: tuple[Path, Published], tmp_path: Path, number: int
