@@ -190,6 +190,13 @@ class Settings(BaseModel):
                     next_step="add the database with `rbkernel init`, then pass its name",
                 ) from None
             known = ", ".join(sorted(self.connections)) or "none"
+            if not name:
+                raise UnknownConnection(
+                    f"no connection is named, and none is the default; known: {known}",
+                    where=parameter or str(self.file or f"no {FILE_NAME} found"),
+                    next_step="pass the name of a connection, or write `default = true` for one"
+                    f" in {FILE_NAME}",
+                ) from None
             meant = did_you_mean(name, self.connections)
             given = f" (value of the parameter {parameter})" if parameter else ""
             near = nearest(name, self.connections)

@@ -241,6 +241,11 @@ class TestRefusals:
             load(folder, ORDERS).connection("order")
         assert "rbkernel init" in caught.value.next_step
 
+    def test_no_name_and_no_default_says_how_to_give_one(self, folder: Path) -> None:
+        with pytest.raises(UnknownConnection, match="none is the default; known: orders") as caught:
+            load(folder, ORDERS).connection("")
+        assert "default = true" in caught.value.next_step
+
     @pytest.mark.parametrize(
         "name", [f"postgresql://u:{SECRET}@h/d", f"host=h password={SECRET}", f"u:{SECRET}@h"]
     )
