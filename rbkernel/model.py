@@ -367,6 +367,7 @@ class Run:
     """One execution of a runbook, as in the journal's ``run`` record.
 
     ``continues`` is the id of the earlier run, if this run was made in a working copy of it.
+    ``update_every_s`` is how often the runbook asks for status updates; 0 if it does not say.
     """
 
     id: str
@@ -377,6 +378,7 @@ class Run:
     started_at: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     continues: str = ""
+    update_every_s: float = 0.0
 
 
 def new_run_id() -> str:

@@ -41,7 +41,9 @@ def list_incidents(
     still_open = [one for one in known if one.record.state is IncidentState.OPEN]
     found = still_open if only_open else known
     if as_json:
-        print_json([_summary(one, status.next_due(one.record, now)) for one in found])
+        print_json(
+            [_summary(one, status.next_due(one.record, now, one.update_every_s)) for one in found]
+        )
         return
     print_table(
         ("incident", "state", "severity", "began", "runs found", "title", "status update"),
@@ -88,7 +90,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     from rbkernel.incidents import status, workflow
 
     found = workflow.look(config.load().evidence_root, name)
-    due = status.next_due(found.record, datetime.now(UTC))
+    due = status.next_due(found.record, datetime.now(UTC), found.update_every_s)
     if as_json:
         print_json({**_summary(found, due), **_details(found)})
     else:
@@ -148,7 +150,7 @@ def status(
     if draft:
         found = workflow.look(config.load().evidence_root, name)
         made = updates.draft(found.record, found.timeline, now)
-        due = updates.next_due(found.record, now)
+        due = updates.next_due(found.record, now, found.update_every_s)
         if as_json:
             print_json({**dataclasses.asdict(made), "due": _due(due)})
             return
@@ -320,7 +322,8 @@ def _row(one: Any, now: datetime) -> tuple[str, ...]:
     from rbkernel.cli import incident_text
     from rbkernel.incidents import status
 
-    record, due = one.record, status.next_due(one.record, now)
+    record = one.record
+    due = status.next_due(record, now, one.update_every_s)
     return (
         record.id,
         record.state,

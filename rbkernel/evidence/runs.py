@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class RunEntry:
     """The entry of one run in a list of runs.
 
     ``problem`` describes the unreadable parts of its journal; it is empty if there are none.
-    ``is_readable`` is false if the whole journal is unreadable.
+    ``is_readable`` is false if the whole journal is unreadable. ``update_every_s`` is how often its
+    runbook asks for status updates; 0 if it does not say, or if only the list was read.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class RunEntry:
     folder: Path
     problem: str = ""
     is_readable: bool = True
+    update_every_s: float = 0.0
 
     @property
     def is_beginning(self) -> bool:
@@ -137,6 +139,19 @@ def _folder_of(root: Path, run_id: str) -> Path:
     return folder
 
 
+def update_every_s(entries: Sequence[RunEntry]) -> float:
+    """Return how often status updates are due: the shortest interval of the runbooks that ran.
+
+    Each runbook counts with its newest run; 0 if none of them says how often.
+    """
+    newest = {entry.runbook: entry for entry in entries}.values()
+    read_ = (
+        _read_entry(one.folder, one.run_id, SEALED, one.incident) if one.state == SEALED else one
+        for one in newest
+    )
+    return min((one.update_every_s for one in read_ if one.update_every_s > 0), default=0.0)
+
+
 def _sealed_entries(root: Path, sealed: set[str]) -> list[RunEntry]:
     seals: dict[str, dict[str, str]] = {}
     for incident in root.glob(f"INC-*/{manifest.INCIDENT}"):
@@ -195,4 +210,5 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
         folder=folder,
         problem=problem,
         is_readable=record is not None,
+        update_every_s=run.update_every_s if run else 0.0,
     )

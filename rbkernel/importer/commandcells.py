@@ -26,6 +26,7 @@ from rbkernel.importer.reading import (
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.reading.holes import Hole
+from rbkernel.importer.sqlchecks import Check
 from rbkernel.importer.stated import expectations, permissions, sides
 from rbkernel.importer.stated.expectations import Expectation
 from rbkernel.runbook.placeholders import placeholder
@@ -33,7 +34,7 @@ from rbkernel.runbook.placeholders import placeholder
 NOTHING = Expectation()
 _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
 _IN_WORDS = "the expected result is kept as text, because only a person can judge it"
-
+_FOR_YOU = "*For you to judge:*"
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
 
@@ -99,8 +100,8 @@ class CommandCells:
         ):
             found = statements.split(block.content)
             expected = expectations.of_statements(block.content, found)
-            for one, what in zip(found, expected, strict=True):
-                self._sql(block, went, one, "", expected=what)
+            for one, (comments, what) in zip(found, expected, strict=True):
+                self._sql(block, went, one, "", expected=what, comments=comments)
             return
         if self._answers_the_last(block, went):
             return
@@ -180,7 +181,7 @@ class CommandCells:
         last = self._last
         if last and not last.checks(last.expected) and _IN_WORDS not in went.notes:
             went.notes.append(_IN_WORDS)
-            self._page.text(block, went, "*For you to judge:*")
+            self._page.text(block, went, _FOR_YOU)
 
     def _aside(self, block: Block, went: Went, piece: Piece, said: list[str]) -> None:
         """Write what is between the commands of a fence: requirements, output, connections."""
@@ -332,6 +333,7 @@ class CommandCells:
         remark: str,
         target: str = "",
         expected: Expectation = NOTHING,
+        comments: Sequence[str] = (),
     ) -> None:
         self._last = None
         statement = statements.read(text)
@@ -340,7 +342,11 @@ class CommandCells:
             kept = f"SQL for {dialect}: it is not sent to PostgreSQL"
         kept = kept or statement.problem
         refused = kept or self._page.refuses(statement.sql)
-        self._page.remark(block, went, [*remark.splitlines(), f"For {dialect}:" if dialect else ""])
+        checked = [] if refused else sqlchecks.of(statement.sql, expected)
+        said = remark.splitlines()
+        judged = [] if refused or checked else [*filter(sides.states, [*said, *comments])]
+        above = [line for line in said if line not in judged]
+        self._page.remark(block, went, [*above, f"For {dialect}:" if dialect else ""])
         if kept:
             went.reasons.append(kept)
             self._page.text(block, went, f"```sql\n{statement.source}\n```")
@@ -348,7 +354,11 @@ class CommandCells:
         db = self._page.connection(went, target)
         self._page.declare(statement.holes)
         if not refused:
-            self._query(block, went, db, statement.sql, remark, expected)
+            self._query(block, went, db, statement.sql, remark, checked)
+            if judged:
+                went.notes.append(_IN_WORDS)
+                self._page.text(block, went, _FOR_YOU)
+                self._page.remark(block, went, judged)
             return
         went.notes.append(f"proposed: {refused}")
         words = (remark.splitlines() or [""])[-1] or titles.of_code(statement.source)
@@ -364,10 +374,9 @@ class CommandCells:
         self._act(block, went, plan)
 
     def _query(
-        self, block: Block, went: Went, db: str, sql: str, remark: str, expected: Expectation
+        self, block: Block, went: Went, db: str, sql: str, remark: str, checked: Sequence[Check]
     ) -> None:
-        """Write a query, and the check of its expected answer."""
-        checked = sqlchecks.of(sql, expected)
+        """Write a query, and the checks of its expected answer."""
         into = self._answer(checked[0].column) if checked else ""
         named = f" --into {into}" if into else ""
         self._page.code(block, went, f"%%sql {db}{named} --untried\n{sql}")
@@ -376,11 +385,6 @@ class CommandCells:
             words = self._look(block, next(iter(said), ""), "")
             self._page.code(block, went, sqlchecks.calls_of(checked, words, into))
             went.evaluated()
-        elif expected.limits:
-            went.notes.append(
-                "the limit in the comment is not checked, because it is not certain which column of"
-                " the answer it is about"
-            )
 
     def _answer(self, column: str) -> str:
         """Return a new name for the frame that holds an answer; no other cell uses this name."""

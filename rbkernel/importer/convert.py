@@ -152,6 +152,10 @@ def _steps(
     said, problem = _declared(part)
     declared, words, titled = _title(part, name, str((said or {}).get("title") or ""))
     declared = declared or str((said or {}).get("id", ""))
+    severity, bare = fields.severity_in_title(words)
+    # in brackets, it would look like something to fill in
+    if severity:
+        words = re.sub(rf"\[([^\[\]]*{severity}\s*)\]", r"(\1)", words)
     title = holes.loud(words)
     wanted = declared if re.fullmatch(r"RUN-\d{3,}", declared) else ""
     free = wanted if wanted not in taken else ""
@@ -169,7 +173,9 @@ def _steps(
         steps.remark_first(
             f"the id {wanted} is taken, so this runbook gets the id {front.values['id']}"
         )
-    _alerts(front, name, words, part)
+    _alerts(front, name, bare, part)
+    if severity and not front.has("severity"):
+        front.say("severity", severity)
     if metrics := front.values.get("metrics"):
         measured = queries.bound(metrics, part, refuses)
         front.replace("metrics", measured)

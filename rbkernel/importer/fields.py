@@ -85,6 +85,11 @@ _SUMMARY = re.compile(
 )
 _ID = re.compile(r"\bRUN-(\d{3,})\b")
 _ANY_ID = re.compile(r"\b(?:RUN|MON|DEP|RISK)-\d+\b")
+_TITLED = re.compile(
+    r"[\[(]\s*(?:(?:severity|priority)\s*[:=]?\s*)?(?P<code>P[0-4]|SEV[- ]?[0-5])\s*[\])]"
+    r"|^(?P<begins>P[0-4]|SEV[- ]?[0-5])\s*(?:[:–—|]|-\s)",
+    re.IGNORECASE,
+)
 _LIST_LINE = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(?P<words>.+?)\s*$")
 _MANY = frozenset(
     {"symptoms", "triggers", "escalation.when", "scope.handles", "links", "linked_ids"}
@@ -329,6 +334,22 @@ def guess_category(text: str) -> str:
     ('deployment', '')
     """
     return next((name for name, words in _CATEGORIES if re.search(words, text, re.IGNORECASE)), "")
+
+
+def severity_in_title(text: str) -> tuple[str, str]:
+    """Return the severity that stands in a title, and the title without it.
+
+    >>> severity_in_title("[P2] Orders are slow"), severity_in_title("Orders are slow (SEV-1)")
+    (('P2', 'Orders are slow'), ('SEV-1', 'Orders are slow'))
+    >>> severity_in_title("Restore from (S3)"), severity_in_title("P1 and P2 alerts")[0]
+    (('', 'Restore from (S3)'), '')
+    """
+    found = [*_TITLED.finditer(text)]
+    if len(found) != 1:
+        return "", text
+    [one] = found
+    rest = f"{text[: one.start()]} {text[one.end() :]}"
+    return one["code"] or one["begins"], " ".join(rest.split())
 
 
 def declared_id(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbkernel.importer import calls, queries
 from rbkernel.importer.stated.expectations import Expectation
@@ -33,6 +33,7 @@ class Check:
     """A limit for a value in the answer to a query.
 
     ``column`` is the column of the value; empty if the number of rows is the value.
+    ``mild`` is true for a limit that is a warning.
     """
 
     column: str
@@ -40,6 +41,7 @@ class Check:
     below: bool = False
     at_limit: bool = False
     unit: str = ""
+    mild: bool = False
 
 
 def of(sql: str, expected: Expectation) -> list[Check]:
@@ -47,14 +49,17 @@ def of(sql: str, expected: Expectation) -> list[Check]:
 
     >>> from rbkernel.importer.stated import expectations
     >>> of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
-    [Check(column='stuck', limit=0.0, below=False, at_limit=False, unit='')]
+    [Check(column='stuck', limit=0.0, below=False, at_limit=False, unit='', mild=False)]
     >>> of("SELECT * FROM outbox", expectations.read(["expected: 0"]))
     []
     """
     if expected.no_rows or expected.empty:
         return _none(re.sub(r"--[^\n]*", "", sql).strip())
     found = [_check(sql, column, limit) for column, limit in expected.limits]
-    return [one for one in found if one] if all(found) else []
+    mild = [_check(sql, column, limit) for column, limit in expected.warnings]
+    if not all((*found, *mild)):
+        return []
+    return [*filter(None, found), *(replace(one, mild=True) for one in mild if one)]
 
 
 def _none(sql: str) -> list[Check]:
@@ -118,11 +123,11 @@ def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
     return "\n".join(
         calls.call(
             "rb.check",
-            calls.quoted(title if not number else f"{title}, at least"),
+            calls.quoted(title + (", warning" if check.mild else ", at least" if number else "")),
             frame,
             *([calls.quoted(check.column)] if check.column else []),
             agg="" if check.column else calls.quoted("rows"),
-            critical=f"{check.limit:g}",
+            **{"warn" if check.mild else "critical": f"{check.limit:.15g}"},
             below="True" if check.below else "",
             at_limit="True" if check.at_limit else "",
             unit=calls.quoted(check.unit) if check.unit else "",

@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from rbkernel.importer import measured
 from rbkernel.importer.reading import holes, plaintext
 from rbkernel.importer.stated import escalations
+from rbkernel.model import Severity
 
 Row = Mapping[str, str]
 _NOTHING = frozenset({"", "-", "–", "—", "n/a", "none", "tbd"})
@@ -156,19 +157,24 @@ def _alerts(table: Table) -> Bound | None:
 
 
 def _severities(table: Table) -> Bound | None:
+    level = "sev(?:erity)?\\b|level|prio(?:rity)?\\b|alert type"
     words = "definition|condition|criteria|description|meaning|impact|runbook"
-    if not table.has("level|severity|priority|alert type", words):
+    loose = "when|if|trigger|situation|symptom|what|scope|indicator"
+    if not table.has(level, f"{words}|{loose}"):
         return None
     picked = table.picked(
-        level="severity|level|priority|alert type",
-        when="definition|condition|criteria|description|meaning|impact",
+        level=level,
+        when=f"{words.removesuffix('|runbook')}|{loose}",
         response_time="response",
         action="action|runbook",
         examples="example",
     )
     for row in picked:
         if "level" in row:
-            row["level"] = row["level"].split()[0].strip(":")
+            row["level"] = re.sub(r"^(\w+) (?=\d)", r"\1-", row["level"]).split()[0].strip(":")
+    codes = [Severity.place(row.get("level", "")) < len(Severity) for row in picked]
+    if not table.has(level, words) and (not all(codes) or table.has("contact|who|team|person")):
+        return None
     return Bound(field="severity_levels", value=_louder(picked))
 
 

@@ -1,8 +1,9 @@
 """Format an incident's status updates, say when the next is due, and draft it. Pure.
 
-The layout and the interval are those of the template for incident runbooks: one update at once,
-then one every 30 minutes during the incident, and one when it is resolved. A draft repeats the
-record. Facts that only a human can know (impact, ETA) are marked for the human, never invented.
+The layout is that of the template for incident runbooks: one update at once, then one in the
+interval of the runbook (`communication.every`; 30 minutes if it names none), and one when the
+incident is resolved. A draft repeats the record. Facts that only a human can know (impact, ETA) are
+marked for the human, never invented.
 """
 
 from __future__ import annotations
@@ -48,8 +49,17 @@ class Draft:
     since: tuple[Entry, ...]
 
 
-def next_due(record: IncidentRecord, now: datetime) -> Due | None:
+def next_due(record: IncidentRecord, now: datetime, every_s: float = 0.0) -> Due | None:
     """Return when the next status update is due; None if no further update is due.
+
+    Parameters
+    ----------
+    record
+        The incident.
+    now
+        The present time.
+    every_s
+        The interval of updates in s; 0 for 30 minutes.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
@@ -61,7 +71,10 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
     'next status update due at 03:30 UTC, in 20 min'
     >>> next_due(tell([opened, said]), instant("2026-11-20T03:42:00Z")).words
     'status update was due at 03:30 UTC, 12 min ago'
+    >>> next_due(tell([opened, said]), instant("2026-11-20T03:10:00Z"), 900).words
+    'next status update due at 03:15 UTC, in 5 min'
     """
+    every = timedelta(seconds=every_s) if every_s > 0 else EVERY
     if record.state != IncidentState.OPEN:
         return None
     said = [one for one in record.statuses if instant(one.at) <= now + AHEAD]
@@ -72,12 +85,12 @@ def next_due(record: IncidentRecord, now: datetime) -> Due | None:
         none = "no status update yet" if last is None else "no status update since it was reopened"
         return Due(
             at=since,
-            overdue=now > since + EVERY,
+            overdue=now > since + every,
             words=f"{none}: due at {clock(since, now)} ({_ago(since, now)} ago)",
         )
     if last.status == RESOLVED:
         return None
-    at = instant(last.at) + EVERY
+    at = instant(last.at) + every
     if now < at:
         words = f"next status update due at {clock(at, now)}, in {_ago(now, at)}"
     else:

@@ -41,7 +41,8 @@ class Incident:
     """An incident with its record and runs; in a list of incidents, other fields are empty.
 
     ``waiting`` holds the questions that the newest run of each runbook left to a human.
-    ``continues`` maps the id of a run to the id of the run that it continues.
+    ``continues`` maps the id of a run to the id of the run that it continues. ``update_every_s`` is
+    how often status updates are due while the incident is open; 0 if no runbook says.
     """
 
     record: IncidentRecord
@@ -49,6 +50,7 @@ class Incident:
     timeline: tuple[Entry, ...] = ()
     waiting: tuple[tuple[RunEntry, Decision], ...] = ()
     continues: Mapping[str, str] = field(default_factory=dict)
+    update_every_s: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -271,7 +273,8 @@ def _of(record: IncidentRecord, entries: Sequence[RunEntry]) -> Incident:
         began = min(run.started_at for run in entries)
         state = IncidentState.RUNS_ONLY if well else record.state
         record = replace(record, opened_at=began, state=state)
-    return Incident(record=record, runs=tuple(entries))
+    every = runs.update_every_s(entries) if record.state == IncidentState.OPEN else 0.0
+    return Incident(record=record, runs=tuple(entries), update_every_s=every)
 
 
 def _ending(record: IncidentRecord) -> Line:

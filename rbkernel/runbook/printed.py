@@ -45,7 +45,8 @@ def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
     output
         The text that the program printed.
     expected
-        Name → limit, such as ``{"p95": "< 800ms", "error rate": "< 0.1%"}``.
+        Name → limit, such as ``{"p95": "< 800ms", "error rate": "< 0.1%"}``. The name ``output``
+        means the whole output, if it is only a figure.
 
     >>> k6 = '''http_req_duration......: avg=130ms min=99ms med=121ms p(90)=201ms p(95)=1.2s
     ...   { expected_response:true }...: avg=100ms p(90)=150ms p(95)=160ms
@@ -55,6 +56,8 @@ def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
     [('1.2 s', False), ('0.07 %', True)]
     >>> judged("done", {"p95": "< 800ms"})[0].met is None
     True
+    >>> [judged(text, {"output": "< 9"})[0].met for text in ("8\\n", "9", "8 of 9")]
+    [True, False, None]
     """
     return tuple(_held(output, name, limit) for name, limit in expected.items())
 
@@ -89,6 +92,10 @@ def _meets(value: float, limit: Threshold) -> bool:
 def _figures(output: str, name: str) -> Iterable[tuple[float, str]]:
     """Yield the figures with this name and their units, as printed."""
     lines = output.splitlines()
+    if name == "output":
+        if alone := re.fullmatch(_NUMBER, output.strip()):
+            yield float(alone["number"].replace(",", "")), alone["unit"] or ""
+        return
     if percentile := _PERCENTILE.fullmatch(name.strip()):
         figure = re.escape(percentile[1])
         pattern = (

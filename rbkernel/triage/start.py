@@ -20,6 +20,7 @@ from rbkernel.forkserver.origin import started_by
 from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
 from rbkernel.runbook import catalogue, connections, parameters
 from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.quantities import duration_s
 from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage, headless
 
@@ -92,8 +93,15 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         started_at=now(),
         parameters=values,
         continues=document.continues if document else "",
+        update_every_s=_update_every_s(document),
     )
     _begin(run, settings, document, found, list(dict.fromkeys(used.values())), filled)
+
+
+def _update_every_s(document: Runbook | None) -> float:
+    """Return how often a runbook asks for status updates; 0 if it does not say."""
+    every = document.front_matter.communication.every if document else ""
+    return duration_s(every) or 0.0
 
 
 def _incident(document: Runbook | None) -> str:

@@ -8,6 +8,7 @@ names in its Python. Marks of Markdown are no words.
 from __future__ import annotations
 
 import ast
+import html
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,16 @@ _BLANK = re.compile(
 )
 _TAG = re.compile(r"</?(?:details|summary)[^>]*>|\{[:#][^}]*\}")
 _FENCE = re.compile(r"^\s*(?:[-*+]|\d+[.)])?\s*(?:`{3,}|~{3,})\s*\S*")
+# marks of code blocks in the styles of Jekyll, Hugo, Hexo, HTML, MyST, Confluence and MediaWiki
+_CODE_MARK = re.compile(
+    r"\{%-?\s*(?:(?:end)?(?:highlight|codeblock|code)\b(?P<words>[^%]*)|(?:end)?raw\s*-?)%\}"
+    r"|\{\{[<%]\s*/?\s*(?:highlight|code)\b.*?[>%]\}\}"
+    r"|</?(?:pre|code|span|div|b|em|var|syntaxhighlight)\b[^>]*>"
+    r"|^\s*:{3,}\s*(?:\{code\S*\}.*|\w+)?$|^\s*#!\w+$|\{(?:code|noformat)[^}]*\}"
+    r"|^\s*:(?:linenos|lineno-start|emphasize-lines):.*|^\s*:(?:caption|name):(?=\s)",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(r"(?:title|caption)\s*=\s*\"(?P<quoted>[^\"]*)\"|^(?P<hexo>.*)\blang:\S+")
 # what another call does: %%sql asks what a bare psql would, rb.http what a plain curl would; the
 # title of a runbook needs no "Runbook:"
 _DONE_OTHERWISE = re.compile(
@@ -58,6 +69,12 @@ def words_of(text: str) -> list[str]:
 
 
 def _is_said(line: str, whole: str, said: Sequence[str]) -> bool:
+    if _CODE_MARK.search(line):
+        titles = [_TITLE.search(one["words"] or "") for one in _CODE_MARK.finditer(line)]
+        told = [one["quoted"] or one["hexo"] or "" for one in titles if one]
+        bare = html.unescape(_CODE_MARK.sub("", line))
+        if all(_is_said(one, whole, said) for one in [bare, *told]):
+            return True
     line = re.sub(r"^\s*(?:>\s*)*(?:[-*+]\s+)?(?:\[[ xX]\]\s)?", "", _TAG.sub(" ", line))
     if _FENCE.match(line):
         return all(

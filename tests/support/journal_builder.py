@@ -121,7 +121,7 @@ class Journal:
         self.event("snapshot", path="r.ipynb", sha256=hashlib.sha256(data).hexdigest())
         return data
 
-    def run(self, parent: str, incident: str = INCIDENT) -> None:
+    def run(self, parent: str, incident: str = INCIDENT, **more: Any) -> None:
         self.event(
             "run",
             parent,
@@ -132,6 +132,7 @@ class Journal:
             headless=True,
             started_at="2026-11-20T03:02:11+00:00",
             parameters={"db": "shop"},
+            **more,
         )
 
 
@@ -173,7 +174,7 @@ def _code(cell_id: str, source: str, *, tags: list[str] | None = None, old: str 
     }
 
 
-def whole_run(root: Path, run_id: str = RUN_ID, incident: str = INCIDENT) -> Journal:
+def whole_run(root: Path, run_id: str = RUN_ID, incident: str = INCIDENT, **more: Any) -> Journal:
     """A headless run from the first cell to the summary, with papermill's injected cell."""
     journal = Journal(root, run_id)
     journal.cell(PARAMETERS)
@@ -181,7 +182,7 @@ def whole_run(root: Path, run_id: str = RUN_ID, incident: str = INCIDENT) -> Jou
     start = journal.request(START)
     journal.begin(start, START)
     journal.snapshot(runbook())
-    journal.run(start, incident)
+    journal.run(start, incident, **more)
     mimetype = "application/vnd.rbkernel.run+json"
     data = {"text/plain": "running", mimetype: {"id": run_id}}
     journal.iopub(

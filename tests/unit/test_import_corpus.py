@@ -51,6 +51,8 @@ PIECES = st.sampled_from(
             "<details>",
             "<!--",
         ),
+        *("{% highlight sh %}", "{% endhighlight %}", "{{< highlight >}}", "{{< /highlight >}}"),
+        *("<pre>", "<pre><code>ls", "</pre>", "</code></pre>", "{code}", ":::{code} sh", ":::"),
         *(
             "{{ x }}",
             "{a}",

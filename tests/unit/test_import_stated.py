@@ -186,7 +186,7 @@ class TestQueries:
             "should be below 3 or above 30",
             "warn if n > 30",
             "must not be 0",
-            "Good: less than 300. Over 900 is critical",
+            "Good: less than 300. Over 900 is fine",
             "should be below 30%",
         ],
     )

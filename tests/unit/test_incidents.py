@@ -202,6 +202,27 @@ def test_an_update_is_due_at_once_and_every_half_hour(
         assert found.overdue == overdue
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_runbook_says_how_often_an_update_is_due(settings: Settings, *, sealed: bool) -> None:
+    root = settings.evidence_root
+    append(root, INCIDENT, "opened", by="ann", title="slow", severity="P1", service="")
+    whole_run(root, update_every_s=900.0)
+    if sealed:
+        bundle.seal(root, RUN_ID, key=settings.signing_key)
+    [listed] = workflow.list_all(root)
+    assert listed.update_every_s == workflow.look(root, INCIDENT).update_every_s == 900
+    told = tell([line(1, "opened", 0), line(2, "status", 5, status="Identified")])
+    found = status.next_due(told, instant(BEGAN) + timedelta(minutes=21), listed.update_every_s)
+    assert found is not None
+    assert (found.at, found.overdue) == (instant(BEGAN) + timedelta(minutes=20), True)
+
+
+def test_without_an_interval_the_default_counts(evidence: Path) -> None:
+    append(evidence, INCIDENT, "opened", by="ann", title="slow", severity="P1", service="")
+    whole_run(evidence)
+    assert workflow.look(evidence, INCIDENT).update_every_s == 0
+
+
 class TestClose:
     def closed(self, settings: Settings, folder: Path) -> workflow.Closed:
         return workflow.close(settings, INCIDENT, by="ann", resolution="resumed", folder=folder)

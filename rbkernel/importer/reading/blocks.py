@@ -14,7 +14,7 @@ from itertools import groupby
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from rbkernel.importer.reading import fences
+from rbkernel.importer.reading import codeblocks, fences
 
 # a list item, or a paragraph, that holds one of these in `code` stands for itself
 Speaks = Callable[[str], bool]
@@ -152,15 +152,16 @@ class _Claim:
 
 def _parse(texts: Sequence[str], offset: int, speaks: Speaks) -> list[Block]:
     mended = fences.mend(texts)
-    tokens = MarkdownIt("commonmark").enable("table").parse(_for_the_parser(mended.lines))
-    owners: list[_Claim | None] = [None] * len(mended.lines)
-    for claim in _claims(tokens, speaks):
+    lines = codeblocks.as_fences(mended.lines)
+    tokens = MarkdownIt("commonmark").enable("table").parse(_for_the_parser(lines))
+    owners: list[_Claim | None] = [None] * len(lines)
+    for claim in _claims(tokens, lines, speaks):
         end = min(claim.end, len(owners))
         owners[claim.start : end] = [claim] * (end - claim.start)
-    _claim_definitions(mended.lines, owners)
+    _claim_definitions(lines, owners)
     owned = [
         (line.origin + offset, claim)
-        for line, claim in zip(mended.lines, owners, strict=True)
+        for line, claim in zip(lines, owners, strict=True)
         if line.origin is not None and claim is not None
     ]
     remarks = [(number + offset, text) for number, text in mended.remarks]
@@ -196,9 +197,9 @@ def _block(run: list[tuple[int, _Claim]], remarks: Sequence[tuple[int, str]]) ->
     )
 
 
-def _claims(tokens: Sequence[Token], speaks: Speaks) -> list[_Claim]:
+def _claims(tokens: Sequence[Token], lines: Sequence[fences.Line], speaks: Speaks) -> list[_Claim]:
     """Return the claims of all units; later claims take lines from earlier ones."""
-    return [*_texts(tokens, speaks), *_items(tokens, speaks), *_insets(tokens)]
+    return [*_texts(tokens, speaks), *_items(tokens, speaks), *_insets(tokens, lines)]
 
 
 def _texts(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
@@ -234,20 +235,22 @@ def _items(tokens: Sequence[Token], speaks: Speaks) -> Iterator[_Claim]:
         yield _Claim(key=key, start=token.map[0], end=token.map[1], codes=codes if speaking else ())
 
 
-def _insets(tokens: Sequence[Token]) -> Iterator[_Claim]:
+def _insets(tokens: Sequence[Token], lines: Sequence[fences.Line]) -> Iterator[_Claim]:
     """Yield fences and tables at any depth of lists."""
     for at, token in enumerate(tokens):
         start, end = token.map or (0, 0)
         if token.type in {"fence", "code_block"}:
             kind = "fence" if token.type == "fence" else "code"
-            word, _, rest = token.info.strip().partition(" ")
+            word, rest = codeblocks.info(token.info)
+            content, first, caption = codeblocks.options(token.content, token.info)
+            below = codeblocks.named_below(lines[end].text) if end < len(lines) else ""
             yield _Claim(
                 key=(kind, at),
                 start=start,
-                end=end,
-                content=token.content,
-                info=word.lower().strip("{}."),
-                caption=_caption(rest),
+                end=end + bool(below),
+                content=content,
+                info=word or first or below,
+                caption=caption or _caption(rest),
             )
         elif token.type == "table_open":
             yield _Claim(key=("table", at), start=start, end=end)

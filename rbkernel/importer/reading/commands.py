@@ -56,6 +56,19 @@ _READS_CODE = re.compile(
 )
 
 
+# the last program of a command that prints one figure, or one word
+_PRINTS_A_FIGURE = re.compile(
+    r"wc\s+-[lwcm](?:\s*<\s*\S+)?|[ef]?grep\s+(?:-\w+\s+)*(?:-\w*c\w*|--count)(?:\s+-\w+)*\s+\S+(?:\s+\S+)?"
+    r"|jq\s+(?:-r\s+)?Q(?:\s+\S+)?|cat\s+/(?:proc|sys|var|run)/\S+|sysctl\s+-n\s+\S+|nproc"
+    r"|(?:echo\s+)?\$\?|echo\s+\$\?|date\s+\+%s|stat\s+-c\s*\S*%s\S*\s+\S+"
+    r"|redis-cli\s+(?:-\w\s+\S+\s+)*(?:llen|dbsize|[szhx](?:card|len)|strlen|ttl)\b.*"
+)
+_WRITES_A_FIGURE = re.compile(
+    r"\s(?:-\w*w|--write-out)[\s=]*(?P<quote>['\"]?)%\{\w+\}(?:\\n)?(?P=quote)(?=\s|$)"
+)
+_ONE_COLUMN = re.compile(r"\s--output=\w+\s|\bprint\s*\$\w+\s*\}|\bcut\s+-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """A part of a shell fence.
@@ -125,6 +138,23 @@ def read(text: str) -> list[Piece]:
             behind=behind,
         )
     ]
+
+
+def prints_a_figure(text: str) -> bool:
+    """Tell whether the output of a command is surely one figure, or one word.
+
+    >>> prints_a_figure("ps aux | wc -l"), prints_a_figure("curl -so x -w '%{http_code}' y")
+    (True, True)
+    >>> prints_a_figure("wc -l a"), prints_a_figure("curl -w '%{http_code}' y")
+    (False, False)
+    """
+    last = re.split(r"\s*(?:\||;|&&)\s*", _QUOTED.sub("Q", text).strip())[-1].strip()
+    if last.startswith("curl "):
+        drops = re.search(r"\s(?:-\w*o|--output)\s*\S", last)
+        return bool(drops and _WRITES_A_FIGURE.search(text))
+    if re.fullmatch(r"(?:tail|head)\s+(?:-n\s*)?-?1|tr\s+-d\s+\S+|awk\s+Q", last):
+        return _ONE_COLUMN.search(text) is not None
+    return _PRINTS_A_FIGURE.fullmatch(last) is not None
 
 
 def changes(text: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-_FENCE = re.compile(
+FENCE = re.compile(
     r"^(?P<indent>[ \t>]*(?:[-*+] +|\d+[.)] +)?)(?P<mark>`{3,}|~{3,})(?P<info>[^`\r\n]*)"
     r"(?=[\r\n]|$)"
 )
@@ -92,7 +92,7 @@ def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:
     stack: list[_Open] = []
     number = 0
     while number < len(lines):
-        match = _FENCE.match(lines[number].text)
+        match = FENCE.match(lines[number].text)
         info = match["info"].strip() if match else ""
         if match is None:
             pass
@@ -119,7 +119,7 @@ def _close(lines: list[Line], remarks: list[tuple[int, str]]) -> int | None:
 def _pop(lines: list[Line], stack: list[_Open], end: int) -> None:
     """Close the innermost fence; give it a longer mark if it contains fences with the same mark."""
     opened = stack.pop()
-    inner = [_FENCE.match(line.text) for line in lines[opened.at + 1 : end]]
+    inner = [FENCE.match(line.text) for line in lines[opened.at + 1 : end]]
     longest = max(
         (len(m["mark"]) for m in inner if m and m["mark"][0] == opened.mark[0]), default=0
     )
@@ -145,7 +145,7 @@ def _balanced(lines: Sequence[Line], number: int) -> bool:
     """Tell whether an inner fence and its outer fence are both closed from this line on."""
     depth = 1
     for line in lines[number:]:
-        match = _FENCE.match(line.text)
+        match = FENCE.match(line.text)
         if match:
             depth += 1 if match["info"].strip() else -1
         if depth == 0:
@@ -162,7 +162,7 @@ def _end_of_unclosed(lines: Sequence[Line], start: int) -> int | None:
 
 
 def _closing(text: str) -> str:
-    match = _FENCE.match(text)
+    match = FENCE.match(text)
     assert match is not None  # only called for lines that are fences
     indent = re.sub(r"[-*+]|\d+[.)]", lambda m: " " * len(m.group()), match["indent"])
     return f"{indent}{match['mark']}\n"

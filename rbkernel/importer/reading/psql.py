@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -18,12 +18,15 @@ from rbkernel.importer.reading import holes
 from rbkernel.runbook.shell.judges.databases import psql_options
 
 _FILES = {"-f", "--file", "-o", "--output", "-L", "--log-file", "-l", "--list"}
-_ENVIRONMENT = re.compile(r"^(?:export\s+)?PG(?P<what>HOST|DATABASE|SERVICE)=(?P<value>.+)$")
+_VALUE = r"(?:'[^']*'|\"[^\"]*\"|\S*)(?:\s+|$)"
+_SET = re.compile(rf"\bPG(?P<what>HOST|PORT|DATABASE|SERVICE)(?:ADDR)?=(?P<value>{_VALUE})")
+_SETS = re.compile(rf"(?:export\s+)?(?:\w+={_VALUE})+")
 _VARIABLE = re.compile(r"(?<!\\)\$([A-Za-z_]\w*)")
 _NO_PLACE = frozenset(
     {"sudo", "env", "kubectl", "oc", "docker", "podman", "exec", "ssh", "run", "su", "compose"}
 )
 _PORT = "5432"
+_NAMES_A_HOST = re.compile(r"\s(?:-\w*h|--host)|\bhost\w*=|://|\bservice=|\bPGHOST=", re.IGNORECASE)
 _WHERE = frozenset(
     {"-h", "--host", "-d", "--dbname", "-U", "--username", "-p", "--port", "-v", "--set"}
 )
@@ -68,7 +71,10 @@ def read(words: Sequence[str]) -> Asked | None:
     named = [value for name, value in options if name in {"-h", "--host"}]
     named += [value for name, value in options if name in {"-d", "--dbname"}] + free[:1]
     ports = [value for name, value in options if name in {"-p", "--port"} and value != _PORT]
-    places = [*_around(words[:at]), *(place for word in named for place in _places(word)), *ports]
+    set_ = {name: value for word in words[:at] for name, value in set_by(word).items()}
+    ports = ports or [value for value in [set_.pop("PORT", _PORT)] if value != _PORT]
+    before = [*_around(words[:at]), *set_.values()]
+    places = [*before, *(place for word in named for place in _places(word)), *ports]
     says = {name for name, _ in options} & _WHERE
     return Asked(
         queries=queries,
@@ -78,12 +84,10 @@ def read(words: Sequence[str]) -> Asked | None:
 
 
 def _around(words: Sequence[str]) -> list[str]:
-    """Return the words before psql that name a place: a pod, a container, a host, PGHOST=…."""
+    """Return the words before psql that name a place: a pod, a container, a host."""
     found: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
-        if set_ := _ENVIRONMENT.match(word):
-            found.append(set_["value"])
-        elif not (word in _NO_PLACE or before in _WHO or re.match(r"-|\w+=", word)):
+        if not (word in _NO_PLACE or before in _WHO or re.match(r"-|\w+=", word)):
             found.append(word)
     return found
 
@@ -102,14 +106,33 @@ def _places(word: str) -> list[str]:
     return [] if "=" in word else [word]
 
 
-def set_by(text: str) -> str:
-    """Return the database host or name that a line such as ``export PGHOST=db9`` sets; else empty.
+def set_by(text: str) -> dict[str, str]:
+    """Return what of a connection a line such as ``export PGHOST=db9`` sets.
 
-    >>> set_by("export PGHOST=db9"), set_by("export PGPASSWORD=x")
-    ('db9', '')
+    >>> set_by("export PGHOST=db9 PGPORT='5433'"), set_by("export PGPASSWORD=x")
+    ({'HOST': 'db9', 'PORT': '5433'}, {})
     """
-    match = _ENVIRONMENT.match(text.strip())
-    return match["value"].strip("'\"") if match else ""
+    pairs = _SET.finditer(text) if _SETS.fullmatch(text.strip()) else ()
+    return {one["what"]: one["value"].strip("'\" \n") for one in pairs}
+
+
+def with_environment(target: str, place: str, environment: Mapping[str, str]) -> str:
+    """Return a target with the host, the database and the port that variables name.
+
+    An option of the command, in ``place``, has priority over a variable.
+
+    >>> with_environment("orders", "psql -d orders", {"HOST": "db9", "PORT": "5433"})
+    'db9 orders 5433'
+    >>> with_environment("db1 orders 5434", "psql -h db1 -p 5434", {"HOST": "db9", "PORT": "5433"})
+    'db1 orders 5434'
+    """
+    known = {} if _NAMES_A_HOST.search(place) else dict(environment)
+    before = [known[name] for name in ("SERVICE", "HOST") if name in known]
+    own = target.split() or [environment[name] for name in ("DATABASE",) if name in environment]
+    port = environment.get("PORT", _PORT)
+    if port == _PORT or re.search(r"\s(?:-\w*p|--port)|://|\bPGPORT=", place):
+        return " ".join(dict.fromkeys([*before, *own]))
+    return " ".join(dict.fromkeys([*before, *own, port]))
 
 
 def parameter(target: str) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rbkernel.importer.reading import commands, languages, psql, statements, transcripts
+from rbkernel.importer.reading import commands, languages, psql, spans, statements, transcripts
 from rbkernel.importer.reading.commands import Piece
 from rbkernel.runbook.shell import programs, syntax
 from rbkernel.runbook.shell import text as shelltext
@@ -56,7 +56,6 @@ _ENTERS = re.compile(
 _SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b)")
 _OF_POSTGRES = re.compile(r"^\s*export\s+PG[A-Z]+=[^;|&$`]*$")
 _POSTGRES = re.compile(r"\b(?:psql|pg\w+|\w+db|PG[A-Z]+)\b")
-_NAMES_A_HOST = re.compile(r"\s(?:-\w*h|--host)|\bhost\w*=|://|\bservice=", re.IGNORECASE)
 _MOST_LINES = 60
 _NOT_SHELL = "it is no valid shell text"
 THERE = "it is typed in a shell or a program that the command before it opens"
@@ -87,11 +86,17 @@ class _Reader:
 
     def __init__(self, text: str, info: str) -> None:
         self._lines = text.splitlines()
+        self._root = False
         self._prompted = any(map(self._is_prompt, self._lines))
+        if info in _SESSIONS and not self._prompted:
+            # "# x" is a comment elsewhere; in a terminal it may be typed by root
+            self._root = True
+            self._root = self._prompted = any(map(self._is_prompt, self._lines))
         self._prompted = self._prompted or info in statements.LANGUAGES
         self._session = info in _SESSIONS or self._prompted
         self._state: list[str] = []
-        self._target = self._host = ""
+        self._target = ""
+        self._environment: dict[str, str] = {}
         self._printed = self._ran = False
         self._at = 0
 
@@ -164,13 +169,13 @@ class _Reader:
 
     # prompts
 
-    @staticmethod
-    def _is_prompt(line: str) -> bool:
+    def _is_prompt(self, line: str) -> bool:
         found = _PROMPT.match(line)
         if found is None or found["sign"] is None:
             return found is not None
         # "# x" is a comment and "> x" a quotation; "#" and ">" are prompts only after a place
-        return bool(found["where"]) or found["sign"] in "$%"
+        typed = self._root and found["sign"] == "#" and spans.is_surely_one(line[found.end() :])
+        return bool(found["where"]) or found["sign"] in "$%" or typed
 
     def _of_session(self) -> Iterator[Piece]:
         line = self._lines[self._at]
@@ -328,11 +333,9 @@ class _Reader:
             yield self._with_state(replace(piece, target=self._whole_target(piece)))
 
     def _whole_target(self, piece: Piece) -> str:
-        """Return the target of a command; add the host if an earlier ``PGHOST=`` names one."""
-        host = "" if _NAMES_A_HOST.search(piece.place) else self._host
-        if piece.target and host:
-            return " ".join(dict.fromkeys([host, *piece.target.split()]))
-        return piece.target or self._target
+        """Return the target of a command, with what variables set before it name."""
+        own = piece.target or self._target
+        return psql.with_environment(own, piece.place, self._environment)
 
     def _set(self, text: str, start: int) -> Iterator[Piece]:
         """Yield a statement that sets state, such as a variable, for the commands after it.
@@ -340,9 +343,7 @@ class _Reader:
         If the statement does nothing else, it is added to the later commands that need it. Else it
         and the rest of the fence stay together, if the rest can be parsed.
         """
-        self._target = psql.set_by(text) or self._target
-        if re.match(r"\s*(?:export\s+)?PGHOST=", text):
-            self._host = psql.set_by(text)
+        self._environment |= psql.set_by(text)
         rest = self._rest(self._at)
         if shelltext.judged(text) is LOOKS:
             self._state.append(text)

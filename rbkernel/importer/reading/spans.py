@@ -25,6 +25,25 @@ def is_command(text: str) -> bool:
     )
 
 
+def is_surely_one(text: str) -> bool:
+    """Tell whether a text is a command, where it may also be a comment of a few words.
+
+    >>> [is_surely_one(text) for text in ("systemctl restart nginx", "df -h", "uptime")]
+    [True, True, True]
+    >>> [is_surely_one(text) for text in ("make sure it runs", "find the pod", "restart nginx")]
+    [False, False, False]
+    """
+    words = text.split()
+    if not words or not syntax.is_complete(text):
+        return False
+    known = programs.named(words[0]) is not None and words[0] not in _ENGLISH | _PLAIN_PROGRAMS
+    signs = any(re.match(r"--?\w|[/~.]", word) for word in words[1:])
+    english = re.search(r"\s(?:the|that|an?|is|are|it|this|of|to|if|for|sure)\s|[.:,!?]$", text)
+    return (known or (signs and programs.named(words[0]) is not None)) and (
+        not english or (known and signs)
+    )
+
+
 def _is_prose(words: Sequence[str]) -> bool:
     """Tell whether words are more likely a sentence than a command."""
     return (
@@ -40,8 +59,10 @@ def looks_like_one(text: str) -> bool:
     commands_only = [line for line in lines if not line.startswith("#")]
     if any(re.match(r"\$ \S", line) for line in commands_only):
         return True
-    return bool(commands_only) and all(
-        is_command(line) or line.startswith(("./", "sudo ")) for line in commands_only
+    sure = [is_command(line) or line.startswith(("./", "sudo ")) for line in commands_only]
+    return any(sure) and all(
+        one or (programs.named(line) is not None and line not in _ENGLISH | _PLAIN_PROGRAMS)
+        for one, line in zip(sure, commands_only, strict=True)
     )
 
 

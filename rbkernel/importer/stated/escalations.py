@@ -6,20 +6,20 @@ import re
 from typing import Any
 
 from rbkernel.importer.reading import holes
+from rbkernel.importer.stated.grammar import TIME
 from rbkernel.model import Severity
 
-_UNIT = r"(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
 _BARE = r"(?:after\s+|>\s*|\+\s*|T\+\s*)?"
 _TIME = re.compile(
     r"(?:after|within|in|for|exceed(?:s|ing)?|(?:longer|more) than|over|past|>=?|≥"
     r"|persist(?:s|ent|ing)?(?: for)?|lasts?)\s*(?:>=?|more than|longer than|at least)?\s*"
-    rf"(?P<time>\d+(?:\.\d+)?\s*-?{_UNIT})\b",
+    rf"(?P<time>\d+(?:\.\d+)?\s*-?{TIME})\b",
     re.IGNORECASE,
 )
-_ALONE = re.compile(rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{_UNIT})\b(?P<rest>.*)$", re.IGNORECASE)
+_ALONE = re.compile(rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{TIME})\b(?P<rest>.*)$", re.IGNORECASE)
 # a level is due at the time or at the attempts, whichever comes first
 _EITHER = re.compile(
-    rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{_UNIT})\s*,?\s+or\s+(?:after\s+)?"
+    rf"{_BARE}(?P<time>\d+(?:\.\d+)?\s*{TIME})\s*,?\s+or\s+(?:after\s+)?"
     r"(?P<number>\d+|one|two|three|four|five)\s+(?:failed\s+|unsuccessful\s+)?"
     r"(?:attempts?|tries|retries)",
     re.IGNORECASE,
@@ -134,7 +134,7 @@ def is_time(words: str) -> bool:
     >>> is_time("15 min"), is_time("> 1 hour"), is_time("0 min"), is_time("SEV1")
     (True, True, True, False)
     """
-    return re.fullmatch(rf"{_BARE}\d+(?:\.\d+)?\s*{_UNIT}", words, re.IGNORECASE) is not None
+    return re.fullmatch(rf"{_BARE}\d+(?:\.\d+)?\s*{TIME}", words, re.IGNORECASE) is not None
 
 
 def of_condition(words: str) -> dict[str, Any]:

@@ -15,14 +15,17 @@ from typing import Any
 
 from rbkernel.checks import quoted as answers
 from rbkernel.importer.reading import holes
-from rbkernel.importer.reading.commands import Piece
+from rbkernel.importer.reading.commands import Piece, prints_a_figure
+from rbkernel.importer.stated import grammar
+from rbkernel.importer.stated.grammar import NUMBER, UNSURE
 from rbkernel.importer.stated.sides import BEGINS, FAILS, FOLLOWS, is_of_the_below, of_the_above
 from rbkernel.runbook.quantities import Threshold, needs_unit, threshold
 
 _SAID = re.compile(
-    r"\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
-    r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include"
-    r"|respond(?: with)?)|returns?|(?:should|must)(?=\s+not exceed\b))\s*:?\s*(?P<what>.+?)\s*$",
+    r"(?:\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
+    r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include|stay|remain"
+    r"|respond(?: with)?)|(?P<told>returns?|prints)|(?:should|must)(?=\s+not exceed\b))"
+    r"|^\W*(?P<shown>(?:output|result)\s*(?:is\b|[:=])|=>|->|→))\s*:?\s*(?P<what>.+?)\s*$",
     re.IGNORECASE,
 )
 _CONTAINS = re.compile(r"\b(?:contains?|includes?)\s*:?\s*(?P<what>.+?)\s*$", re.IGNORECASE)
@@ -40,47 +43,41 @@ _EMPTY = re.compile(
     r"|(?:no|0|zero)\s+(?:output|lines?))\s*[.!]?$",
     re.IGNORECASE,
 )
-# words that change the meaning of a sentence in a way that this module does not understand
-_UNSURE = re.compile(
-    r"\b(?:not|never|no longer|cannot|if|unless|except|when|whenever|while|until|otherwise|but|only"
-    r"|proceed|continue|problem|fine|okay|acceptable|normal(?:ly)?|usual(?:ly)?|typical(?:ly)?"
-    r"|about|around|approx\w*|roughly|may|might|could|can|sometimes|or|plus|per|every"
-    r"|warn\w*|was|were|than before)\b|n't\b|[~±]",
-    re.IGNORECASE,
-)
-_AMOUNT = (
-    r"\s*(?P<figure>-?\d[\d,]*(?:\.\d+)?|zero)\s*(?P<factor>k\b|(?-i:M)\b)?"
-    r"\s*(?P<unit>%|[A-Za-z]+)?"
-)
-# limits that include their figure: if the limit states what is right, the figure itself is right
-_UP_TO = r"<=|≤|at most|(?:no|not) (?:more|greater|higher) than|up to|maximum(?: of)?|not exceed"
-_FROM = r">=|≥|at least|(?:no|not) (?:less|fewer|lower) than|minimum(?: of)?"
-_BELOW_IT = r"<|(?:less|fewer|lower|smaller) than|below|under"
-_ABOVE_IT = r">|(?:more|greater|higher|larger) than|above|over"
-_SIGN = (
-    rf"(?:(?P<up_to>{_UP_TO})|(?P<from>{_FROM})|(?P<below>{_BELOW_IT})|(?P<above>{_ABOVE_IT})"
-    r"|(?P<exceeds>exceeds))"
-)
-_LIMIT = re.compile(rf"(?:be\s+)?{_SIGN}{_AMOUNT}\s*[.!]?", re.IGNORECASE)
+# an answer of HTTP, alone
+_STATUS_LINE = re.compile(r"(?:HTTP(?:/[\d.]+)?\s+)?(?P<code>[23]\d\d)(?:\s+[A-Z][A-Za-z-]+)*")
 _BETWEEN = re.compile(
-    r"(?:be\s+)?(?:between|from)?\s*(?P<low>\d[\d,]*(?:\.\d+)?)\s*(?:and|to|-|–)"
-    r"\s*(?P<high>\d[\d,]*(?:\.\d+)?)\s*[.!]?",
+    rf"(?:be\s+)?(?:between|from)?\s*(?P<low>{NUMBER})\s*(?:and|to|-|–)\s*(?P<high>{NUMBER})\s*[.!]?",
     re.IGNORECASE,
 )
-_COUNT = re.compile(r"(?P<figure>\d[\d,]*(?:\.\d+)?|zero)(?:\s+rows?)?", re.IGNORECASE)
-# "alert if n > 10", "if > 10, investigate": the figure that is wrong
-_ACT = r"(?:alert|investigate|escalate|page|act|(?:this |it )?is critical)"
-_FIGURE_OF = (
-    rf"(?:(?:the |it\s)?\s*(?P<column>[a-z_]\w*)\s+)??(?:is |are |goes |rises )?\s*{_SIGN}{_AMOUNT}"
+_COUNT = re.compile(rf"(?P<figure>{NUMBER}|zero)(?:\s+rows?)?", re.IGNORECASE)
+# what is said of a limit, before it or behind it: "alert if n > 10", "below 5 is fine"
+_IS_RIGHT = "healthy|good|ok"
+_IS_WRONG = (
+    r"(?P<wrong>critical|bad|wrong|unhealthy|(?:a )?problem|(?:an )?issue|trouble|unacceptable"
+    r"|an (?:incident|alert|outage)|too (?:high|low|many|few|much)|alert(?: threshold)?|threshold"
+    r"|not (?:ok|okay|good|fine|normal|healthy|acceptable)|investigate|escalate|page|act"
+    r"|(?:this |it )is critical)"
 )
-_WRONG = (
-    re.compile(
-        rf"(?:alert threshold|threshold|critical|{_ACT}\s+(?:if|when)"
-        r"|(?:alert|critical):\s*(?:if|when))"
-        rf"\s*:?\s*{_FIGURE_OF}\s*[.!]?",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"(?:if|when)\s+{_FIGURE_OF}\s*,?\s*(?:then\s+)?{_ACT}\s*[.!]?", re.IGNORECASE),
+_COLUMN = (
+    r"(?:(?:if|when)\s+)?(?:(?:anything|any value|values?|the (?:count|number|value|result))\s+"
+    r"|(?:(?:the |it\s)?\s*(?P<column>[a-z_]\w*)\s+)??)(?:is |are |goes |rises )?"
+)
+_SAYS_BEFORE = re.compile(
+    rf"(?:(?:(?P<right>{_IS_RIGHT}|okay|normal)|{_IS_WRONG})\s*(?::|=|\b(?:is|are|means|at))?\s*)?"
+    rf"{_COLUMN}",
+    re.IGNORECASE,
+)
+_SAYS_BEHIND = re.compile(
+    r"(?:(?:is|are|means?|indicates?|:|=|->|→|,?\s*then|,)?\s*"
+    rf"(?:(?P<right>{_IS_RIGHT})|{_IS_WRONG}))?\s*[.!]?",
+    re.IGNORECASE,
+)
+_FILLING = re.compile(r"\b(?:if|when|is|are|at|the|means?|[:=.,;])\b|[\W_]", re.IGNORECASE)
+_GOOD = re.compile(r"^\W*(?:healthy|good|ok|okay|normal)\s*[:=]\s*(?P<what>.+?)\s*$", re.IGNORECASE)
+_STATE = re.compile(
+    r"(?:in)?active|(?:en|dis)abled|ok|up|running|ready|true|false|yes|no|(?:un)?healthy|online|pong"
+    r"|bound|succeeded|completed?|green|alive|success|connected|started|open|done|primary|replica",
+    re.IGNORECASE,
 )
 _TEXT = re.compile(r"^[`\"']?(?P<text>[\w][\w .:/%-]{0,40}?)[`\"']?[.]?$")
 _PROSE = re.compile(
@@ -99,12 +96,6 @@ _STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITIO
 _SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
 # STATUS=Bound, VOLUME=pv-1
 _CELLS = re.compile(r"\b([A-Z]{3,})\s*[=:]\s*([A-Za-z][\w-]*)")
-_FACTORS = re.compile(r"thousands?|millions?|billions?|mio|dozens?|times", re.IGNORECASE)
-# a comment of nothing but a limit, in words that promise something
-_BARE = re.compile(
-    rf"(?P<what>(?:{_UP_TO.removeprefix('<=|≤|')}|{_FROM.removeprefix('>=|≥|')})\s+\d[^.;,]*)[.!]?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +103,8 @@ class Expectation:
     """The expected answer; all fields are empty if the document states nothing that can be checked.
 
     ``limits`` are the thresholds at which a figure of a query is wrong, by column; the column is
-    empty if the query has only one column. ``no_rows`` expects an answer without rows,
-    ``empty`` an answer without any text.
+    empty if the query has only one column; at ``warnings`` it begins to be wrong. ``no_rows``
+    expects an answer without rows, ``empty`` an answer without any text.
     """
 
     status: int = 0
@@ -124,6 +115,7 @@ class Expectation:
     wrong: str | Mapping[str, Any] = ""
     figures: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[tuple[str, Threshold], ...] = ()
+    warnings: tuple[tuple[str, Threshold], ...] = ()
     no_rows: bool = False
     empty: bool = False
 
@@ -281,23 +273,65 @@ def _of_line(line: str) -> Expectation:
     figure = _FIGURE.match(line)
     if figure and threshold(figure["limit"]):
         return Expectation(figures={figure["name"].strip(): figure["limit"].strip()})
-    wrong = next(filter(None, (one.fullmatch(line) for one in _WRONG)), None)
-    if wrong:
-        limit = _threshold(wrong)
-        column = (wrong["column"] or "").lower()
-        return Expectation(limits=((column, limit),)) if limit else Expectation()
-    if bare := _BARE.fullmatch(line):
-        return _of_value(bare["what"], contains=None)
+    if (found := _of_limits(line)) is not None:
+        return found
+    if good := _GOOD.match(line):
+        return _of_figure(good["what"]) or Expectation()
+    if status := _STATUS_LINE.fullmatch(line):
+        return Expectation(status=int(status["code"]))
     said = _SAID.search(line)
-    if said is None or _OF_MANY.match(line) or _UNSURE.search(line[: said.start()]):
+    if said is None or _OF_MANY.match(line) or UNSURE.search(line[: said.start()]):
         return Expectation()
-    return _of_value(said["what"].strip(), contains=_CONTAINS.search(line))
+    found = _of_value(said["what"].strip(), contains=_CONTAINS.search(line))
+    # "-> restart", "prints usage": a word that is no state says something else
+    quoted = re.match(r"[`\"']", said["what"]) or not (said["told"] or said["shown"])
+    known = quoted or not found.answers or _STATE.fullmatch(found.answers)
+    return found if known else Expectation()
+
+
+def _of_limits(line: str) -> Expectation | None:
+    """Return what a line of one or two limits and the words about them expects; else None.
+
+    >>> _of_limits("alert if n > 30").limits
+    (('n', Threshold(value=30.0, below=False, unit='', for_s=None)),)
+    >>> _of_limits("over 30 is bad, on Sundays"), _of_limits("at most 3").limits[0][1].value
+    (None, 3.0)
+    """
+    compared = list(grammar.comparisons(line))
+    first, second = compared if len(compared) == 2 else (None, None)
+    if first and second and (levels := grammar.two_levels(first, second, line)):
+        rest = f"{line[: first.start]} {line[first.end : second.start]} {line[second.end :]}"
+        named = [word for word in _FILLING.split(grammar.LEVEL.sub("", rest)) if word]
+        mild, critical = map(threshold, levels)
+        if len(named) > 1 or not mild or not critical:
+            return Expectation()
+        column = "".join(named).lower()
+        return Expectation(limits=((column, critical),), warnings=((column, mild),))
+    if len(compared) != 1:
+        return None
+    [one] = compared
+    before = _SAYS_BEFORE.fullmatch(f"{line[: one.start].strip()} ".lstrip())
+    behind = _SAYS_BEHIND.fullmatch(line[one.end :].strip())
+    if not before or not behind:
+        return None
+    right = bool(before["right"] or behind["right"])
+    bare = not (right or before["wrong"] or behind["wrong"])
+    if right == bool(before["wrong"] or behind["wrong"]) and not (bare and one.promise):
+        return None
+    if bare and line[: one.start].strip():
+        return None
+    return _of_limit(one, right=right or bare, column=(before["column"] or "").lower())
+
+
+def _of_limit(one: grammar.Comparison, *, right: bool, column: str = "") -> Expectation:
+    limit = one.threshold(right=right)
+    return Expectation(limits=((column, limit),)) if limit else Expectation()
 
 
 def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
     if found := _of_figure(what):
         return found
-    if _UNSURE.search(re.sub(r"[{\[].*[}\]]|\"[^\"]*\"|`[^`]*`", "", what)):
+    if UNSURE.search(re.sub(r"[{\[].*[}\]]|\"[^\"]*\"|`[^`]*`", "", what)):
         return Expectation()
     if status := _STATUS.match(what):
         return Expectation(status=int(status["code"]))
@@ -305,7 +339,7 @@ def _of_value(what: str, *, contains: re.Match[str] | None) -> Expectation:
         return Expectation(json=_fixed(body))
     if (cells := _CELLS.findall(what)) and _CELLS.sub("", what).strip(" ,.;") == "":
         return Expectation(rows={name: value for name, value in cells if name in _STABLE})
-    if _LIMIT.search(what):
+    if any(True for _ in grammar.comparisons(what)):
         return Expectation()  # a figure with words that are not understood
     if contains and (text := _TEXT.match(contains["what"])) and not _PROSE.search(text["text"]):
         return Expectation(contains=text["text"].strip())
@@ -325,9 +359,8 @@ def _of_figure(what: str) -> Expectation | None:
         return Expectation(empty=True)
     if _NONE.match(what):
         return Expectation(no_rows=True)
-    if limit := _LIMIT.fullmatch(what):
-        right = _threshold(limit, right=True)
-        return Expectation(limits=(("", right),)) if right else Expectation()
+    if limit := grammar.whole(what):
+        return _of_limit(limit, right=True)
     if between := _BETWEEN.fullmatch(what):
         low, high = (_number(between[name]) for name in ("low", "high"))
         limits = (("", Threshold(value=high)), ("", Threshold(value=low, below=True)))
@@ -345,26 +378,6 @@ def _number(words: str) -> float:
     return 0.0 if words.lower() == "zero" else float(words.replace(",", ""))
 
 
-def _threshold(match: re.Match[str], *, right: bool = False) -> Threshold | None:
-    """Return the threshold beyond which a figure is wrong.
-
-    With ``right``, the sentence states which figures are right, so the threshold is inverted. None
-    if the unit may be an unknown factor, such as ``bn``.
-    """
-    unit = match["unit"] or ""
-    if not needs_unit(unit) and (0 < len(unit) < 3 or _FACTORS.fullmatch(unit)):
-        return None
-    factor = {"k": 1e3, "m": 1e6}.get((match["factor"] or "").lower(), 1.0)
-    below = bool(match["below"] or match["up_to"])
-    included = bool(match["up_to"] or match["from"])
-    return Threshold(
-        value=_number(match["figure"]) * factor,
-        below=below != right,
-        unit=unit,
-        inclusive=included != right,
-    )
-
-
 def _joined(first: Expectation, other: Expectation) -> Expectation:
     """Merge two expectations; fields of the first have priority."""
     given = {
@@ -373,8 +386,9 @@ def _joined(first: Expectation, other: Expectation) -> Expectation:
         if value and not getattr(first, name) and name != "figures"
     }
     limits = tuple(dict.fromkeys((*first.limits, *other.limits)))
+    warnings = tuple(dict.fromkeys((*first.warnings, *other.warnings)))
     figures = {**first.figures, **other.figures}
-    return replace(first, **{**given, "limits": limits, "figures": figures})
+    return replace(first, **{**given, "limits": limits, "warnings": warnings, "figures": figures})
 
 
 def _that_fails(found: Expectation, quoted: str) -> Expectation:
@@ -431,16 +445,43 @@ def of_piece(pieces: Sequence[Piece], number: int) -> Expectation:
         if not printed and not of_the_above(pieces, at, after=bool(below)):
             break
         below += pieces[at].text.splitlines()
-    return _joined(found, read(below, below=True)) if below else found
+    found = _joined(found, read(below, below=True)) if below else found
+    return _of_printed(found, piece) if piece.kind in {"words", "text"} else found
 
 
-def of_statements(content: str, statements: Sequence[str]) -> list[Expectation]:
-    """Return the answer that the comments in and around each statement of a fence expect.
+def _of_printed(found: Expectation, piece: Piece) -> Expectation:
+    """Return what is expected of a command that prints one figure, as its output.
+
+    A figure that must be equal is compared as text; a range, and a warning below a critical limit,
+    cannot be told of an output.
+    """
+    of_status = "http_code" in piece.text and found.status
+    if piece.changes or found.warnings or not prints_a_figure(piece.name):
+        return found
+    limits = [limit for column, limit in found.limits if not column]
+    if len(limits) != len(found.limits) or not (limits or of_status):
+        return found
+    none = limits == [Threshold(value=0)]
+    if none or of_status or (len(limits) == 2 and limits[0].value == limits[1].value):
+        figure = found.status if of_status else limits[0].value
+        return replace(found, answers=found.answers or f"{figure:.15g}")
+    if len(limits) != 1:
+        return found
+    [limit] = limits
+    if needs_unit(limit.unit) and (limit.unit != "%" or not re.search("pcent|%", piece.name)):
+        return found
+    sign = (">" if limit.below else "<") + ("" if limit.inclusive else "=")
+    unit = limit.unit if needs_unit(limit.unit) else ""
+    return replace(found, figures={"output": f"{sign} {limit.value:.15g}{unit}", **found.figures})
+
+
+def of_statements(content: str, statements: Sequence[str]) -> list[tuple[list[str], Expectation]]:
+    """Return the comments in and around each statement of a fence, and the answer that they expect.
 
     >>> sql = "SELECT 1 AS a;\\n-- expected: 0\\n\\nSELECT 2 AS b;"
     >>> found = of_statements(sql, ["SELECT 1 AS a", "-- expected: 0\\nSELECT 2 AS b"])
-    >>> [len(one.limits) for one in found]
-    [1, 0]
+    >>> [(comments, len(one.limits)) for comments, one in found]
+    [(['expected: 0'], 1), ([], 0)]
     """
     own: list[list[str]] = []
     lines = [line.strip() for line in content.splitlines()]
@@ -454,4 +495,4 @@ def of_statements(content: str, statements: Sequence[str]) -> list[Expectation]:
             if not apart:
                 own[number] = comments[1:]
                 own[number - 1] += [] if tied else comments[:1]
-    return [read(comments) for comments in own]
+    return [(comments, read(comments)) for comments in own]

@@ -11,35 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rbkernel.importer.reading import holes
+from rbkernel.importer.stated.grammar import (
+    DOUBT,
+    EXCEPT,
+    LEVEL,
+    NEGATED,
+    NUMBER,
+    PASSES,
+    Comparison,
+    comparisons,
+    two_levels,
+)
 from rbkernel.runbook.quantities import threshold
 
-_UNITS = (
-    r"(?:%|percent\b|[kmgtp]i?b\b|bytes\b|ms\b|milliseconds?\b|s\b|secs?\b|seconds?\b|m\b|mins?\b"
-    r"|minutes?\b|h\b|hrs?\b|hours?\b|d\b|days?\b|x\b"
-    r"|(?!(?:as|is|was|its|this|times|minutes|pods?)\b)[a-z]{3,}s\b(?!\s*:))"
-)
-_ABOVE = (
-    r">=?|≥|(?:at or )?above|(?:greater|more|higher|larger|bigger|longer) than|over|beyond"
-    r"|in excess of|exceed(?:s|ed|ing)?"
-)
-_BELOW = r"<=?|≤|(?:at or )?below|under|(?:less|lower|smaller|fewer) than"
-_MOVES = (
-    r"(?:(?:is|are|was|goes|go|grows?|rises?|climbs?|increases?|gets?|stays?|remains?|drops?|falls?"
-    r"|sinks?)\s+)?"
-)
-_LIMIT = re.compile(
-    rf"(?P<moves>{_MOVES})(?:(?P<above>{_ABOVE})|(?P<below>{_BELOW})"
-    r"|(?P<least>at least|no less than)|(?P<most>at most|no more than|up to))"
-    rf"\s*(?P<figure>[$€£]?\d[\d,]*(?:\.\d+)?(?:\s?k\b|\s?(?-i:M)\b)?)\s*(?P<unit>{_UNITS})?"
-    r"|(?:>|exceeds|above|over)\s*(?:the\s+)?baseline\s*[×x*]\s*(?P<times>\d+(?:\.\d+)?)",
-    re.IGNORECASE,
-)
-_LASTS = re.compile(
-    r"[\s`*]*(?:,\s*)?(?:for|during|over|within)\s+"
-    r"(?:(?:a period of|the last|more than|at least|longer than|over|>)\s*)?"
-    r"(?P<number>\d+)\s*[- ]?(?P<unit>s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b",
-    re.IGNORECASE,
-)
 _NOT = re.compile(r"\b(?:not|never|n't|cannot)\s*(?:be|go|rise|grow|fall|drop)?\s*$", re.IGNORECASE)
 _RIGHT = re.compile(
     r"\b(?:should|must|shall|ought to|needs? to|has to|have to|expected(?: to)?|ensure|verify"
@@ -52,24 +36,6 @@ _IS_WRONG = re.compile(
     r"|rises?|climbs?|spikes?|threshold)\b",
     re.IGNORECASE,
 )
-# a clause that is said in passing, or with doubt, states no limit
-_HEDGED = re.compile(
-    r"\b(?:may|might|could|can|usual(?:ly)?|typical(?:ly)?|normally|about|approx\w*|around|roughly"
-    r"|sometimes|e\.g|for example|such as|than (?:last|usual|before)|of the usual|between|was|were"
-    r"|has been|had)\b|~",
-    re.IGNORECASE,
-)
-# words after which a limit is no problem, or is not always one
-_PASSES = re.compile(
-    r"\b(?:proceed|continue|go on|go ahead|resume|skip|no action|nothing|wait|safe(?:ly)?|fine|okay"
-    r"|acceptable|tolerable|harmless|normal|healthy|good)\b",
-    re.IGNORECASE,
-)
-_EXCEPT = re.compile(
-    r"\b(?:unless|except|until|no longer|only|ignore|acceptable|harmless|problem|normal)\b",
-    re.IGNORECASE,
-)
-_NEGATED = re.compile(r"\b(?:not|never|no|none|neither|nor|cannot|without)\b|n't\b", re.IGNORECASE)
 _IF = re.compile(r"^(?P<lead>.*?)\b(?:if|when|whenever|once|while)\b", re.IGNORECASE)
 _ALERTS = re.compile(
     r"\b(?:alert\w*|fires?|fired|firing|trigger\w*|page|warn\w*|critical|detect\w*|conditions?"
@@ -82,20 +48,11 @@ _IS_RIGHT = re.compile(
 )
 _SAYS_WRONG = re.compile(r"symptom|trigger|alert|detect|condition|warning", re.IGNORECASE)
 # a figure that is no part of a name such as p99, RUN-005 or 5xx
-_NUMBER = re.compile(r"(?<![\w./#-])[$€£]?\d[\d,]*(?:\.\d+)?(?!\d*xx|[\w-]*-\d)", re.IGNORECASE)
-_FACTORS = re.compile(r"bn|billions?|millions?|thousands?|dozens?|times|percentile", re.IGNORECASE)
-_MORE = re.compile(
-    rf"\s*(?:{_FACTORS.pattern})\b|[\w+]|\.\d|\s*(?:[-–—]|to)\s*\d",
-    re.IGNORECASE,
-)
-_LEVEL = re.compile(
-    r"\b(?:(?P<critical>critical|page[sd]?|outage|sev-?[01]|p[01])|(?P<warning>warn(?:s|ing)?))\b",
-    re.IGNORECASE,
-)
-_CRITICAL = re.compile(r"\bcritical\b|\bpage\b|\boutage\b|\bsev-?[01]\b|\bp[01]\b", re.IGNORECASE)
+_FIGURE = re.compile(rf"(?<![\w./#-])[$€£]?{NUMBER}(?!\d*xx|[\w-]*-\d)", re.IGNORECASE)
+_CRITICAL = re.compile(r"\b(?:critical|page|outage|sev-?[01]|p[01])\b", re.IGNORECASE)
 _LEAD = re.compile(
-    r"^.*(?:\(|(?:[:.;]|\b(?:if|when|whenever|once|that|until|because|while|after|and|or|then|to|by)"
-    r"\b)\s+)",
+    r"^.*(?:\(|(?:[:.;]|\b(?:if|when|whenever|once|that|until|because|while|after|and|or|then|to|by"
+    r"|fires (?:for|on))\b)\s+)",
     re.IGNORECASE,
 )
 _VERBS = re.compile(
@@ -185,74 +142,53 @@ def stated(line: str, heading: str = "") -> list[Limit]:
     ([], [], [])
     """
     clauses = list(_clauses(line))
-    if _EXCEPT.search(line) or _other_figures(line):
+    found = _several_levels(clauses, line) if len(clauses) == 2 else None
+    if found is not None:
+        return found
+    if EXCEPT.search(line) or _other_figures(line):
         return []
-    if len(clauses) > 1 and _LEVEL.search(line):
-        return _two_levels(clauses, line)
-    found = [_limit(match, clause, line, heading) for match, clause in clauses]
-    known = [one for one in found if one]
+    limits = [_limit(one, clause, line, heading) for one, clause in clauses]
+    known = [one for one in limits if one]
     # a part that is not understood, or of the same name, may change what the other parts mean
     names = {one.name.lower() for one in known}
-    return known if len(names) == len(found) else []
+    return known if len(names) == len(limits) else []
 
 
 def _other_figures(line: str) -> bool:
     """Tell whether a line has figures besides its limits, their durations, and names."""
-    spans = [(match.start(), _ends(match, line)) for match in _LIMIT.finditer(line)]
+    spans = [(one.start, one.end) for one in comparisons(line)]
     begins = re.match(r"\s*\d+[.)]\s", line)
     start = begins.end() if begins else 0
     return any(
         not any(first <= one.start() < last for first, last in spans)
-        for one in _NUMBER.finditer(line, start)
+        for one in _FIGURE.finditer(line, start)
     )
 
 
-def _two_levels(clauses: Sequence[tuple[re.Match[str], str]], line: str) -> list[Limit]:
+def _several_levels(clauses: Sequence[tuple[Comparison, str]], line: str) -> list[Limit] | None:
     """Return the warning and the critical limit of one metric, each with its own level word.
+
+    None if the line has no level words. What is healthy begins to warn where it ends.
 
     >>> [one.row for one in stated("Lag > 5s = warning, > 9s = critical")]
     [{'name': 'Lag', 'critical': '> 9s', 'warning': '> 5s'}]
+    >>> [one.row for one in stated("Lag: healthy below 5s, critical over 9s")]
+    [{'name': 'Lag', 'critical': '> 9s', 'warning': '>= 5s'}]
     """
-    if len(clauses) != 2 or _RIGHT.search(clauses[0][1]) or _NEGATED.search(line):
+    if not LEVEL.search(line):
+        return None
+    (first, before), (second, _) = clauses
+    if _RIGHT.search(before) or NEGATED.search(line) or _other_figures(line):
         return []
-    (first, before), (second, between) = clauses
-    after = line[_ends(second, line) :]
-    leading = _LEVEL.search(before) is not None
-    parts = (before, between) if leading else (between, after)
-    spare = after if leading else before
-    levels = [_level_of(part) for part in parts]
-    name = _name(_LEVEL.sub("", before) if leading else before)
-    about = line if not leading else line.replace(before, "", 1)
-    if not name or set(levels) != {"warning", "critical"} or _LEVEL.search(spare):
+    words = two_levels(first, second, line)
+    leading = LEVEL.search(before) is not None
+    name = _name(LEVEL.sub("", before) if leading else before)
+    rest = LEVEL.sub("", line.replace(before, "", 1) if leading else line)
+    if not words or not name or any(one.search(rest) for one in (DOUBT, PASSES, EXCEPT)):
         return []
-    if _HEDGED.search(about) or _OF_AN_INCIDENT.search(line) or _PASSES.search(line):
+    if _OF_AN_INCIDENT.search(line) or _is_misread(name, words[1][0]):
         return []
-    if not all(one["above"] or one["below"] for one in (first, second)):
-        return []
-    words = [_words(match, line, right=False) for match in (first, second)]
-    limits = [threshold(one) for one in words]
-    found = dict(zip(levels, limits, strict=True))
-    warn, critical = found["warning"], found["critical"]
-    if not warn or not critical or warn.below != critical.below or warn.unit != critical.unit:
-        return []
-    if (warn.value <= critical.value) if warn.below else (warn.value >= critical.value):
-        return []
-    said = dict(zip(levels, words, strict=True))
-    return [Limit(name=name, words=said["critical"], critical=True, warning=said["warning"])]
-
-
-def _level_of(part: str) -> str:
-    """Return the level that a part of a sentence names; empty if it names none or both."""
-    kinds = {
-        kind for one in _LEVEL.finditer(part) for kind, word in one.groupdict().items() if word
-    }
-    return kinds.pop() if len(kinds) == 1 else ""
-
-
-def _ends(match: re.Match[str], line: str) -> int:
-    """Return where a limit and its duration end."""
-    lasts = _LASTS.match(line, match.end())
-    return lasts.end() if lasts else match.end()
+    return [Limit(name=name, words=words[1], critical=True, warning=words[0])]
 
 
 def compares(line: str) -> bool:
@@ -261,56 +197,30 @@ def compares(line: str) -> bool:
     >>> compares("Latency may rise above 2s"), compares("Open the dashboard")
     (True, False)
     """
-    return _LIMIT.search(line) is not None
+    return any(True for _ in comparisons(line))
 
 
-def _clauses(line: str) -> Iterator[tuple[re.Match[str], str]]:
+def _clauses(line: str) -> Iterator[tuple[Comparison, str]]:
     """Yield each comparison of a line, with the text between it and the previous comparison."""
     begin = 0
-    for match in _LIMIT.finditer(line):
-        if match.start() < begin:
-            continue  # a part of the duration of the previous one
-        yield match, line[begin : match.start()]
-        begin = _ends(match, line)
+    for one in comparisons(line):
+        yield one, line[begin : one.start]
+        begin = one.end
 
 
-def _limit(match: re.Match[str], before: str, line: str, heading: str) -> Limit | None:
-    lasts = _LASTS.match(line, match.end())
-    about = line[: match.start()] + line[match.end() :]
+def _limit(one: Comparison, before: str, line: str, heading: str) -> Limit | None:
+    about = line[: one.start] + line[one.end :]
     name = _name(before)
-    if not name or _HEDGED.search(about) or _OF_AN_INCIDENT.search(before):
+    if not name or DOUBT.search(about) or _OF_AN_INCIDENT.search(before):
         return None
-    if _NEGATED.search(about) and not _NOT.search(before):
+    if NEGATED.search(about) and not _NOT.search(before):
         return None
-    right = _states_right(match, before, line, heading, lasts=lasts is not None)
-    words = _words(match, line, right=right) if right is not None else ""
+    right = _states_right(one, before, line, heading)
+    words = one.words(right=right) if right is not None else ""
     limit = threshold(words)
     if limit is None or _is_misread(name, "<" if limit.below else ">"):
         return None
     return Limit(name=name, words=words, critical=_CRITICAL.search(line) is not None)
-
-
-def _words(match: re.Match[str], line: str, *, right: bool) -> str:
-    """Return when a figure is wrong, such as ``>= 30s for 5min``; empty if that is unclear.
-
-    A limit that states what is right is inverted: with "below 30", figures from 30 on are wrong;
-    with "at most 30", only figures above 30.
-    """
-    if match["times"]:
-        return f"> {match['times']}x"
-    end = match.start() + len(match[0].rstrip())
-    if _MORE.match(line, end) or _FACTORS.fullmatch(match["unit"] or ""):
-        return ""
-    said = (match["above"] or match["below"] or "").lower()
-    includes = bool(match["least"] or match["most"]) or said.startswith(
-        (">=", "<=", "≥", "≤", "at")
-    )
-    above = bool(match["above"] or match["least"])
-    sign = (">" if above != right else "<") + ("=" if includes != right else "")
-    words = f"{sign} {(match['figure'] or '').replace(',', '')}{match['unit'] or ''}"
-    if lasts := _LASTS.match(line, match.end()):
-        words += f" for {lasts['number']}{_short(lasts['unit'])}"
-    return words
 
 
 def _is_misread(name: str, sign: str) -> bool:
@@ -319,37 +229,37 @@ def _is_misread(name: str, sign: str) -> bool:
     return bool(_ONE_SIDE[other].search(name)) and not _ONE_SIDE[sign].search(name)
 
 
-def _states_right(
-    match: re.Match[str], before: str, line: str, heading: str, *, lasts: bool
-) -> bool | None:
+def _states_right(one: Comparison, before: str, line: str, heading: str) -> bool | None:
     """Tell whether a limit states what is right, or what is wrong; None if the words do not say."""
-    if match["times"]:
+    if one.baseline:
         return False
     modal = _RIGHT.search(before) is not None
-    if not modal and _PASSES.search(line):
+    if not modal and PASSES.search(line):
         return None
     asked = _IF.match(before)
     if asked and (modal or (asked["lead"].strip(" *`-:") and not _ALERTS.search(asked["lead"]))):
         return None
-    if match["least"] or match["most"]:
-        wrong = _IS_WRONG.search(before) or lasts
+    if one.promise:
+        wrong = _IS_WRONG.search(before) or one.lasts
         return True if modal or not wrong or _IS_RIGHT.search(heading) else None
     if _NOT.search(before):
         return False
     if modal:
         return True
-    return _by_heading(match, before, heading, lasts=lasts)
+    return _by_heading(one, before, line, heading)
 
 
-def _by_heading(match: re.Match[str], before: str, heading: str, *, lasts: bool) -> bool | None:
+def _by_heading(one: Comparison, before: str, line: str, heading: str) -> bool | None:
     """Tell what a limit without "should" states, from its verb and from the heading above it."""
     good, bad = _IS_RIGHT.search(heading), _SAYS_WRONG.search(heading)
     if good:
         return None if bad or _IS_WRONG.search(before) else True
-    verb = re.search(r"exceed|drop|fall|grow|rise|climb", match[0], re.IGNORECASE)
-    if re.search(r"\bstays?|remains?", match["moves"] or "", re.IGNORECASE) and not lasts:
+    verb = re.search(r"(?<!cannot )exceed|drop|fall|grow|rise|climb", one.said)
+    if re.match(r"stays?|remains?", one.said) and not one.lasts:
         return None
-    return False if lasts or verb or bad or _IS_WRONG.search(before) else None
+    triggers = re.match(r"\s*(?:triggers?|fires?|raises?)\b", line[one.end :], re.IGNORECASE)
+    wrong = one.lasts or verb or bad or triggers or _IS_WRONG.search(before)
+    return False if wrong else None
 
 
 def _name(before: str) -> str:
@@ -377,7 +287,3 @@ def _until_same(pattern: re.Pattern[str], text: str, marks: str) -> str:
     while (shorter := pattern.sub("", text).strip(marks)) != text:
         text = shorter
     return text
-
-
-def _short(unit: str) -> str:
-    return {"m": "min", "h": "h"}.get(unit.lower()[0], "s")

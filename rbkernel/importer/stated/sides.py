@@ -15,7 +15,7 @@ from rbkernel.importer.reading.commands import Piece
 # a comment that begins so speaks of the command above it
 BEGINS = re.compile(
     r"^\W*(?:expect(?:ed|s)?\b|(?:example|sample) output|(?:the )?output\b|(?:you )?should\b|must\b"
-    r"|returns?\b|alert threshold|threshold)",
+    r"|returns?\b|alert threshold|threshold|=>)",
     re.IGNORECASE,
 )
 # a line that says that the expected answer follows; "should look like this" promises no equality
@@ -33,13 +33,14 @@ FAILS = re.compile(
 )
 _STATES = re.compile(
     r"\b(?:should|must|expect(?:s|ed|ing)?)\b"
-    r"|^\W*(?:bad|good|ok|wrong|right|(?:un)?healthy|normal)\s*:"
+    r"|^\W*(?:bad|good|ok|wrong|right|(?:un)?healthy|normal|critical|warning|alert)\s*[:=]|^=>"
+    r"|\b(?:is|are|means?) (?:critical|bad|wrong|an? (?:problem|incident|issue))\b|\bthreshold\b"
     r"|\bif (?:(?:it|this|that|there|the \w+) (?:is |are )?)?(?:more|less|fewer|greater|higher"
     r"|lower|larger|smaller|above|below|over|under|any|not|zero|empty|[<>≤≥])",
     re.IGNORECASE | re.MULTILINE,
 )
 _STEP = re.compile(r"^\W*(?:step\s+)?\d+[.):]\s", re.IGNORECASE)
-_SURE = re.compile(r"^\W*expect", re.IGNORECASE)
+_SURE = re.compile(r"^\W*(?:expect|=>)", re.IGNORECASE)
 
 
 def parted(pieces: Sequence[Piece]) -> list[Piece]:
