@@ -153,48 +153,42 @@ def _fence(
     """Return the lines of a fence, at the indentation of its code if that is smaller."""
     quote, item = prefix["quote"], prefix["item"] or ""
     inner = [one.text.removeprefix(quote) for one in content]
-    width = len(prefix["indent"]) + len(item)
-    least = min((len(one) - len(one.lstrip(" \t")) for one in inner if one.strip()), default=0)
-    shared = content[0].origin is not None and marks[0] is None
-    if shared and len(content) > 1:
-        rest = [len(one) - len(one.lstrip(" \t")) for one in inner[1:] if one.strip()]
-        least = min(rest, default=width)
-    if deep:
-        cut, width, item = least, 0, ""
-    else:
-        cut, width = 0, width if shared and len(content) == 1 else min(width, least)
-    margin = quote + " " * width
-    starts = f"{quote}{prefix['indent']}{item}" if item and width >= len(item) else margin
-    longest = max((len(one) for text in inner for one in re.findall(r"~{3,}", text)), default=2)
-    mark = "~" * (longest + 1)
-    said = re.sub(r"\blang:\S+|https?://\S+", "", begins["about"] or "")
-    titled = re.findall(r"(?:title|caption|file(?:name)?)\s*=\s*\"[^\"]*\"", said)
-    if begins["name"].lower() == "codeblock" and not titled and (said := " ".join(said.split())):
-        titled = [f'title="{said}"']
-    info = " ".join([_language_of(begins) or "text" * bool(titled), *titled])
+    beside = marks[0] is None  # the first line of code stands beside the mark
+    depths = [len(one) - len(one.lstrip(" \t")) for one in inner[beside:] if one.strip()]
+    whole = len(prefix["indent"]) + len(item)
+    width = min([whole, *depths])
+    margin = quote if deep else quote + " " * width
+    starts = f"{quote}{prefix['indent']}{item}" if item and width == whole else margin
+    inner = [quote + one[width if deep else 0 :] for one in inner]
+    if beside:
+        inner[0] = margin + inner[0].removeprefix(quote).lstrip(" \t" if deep else "")
+    mark = "~" * max(
+        3, 1 + max((len(one) for one in re.findall(r"~{3,}", "".join(inner))), default=0)
+    )
     between = Line(text=quote.rstrip() + "\n", origin=None)
-    code = [
-        Line(text=margin + text if shared and not n else quote + text[cut:], origin=one.origin)
-        for n, (one, text) in enumerate(zip(content, inner, strict=True))
-    ]
     return [
         between,
-        Line(text=f"{starts}{mark}{info}\n", origin=marks[0]),
-        *code,
+        Line(text=f"{starts}{mark}{_info(begins)}\n", origin=marks[0]),
+        *(Line(text=text, origin=one.origin) for one, text in zip(content, inner, strict=True)),
         Line(text=f"{margin}{mark}\n", origin=marks[1]),
         between,
     ]
 
 
-def _language_of(begins: re.Match[str]) -> str:
-    about = begins["about"] or ""
+def _info(begins: re.Match[str]) -> str:
+    """Return the info string of a fence: the language, and the title if there is one."""
+    about = re.sub(r"https?://\S+", "", begins["about"] or "")
+    title = re.findall(r"(?:title|caption|file(?:name)?)\s*=\s*\"[^\"]*\"", about)
+    words = re.findall(r"[\w+#-]+", about)
+    if begins["name"].lower() == "codeblock" and not title:
+        title = [f'title="{" ".join(re.sub(r"lang:[^ ]+", "", about).split())}"']
     if named := _NAMED.search(about):
-        return named["set"] or named["of_class"]
-    if begins[0].startswith("<"):
-        words = re.findall(r"[\w+-]+", about)
-        return next((word for word in words[1:] if word.lower() in _KNOWN), "")
-    first = re.match(r"\s*[\"']?([\w+#-]+)[\"']?(?=[\s|,]|$)", about)
-    return first[1] if first else ""
+        language = named["set"] or named["of_class"]
+    elif begins[0].startswith("<"):
+        language = next((word for word in words[1:] if word.lower() in _KNOWN), "")
+    else:
+        language = words[0] if re.match(r"\s*[\"']?[\w+#-]+[\"']?(?:[\s|,]|$)", about) else ""
+    return " ".join([language or "text" * bool(title), *title])
 
 
 def info(words: str) -> tuple[str, str]:
