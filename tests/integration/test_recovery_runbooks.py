@@ -1,0 +1,71 @@
+"""The runbooks for routine and recovery on real faults: what they recommend, and its effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rbkernel.config import Settings
+from rbkernel.model import Finding, Verdict
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
+from rbkernel.sandbox import control
+
+pytestmark = pytest.mark.usefixtures("evidence")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a runbook said of a state of the sandbox."""
+
+    truth: Mapping[str, Any]
+    outcome: Outcome
+
+    @property
+    def recommended(self) -> str | None:
+        [decision] = self.outcome.record.decisions
+        return decision.recommended
+
+    @property
+    def reason(self) -> str:
+        [decision] = self.outcome.record.decisions
+        return decision.reason
+
+    def finding(self, title: str) -> Finding:
+        return next(one for one in self.outcome.record.findings if one.title == title)
+
+    def plan(self, title: str) -> str:
+        plans = [event.data for event in self.outcome.record.of_kind("plan")]
+        return next(str(plan["sql"]) for plan in plans if plan["title"].startswith(title))
+
+
+def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
+    truth = control.inject(fault, 1).truth if fault else {}
+    outcome = runner.run(runbook, values, settings)
+    assert outcome.failure == ""
+    return Found(truth, outcome)
+
+
+def ago(**amount: float) -> str:
+    return (datetime.now(UTC) - timedelta(**amount)).isoformat()
+
+
+class TestDailyCheck:
+    def test_healthy_with_a_backup_of_the_night(self, shop: Settings) -> None:
+        found = look("RUN-016", shop, backup_at=ago(hours=5))
+        assert found.outcome.verdict is Verdict.OK
+        assert found.recommended == "wait until tomorrow"
+
+    def test_a_missed_backup(self, shop: Settings) -> None:
+        found = look("RUN-016", shop, backup_at=ago(hours=27))
+        assert found.outcome.verdict is Verdict.WARNING
+        assert found.recommended == "see about the backup"
+
+    def test_a_fault_comes_before_a_backup_of_which_nobody_knows(self, shop: Settings) -> None:
+        found = look("RUN-016", shop, "slot-unread")
+        assert found.recommended == "RUN-018"
+        assert found.finding("Age of the newest backup").verdict is Verdict.UNKNOWN
