@@ -303,9 +303,9 @@ class CommandCells:
         """Return the argument list of a command as source; placeholder values never run as code."""
         if piece.words:
             return calls.listed([calls.filled(word, found) for word in piece.words])
-        taken = commands.with_arguments(piece.text, found) if found else (piece.text, [])
+        taken = commands.with_arguments(piece.bare, found) if found else (piece.bare, [])
         if taken is None:
-            text = commands.louder(piece.text, found)
+            text = commands.louder(piece.bare, found)
             return calls.listed([calls.quoted(word) for word in ("bash", "-c", text)])
         text, names = taken
         shown = [calls.quoted(word) for word in ("bash", "-c", text, *(["bash"] if names else []))]

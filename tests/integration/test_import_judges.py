@@ -13,6 +13,7 @@ import pytest
 
 from rbkernel import config
 from rbkernel.config import Settings
+from rbkernel.incidents import workflow
 from rbkernel.model import Finding, Verdict
 from rbkernel.run import runner
 from tests.support.markdown_corpus import FOLDER, command
@@ -135,3 +136,43 @@ def test_limits_of_queries_and_of_sentences_are_judged_on_the_server(
     escalation = judged["Escalation, by attempts and time"]
     assert escalation.verdict is Verdict.WARNING
     assert escalation.next_step == "call @dba"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [(19, Verdict.OK), (20, Verdict.OK), (21, Verdict.CRITICAL)],
+)
+def test_a_figure_that_a_command_prints_is_judged_by_its_comment(
+    lines: int, verdict: Verdict, evidence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, file = tmp_path / "failed", tmp_path / "rbkernel.toml"
+    failed.write_text("x\n" * lines)
+    file.write_text(f'[commands.failed]\nargv = ["bash", "-c", "cat {failed} | wc -l"]\n')
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+    fence = f"<pre># Failed jobs\ncat {failed} | wc -l  # no more than 20</pre>"
+    judged = found(f"# T\n\n## Look\n\n{fence}\n", config.load(), tmp_path)
+    assert judged["Failed jobs"].verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [(499, Verdict.OK), (500, Verdict.WARNING), (900, Verdict.WARNING), (901, Verdict.CRITICAL)],
+)
+def test_what_is_healthy_ends_in_a_warning(
+    figure: int, verdict: Verdict, shop: Settings, evidence: Path, tmp_path: Path
+) -> None:
+    sql = f"SELECT count(*) AS n FROM generate_series(1, {figure})"
+    sql = f"-- Healthy: below 500. Over 900 is critical\n{sql};"
+    text = f"{{% highlight sql %}}\n{sql}\n{{% endhighlight %}}"
+    judged = found(f"# T\n\n## Look\n\n{text}\n", shop, tmp_path)
+    verdicts = [one.verdict for title, one in judged.items() if "below 500" in title]
+    assert len(verdicts) == 2
+    assert Verdict.worst(verdicts) is verdict
+
+
+def test_the_interval_of_updates_is_that_of_the_document(
+    shop: Settings, evidence: Path, tmp_path: Path
+) -> None:
+    found("# T\n\n## Communication\n\nPost a status update every 15 minutes.\n", shop, tmp_path)
+    [incident] = workflow.list_all(evidence)
+    assert incident.update_every_s == 900

@@ -93,6 +93,12 @@ class Piece:
     apart: bool = False
 
     @property
+    def bare(self) -> str:
+        """The text without the comment after it."""
+        cut = self.text.rstrip().removesuffix(self.behind).rstrip()
+        return cut[:-1].rstrip() if self.behind and cut.endswith("#") else self.text
+
+    @property
     def name(self) -> str:
         """The text that names the piece: its own text without a comment at the end."""
         name = self.own or self.text
@@ -174,12 +180,14 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
 
     >>> words_of("kubectl get pods -l 'app=[name]'")
     (('kubectl', 'get', 'pods', '-l', 'app=[name]'), '')
+    >>> words_of("grep ' #' a | wc"), words_of("ls  # it's all | here")
+    (((), 'a pipeline: rb.shell takes one command only'), (('ls',), ''))
     >>> words_of("ls *.log"), words_of("echo it's")
     (((), 'a shell glob pattern'), ((), 'its quotes are not closed'))
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")
-    bare = _outside_quotes(re.sub(r"\s#.*$", "", marked))
+    bare = re.sub(r"\s#.*$", "", _outside_quotes(marked))
     for reason, pattern in _NEEDS_A_SHELL:
         if pattern.search(bare):
             return (), reason
@@ -262,7 +270,7 @@ def _psql(text: str) -> list[Piece]:
     line = (first[: heredoc.start()] + first[heredoc.end() :]) if heredoc else text
     marks: dict[str, str] = {}
     marked = holes.with_marks(psql.expanded(line), marks).replace("\\\n", " ")
-    if re.search(r"[|;&<>`]|\$\(", _outside_quotes(re.sub(r"\s#.*$", "", marked))):
+    if re.search(r"[|;&<>`]|\$\(", re.sub(r"\s#.*$", "", _outside_quotes(marked))):
         return []
     try:
         asked = psql.read(psql.words(psql.expanded(line)))

@@ -455,8 +455,9 @@ def _of_printed(found: Expectation, piece: Piece) -> Expectation:
     A figure that must be equal is compared as text; a range, and a warning below a critical limit,
     cannot be told of an output.
     """
-    of_status = "http_code" in piece.text and found.status
-    if piece.changes or found.warnings or not prints_a_figure(piece.name):
+    last = piece.bare.replace("\\\n", " ").splitlines()[-1]
+    of_status = "http_code" in last and found.status
+    if piece.changes or found.warnings or not prints_a_figure(last):
         return found
     limits = [limit for column, limit in found.limits if not column]
     if len(limits) != len(found.limits) or not (limits or of_status):
@@ -468,7 +469,7 @@ def _of_printed(found: Expectation, piece: Piece) -> Expectation:
     if len(limits) != 1:
         return found
     [limit] = limits
-    if needs_unit(limit.unit) and (limit.unit != "%" or not re.search("pcent|%", piece.name)):
+    if needs_unit(limit.unit) and (limit.unit != "%" or not re.search("pcent|%", last)):
         return found
     sign = (">" if limit.below else "<") + ("" if limit.inclusive else "=")
     unit = limit.unit if needs_unit(limit.unit) else ""
