@@ -14,6 +14,7 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
+from rbkernel.sandbox.faults import audit
 
 pytestmark = pytest.mark.usefixtures("evidence")
 
@@ -38,9 +39,9 @@ class Found:
     def finding(self, title: str) -> Finding:
         return next(one for one in self.outcome.record.findings if one.title == title)
 
-    def plan(self, title: str) -> str:
+    def plan(self, title: str, kind: str = "sql") -> str:
         plans = [event.data for event in self.outcome.record.of_kind("plan")]
-        return next(str(plan["sql"]) for plan in plans if plan["title"].startswith(title))
+        return next(str(plan[kind]) for plan in plans if plan["title"].startswith(title))
 
 
 def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
@@ -69,3 +70,37 @@ class TestDailyCheck:
         found = look("RUN-016", shop, "slot-unread")
         assert found.recommended == "RUN-018"
         assert found.finding("Age of the newest backup").verdict is Verdict.UNKNOWN
+
+
+def administer(sql: str) -> None:
+    with control.connect_as("postgres") as raw:
+        raw.execute(sql.encode())
+
+
+class TestAuthorizationAudit:
+    def test_an_account_that_tries_everything_is_named(self, shop: Settings) -> None:
+        found = look("RUN-027", shop, "audit-probing")
+        assert found.recommended == "lock the account"
+        assert found.truth["user"] in found.finding("Users who try what they may not do").cause
+        assert found.plan("Lock the account", "command").endswith(found.truth["user"])
+        assert found.finding("Rise of refusals").verdict is Verdict.WARNING
+
+    def test_users_who_lost_an_action_are_victims(self, shop: Settings) -> None:
+        found = look("RUN-027", shop, "audit-withdrawn")
+        assert found.recommended == "restore the permission"
+        assert audit.WITHDRAWN in found.finding("Actions refused to everybody").cause
+        assert found.finding("Users who try what they may not do").verdict is Verdict.OK
+        assert "clerk" not in found.plan("Lock the account", "command")
+
+    def test_a_login_loses_its_power_and_an_ordinary_log_is_ok(self, shop: Settings) -> None:
+        control.inject("audit-withdrawn")
+        administer(f"DELETE FROM {audit.TABLE} WHERE action = '{audit.WITHDRAWN}'")
+        found = look("RUN-027", shop, "login-too-powerful")
+        assert found.recommended == "revoke the privilege"
+        administer(found.plan("Revoke"))
+        after = look("RUN-027", shop)
+        assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
+
+    def test_without_an_audit_log_nothing_is_known(self, shop: Settings) -> None:
+        found = look("RUN-027", shop)
+        assert (found.outcome.verdict, found.recommended) == (Verdict.UNKNOWN, "escalate")

@@ -16,6 +16,7 @@ from rbkernel.errors import SandboxError
 from rbkernel.extensions import Group, refuses
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import (
+    audit,
     locks,
     orders,
     pool,
@@ -122,6 +123,25 @@ _OURS: dict[str, Fault] = {
             start=orders.delay,
             stop=orders.catch_up,
             look_alike_of="orders-drift",
+        ),
+        Fault(
+            name="audit-probing",
+            summary="one account of the service tries many actions, and is refused",
+            start=audit.probe,
+            stop=audit.remove,
+        ),
+        Fault(
+            name="audit-withdrawn",
+            summary="an action that all users need is refused to all of them",
+            start=audit.withdraw,
+            stop=audit.remove,
+            look_alike_of="audit-probing",
+        ),
+        Fault(
+            name="login-too-powerful",
+            summary="a login of a report may run programs on the server's host",
+            start=audit.empower,
+            stop=audit.disempower,
         ),
     )
 }
