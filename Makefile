@@ -3,9 +3,10 @@
 #   make demo    the main job: sandbox, three faults, three runbooks, sealed evidence
 #   make test    lint, types, layers, tests
 #   make test FORK_SERVER=off   the same, with kernels that start plainly
-#   make quick   the same without the tests that start servers or kernels
+#   make quick   lint, types, layers, and the tests that need no server, kernel or much time
 #   make test-matrix   every diagnostic on PostgreSQL 15 to 18
 #   make matrix   every runbook on every scenario, held against the truth
+#   make drills  every runbook on its faults
 #   make soak    the long counts, a sample of them; make soak-all: all
 #   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
@@ -19,7 +20,7 @@ STAMP := $(VENV)/.ready
 WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test quick unit test-matrix matrix lint debian soak soak-all conformance screenshots lock clean
+.PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -52,12 +53,12 @@ FORK_SERVER ?= on
 test: setup lint debian
 	RBKERNEL_FORK_SERVER=$(FORK_SERVER) $(BIN)/python -m pytest $(PARALLEL)
 
-# mypy works on one core: the tests that start no servers and kernels run beside it
+# mypy works on one core: the quick tests run beside it
 quick: setup
 	$(MAKE) --jobs 2 lint unit
 
 unit: setup
-	$(BIN)/python -m pytest -n $(WORKERS) tests/unit rbkernel
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not soak and not slow' tests/unit rbkernel
 
 lint: setup
 	$(BIN)/ruff check .
@@ -100,6 +101,10 @@ test-matrix: setup
 # what goes wrong on servers × every runbook, on PostgreSQL 15 and 18: 15 minutes; see docs/explanation/matrix.md
 matrix: setup debian
 	$(BIN)/python -m benchmarks.matrix
+
+# every runbook on the faults that its front matter names, and on a healthy database; see docs/how-to/drill.md
+drills: setup
+	$(BIN)/python -m rbkernel drill
 
 # the kernel and the engine, held against the test suites of other projects; see docs/explanation/conformance.md
 conformance: setup

@@ -18,6 +18,7 @@ from rbkernel import __version__, config
 from rbkernel.cli import (
     connections,
     documents,
+    drilling,
     evidence,
     extending,
     gateway,
@@ -81,6 +82,7 @@ app.command()(watching.watch)
 app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
+app.command()(drilling.drill)
 app.command("extensions")(extending.show)
 app.command()(reconciling.reconcile)
 app.command()(gateway.serve)

@@ -157,13 +157,14 @@ def drills(document: Document, around: Surroundings) -> Iterator[Found]:
 
     Instead: `rbkernel sandbox inject` with an unknown name lists the faults.
     """
-    said = document.front.drill if document.front else ""
-    named = re.fullmatch(r"[a-z0-9-]+", said) and around.faults is not None
-    if named and said not in (around.faults or ()):
-        message = f"the sandbox has no fault {said}"
-        yield in_field(
-            document, "drill", message, "name one of its faults, or describe the drill in words"
-        )
+    if document.front is None or around.faults is None:
+        return
+    for one in document.front.drill:
+        if re.fullmatch(r"[a-z0-9-]+", one.fault) and one.fault not in around.faults:
+            message = f"the sandbox has no fault {one.fault}"
+            yield in_field(
+                document, "drill", message, "name one of its faults, or describe the drill in words"
+            )
 
 
 def _links(document: Document) -> Iterator[tuple[Cell, int, str]]:

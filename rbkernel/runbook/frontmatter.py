@@ -24,6 +24,7 @@ from rbkernel.runbook.frontmatter_sections import (
     Communication,
     Contact,
     Dependency,
+    Drill,
     Escalation,
     FailureMode,
     Health,
@@ -108,7 +109,8 @@ class FrontMatter(Section):
     gotchas: Texts = Field((), description="what surprised the last person on call")
     links: Annotated[tuple[Link, ...], BeforeValidator(_links)] = ()
     linked_ids: Texts = Field((), description="MON-, DEP-, RISK- and RUN- ids")
-    drill: str = Field("", description="the sandbox's fault that tests this runbook")
+    drill: _Many[Drill] = Field((), description="faults of the sandbox that test this runbook")
+    drill_result: str = Field("", description="written by `rbkernel drill --record`")
     automation: _Many[Automation] = ()
     change_log: _Many[Change] = ()
 

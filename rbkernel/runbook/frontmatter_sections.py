@@ -226,6 +226,23 @@ class Metric(Section):
         return threshold_of_range(getattr(self, which), below=other.below)
 
 
+class Drill(Section):
+    """A fault of the sandbox, and what the runbook must say of it; `rbkernel drill` tests it.
+
+    A drill that people do by hand is described in words under ``fault``.
+    """
+
+    plain = "fault"
+    fault: str = Field(min_length=1, description="a fault of the sandbox, or a drill in words")
+    finds: str = Field("", description="the title of the finding that must not be ok")
+    names: str = Field("", description="what this finding must name, such as an application")
+    recommends: str = Field("", description="the option that must be recommended")
+    harmless: bool = Field(False, description="nothing is wrong: each finding must be ok")
+    values: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="parameters of the run"
+    )
+
+
 class EscalationLevel(Section):
     """One level of escalation: whom to call, and when."""
 

@@ -21,7 +21,7 @@ _BRIEF = (
     "slo",
     "last_tested",
     "testing_schedule",
-    "drill",
+    "drill_result",
     "linked_ids",
 )
 

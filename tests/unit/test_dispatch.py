@@ -37,6 +37,8 @@ from rbkernel.model import Severity, Verdict
 from rbkernel.run.outcome import Ending, Outcome
 from tests.support.gateways import QUICK, alert, make_place
 
+pytestmark = pytest.mark.slow
+
 
 class Desk:
     """A gateway without processes: everything up to the queue."""

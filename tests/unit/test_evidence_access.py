@@ -21,6 +21,8 @@ from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def umask(mask: int) -> Iterator[None]:

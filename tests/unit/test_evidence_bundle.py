@@ -23,6 +23,8 @@ from rbkernel.model import INCIDENT_ID, Verdict
 from tests.support.crash import dies_at
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
+pytestmark = pytest.mark.slow
+
 
 def coreutils_agree(folder: Path, sums: str) -> bool:
     command = ["sha256sum", "--check", "--strict", "--status", sums]

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rbkernel.evidence.normal import normal_outputs, resolve_overwriting, same_outputs
+
+pytestmark = pytest.mark.slow
 
 TEXT = st.text(alphabet="ab \n\r\b\x1b[1m", max_size=12)
 STREAMS = st.builds(

@@ -17,6 +17,8 @@ from rbkernel.evidence.verify import Problem, verify_folder
 from tests.support.journal_builder import CHECK, INCIDENT, RUN_ID, other_run, whole_run
 from tests.support.tiers import first
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -37,6 +37,8 @@ from tests.support.hostile_evidence import (
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 from tests.support.signed_evidence import INCIDENTS, signed_root
 
+pytestmark = pytest.mark.slow
+
 TYPED = [f"application/vnd.rbkernel.{name}+json" for name in CARDS]
 ALLOWED = {
     *("article", "body", "head", "header", "html", "main", "meta", "nav", "script", "section"),

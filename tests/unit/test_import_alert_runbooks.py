@@ -21,6 +21,8 @@ from rbkernel.runbook.alerts import Alert
 from rbkernel.runbook.links import Link, follow, known
 from tests.support.markdown_corpus import called, command, imported
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support.markdown_corpus import SEEDS, WILD, imported
 
+pytestmark = pytest.mark.slow
+
 LONG = "# A very long runbook\n\n" + "".join(
     f"## Case {n}: service {n} is slow\n\n- [ ] Look at the dashboard of service {n}\n"
     f"- [ ] Ask the owner\n\n```bash\nkubectl logs deploy/service-{n} --tail=100\n```\n\n"

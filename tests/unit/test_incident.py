@@ -27,6 +27,8 @@ from tests.support.crash import dies_at
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 from tests.support.tiers import first as first_cases
 
+pytestmark = pytest.mark.slow
+
 FIRED, ENDED = "2026-11-20T03:02:00Z", "2026-11-20T03:41:00Z"
 
 

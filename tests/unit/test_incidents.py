@@ -31,6 +31,8 @@ from rbkernel.run import runner
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 from tests.support.kernels import in_tiny_tmpfs
 
+pytestmark = pytest.mark.slow
+
 BEGAN = "2026-11-20T03:00:00+00:00"
 LAG = "PostgresReplicationLag"
 

@@ -30,6 +30,8 @@ from tests.support.good_runbook import (
     words,
 )
 
+pytestmark = pytest.mark.slow
+
 OURS = sorted(catalogue.packaged("notebooks").glob("*.ipynb"))
 TEMPLATES = sorted(catalogue.packaged("templates").glob("*.ipynb"))
 # what a runbook of ours must say; `incident` is the category of most of them

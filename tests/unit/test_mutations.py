@@ -20,6 +20,8 @@ from rbkernel.evidence.verify import verify_folder
 from tests.support.signed_evidence import INCIDENTS, Published, copied, signed_root
 from tests.support.tiers import first
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs/how-to/verify-evidence.md").read_text(encoding="utf-8")
 PROCEDURE = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
 SAMPLE, ALL = 60, 1000

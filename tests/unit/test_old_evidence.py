@@ -22,6 +22,8 @@ from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.report import report_files
 from tests.support.page_server import opened, serving
 
+pytestmark = pytest.mark.slow
+
 CORPORA = Path(__file__).parent.parent / "corpora"
 COUNTERS, COUNTED = "INC-20261129-1129", "20261129T073436Z-3e5b09"
 TIMES, TIMED = "INC-20261129-2285", "20261129T073507Z-15e148"

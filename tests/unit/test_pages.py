@@ -33,6 +33,8 @@ from tests.support import page_scenes
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
 from tests.support.page_server import opened, serving
 
+pytestmark = pytest.mark.slow
+
 SECRET = b"0123456789abcdef0123456789abcdef"
 RUN, CONSOLE = f"/rbkernel/runs/{RUN_ID}", "/rbkernel"
 THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"

@@ -13,6 +13,8 @@ from rbkernel.gateway.jobs import route_checks
 from tests.support.gateways import make_place
 from tests.unit.test_unreadable import FRONT, document, write
 
+pytestmark = pytest.mark.slow
+
 
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Settings:
     make_place(tmp_path)

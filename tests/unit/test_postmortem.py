@@ -23,6 +23,8 @@ from rbkernel.incidents.postmortem import Postmortem
 from rbkernel.runbook import catalogue
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
+pytestmark = pytest.mark.slow
+
 CORPORA = Path(__file__).parents[1] / "corpora"
 FIRING = {
     "source": "alertmanager",

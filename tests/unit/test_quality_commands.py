@@ -14,6 +14,8 @@ from nbformat.v4 import new_output
 from rbkernel.cli import main
 from tests.support.good_runbook import good, without, words
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MIXINS = ROOT / "tests/corpora/alerts/mixins.yml"
 

@@ -437,6 +437,7 @@ ADVERSARIAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ADVERSARIAL)
 def test_the_time_grows_with_the_text_and_not_faster(redactor: Redactor, piece: str) -> None:
     """Compared with itself, because how fast a machine is says nothing; quadratic would be 64."""
@@ -447,6 +448,6 @@ def test_the_time_grows_with_the_text_and_not_faster(redactor: Redactor, piece: 
         redactor.texts.spans(text)
         return time.process_time() - began
 
-    short = min(cpu_s(25_000) for _ in range(3))
-    # the best of some, because another process may slow down each
-    assert min(cpu_s(200_000) for _ in range(3)) < 24 * max(short, 0.01)
+    short = min(cpu_s(15_000) for _ in range(3))
+    # one of some, because another process may slow down each
+    assert any(cpu_s(120_000) < 24 * max(short, 0.01) for _ in range(3))

@@ -14,6 +14,8 @@ import pytest
 from rbkernel.redact.text import TextRedactor
 from tests.unit.secret_corpus import measure, read
 
+pytestmark = pytest.mark.slow
+
 
 def redact(text: str) -> str:
     return TextRedactor().text(text)

@@ -16,6 +16,8 @@ from rbkernel.errors import Unreadable
 from rbkernel.gateway.intake.dry_run import dry_run_of
 from rbkernel.gateway.jobs import route_checks
 
+pytestmark = pytest.mark.slow
+
 LABELS = {"alertname": "PostgresReplicationLag", "cluster": "orders"}
 
 

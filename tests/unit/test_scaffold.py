@@ -12,6 +12,8 @@ from rbkernel.cli import app
 from rbkernel.errors import ParameterError, RunbookError, UnknownRunbook
 from rbkernel.runbook import catalogue, scaffold
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

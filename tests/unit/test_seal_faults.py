@@ -24,6 +24,8 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.incidents import workflow
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 
+pytestmark = pytest.mark.slow
+
 
 class Failing:
     """`os.fsync` that fails at one call with an error, and counts."""

@@ -17,6 +17,8 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.render import verification
 from tests.support.journal_builder import RUN_ID, other_run, whole_run
 
+pytestmark = pytest.mark.slow
+
 NAME = "ops@db1.example.org"
 
 

@@ -23,6 +23,8 @@ from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.states import AlertState
 from rbkernel.gateway.jobs.store import Received, Store
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2026, 11, 20, 3, tzinfo=UTC)
 ALERT = Alert(
     source="generic",

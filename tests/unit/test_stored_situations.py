@@ -16,6 +16,8 @@ from rbkernel.sources.postgres import causes, stored
 from rbkernel.sources.postgres.connection.troubles import Trouble
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation
 
+pytestmark = pytest.mark.slow
+
 SECONDS = st.none() | st.floats(0, allow_nan=False)
 TEXT = st.text(max_size=20)
 TIMES = st.none() | st.datetimes(timezones=st.just(UTC))

@@ -28,7 +28,10 @@ from tests.unit.test_dispatch import Desk
 from tests.unit.test_unreadable import FRONT, document, write
 
 # apprise's plugins import it
-pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
+    pytest.mark.slow,
+]
 # written for runs: nothing in it says what to do without one
 TARGETS = '[notify.targets.phone]\nurl_env = "RB_PHONE"\nevents = ["decision"]\n'
 

@@ -20,6 +20,8 @@ from rbkernel.errors import RunbookError
 from rbkernel.gateway.jobs.routing import Routing, route
 from rbkernel.runbook import catalogue
 
+pytestmark = pytest.mark.slow
+
 FRONT = """\
 ---
 id: RUN-104

@@ -23,6 +23,8 @@ from rbkernel.render.documents import browser, writing
 from rbkernel.render.documents.formats import Format
 from tests.support.page_server import opened, serving
 
+pytestmark = pytest.mark.slow
+
 CORPORA = Path(__file__).parent.parent / "corpora"
 SAMPLES = ["written_by_0_1_0"]
 

@@ -1,0 +1,290 @@
+"""Drills: inject a fault into the sandbox, run a runbook on it, and judge what the runbook says.
+
+Each runbook is also run on the healthy sandbox, where it must find nothing. The runs have a
+configuration of their own, in which the sandbox is the only database, so that a drill never
+reaches a database of the user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import nbformat
+
+from rbkernel import __version__, amounts, config
+from rbkernel.config import Settings
+from rbkernel.errors import RbkernelError, SandboxError
+from rbkernel.evidence import store
+from rbkernel.evidence.reading import Record
+from rbkernel.model import Finding, Verdict, leading
+from rbkernel.run import runner
+from rbkernel.runbook import catalogue, frontmatter_text
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter_sections import Drill
+from rbkernel.sandbox import control
+from rbkernel.sandbox.faults.catalogue import FAULTS
+
+HEALTHY = "healthy"
+_BY_HAND = re.compile(r"[^a-z0-9-]")  # a drill in words, which no program can run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a runbook said of one state of the sandbox.
+
+    ``fault`` is the injected fault, or "healthy". ``seconds`` is the time from the start of the
+    run to its first finding that is not ok; None if there is no such finding. ``problems`` says
+    what differs from the drill; it is empty if the runbook passed.
+    """
+
+    runbook: str
+    fault: str
+    verdict: Verdict
+    found: str
+    recommended: str
+    seconds: float | None
+    problems: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the runbook said all that the drill asks for."""
+        return not self.problems
+
+
+def drills_of(runbook: Runbook) -> list[Drill]:
+    """Return the drills of a runbook that a program can run: those that name a fault.
+
+    Raises
+    ------
+    SandboxError
+        A drill names an unknown fault.
+    """
+    found = [one for one in runbook.front_matter.drill if not _BY_HAND.search(one.fault)]
+    for one in found:
+        if one.fault not in FAULTS:
+            raise SandboxError(
+                f"the sandbox has no fault {one.fault}",
+                where=f"{runbook.path}, front matter, drill",
+                next_step=f"name one of {', '.join(FAULTS)}",
+            )
+    return found
+
+
+def run(
+    runbooks: Iterable[Runbook],
+    settings: Settings,
+    report: Callable[[str], None] = control.silent,
+) -> Iterator[Result]:
+    """Run each runbook on the healthy sandbox and on the faults that its front matter names.
+
+    Parameters
+    ----------
+    runbooks
+        The runbooks; those without a drill are left out.
+    settings
+        The user's configuration, of which only the catalogue is used.
+    report
+        Called with a text at the beginning of each step.
+
+    Raises
+    ------
+    SandboxError
+        The sandbox has faults already, or does not start; or a drill names an unknown fault.
+    RbkernelError
+        A runbook cannot be started.
+    """
+    planned = [(one, drills) for one in runbooks if (drills := drills_of(one))]
+    with (
+        tempfile.TemporaryDirectory(prefix="rbkernel-drill-") as folder,
+        _sandbox(report),
+        _only_the_sandbox(settings, Path(folder)) as own,
+    ):
+        for runbook, drills in planned:
+            for drill in (None, *drills):
+                report(f"{runbook.id} on {drill.fault if drill else 'the healthy sandbox'}")
+                yield _result(runbook, drill, own)
+
+
+def _result(runbook: Runbook, drill: Drill | None, settings: Settings) -> Result:
+    values = drill.values if drill else _common(runbook)
+    try:
+        if drill:
+            control.inject(drill.fault)
+        started = datetime.now(UTC)
+        outcome = runner.run(str(runbook.path), values, settings)
+    finally:
+        control.heal()
+    record = outcome.record
+    wrong = leading(record.findings)
+    times = [datetime.fromisoformat(one.at) for one in wrong if one.at]
+    return Result(
+        runbook=runbook.id,
+        fault=drill.fault if drill else HEALTHY,
+        verdict=outcome.verdict,
+        found="; ".join(dict.fromkeys(one.headline for one in wrong)),
+        recommended=_recommended(record),
+        seconds=(min(times) - started).total_seconds() if times else None,
+        problems=tuple(problems(drill, record, outcome.failure)),
+    )
+
+
+def _common(runbook: Runbook) -> Mapping[str, str | int | float | bool]:
+    """Return the parameters that all drills of a runbook set alike, for the healthy sandbox."""
+    first, *others = (dict(one.values) for one in drills_of(runbook))
+    return {
+        name: value
+        for name, value in first.items()
+        if all(other.get(name) == value for other in others)
+    }
+
+
+def problems(drill: Drill | None, record: Record, failure: str = "") -> Iterator[str]:
+    """Yield what a run lacks that the drill asks for. Pure.
+
+    Parameters
+    ----------
+    drill
+        The drill; None for the healthy sandbox, where each finding must be ok.
+    record
+        The record of the run.
+    failure
+        Why the run did not finish; empty if it did.
+    """
+    if failure:
+        yield f"the run did not finish: {failure}"
+    wrong = [one for one in record.findings if one.verdict is not Verdict.OK]
+    if drill is None or drill.harmless:
+        yield from (f"false alarm: {one.headline}" for one in wrong)
+    else:
+        yield from _undetected(drill, wrong)
+    if drill and drill.recommends and (said := _recommended(record)) != drill.recommends:
+        yield f"recommended “{said or 'nothing'}” instead of “{drill.recommends}”"
+
+
+def _undetected(drill: Drill, wrong: Sequence[Finding]) -> Iterator[str]:
+    named = [one for one in wrong if drill.finds in ("", one.title)]
+    if not wrong:
+        yield "the fault was not detected"
+    elif not named:
+        yield f"no finding “{drill.finds}” that is not ok"
+    elif drill.names and not any(drill.names in _text(one) for one in named):
+        yield f"“{drill.names}” is not named"
+
+
+def _text(finding: Finding) -> str:
+    return " ".join((finding.headline, finding.cause, finding.which))
+
+
+def _recommended(record: Record) -> str:
+    return next((one.recommended for one in record.decisions if one.recommended), "")
+
+
+def summary(results: Sequence[Result], server_version: str) -> str:
+    """Return the result of a runbook's drills in one line, for its front matter.
+
+    >>> one = Result(runbook="RUN-005", fault="replay-paused", verdict=Verdict.CRITICAL, found="x",
+    ...              recommended="", seconds=2.5, problems=())
+    >>> print(summary([one], "18.1").rpartition(", rbkernel")[0])
+    1 of 1 fault found, first finding after 2.5 s (median); PostgreSQL 18.1
+    """
+    faults = [one for one in results if one.fault != HEALTHY]
+    passed = [one for one in faults if one.passed]
+    times = [one.seconds for one in passed if one.seconds is not None]
+    after = f", first finding after {statistics.median(times):.1f} s (median)" if times else ""
+    return (
+        f"{len(passed)} of {amounts.count(len(faults), 'fault')} found{after};"
+        f" PostgreSQL {server_version}, rbkernel {__version__}"
+    )
+
+
+def record_result(runbook: Runbook, result: str, on: date) -> None:
+    """Write the date and the result of passed drills into the front matter of a runbook.
+
+    Raises
+    ------
+    RbkernelError
+        The notebook cannot be written.
+    """
+    notebook = nbformat.reads(runbook.document.decode("utf-8-sig"), as_version=4)
+    cell = notebook.cells[0]
+    cell.source = frontmatter_text.edit(cell.source, {"last_tested": on, "drill_result": result})
+    written = (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
+    try:
+        store.write_atomically(runbook.path, written)
+    except OSError as error:
+        raise SandboxError(
+            f"the result cannot be written: {error.strerror}",
+            where=str(runbook.path),
+            next_step="check that this user may write the file",
+        ) from error
+
+
+@contextmanager
+def _sandbox(report: Callable[[str], None]) -> Iterator[None]:
+    """Use a sandbox that is up and has no fault; else build one, and remove it afterwards."""
+    status = control.status()
+    if status.faults:
+        raise SandboxError(
+            f"the sandbox has faults already: {', '.join(one.fault for one in status.faults)}",
+            where=status.home,
+            next_step="run `rbkernel sandbox heal` first",
+        )
+    was_up = status.state == "up"
+    if not was_up:
+        control.up(report=report)
+    try:
+        yield
+    finally:
+        if not was_up:
+            control.down()
+
+
+@contextmanager
+def _only_the_sandbox(settings: Settings, folder: Path) -> Iterator[Settings]:
+    """Configure this process and the kernels that it starts for the sandbox alone."""
+    file = folder / "rbkernel.toml"
+    folders = settings.catalogue.model_dump(mode="json")
+    lines = ["[catalogue]", *(f"{name} = {json.dumps(value)}" for name, value in folders.items())]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    own = {"RBKERNEL_CONFIG": str(file), "RBKERNEL_EVIDENCE": str(folder / "evidence")}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield config.load()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def chosen(ids: Sequence[str], settings: Settings) -> list[Runbook]:
+    """Return the runbooks with these ids or paths; without any, all that have a drill.
+
+    Raises
+    ------
+    RbkernelError
+        There is no such runbook, or it has no drill that a program can run.
+    """
+    if not ids:
+        known, _unreadable = catalogue.runbooks(settings.catalogue.paths)
+        return [one for one in known if drills_of(one)]
+    found = [catalogue.find(one, settings.catalogue.paths) for one in ids]
+    for one in found:
+        if not drills_of(one):
+            raise RbkernelError(
+                f"{one.id} has no drill with a fault of the sandbox",
+                where=f"{one.path}, front matter",
+                next_step="add one, such as `drill: [{fault: replay-paused}]`",
+            )
+    return found

@@ -1,0 +1,135 @@
+"""What a drill asks of a run, and what it writes into the runbook."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from rbkernel import config
+from rbkernel.errors import RbkernelError, SandboxError
+from rbkernel.evidence.reading import Record
+from rbkernel.model import Decision, Finding, Verdict
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.frontmatter_sections import Drill
+from rbkernel.sandbox import drill
+from tests.support.good_runbook import document, front, good
+
+SLOT = Finding(
+    title="Slots without a reader",
+    verdict=Verdict.WARNING,
+    expected="",
+    actual="1 slot",
+    which="old_standby",
+)
+LAG = Finding(title="Lag", verdict=Verdict.OK, expected="", actual="0 s")
+FALSE_ALARM = "false alarm: Slots without a reader"
+SAID = Drill(fault="slot-unread", finds="Slots without a reader", names="old_standby")
+
+
+def write(folder: Path, said: object) -> Path:
+    """Write a good runbook whose front matter says this of its drill."""
+    notebook, path = good(), folder / "good.ipynb"
+    front(drill=said)(notebook)
+    path.write_bytes(document(notebook, path).raw)
+    return path
+
+
+def record(*findings: Finding, recommended: str | None = None) -> Record:
+    decision = Decision(id="d", question="?", options=("wait", "drop"), recommended=recommended)
+    return cast("Record", SimpleNamespace(findings=findings, decisions=(decision,)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "findings", "problem"),
+    [
+        (SAID, (SLOT, LAG), None),
+        (SAID, (LAG,), "the fault was not detected"),
+        (SAID.model_copy(update={"finds": "Lag"}), (SLOT, LAG), "no finding “Lag”"),
+        (SAID.model_copy(update={"names": "other"}), (SLOT,), "“other” is not named"),
+        (
+            SAID.model_copy(update={"harmless": True}),
+            (SLOT,),
+            FALSE_ALARM,
+        ),
+        (SAID.model_copy(update={"harmless": True}), (LAG,), None),
+        (None, (SLOT,), FALSE_ALARM),
+        (None, (LAG,), None),
+    ],
+)
+def test_what_is_found_is_held_against_the_drill(
+    asked: Drill | None, findings: tuple[Finding, ...], problem: str | None
+) -> None:
+    found = list(drill.problems(asked, record(*findings)))
+    assert bool(found) is bool(problem)
+    assert (problem or "") in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("recommended", "problems"),
+    [
+        ("drop", []),
+        ("wait", ["recommended “wait” instead of “drop”"]),
+        (None, ["recommended “nothing” instead of “drop”"]),
+    ],
+)
+def test_what_is_recommended_is_held_against_the_drill(
+    recommended: str | None, problems: list[str]
+) -> None:
+    asked = SAID.model_copy(update={"recommends": "drop"})
+    assert list(drill.problems(asked, record(SLOT, recommended=recommended))) == problems
+
+
+def test_a_run_that_does_not_finish_does_not_pass() -> None:
+    assert list(drill.problems(SAID, record(SLOT), "the kernel died")) == [
+        "the run did not finish: the kernel died"
+    ]
+
+
+def test_the_result_is_written_and_the_rest_of_the_notebook_stays(tmp_path: Path) -> None:
+    path = write(tmp_path, "replay-paused")
+    before = catalogue.read(path)
+    drill.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
+    after = catalogue.read(path)
+    assert after.front_matter.last_tested == date(2026, 11, 30)
+    assert after.front_matter.drill_result == "1 of 1 fault found"
+    assert after.cells[1:] == before.cells[1:]
+    drill.record_result(after, "1 of 1 fault found", date(2026, 11, 30))
+    assert path.read_bytes() == after.document
+
+
+def test_a_drill_in_words_is_left_to_people(tmp_path: Path) -> None:
+    by_hand = catalogue.read(write(tmp_path, "Stop the server by hand"))
+    assert drill.drills_of(by_hand) == []
+    with pytest.raises(RbkernelError, match="no drill with a fault of the sandbox"):
+        drill.chosen([str(by_hand.path)], config.load())
+
+
+def test_an_unknown_fault_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    wrong = catalogue.read(write(tmp_path, "no-such-fault"))
+    with pytest.raises(SandboxError, match="has no fault no-such-fault") as caught:
+        next(drill.run([wrong], config.load()))
+    assert "replay-paused" in caught.value.next_step
+
+
+def test_no_database_of_the_user_can_be_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "rbkernel.toml"
+    own.write_text(
+        f'[catalogue]\npaths = ["{tmp_path}"]\n[connections.production]\nhost = "db"\n'
+        "default = true\n"
+    )
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(own))
+    before: dict[str, Any] = dict(os.environ)
+    users = config.load()
+    assert "production" in users.connections
+    with drill._only_the_sandbox(users, tmp_path) as settings:
+        assert "production" not in settings.connections
+        assert settings.catalogue.paths == users.catalogue.paths
+        assert config.load().connections == settings.connections
+    assert dict(os.environ) == before
