@@ -74,6 +74,7 @@ class Cluster:
         self._run(
             *("initdb", "-D", str(data), "--username=postgres", f"--pwfile={pwfile}"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"),
+            "--data-checksums",  # the default from PostgreSQL 18 on
         )
         pwfile.unlink()
         self._configure("primary", {**_SETTINGS, **self._optional_settings()})

@@ -41,7 +41,8 @@ OPENS = {
     "slot-lost": "RUN-018",
     "vacuum-held-back": None,  # the snapshot is younger than a minute
     "vacuum-switched-off": "RUN-019",
-    # RUN-027 asks for these; the overview does not, unless housekeeping is wanted
+    # RUN-021 and RUN-027 ask for these; the overview does not
+    "page-damaged": None,
     "audit-probing": None,
     "audit-withdrawn": None,
     "login-too-powerful": None,

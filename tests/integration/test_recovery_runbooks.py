@@ -15,6 +15,7 @@ from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults import audit
+from rbkernel.sources.postgres.connection import driver
 
 pytestmark = pytest.mark.usefixtures("evidence")
 
@@ -104,3 +105,34 @@ class TestAuthorizationAudit:
     def test_without_an_audit_log_nothing_is_known(self, shop: Settings) -> None:
         found = look("RUN-027", shop)
         assert (found.outcome.verdict, found.recommended) == (Verdict.UNKNOWN, "escalate")
+
+
+class TestBackupAndRestore:
+    def test_a_damaged_page_stops_the_writes(self, shop: Settings) -> None:
+        found = look("RUN-021", shop, "page-damaged", backup_at=ago(hours=30))
+        assert found.recommended == "stop writes"
+        assert found.finding("Damaged pages").verdict is Verdict.CRITICAL
+        administer(found.plan("Make new sessions of shop read-only"))
+        with (
+            control.connect_as("shop_app") as raw,
+            pytest.raises(driver.RawConnection.Error, match="read-only transaction"),
+        ):
+            raw.execute(b"CREATE TABLE more (n int)")
+
+    def test_a_backup_that_is_too_old(self, shop: Settings) -> None:
+        found = look("RUN-021", shop, backup_at=ago(hours=30))
+        assert found.recommended == "take a backup"
+        lost = found.finding("What a restore would lose")
+        assert lost.verdict is Verdict.WARNING
+        assert lost.value == pytest.approx(30, abs=0.1)
+
+    def test_a_backup_of_which_nobody_knows(self, shop: Settings) -> None:
+        found = look("RUN-021", shop, restored_at=ago(days=3))
+        assert (found.outcome.verdict, found.recommended) == (
+            Verdict.UNKNOWN,
+            "ask the backup tool",
+        )
+
+    def test_healthy(self, shop: Settings) -> None:
+        found = look("RUN-021", shop, backup_at=ago(hours=5), restored_at=ago(days=3))
+        assert (found.outcome.verdict, found.recommended) == (Verdict.OK, "wait")

@@ -17,6 +17,7 @@ from rbkernel.extensions import Group, refuses
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import (
     audit,
+    damage,
     locks,
     orders,
     pool,
@@ -136,6 +137,12 @@ _OURS: dict[str, Fault] = {
             start=audit.withdraw,
             stop=audit.remove,
             look_alike_of="audit-probing",
+        ),
+        Fault(
+            name="page-damaged",
+            summary="a page of a table is damaged on the disk, and fails its checksum",
+            start=damage.damage,
+            stop=damage.discard,
         ),
         Fault(
             name="login-too-powerful",
