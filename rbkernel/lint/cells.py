@@ -94,7 +94,7 @@ def _parse(text: str) -> tuple[ast.Module | None, tuple[int, str] | None]:
         return None, (error.lineno or 1, error.msg)
     except (ValueError, RecursionError, MemoryError) as error:
         # NULs, and code nested too deeply for the parser's stack
-        return None, (1, str(error) or "it is nested too deep")
+        return None, (1, str(error) or "the code is nested too deep")
 
 
 def _without_magics(text: str) -> tuple[str, tuple[tuple[int, str], ...]]:

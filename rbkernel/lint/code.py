@@ -21,7 +21,7 @@ def undefined(document: Document) -> Iterator[Found]:
 
     This includes the `:name` values of `%%sql`. `%%sql --into` counts as an assignment.
 
-    Why: the cell worked for its author, whose kernel still knew the name; a new kernel stops there.
+    Why: the cell worked for its author, whose kernel still knew the name; in a new kernel it fails.
 
     Instead: assign the name in an earlier cell, or move the cell.
     """
@@ -36,11 +36,11 @@ def undefined(document: Document) -> Iterator[Found]:
 
 @rule("RB302", "not-python", Level.ERROR, "complete")
 def syntax(document: Document) -> Iterator[Found]:
-    """A code cell is not Python.
+    """A code cell is not valid Python.
 
-    Why: the run stops there.
+    Why: the run stops at this cell.
 
-    Instead: correct the line, or make it a Markdown cell with a fence.
+    Instead: correct the line, or move the text into a Markdown cell as a code block.
     """
     for code in document.codes:
         if code.error:

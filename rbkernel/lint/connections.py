@@ -28,7 +28,7 @@ def unknown_connections(document: Document, around: Surroundings) -> Iterator[Fo
 
     This includes defaults of parameters that contain a connection name, and names in calls.
 
-    Why: the run stops at `rb.start`.
+    Why: `rb.start` does not know the connection, and the run stops at that cell.
 
     Instead: add the connection with `rbkernel init`, or name a connection that is declared.
     """
@@ -68,7 +68,12 @@ def connection_parameters(document: Document) -> Iterator[Found]:
     for name, pattern in front.connections.items() if front and declared else ():
         if name not in declared:
             message = f"`connections` lists {name}, which is not a parameter"
-            yield in_field(document, "connections", message, "declare it, or remove it")
+            yield in_field(
+                document,
+                "connections",
+                message,
+                "declare this parameter, or remove it from `connections`",
+            )
             continue
         default = declared[name].default
         if default and not unfilled(default) and not fnmatch.fnmatchcase(str(default), pattern):
@@ -82,7 +87,7 @@ def undeclared_connections(document: Document) -> Iterator[Found]:
 
     Why: `rb.start` does not check the connection, and a run may be sent to any database.
 
-    Instead: `connections: {db: "orders-*"}` in the front matter.
+    Instead: write `connections: {db: "orders-*"}` in the front matter.
     """
     declared, front = document.declared[0], document.front
     reported: set[str] = set()

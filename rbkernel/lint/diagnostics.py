@@ -80,7 +80,7 @@ def check(file: DiagnosticFile, around: Surroundings) -> list[Problem]:
 def header(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
     """A diagnostic cannot be read: its header is missing, is not YAML, or has a wrong field.
 
-    Why: `rb.query` of this diagnostic stops the run.
+    Why: `rb.query` raises an error for this diagnostic, and the run stops.
 
     Instead: `purpose`, `columns` and `rules` as in the reference, within `/*` and `*/`, then one
     statement.
@@ -110,7 +110,8 @@ def not_ascii(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
     Why: a database whose encoding lacks this character refuses the whole statement.
 
-    Instead: write the SQL in ASCII, comments too. The header is not sent.
+    Instead: write the SQL and its comments in ASCII. The header may contain any character, because
+    it is not sent to the database.
     """
     for path, text in file.texts.items():
         header = text.partition("*/")[0] if text.lstrip().startswith("/*") else ""
@@ -119,7 +120,7 @@ def not_ascii(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
             if odd := next((one for one in line if not one.isascii()), ""):
                 named = "" if path == file.path else f" of {path.name}"
                 message = f"U+{ord(odd):04X}{named} is not ASCII"
-                yield Found(0, number, message, "write it in ASCII")
+                yield Found(0, number, message, "write this character in ASCII")
 
 
 @diagnostic_rule("RB804", "diagnostic-limit-not-told", Level.ERROR, "verifiable")
@@ -155,7 +156,9 @@ def name_taken(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
         message = f"rbkernel has a diagnostic {file.name}, so this file is not used"
         yield Found(0, 0, message, "rename the file or its folder")
     for other in file.others:
-        yield Found(0, 0, f"{file.name} has the same name as {other}", "rename one of them")
+        yield Found(
+            0, 0, f"{file.name} has the same name as {other}", "rename one of the two files"
+        )
 
 
 @diagnostic_rule("RB806", "diagnostic-columns", Level.ERROR, "verifiable")
@@ -164,7 +167,7 @@ def columns(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
     Why: the result has only the declared columns, so the finding is always unknown.
 
-    Instead: declare it under `columns`, or correct the name.
+    Instead: declare the column under `columns`, or correct its name.
     """
     if file.declared is None:
         return
@@ -185,7 +188,7 @@ def units(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
     Why: the engineer on call cannot tell whether 600 means seconds or milliseconds.
 
-    Instead: `unit: s` in the rule. A rule that counts rows needs no unit.
+    Instead: write `unit: s` in the rule. A rule that counts rows needs no unit.
     """
     for rule in file.declared.rules if file.declared else ():
         if rule.agg != "rows" and not rule.unit and _FIGURE_NAMES.fullmatch(rule.column):
@@ -200,7 +203,7 @@ def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
 
     Why: without a verdict, the reader has to judge the rows.
 
-    Instead: `rules` with `cause`, `next_step` and `source`.
+    Instead: declare `rules`, each with `cause`, `next_step` and `source`.
     """
     if file.declared is None:
         return
@@ -210,7 +213,10 @@ def not_judged(file: DiagnosticFile, _around: Surroundings) -> Iterator[Found]:
         fields = ("cause", "next_step", "source")
         if missing := [name for name in fields if not getattr(rule, name)]:
             yield Found(
-                0, 0, f"{rule.title}: the rule has no {', '.join(missing)}", "add it to the rule"
+                0,
+                0,
+                f"{rule.title}: the rule has no {', '.join(missing)}",
+                "add what is missing to the rule",
             )
 
 

@@ -102,9 +102,11 @@ class Document:
         except ValueError as error:
             half = isinstance(error, UnicodeEncodeError)
             raise RunbookError(
-                "it contains half of a surrogate pair" if half else str(error),
+                "the notebook contains half of a surrogate pair (an incomplete character)"
+                if half
+                else str(error),
                 where=str(path),
-                next_step="open it in JupyterLab, or restore it from version control",
+                next_step="open the notebook in JupyterLab, or restore it from version control",
             ) from error
         self.cells = [Cell(n, node) for n, node in enumerate(self.notebook.cells, 1)]
 
@@ -121,7 +123,7 @@ class Document:
             return cls(path, path.read_bytes())
         except OSError as error:
             raise RunbookError(
-                f"it cannot be read: {error.strerror}",
+                f"the runbook cannot be read: {error.strerror}",
                 where=str(path),
                 next_step="check the path and its permissions",
             ) from error

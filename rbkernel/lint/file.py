@@ -58,7 +58,7 @@ def outputs(document: Document) -> Iterator[Found]:
     Why: an old output looks like a current finding, and may contain customers' data. The
     findings of a run belong to its evidence.
 
-    Instead: `rbkernel lint --fix` removes them.
+    Instead: run `rbkernel lint --fix`, which removes outputs and execution counts.
     """
     for cell in document.cells:
         if cell.kind != "code":
@@ -130,7 +130,7 @@ def kernel(document: Document) -> Iterator[Found]:
 
     Why: with another kernel nothing is recorded in a journal, and `rb.start` raises an error.
 
-    Instead: choose *rbkernel (recorded)* in JupyterLab, or `rbkernel lint --fix`.
+    Instead: choose the kernel *rbkernel (recorded)* in JupyterLab, or run `rbkernel lint --fix`.
     """
     named = document.notebook.metadata.get("kernelspec", {}).get("name", "")
     if named != KERNEL:
@@ -170,7 +170,8 @@ def cell_ids(document: Document) -> Iterator[Found]:
 
     The cause is usually a merge or an old tool.
 
-    Why: evidence is compared with the runbook cell by cell, by id.
+    Why: the evidence of a run is compared with the runbook cell by cell, and the ids tell which
+    cells belong together.
 
     Instead: `rbkernel lint --fix` gives new ids to cells without an id and to duplicates.
     """

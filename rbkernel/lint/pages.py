@@ -59,7 +59,8 @@ These pages are written by `python -m rbkernel.lint.pages docs/reference/lint`.
 
 def page(rule: Rule) -> str:
     """Return the text of one rule's page."""
-    facts = f"{rule.level} · {rule.criterion}{' · fixable' if rule.fixable else ''}"
+    fixed = " · `rbkernel lint --fix` can correct it" if rule.fixable else ""
+    facts = f"Level: {rule.level} · quality that is checked: {rule.criterion}{fixed}"
     return f"# {rule.code}: {rule.name}\n\n{facts}\n\n{rule.text}\n"
 
 

@@ -29,7 +29,7 @@ def notebooks(paths: Iterable[Path]) -> list[Path]:
             found += [path] if path.suffix != ".sql" else []
         else:
             raise RunbookError(
-                "there is no such file or folder", where=str(path), next_step="check the path"
+                "the file or folder does not exist", where=str(path), next_step="check the path"
             )
     return list({catalogue.real_path(path): _short(path) for path in found}.values())
 

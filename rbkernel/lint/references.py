@@ -36,7 +36,7 @@ def dead_links(document: Document) -> Iterator[Found]:
 
     Web addresses are not requested.
 
-    Why: the linked page is missing during the incident.
+    Why: the reader cannot open the page during an incident.
 
     Instead: correct the path, which is relative to the notebook, or commit the file.
     """
@@ -52,14 +52,20 @@ def dead_anchors(document: Document) -> Iterator[Found]:
 
     Why: the link opens the top of a long page, and the reader has to scroll.
 
-    Instead: in JupyterLab the anchor of `## Step 4: Decide` is `#Step-4:-Decide`.
+    Instead: correct the anchor. For JupyterLab, the anchor of `## Step 4: Decide` is
+    `#Step-4:-Decide`.
     """
     own = {anchor for _, block in document.blocks for anchor in _anchors(block.kind, block.text)}
     for cell, line, target in _links(document):
         path, _, anchor = unquote(target).partition("#")
         there = own if not path else _anchors_of(_file(document, path))
         if anchor and there is not None and anchor.casefold() not in there:
-            yield in_cell(cell, line, f"there is no heading #{anchor}", "correct the anchor")
+            yield in_cell(
+                cell,
+                line,
+                f"the link leads to the heading #{anchor}, which does not exist",
+                "correct the anchor",
+            )
 
 
 @rule("RB603", "dead-step", Level.WARNING, "maintained")
@@ -75,7 +81,7 @@ def dead_steps(document: Document) -> Iterator[Found]:
         for line in block.prose if numbers else ():
             for found in _STEP_NAMED.finditer(line.text):
                 if found[1] not in numbers:
-                    message = f"there is no step {found[1]}"
+                    message = f"the text refers to step {found[1]}, which does not exist"
                     yield in_cell(cell, line.line, message, "name an existing step")
 
 
@@ -86,7 +92,7 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
     A planned runbook is listed in `registry.yaml`, in a folder of the catalogue:
     `RUN-010: Database server down`.
 
-    Why: "go to RUN-010" is a dead end.
+    Why: a reader who is sent to `RUN-010` finds no such runbook.
 
     Instead: write the runbook, register it as planned, or name another runbook.
     """
@@ -97,7 +103,10 @@ def unknown_runbooks(document: Document, around: Surroundings) -> Iterator[Found
                 if name not in known and not (document.front and name == document.front.id):
                     message = f"{name} is not in the catalogue"
                     yield in_cell(
-                        cell, line, message, "see `rbkernel list`; or register it as planned"
+                        cell,
+                        line,
+                        message,
+                        "choose an id from `rbkernel list`; or register this id as planned",
                     )
 
 
@@ -110,14 +119,14 @@ def unknown_ids(document: Document, around: Surroundings) -> Iterator[Found]:
 
     Why: the reader cannot look up the meaning of the id.
 
-    Instead: correct the id, or register it.
+    Instead: correct the id, or add it to `registry.yaml`.
     """
     for cell in document.cells if around.registry is not None else ():
         for line, text in cell.lines if _LINKED_ID.search(cell.source) else ():
             for name in dict.fromkeys(_LINKED_ID.findall(text)):
                 if name not in (around.registry or ()):
                     yield in_cell(
-                        cell, line, f"{name} is not registered", "add it to registry.yaml"
+                        cell, line, f"{name} is not registered", "add the id to registry.yaml"
                     )
 
 
@@ -153,9 +162,9 @@ def drills(document: Document, around: Surroundings) -> Iterator[Found]:
 
     A drill that people do by hand is described in a sentence; this rule does not check sentences.
 
-    Why: the runbook cannot be tested.
+    Why: no fault can be injected to test the runbook.
 
-    Instead: `rbkernel sandbox inject` with an unknown name lists the faults.
+    Instead: name an existing fault. `rbkernel sandbox inject x` lists them, because x is no fault.
     """
     if document.front is None or around.faults is None:
         return

@@ -54,7 +54,8 @@ _VERIFYING = frozenset(
 def secrets(document: Document) -> Iterator[Found]:
     """A cell or an output contains what looks like a password, a token or a DSN.
 
-    Why: a runbook is in version control, and its runs are attachments of postmortems.
+    Why: runbooks are in version control, and reports of their runs are attached to postmortems, so
+    many people can read the secret.
 
     Instead: name a connection of rbkernel.toml; take tokens from the environment. Then change the
     secret, because others may have seen it. The message of lint never repeats the secret.
@@ -67,7 +68,9 @@ def secrets(document: Document) -> Iterator[Found]:
             yield in_cell(cell, 1, "an output seems to contain a secret", _REMOVE)
 
 
-_REMOVE = "remove it, change the secret, and name a connection of rbkernel.toml instead"
+_REMOVE = (
+    "remove the secret from the runbook, change it, and name a connection of rbkernel.toml instead"
+)
 
 
 def secret_in(text: str) -> str:
@@ -191,7 +194,8 @@ def changing_http(document: Document) -> Iterator[Found]:
 def changing_files(document: Document) -> Iterator[Found]:
     """A cell writes, moves or removes files, or ends processes: `os.remove`, `Path.write_text`.
 
-    Why: *Run All* changes them without asking, on any machine that runs the notebook.
+    Why: *Run All* changes the files or processes without asking, on any machine that runs the
+    notebook.
 
     Instead: propose the change with `rb.act`; the findings of the run are already in its evidence.
     """
@@ -207,7 +211,7 @@ def undecided(document: Document) -> Iterator[Found]:
 
     Why: the action is proposed even if the findings recommend something else.
 
-    Instead: `rb.act(plan, when=choice.chose("resume replay"))`.
+    Instead: let the action wait with `rb.act(plan, when=choice.chose("resume replay"))`.
     """
     for call in document.called("act"):
         if call.keyword("when") is None:

@@ -27,10 +27,12 @@ def one_cell(document: Document) -> Iterator[Found]:
     """
     tagged = document.parameter_cells
     if not tagged and document.codes:
-        yield Found(0, 0, "no cell is tagged `parameters`", "tag the cell that declares them")
+        yield Found(
+            0, 0, "no cell is tagged `parameters`", "tag the cell that declares the parameters"
+        )
     for cell in tagged[1:]:
         message = f"cell {tagged[0].number} is tagged `parameters` already"
-        yield in_cell(cell, 1, message, "keep the tag on one of them")
+        yield in_cell(cell, 1, message, "keep the tag on one of these cells")
 
 
 @rule("RB306", "parameters-wrong", Level.ERROR, "complete")
@@ -72,7 +74,7 @@ def help_texts(document: Document) -> Iterator[Found]:
 def unused(document: Document) -> Iterator[Found]:
     """A parameter is declared but not used.
 
-    Why: an engineer may change it and expect an effect.
+    Why: an engineer may change the parameter and expect an effect.
 
     Instead: use the parameter, or remove it.
     """
@@ -83,7 +85,12 @@ def unused(document: Document) -> Iterator[Found]:
         if name not in used:
             cell = document.parameter_cells[0]
             line = cell.line_of(rf"^{name}\s*:")
-            yield in_cell(cell, line, f"the parameter {name} is used nowhere", "use or remove it")
+            yield in_cell(
+                cell,
+                line,
+                f"the parameter {name} is used nowhere",
+                "use the parameter, or remove it",
+            )
 
 
 @rule("RB309", "start", Level.ERROR, "complete")
@@ -92,9 +99,10 @@ def start(document: Document) -> Iterator[Found]:
 
     The id must be the id in the front matter, and no other call of `rb` may come before `rb.start`.
 
-    Why: the run would be recorded under another runbook, or start too late.
+    Why: the run would be recorded under another runbook, or its first calls would belong to no run.
 
-    Instead: `rb.start("RUN-005")` right after the parameters, which it takes from the notebook.
+    Instead: call `rb.start("RUN-005")` in the cell after the parameters, which it takes from the
+    notebook.
     """
     calls, front = document.called("start"), document.front
     if not calls:
@@ -121,7 +129,7 @@ def start_parameters(document: Document) -> Iterator[Found]:
     Why: without it an alert cannot say to which incident the run belongs, and the run is not part
     of its record.
 
-    Instead: `incident: str = ""  # incident id; empty for a new one`.
+    Instead: declare `incident: str = ""  # incident id; empty for a new one`.
     """
     calls, declared = document.called("start"), document.declared[0]
     given = calls and any(word.arg in {None, "incident"} for word in calls[0].node.keywords)
@@ -161,7 +169,7 @@ def checks(document: Document) -> Iterator[Found]:
 def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
     """The code calls a function of the library that does not exist.
 
-    Why: the run stops there with an AttributeError.
+    Why: the run stops at this call with an AttributeError.
 
     Instead: use a call from the reference (docs/reference/notebook.md).
     """
@@ -175,7 +183,7 @@ def unknown_calls(document: Document, around: Surroundings) -> Iterator[Found]:
 def unknown_diagnostics(document: Document, around: Surroundings) -> Iterator[Found]:
     """`rb.assess`, `rb.query` or `rb.sample` names a diagnostic that does not exist.
 
-    Why: the run stops there.
+    Why: the run stops at this call.
 
     Instead: use a name that `rbkernel query` lists.
     """

@@ -58,7 +58,7 @@ def pasted(document: Document) -> Iterator[Found]:
             continue
         for offset, said in _unbound(statement.text):
             line = statement.line + statement.text.count("\n", 0, offset)
-            message = f"{said} stands in the SQL, and no value is filled in for it"
+            message = f"the SQL contains {said}, which Python does not replace by a value"
             yield in_cell(statement.cell, line, message, "write `:name`, without quotes")
 
 
@@ -104,9 +104,10 @@ def mutations(document: Document, around: Surroundings) -> Iterator[Found]:
 def own_connection(document: Document) -> Iterator[Found]:
     """A cell opens its own database connection.
 
-    Why: it bypasses the guard, the read-only role, the timeouts and the record.
+    Why: such a connection bypasses the guard, the read-only role, the timeouts and the journal.
 
-    Instead: `rb.query(…, db)` or `%%sql db`, with a connection that rbkernel.toml names.
+    Instead: query with `rb.query(…, db)` or `%%sql db`, where `db` names a connection of
+    rbkernel.toml.
     """
     for cell, node in document.nodes(ast.stmt):
         for name in _imported(node):
@@ -125,9 +126,10 @@ def _imported(node: ast.stmt) -> list[str]:
 def missing(document: Document) -> Iterator[Found]:
     """`rb.query` is not given a value that its SQL needs.
 
-    Why: the run stops there. Unlike `%%sql`, `rb.query` does not use your variables.
+    Why: the run stops at this call. Unlike `%%sql`, `rb.query` does not read the values from your
+    variables.
 
-    Instead: `rb.query("SELECT … :status", db, status=status)`.
+    Instead: pass the value: `rb.query("SELECT … :status", db, status=status)`.
     """
     for statement in statements(document):
         if statement.text is None or statement.given is None:

@@ -63,9 +63,10 @@ def goal(document: Document) -> Iterator[Found]:
 def expected(document: Document) -> Iterator[Found]:
     """A step does not say what result is expected (anti-pattern: no verification).
 
-    Why: without it the engineer cannot tell whether the step worked.
+    Why: without an expected result, the engineer cannot tell whether the step worked.
 
-    Instead: `**Expected:** below 80 %.` Success criteria and checklists count, too.
+    Instead: write, for example, `**Expected:** below 80 %.` Success criteria and checklists are
+    accepted, too.
     """
     for step in document.steps:
         if not (_says(step, _EXPECTED) or _checklist(step)):
@@ -78,7 +79,7 @@ def dead_end(document: Document) -> Iterator[Found]:
 
     Why: a step without a way to get help costs the most time.
 
-    Instead: `**If it does not work:** after 2 attempts, escalate.`
+    Instead: write, for example, `**If it does not work:** after 2 attempts, escalate.`
     """
     for step in document.steps:
         if not _says(step, _OTHERWISE):
@@ -109,7 +110,7 @@ def assumed(document: Document) -> Iterator[Found]:
 
     "You know how to do this", "the usual way", "obviously", "simply restart it".
 
-    Why: the reader may be new, or tired.
+    Why: the reader may be new to the system, or tired, and cannot fill the gap.
 
     Instead: explain the step in full, or link to the explanation.
     """
@@ -147,7 +148,7 @@ def nothing_to_do(document: Document) -> Iterator[Found]:
 
     Why: text alone is not a procedure; everybody understands it differently.
 
-    Instead: a query, a check, `rb.decide`, a command to copy, or a list to tick off.
+    Instead: add a query, a check, `rb.decide`, a command to copy, or a list to tick off.
     """
     for step in document.steps:
         if not (_commands(step) or any(not _last_word(code) for code in step.codes)):
@@ -158,9 +159,9 @@ def nothing_to_do(document: Document) -> Iterator[Found]:
 def title(document: Document) -> Iterator[Found]:
     """The first heading is not the title of the front matter.
 
-    Why: lists, alerts and the page then use different names.
+    Why: `rbkernel list`, notifications and the notebook then show different titles for one runbook.
 
-    Instead: `# RUN-005: Replication lag`.
+    Instead: begin the notebook with the id and the title, such as `# RUN-005: Replication lag`.
     """
     front = document.front
     head = next(((c, b) for c, b in document.blocks if b.kind == "heading"), None)
@@ -195,7 +196,7 @@ def no_steps(document: Document) -> Iterator[Found]:
 
     Why: without headings `Step N` engineers cannot tell each other where they are.
 
-    Instead: `## Step 1: Is the alert true?`
+    Instead: give each step a heading, such as `## Step 1: Is the alert true?`
     """
     if not document.steps and not document.is_template and document.cells:
         yield Found(0, 0, "the runbook has no steps", "write headings, such as `## Step 1: …`")

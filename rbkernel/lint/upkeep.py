@@ -107,7 +107,7 @@ def changed(document: Document) -> Iterator[Found]:
     front = document.front
     days = [change.date for change in front.change_log if change.date] if front else []
     if front and front.last_tested and days and max(days) > front.last_tested:
-        message = f"it was changed on {max(days)}, after the last test"
+        message = f"the runbook was changed on {max(days)}, after the last test"
         yield in_field(document, "last_tested", message, "run the drill again")
 
 
@@ -115,7 +115,7 @@ def changed(document: Document) -> Iterator[Found]:
 def future(document: Document, around: Surroundings) -> Iterator[Found]:
     """A date of the front matter is in the future.
 
-    Why: a test date in the future would count as tested.
+    Why: a test date in the future would make an untested runbook count as tested.
 
     Instead: correct the date.
     """
@@ -142,7 +142,7 @@ def deprecated(document: Document, around: Surroundings) -> Iterator[Found]:
     A team adds its own in `[lint.deprecated]` of rbkernel.toml: a regular expression, and what to
     use instead.
 
-    Why: the command fails at the worst moment.
+    Why: the command fails during an incident.
 
     Instead: use the replacement that the message names.
     """
@@ -171,5 +171,7 @@ def placeholders(document: Document) -> Iterator[Found]:
             if cell.kind != "code":
                 left += [found[0] for found in _LEFT_OVER.finditer(_NO_TEXT.sub("", text))]
             if left:
-                message = f"not filled in: {', '.join(left)}"
-                yield in_cell(cell, line, message, "fill it in, or remove it")
+                message = f"placeholders that are not filled in: {', '.join(left)}"
+                yield in_cell(
+                    cell, line, message, "replace each placeholder by a value, or remove it"
+                )

@@ -126,7 +126,7 @@ def test_what_is_unreadable_ends_with_3(run: Command, team: Path) -> None:
     assert "cell 7 (query)" in done.stdout  # the others are judged all the same
     gone = run("lint", "gone.ipynb", folder=team)
     assert gone.returncode == 3
-    assert "no such file or folder (gone.ipynb). Next: " in gone.stderr
+    assert "the file or folder does not exist (gone.ipynb). Next: " in gone.stderr
 
 
 def test_a_rule_explains_itself(run: Command) -> None:
