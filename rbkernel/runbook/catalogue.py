@@ -152,7 +152,7 @@ def parse(document: bytes) -> NotebookNode:
         notebook: NotebookNode = nbformat.reads(document.decode("utf-8-sig"), as_version=4)
         nbformat.validate(notebook)
     except (nbformat.ValidationError, AttributeError, TypeError, KeyError) as error:
-        raise ValueError("it is not a valid notebook") from error
+        raise ValueError("the file is not a valid notebook") from error
     return notebook
 
 
@@ -356,7 +356,7 @@ def _double(document: Runbook | Unreadable, used: Runbook | Unreadable) -> list[
             f"{document.id} is the id of two documents: {used.path} is used, because it comes"
             " first in the order of [catalogue] paths and file names",
             where=str(document.path),
-            next_step="change the id of one of them, or delete it",
+            next_step="change the id of one of the two documents, or delete it",
         )
     ]
 

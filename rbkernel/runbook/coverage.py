@@ -135,7 +135,7 @@ def compare(
         Must-have runbooks that the team does not need → the reason.
     bundled
         The folder of rbkernel's own runbooks. If the team has its own runbooks, a bundled runbook
-        without an alert is not reported.
+        whose alert no rule raises is not reported.
     """
     places = known(runbooks, folders)
     rows = tuple(_row(alert, runbooks, places) for alert in alerts)

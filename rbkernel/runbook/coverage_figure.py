@@ -87,7 +87,7 @@ def write(figure: go.Figure, path: Path) -> None:
         raise RbkernelError(
             "the figure is written as .html or .png",
             where=str(path),
-            next_step="give it one of these endings",
+            next_step="give the file one of these endings",
         )
     try:
         figure.write_image(path, scale=2)

@@ -35,9 +35,9 @@ def verdict(row: Row) -> Verdict:
 def rest(covered: Coverage) -> Iterator[str]:
     """Yield the lines that follow the table of alerts, such as runbooks without an alert."""
     for one in covered.without_alert:
-        yield f"WARNING  {one.id} {one.front_matter.title}: no alert starts it"
+        yield f"WARNING  {one.id} {one.front_matter.title}: no alert starts this runbook"
     for name, entry in covered.unanswered.items():
-        yield f"WARNING  {name} {entry.title}: no runbook links it"
+        yield f"WARNING  {name} {entry.title}: no runbook links this id"
     for need in covered.must_have:
         if not need.runbooks:
             mark, said = ("ok     ", f"not needed: {need.waived}") if need.waived else (

@@ -89,7 +89,8 @@ class FrontMatter(Section):
     dependencies: _Many[Dependency] = ()
     health: _Many[Health] = ()
     connections: dict[str, str] = Field(
-        default_factory=dict, description="parameter → glob of the connections it may name"
+        default_factory=dict,
+        description="for each parameter, a glob of the connections it may name",
     )
     triggers: _Many[Trigger] = ()
     metrics: _Many[Metric] = ()

@@ -89,8 +89,8 @@ class Contact(Section):
     plain = "contact"
     role: str = ""
     name: str = ""
-    contact: str = Field("", description="telephone, Slack, PagerDuty")
-    after: str = Field("", description="when to escalate to them, such as 15 min")
+    contact: str = Field("", description="how to reach them: telephone, Slack, PagerDuty")
+    after: str = Field("", description="time until escalation to this contact, such as 15 min")
 
 
 class Impact(Section):
@@ -107,10 +107,10 @@ class Prerequisite(Section):
     """A condition to meet before the first step; a program checks all fields except ``text``."""
 
     plain = "text"
-    text: str = Field("", description="in words, for what only a human can check")
-    tool: str = Field("", pattern=r"^[\w.+-]*$|^‹", description="a program, such as psql")
-    version: str = Field("", description="its lowest version, such as >= 14.0")
-    connection: str = Field("", description="the parameter that carries a connection's name")
+    text: str = Field("", description="the condition in words, if only a human can check it")
+    tool: str = Field("", pattern=r"^[\w.+-]*$|^‹", description="a needed program, such as psql")
+    version: str = Field("", description="the oldest version of the tool, such as >= 14.0")
+    connection: str = Field("", description="the parameter whose value is a connection's name")
     role: str = Field("", description="a role that the connection must have, such as pg_monitor")
 
     @model_validator(mode="after")
@@ -127,16 +127,18 @@ class Dependency(Section):
 
     plain = "name"
     name: str = Field(min_length=1)
-    type: str = Field("", description="such as database, cache, queue, http, model")
+    type: str = Field("", description="the kind of system: database, cache, queue, http, model")
     direction: Literal["uses", "used by"] = "uses"
     purpose: str = ""
-    via: str = Field("", description="how it is connected, such as pool")
-    criticality: str = Field("", description="severity of the incident when it is down")
-    impact: str = Field("", description="what happens when it is down")
+    via: str = Field("", description="how the systems are connected, such as pool")
+    criticality: str = Field(
+        "", description="severity of the incident when the used system is down"
+    )
+    impact: str = Field("", description="what happens when the used system is down")
     failure_mode: str = ""
     fallback: str = ""
-    connection: str = Field("", description="the parameter that carries a connection's name")
-    url: str = Field("", description="an address that answers while it is up")
+    connection: str = Field("", description="the parameter whose value is a connection's name")
+    url: str = Field("", description="an address that answers while the system is up")
 
 
 class Health(Section):
@@ -147,8 +149,10 @@ class Health(Section):
     name: str = ""
     status: int = Field(200, ge=100, le=599, description="the expected status code")
     contains: str = Field("", description="text that the body must contain")
-    within_s: float = Field(2.0, gt=0, description="in seconds; a slower answer is a warning")
-    meaning: str = Field("", description="the expected answer")
+    within_s: float = Field(
+        2.0, gt=0, description="time limit in seconds; a slower answer is a warning"
+    )
+    meaning: str = Field("", description="the expected answer, in words")
 
 
 class Trigger(Section):
@@ -156,12 +160,15 @@ class Trigger(Section):
 
     plain = "when"
     alert: str = Field("", description="the alert's name, or a glob")
-    match: dict[str, str] = Field(default_factory=dict, description="label → value, or a glob")
+    match: dict[str, str] = Field(
+        default_factory=dict, description="for each label, a value or glob"
+    )
     parameters: dict[str, str] = Field(
-        default_factory=dict, description="parameter → label, such as labels.cluster"
+        default_factory=dict,
+        description="for each parameter, a label such as labels.cluster",
     )
     key: Texts = Field((), description="one live run for each value of these labels")
-    when: str = Field("", description="in words, such as: scheduled release")
+    when: str = Field("", description="a situation in words, such as: scheduled release")
     cause: str = Field("", description="the likely cause")
     first_action: str = ""
 
@@ -188,14 +195,14 @@ class Metric(Section):
     critical: float | str | None = None
     baseline: float | None = Field(None, description="the value that `2x` in a limit refers to")
     diagnostic: str = Field("", description="a named diagnostic, such as connections/saturation")
-    query: str = Field("", description="SQL that reads, if no diagnostic fits")
+    query: str = Field("", description="a SELECT statement, if no diagnostic fits")
     column: str = Field("", description="the column of the result that is compared with the limits")
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
-    connection: str = Field("db", description="the parameter that carries a connection's name")
+    connection: str = Field("db", description="the parameter whose value is a connection's name")
     values: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="values for the diagnostic or the query"
     )
-    panel: str = Field("", description="where it is shown: dashboard, panel")
+    panel: str = Field("", description="where the metric is shown: dashboard, panel")
     next_step: str = ""
 
     def limit(self, which: Literal["warning", "critical"]) -> Threshold | None:
@@ -247,12 +254,14 @@ class EscalationLevel(Section):
     """One level of escalation: whom to call, and when."""
 
     plain = "contact"
-    level: str = Field("", description="such as L2 or P1")
+    level: str = Field("", description="the name of this level, such as L2 or P1")
     contact: str = ""
-    when: str = Field("", description="a condition, in words")
-    after: str = Field("", description="how long it has lasted, such as 1 h")
-    after_attempts: int | None = Field(None, ge=1, description="how often the steps have failed")
-    severity: str = Field("", description="only at this severity")
+    when: str = Field("", description="the condition of this level, in words")
+    after: str = Field("", description="duration of the incident until this level, such as 1 h")
+    after_attempts: int | None = Field(
+        None, ge=1, description="number of failed attempts until this level"
+    )
+    severity: str = Field("", description="the only severity at which this level is used")
     response_time: str = ""
     provide: str = ""
 
@@ -286,8 +295,8 @@ class SeverityLevel(Section):
     true (``data_at_risk``), or a comparison (``users_affected_pct >= 50``).
     """
 
-    level: str = Field(description="the team's word for it, such as SEV1")
-    when: str = Field("", description="in words")
+    level: str = Field(description="the team's word for the severity, such as SEV1")
+    when: str = Field("", description="the condition of this level, in words")
     any_of: Texts = ()
     action: str = ""
     response_time: str = ""
@@ -307,10 +316,10 @@ class Communication(Section):
     status_page: str = ""
     stakeholders: Texts = ()
     immediately: Texts = ()
-    every: str = Field("", description="how often, such as 30 minutes")
+    every: str = Field("", description="how often an update is sent, such as 30 minutes")
     updates: Texts = Field((), description="what an update contains")
     resolved: Texts = ()
-    message: str = Field("", description="template of an update")
+    message: str = Field("", description="the template of the text of an update")
 
 
 class Operation(Section):
@@ -322,7 +331,7 @@ class Operation(Section):
     effect: str = ""
     undo: str = ""
     risk: str = ""
-    verify: str = Field("", description="how to see that it worked")
+    verify: str = Field("", description="how to see that the operation worked")
     group: str = Field("", description="a name for related operations, such as database, security")
 
 

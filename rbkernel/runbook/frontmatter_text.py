@@ -287,7 +287,7 @@ def edit(cell: str, changes: Mapping[str, Any]) -> str:
         raise RunbookError(
             f"the front matter cannot be edited: {' '.join(str(error).split())}",
             where="first cell",
-            next_step="correct it by hand first; `rbkernel lint` names the line",
+            next_step="correct the front matter by hand first; `rbkernel lint` names the line",
         ) from error
     data = CommentedMap() if data is None else data
     for name, value in changes.items():

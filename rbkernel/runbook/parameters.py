@@ -103,7 +103,7 @@ def declared(notebook: NotebookNode, where: str) -> dict[str, Parameter]:
         raise RunbookError(
             f"{len(cells)} cells are tagged `parameters`",
             where=where,
-            next_step="keep the tag on one of them",
+            next_step="keep the tag on one of these cells",
         )
     source = cells[0].source
     place = f"{where}, parameters cell"

@@ -70,7 +70,7 @@ def _held(output: str, name: str, words: str) -> Expected:
         )
     found = list(_figures(output, name))
     if not found:
-        return Expected(name=name, limit=words, actual="not in the output", met=None)
+        return Expected(name=name, limit=words, actual="this figure is not in the output", met=None)
     values = [converted(value, unit, limit.unit) for value, unit in found]
     known = [value for value in values if value is not None]
     if len(known) < len(found):

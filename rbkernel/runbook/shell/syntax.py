@@ -163,12 +163,12 @@ class _Tree:
         # a continuation line without the line that it is continued by
         odd = odd or bool(re.search(r"(?<!\\)(?:\\\\)*\\\s*\Z", self._masked))
         if odd or not all(map(_is_closed, _heredocs(root))):
-            return "it is not valid shell syntax"
+            return "the text is not valid shell syntax"
         return ""
 
     def _walk(self, node: Node, around: _Around, depth: int = 0) -> None:
         if depth > _MOST_DEPTH:
-            self.problem = "it is nested too deep"
+            self.problem = "the text is nested too deep"
             return
         if node.type == "redirected_statement":
             self._redirected(node, around, depth)
