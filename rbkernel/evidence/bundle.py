@@ -141,7 +141,8 @@ class _Seal:
             raise EvidenceError(
                 f"the run is sealed, but its folder is missing from {head.incident}",
                 where=str(self.root),
-                next_step="restore it from a copy; `rbkernel evidence verify` checks the copy",
+                next_step="restore the file from a copy; `rbkernel evidence verify` checks the"
+                " copy",
             )
         store.remove_folder(self.open)
         return _sealed_run(folder, head, given, is_new=is_new)
@@ -200,7 +201,7 @@ class _Seal:
             raise EvidenceError(
                 f"{incident!r} is not an incident id",
                 where=str(self.open),
-                next_step="the journal was damaged: compare it with a copy of it",
+                next_step="the journal was damaged: compare the file with a copy of the journal",
             )
         runbook = re.sub(r"[^A-Za-z0-9._-]", "_", record.runbook)[:80]
         if runbook == manifest.RECORD:

@@ -118,7 +118,7 @@ def identified(runs: Sequence[CellRun], document: NotebookNode | None) -> tuple[
 
 
 def moved(notebook: NotebookNode, document: NotebookNode) -> dict[int, int]:
-    """Return the cells that were moved: index in the notebook → index in the document.
+    """Return the cells that were moved: their indexes in the notebook and in the document.
 
     The result is as small as possible. Blank cells, and cells that only one of the two
     notebooks has, are ignored.

@@ -171,7 +171,8 @@ def read_journal(data: bytes, folder: Path) -> Record:
         raise EvidenceError(
             f"no line of the journal can be read: {reader.unreadable[0].what}",
             where=str(folder / store.JOURNAL),
-            next_step="the journal was damaged or edited: compare it with a copy of it",
+            next_step="the journal was damaged or edited: compare the file with a copy of the"
+            " journal",
         )
     return reader.record(folder)
 

@@ -97,12 +97,16 @@ def signer_of(key: Path, *, is_new: bool = False) -> Signer:
         ) from error
     except (OSError, ValueError) as error:
         raise EvidenceError(
-            f"not a public key with a comment: {error}", where=str(public), next_step=_MEND
+            f"the file is not a public key with a comment: {error}",
+            where=str(public),
+            next_step=_MEND,
         ) from error
     name = comment.split()[0]
     if not manifest.is_signer(name):
         raise EvidenceError(
-            "its comment cannot be the name of a signer", where=str(public), next_step=_MEND
+            "the comment of this public key cannot be the name of a signer",
+            where=str(public),
+            next_step=_MEND,
         )
     fingerprint = _ssh_keygen("-l", "-f", str(public)).decode().split()[1]
     line = f'{name} namespaces="{NAMESPACE}" {kind} {data}'

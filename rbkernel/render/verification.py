@@ -55,10 +55,14 @@ def verify(
         path = path.absolute().parent  # a sealed file is verified with its seal
     if path.absolute() == root.absolute() and not has_seals(root):
         if published:
-            return [f"{root / manifest.HEADS}: is missing, and so is all sealed evidence"], False
+            return [
+                f"the file {root / manifest.HEADS} is missing, and so is all sealed evidence"
+            ], False
         raise _nothing_sealed(root, runs.list_runs(root))
     if path.is_dir() and path.parent == root / "open":
-        return [f"{path}: not sealed yet: `rbkernel evidence seal {path.name}`"], False
+        return [
+            f"{path}: this run is not sealed yet; `rbkernel evidence seal {path.name}` seals it"
+        ], False
     if path.is_dir():
         problems = verify_folder(path, signers=signers, published=published)
         if problems:
@@ -78,7 +82,7 @@ def sealed(run: SealedRun) -> list[str]:
     lines = [f"sealed {run.folder}", f"head   {run.head}"]
     lines += [f"  {line}" for line in signed(run)]
     if not run.is_new:
-        lines.append(f"  it was already sealed, at {run.sealed_at}: nothing was changed")
+        lines.append(f"  the run was already sealed, at {run.sealed_at}: nothing was changed")
     if run.other_notebook:
         lines.append(
             f"  the given notebook was not sealed; the sealed one is {run.folder / EXECUTED}"
@@ -150,7 +154,7 @@ def _incident(root: Path, incident: str) -> Path:
         raise EvidenceError(
             f"the folder of {incident} is missing, although HEADS lists its seals",
             where=str(root),
-            next_step="restore it from a copy, then verify again",
+            next_step="restore the folder from a copy, then verify again",
         )
     of_it = [run for run in runs.list_runs(root) if run.incident == incident]
     raise _nothing_sealed(root, of_it, f" of {incident}")

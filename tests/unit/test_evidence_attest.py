@@ -201,7 +201,8 @@ def test_the_fewest_cells_are_called_moved(saved: NotebookNode, record: Record) 
     document = {one.id: index for index, one in enumerate(runbook().cells)}
     _move(saved)
     (lag,) = verified(saved, record).problems
-    assert str(lag) == f"cell 4 (lag): moved: it is cell {document['lag'] + 1} of the document"
+    place = f"in the document that was run, it is cell {document['lag'] + 1}"
+    assert str(lag) == f"cell 4 (lag): moved: {place}"
     saved.cells.reverse()
     moved = [one for one in verified(saved, record).problems if one.state == "moved"]
     held = sum(bool(one.source.strip()) for one in runbook().cells)
@@ -213,7 +214,9 @@ def test_an_edited_cell_that_was_moved_is_told_both(saved: NotebookNode, record:
     saved.cells.insert(0, saved.cells.pop(8))
     (check,) = verified(saved, record).problems
     assert check.state == "edited after the run"
-    assert check.detail.endswith("in the code that ran; moved: it is cell 8 of the document")
+    assert check.detail.endswith(
+        "in the code that ran; moved: in the document that was run, it is cell 8"
+    )
 
 
 def guess(tmp_path: Path) -> Record:
@@ -236,9 +239,9 @@ def test_a_document_that_need_not_be_the_one_that_ran_accuses_nobody(
         one.id = f"other-{one.id}"  # as in a copy that somebody made
     result = verified(saved, record)
     assert result.ok
-    assert result.partial.startswith("partial: the file that ran is unknown")
+    assert result.partial.startswith("partial: it is unknown which file was run")
     assert {one.state for one in result.cells} <= {
-        *("attested", "differs from the catalogue's document")
+        *("attested", "differs from the document in the catalogue")
     }
 
 
@@ -249,10 +252,13 @@ def test_what_differs_from_a_guessed_document_is_told(saved: NotebookNode, tmp_p
     told = [str(one) for one in verified(saved, record).cells if one.state != "attested"]
     assert told == [
         (
-            "cell 5 (step): differs from the catalogue's document: line 1: `## Nothing to see`"
+            "cell 5 (step): differs from the document in the catalogue: line 1: `## Nothing to see`"
             " instead of `## Look`"
         ),
-        "a missing cell (title): differs from the catalogue's document: only the catalogue has it",
+        (
+            "a missing cell (title): differs from the document in the catalogue: only the document"
+            " has this cell"
+        ),
     ]
 
 

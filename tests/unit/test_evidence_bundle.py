@@ -183,7 +183,7 @@ def test_an_edited_notebook_sealed_on_purpose_is_always_reported(tmp_path: Path)
             (
                 executed,
                 "cell 5 (start)",
-                "output missing, before the seal: 1 of the recorded outputs",
+                "output missing, before the seal: 1 of the outputs that the journal contains",
             ),
             (
                 executed,

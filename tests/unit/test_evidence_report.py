@@ -96,7 +96,7 @@ def test_sealing_again_says_what_holds(root: Path, saved: Path) -> None:
     assert verification.sealed(sealed) == [f"sealed {sealed.folder}", f"head   {sealed.head}"]
     edit(saved)
     assert verification.sealed(seal(root, RUN_ID, saved.read_bytes()))[2:] == [
-        f"  it was already sealed, at {sealed.sealed_at}: nothing was changed",
+        f"  the run was already sealed, at {sealed.sealed_at}: nothing was changed",
         (
             "  the given notebook was not sealed; the sealed one is"
             f" {sealed.folder / 'executed.ipynb'}"

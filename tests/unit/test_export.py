@@ -85,7 +85,7 @@ def test_findings_come_first_and_what_is_wrong_before_what_is_well(tmp_path: Pat
     ]
     assert places == sorted(places)
     assert "RUN-005" in wording
-    assert "not sealed yet, so this proves nothing" in wording
+    assert "this evidence is not sealed yet, so nothing proves that it is unchanged" in wording
 
 
 def test_an_incident_tells_its_runs_in_order_with_a_timeline(tmp_path: Path) -> None:

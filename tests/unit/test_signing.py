@@ -220,7 +220,7 @@ class TestCommands:
         root.mkdir()
         assert rbkernel("verify", "--head", "0" * 64) == (
             1,
-            f"{root / 'HEADS'}: is missing, and so is all sealed evidence\n",
+            f"the file {root / 'HEADS'} is missing, and so is all sealed evidence\n",
         )
 
 

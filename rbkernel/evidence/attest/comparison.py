@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 GUESSED = (
-    "partial: the file that ran is unknown, so the catalogue's document was stored instead; text,"
-    " order, and cells that did not run cannot be compared"
+    "partial: it is unknown which file was run, so the document in the catalogue was stored"
+    " instead; only code cells that ran were compared, not Markdown text, the order of the cells,"
+    " or cells"
+    " that did not run"
 )
 
 RUN_MIMETYPE = "application/vnd.rbkernel.run+json"
@@ -111,7 +113,7 @@ def run_id_of(notebook: NotebookNode) -> str | None:
 
 
 def _is_guess(record: Record) -> bool:
-    """Tell whether the snapshot is of a document that was only found by the runbook's id."""
+    """Tell whether the snapshot may be of another file: it was found only by the runbook's id."""
     snapshots = record.of_kind("snapshot")
     return bool(snapshots) and snapshots[-1].data.get("found") == "catalogue"
 
@@ -120,7 +122,7 @@ def _check_order(checks: Iterable[CellCheck], moved: Mapping[int, int]) -> list[
     checked = []
     for cell in checks:
         if cell.index is not None and cell.index in moved:
-            place = f"it is cell {moved[cell.index] + 1} of the document"
+            place = f"in the document that was run, it is cell {moved[cell.index] + 1}"
             state = MOVED if cell.ok else cell.state
             detail = place if cell.ok else f"{cell.detail}; {MOVED}: {place}".removeprefix("; ")
             cell = replace(cell, state=state, detail=detail, ok=False)
@@ -135,7 +137,7 @@ def _check_code(
     ok = state == ATTESTED
     if state == NEVER_RAN and not detail:
         if document is not None and not _in_document(cell, document):
-            detail = "not in the document that was run, either"
+            detail = "and it is not in the document that was run"
         ok = not detail
     return CellCheck(
         index=index,
@@ -167,14 +169,14 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
         return ATTESTED, "" if run.status == DONE else f"the cell {_ENDED[run.status]}"
     missing, added = missing_and_added(cell.outputs, run.outputs)
     if missing and not added:
-        return OUTPUT_MISSING, f"{len(missing)} of the recorded outputs"
+        return OUTPUT_MISSING, f"{len(missing)} of the outputs that the journal contains"
     if added and not missing:
         return (
             OUTPUT_ADDED,
             f"{amounts.count(len(added), 'output')} that the journal does not contain",
         )
     if not added:
-        return EDITED, "its outputs were reordered"
+        return EDITED, "its outputs are not in the order in which they were recorded"
     difference = first_difference(_shown(added[0]), _shown(missing[0]))
     return EDITED, f"its output differs from the journal, {difference}".removesuffix(", ")
 
@@ -205,7 +207,7 @@ def _papermills_claim(cell: NotebookNode, status: str) -> str:
 def _claimed_count(cell: NotebookNode, run: CellRun) -> str:
     if run.execution_count is None or cell.execution_count in (None, run.execution_count):
         return ""  # papermill and JupyterLab lose the count of a cell whose kernel died
-    return f"its execution count was {run.execution_count}"
+    return f"the journal has the execution count {run.execution_count}"
 
 
 def _in_document(cell: NotebookNode, document: NotebookNode) -> bool:
@@ -226,7 +228,7 @@ def _removed_runs(runs: Sequence[CellRun], places: Iterable[int | None]) -> list
             id=run.cell_id,
             first_line=first_line(run.code),
             state=REMOVED,
-            detail="the journal records that it ran",
+            detail="the journal records that this cell ran",
         )
         for run in gone.values()
     ]
@@ -245,7 +247,7 @@ def _removed_unrun(
             id=cell.cell_id,
             first_line=first_line(cell.source),
             state=REMOVED,
-            detail="it never ran, but is in the document that was run",
+            detail="this cell never ran, but is in the document that was run",
         )
         for cell in matching.candidates(document)
         if cell.source not in known

@@ -14,7 +14,7 @@ OUTPUT_MISSING = "output missing"
 OUTPUT_ADDED = "output added"
 REMOVED = "removed from the notebook"
 MOVED = "moved"
-DIFFERS = "differs from the catalogue's document"
+DIFFERS = "differs from the document in the catalogue"
 
 
 @dataclass(frozen=True, kw_only=True)

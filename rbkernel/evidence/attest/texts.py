@@ -12,7 +12,7 @@ from rbkernel.evidence.rebuild import PAPERMILL_ERROR, tags
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-_NOT_IN_DOCUMENT = "not in the document that was run"
+_NOT_IN_DOCUMENT = "this cell is not in the document that was run"
 _PAPERMILL_MARK = re.compile(
     r'<span (id="papermill-error-cell" )?style="[\w:; #,.\-\']*">'
     r"(Execution using papermill encountered an exception here and stopped:"
@@ -49,9 +49,9 @@ class Texts:
                 id=lasting_id(cell),
                 first_line=first_line(cell.source),
                 state=DIFFERS if self._guessed else REMOVED,
-                detail="only the catalogue has it"
+                detail="only the document has this cell"
                 if self._guessed
-                else "the document that was run has it",
+                else "the document that was run has this cell",
                 ok=self._guessed,
             )
             for cell in self._cells
@@ -66,12 +66,12 @@ class Texts:
             return ATTESTED, "", True
         if same is None:
             return self._differing(
-                "not in the catalogue's document" if self._guessed else _NOT_IN_DOCUMENT
+                "the document has no such cell" if self._guessed else _NOT_IN_DOCUMENT
             )
         if cell.source != same.source:
             return self._differing(first_difference(cell.source, same.source))
         if cell.cell_type != same.cell_type:
-            return self._differing(f"it was a {same.cell_type} cell")
+            return self._differing(f"this was a {same.cell_type} cell in the document")
         return ATTESTED, "", True
 
     def _differing(self, detail: str) -> tuple[str, str, bool]:

@@ -89,7 +89,7 @@ class Beginnings:
 
 
 def _manifests(folder: Path) -> dict[str, str]:
-    """Return the manifests of an incident: name → hash; without `HEADS`, the hashes are empty."""
+    """Return the hashes of an incident's manifests by name; they are empty without `HEADS`."""
     heads = suspect.read_bytes(folder.parent / manifest.HEADS)
     if heads is None:
         names = (path.name for path in suspect.entries(folder) if _is_copy(folder))

@@ -104,4 +104,6 @@ for run in {incident}/*/; do
 done
 ```"""
 
-_UNSIGNED = "It is not signed: this proves that it is unchanged, but not who sealed it."
+_UNSIGNED = (
+    "The evidence is not signed: these commands prove that it is unchanged, but not who sealed it."
+)

@@ -101,7 +101,7 @@ def stills(wanted: Sequence[Figure], form: Literal["png", "svg"], chromium: str)
 
 
 def pdf(page: bytes, chromium: str) -> bytes:
-    """Print a page without scripts to PDF with Chromium.
+    """Print a page to PDF with Chromium; the page must contain no scripts.
 
     Raises
     ------

@@ -32,7 +32,7 @@ _MOST_ALERTS = 12
 _MOST_IMPACTS = 6
 # errors from values of a wrong type or form
 _UNFIT = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
-_UNSEALED = "not sealed yet, so this proves nothing"
+_UNSEALED = "this evidence is not sealed yet, so nothing proves that it is unchanged"
 _AT_SEAL = "made when the run was sealed"
 
 
@@ -46,7 +46,7 @@ class Source:
 
 
 def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
-    """Return the report of one run and CSV files of the tables cut in it, as name → bytes.
+    """Return the files of one run's report by name: the page, and CSV files of tables it cuts.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
 
 
 def csv_files(report: Report) -> dict[str, bytes]:
-    """Return the complete tables of which the report shows only a part, as name → CSV."""
+    """Return the complete tables as CSV, by file name, if the report shows only a part of them."""
     blocks = (block for one in report.sections for block in one.blocks)
     found = [table for block in blocks if isinstance(block, Html) for table in block.tables]
     found += [plan.targets for one in report.sections for plan in one.plans]
@@ -88,7 +88,7 @@ def sources(root: Path, what: str) -> list[Source]:
     if not INCIDENT_ID.fullmatch(what):
         raise EvidenceError(
             f"{what!r} is neither an incident id nor a run id",
-            next_step="`rbkernel evidence list` shows both",
+            next_step="`rbkernel evidence list` shows the ids of incidents and runs",
         )
     of_it = [run for run in runs.of_incident(root, what) if run.is_readable]
     if not of_it and not (root / what / manifest.INCIDENT).is_file():

@@ -78,7 +78,7 @@ def try_out(root: Path, what: str, paths: Sequence[Path]) -> None:
             raise EvidenceError(
                 "there is something with this name that is not a file",
                 where=str(path),
-                next_step="move it away, or name another folder with -o",
+                next_step="move the existing object away, or name another folder with -o",
             )
     store.prove(paths[0], size_bytes)
 
@@ -178,7 +178,9 @@ def target(root: Path, what: str, to: Format, output: Path | None) -> Path:
         )
     if not path.parent.is_dir():
         raise EvidenceError(
-            "there is no such folder", where=str(path.parent), next_step="create it, or change -o"
+            "there is no such folder",
+            where=str(path.parent),
+            next_step="create the folder, or change -o",
         )
     return path
 
