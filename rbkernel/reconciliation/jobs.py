@@ -199,7 +199,8 @@ def _check_balance(work: Work, searched: Searched, surplus: int) -> None:
             f" row counts: {amounts.count(searched.source_rows, 'row')} in the source,"
             f" {amounts.count(searched.target_rows, 'row')} in the target",
             where=f"{work.question.target} against {work.question.source}",
-            next_step="see whether the key is unique in both, and whether a view or a foreign table"
+            next_step="see whether the key is unique in both tables, and whether a view or a"
+            " foreign table"
             " changes while it is read; then run it again",
         )
 

@@ -54,7 +54,8 @@ class Layout:
     """How the columns of two tables are compared.
 
     ``odd`` names columns whose types differ, ``lacking`` columns of the source that the target
-    lacks; ``notes`` describe what was not compared, or was compared in an unexpected way.
+    lacks; ``notes`` name columns that are ignored, that only the target has, or that are compared
+    as text.
     """
 
     source: Table
@@ -293,12 +294,21 @@ def _check_privileges(of: Table, columns: Iterable[TableColumn], reader: Reader)
 
 
 def _alone(question: Question, source: Table, target: Table) -> list[str]:
-    ignored = [f"ignored: {', '.join(question.ignore)}"] if question.ignore else []
+    ignored = []
+    if question.ignore:
+        ignored = [f"columns not compared, because they are ignored: {', '.join(question.ignore)}"]
     if question.columns:
         return ignored
     mapped = set(question.mapping.values())
     alone = [c.name for c in target.columns if not source.column(c.name) and c.name not in mapped]
-    return [*ignored, *([f"only in {target.shown}: {', '.join(alone)}"] if alone else [])]
+    return [
+        *ignored,
+        *(
+            [f"columns not compared, because only {target.shown} has them: {', '.join(alone)}"]
+            if alone
+            else []
+        ),
+    ]
 
 
 def _texts(columns: Iterable[Column]) -> list[str]:
@@ -310,7 +320,7 @@ def _texts(columns: Iterable[Column]) -> list[str]:
         if c.rule.compared != "{}" and not c.rule.number and c.type.name not in plain
         and c.type.kind != "e"
     ]  # fmt: skip
-    return [f"compared as text: {', '.join(odd)}"] if odd else []
+    return [f"columns compared as text: {', '.join(odd)}"] if odd else []
 
 
 def _check_unique(reader: Reader, of: Table, key: tuple[Column, ...], *, target: bool) -> None:

@@ -47,7 +47,7 @@ def fetch(
     Returns
     -------
     dict
-        Key → values; keys without a row are left out.
+        The values of each row by its key; keys without a row are left out.
     """
     rows, values = by_key(layout, keys, target=target)
     aggregates = "".join(f", array_agg({text})" for text in texts)

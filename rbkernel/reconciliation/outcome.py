@@ -173,26 +173,27 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of a comparison of two tables; it exists only if everything was compared.
+    """The result of a comparison that has reached the end of both tables.
 
     Parameters
     ----------
     differences
         The differences, up to the requested number.
     beyond
-        The number of further differences, from the first comparison.
+        The number of further differences. They are only counted, and not compared a second time.
     source_rows, target_rows
         Rows compared on each side.
     compared
         Columns that were compared, key first, by the source's names.
     notes
-        What was not compared, or was compared in an unexpected way.
+        Columns that were ignored, that only the target has, or that were compared as text.
     key_range
         The smallest and largest key of both tables, if the key is one integer.
     snapshots
-        The number of pairs of snapshots; each part of the tables was compared within one pair.
+        The number of pairs of snapshots, one snapshot on each side; each part of the tables was
+        compared within one pair.
     how
-        The method, in words.
+        How the tables were compared, in words.
     """
 
     differences: tuple[Difference, ...]
@@ -277,7 +278,7 @@ class Outcome:
         return {kind: found[kind] for kind in KINDS if found[kind]}
 
     def columns(self) -> Mapping[str, int]:
-        """Return column → the number of changed rows that differ in it, the largest first."""
+        """Return the number of changed rows by differing column, the largest number first."""
         changed = (one for one in self.standing if one.kind == "changed")
         return dict(Counter(name for one in changed for name in one.columns).most_common())
 

@@ -126,7 +126,7 @@ class _Script:
 
     def _guarded(self, key: Key, statement: str, message: str, where: str, wanted: str) -> str:
         said = _said(message)
-        otherwise = _said(f"a trigger or rule has changed {where} in another way")
+        otherwise = _said(f"a trigger or rule has changed the effect of this statement on {where}")
         body = statement + wanted + said + otherwise
         tag = next(tag for tag in (f"$rb{n or ''}$" for n in range(10**6)) if tag not in body)
         return _GUARDED.format(
@@ -202,7 +202,7 @@ def write(
 def _values(
     reader: Reader, layout: Layout, keys: Sequence[Key], *, target: bool
 ) -> dict[Key, Values]:
-    """Fetch exact rows as text: for each key, target column → value."""
+    """Fetch the rows with these keys as exact text: for each key, its values by target column."""
     if target:
         # an extra row is deleted, so all of its values are needed for the inverse
         names = [column.name for column in layout.target.columns]
@@ -375,14 +375,15 @@ def _note_sequences(script: _Script, sequences: Iterable[str]) -> None:
 def _note_obstacles(script: _Script, rules: list[str]) -> None:
     if rules:
         script.obstacles.append(
-            f"rules rewrite changes of the table, so the script will stop: {', '.join(rules)}"
+            "the table has rules (CREATE RULE) that replace its INSERT, UPDATE or DELETE"
+            f" statements, so the script will stop with an error: {', '.join(rules)}"
         )
     for columns in script.layout.target.unique:
         if _exchanged(script.updates, sorted(columns)):
             script.obstacles.append(
                 f"rows swap values of the unique columns {', '.join(sorted(columns))}; PostgreSQL"
-                " checks each row at once, so the script may stop: change one of the values by"
-                " hand first"
+                " checks uniqueness after each row, not only at the end, so the script may stop"
+                " with an error: change one of the values by hand first"
             )
 
 

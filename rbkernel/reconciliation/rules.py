@@ -66,7 +66,7 @@ def rules(question: Question) -> tuple[Rule, ...]:
             where={"state": State.IN_FLIGHT.value},
             unit="rows",
             warn=1000,
-            expected="none, or a few when the copy is asynchronous",
+            expected="no rows, or a few rows if the copy is asynchronous",
             cause="{value} were not copied yet at the first comparison",
             next_step="see whether the copy job keeps up",
             source="an asynchronous copy always has some rows in flight",

@@ -119,7 +119,9 @@ class TestPairsWithWords:
     def test_what_is_on_one_side_is_told(self, pairs: tuple[Place, Place], way: str) -> None:
         one, other, portable = sides(pairs, way)
         outcome = answer(one, other, pair(9), portable=portable)
-        assert outcome.notes == ("only in pairs.current_9: extra",)
+        assert outcome.notes == (
+            "columns not compared, because only pairs.current_9 has them: extra",
+        )
 
     def test_a_column_that_the_target_lacks_is_a_difference(
         self, pairs: tuple[Place, Place], way: str
@@ -172,7 +174,7 @@ class TestPairsWithWords:
     def test_text_comparison_is_told(self, pairs: tuple[Place, Place], way: str) -> None:
         one, other, portable = sides(pairs, way)
         outcome = answer(one, other, pair(6), portable=portable)
-        assert outcome.notes == ("compared as text: x (json)",)
+        assert outcome.notes == ("columns compared as text: x (json)",)
 
 
 # Literals of each type; those in one tuple are one value.
