@@ -164,6 +164,6 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], folder: Path) 
             raise SandboxError(
                 "Alertmanager does not start",
                 where=str(folder / "alertmanager.log"),
-                next_step="read that file",
+                next_step="read this log of Alertmanager",
             )
         time.sleep(0.1)

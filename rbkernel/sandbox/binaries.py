@@ -72,7 +72,7 @@ def find() -> Binaries:
             raise SandboxError(
                 f"RBKERNEL_PG_BIN names a folder without {', '.join(_PROGRAMS)}",
                 where=str(folder),
-                next_step="set it to the folder that holds initdb, or unset it",
+                next_step="set RBKERNEL_PG_BIN to the folder that holds initdb, or unset it",
             )
     else:
         folder = _first_complete()

@@ -145,7 +145,8 @@ class Cluster:
                 raise SandboxError(
                     f"the {server} does not start: {last_lines(home.log(server))}",
                     where=str(home.log(server)),
-                    next_step="read that log, fix its cause, then run `rbkernel sandbox up` again",
+                    next_step="read this log, fix the cause of the error, then run `rbkernel"
+                    " sandbox up` again",
                 ) from error
 
     def replication_conninfo(self, application_name: str, upstream: Server = "primary") -> str:
@@ -206,7 +207,7 @@ class Cluster:
             raise SandboxError(
                 f"{program} failed: {_tail(output)}",
                 where=str(self.access.home.path),
-                next_step="fix that cause, then run `rbkernel sandbox up` again",
+                next_step="fix the cause of this error, then run `rbkernel sandbox up` again",
             ) from error
 
 

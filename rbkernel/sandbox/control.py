@@ -77,7 +77,7 @@ def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> St
             raise SandboxError(
                 "the sandbox is already up",
                 where=str(home.path),
-                next_step="use it, or run `rbkernel sandbox down` first",
+                next_step="use the running sandbox, or run `rbkernel sandbox down` first",
             )
         _clear(home)
         candidates = random.sample(_PORTS, k=len(_PORTS))
@@ -135,7 +135,7 @@ def _wait_for_replication(access: Access) -> None:
     raise SandboxError(
         f"the traffic does not arrive on the standby: {cluster.last_lines(log)}",
         where=str(log),
-        next_step=f"read that log and {access.home.log('traffic')}, then try again",
+        next_step=f"read this log and {access.home.log('traffic')}, then try again",
     )
 
 
@@ -254,7 +254,7 @@ def _whole_sandbox() -> Iterator[tuple[State, Access]]:
             raise SandboxError(
                 "; ".join(seen.problems) or "the sandbox is not up",
                 where=str(home.path),
-                next_step="run `rbkernel sandbox up`, which builds it again",
+                next_step="run `rbkernel sandbox up`, which creates the sandbox again",
             )
         yield known, _access(home, known)
 
@@ -268,7 +268,9 @@ def _told_as_ours(home: Home) -> Iterator[None]:
         raise SandboxError(
             f"the sandbox could not continue: {str(error).splitlines()[0]}",
             where=str(home.path),
-            next_step="fix that cause, then run `rbkernel sandbox up`, which builds it again",
+            next_step="fix the cause of this error, then run `rbkernel sandbox up`, which creates"
+            " the"
+            " sandbox again",
         ) from error
 
 

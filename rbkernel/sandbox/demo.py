@@ -153,7 +153,8 @@ def _await_runs(console: Console, gateway: DrillGateway) -> list[Job]:
                 raise SandboxError(
                     f"{len(jobs)} of {len(SCENES)} runs were started, and not all have ended",
                     where=str(gateway.log),
-                    next_step="read that file; RBKERNEL_EVIDENCE has what was recorded",
+                    next_step="read this log of the gateway; `rbkernel evidence list` lists the"
+                    " runs",
                 )
             time.sleep(0.2)
     finally:
@@ -221,5 +222,5 @@ def _open(console: Console, settings: Settings, gateway: DrillGateway, incident:
     page = links.link(settings.model_copy(update={"gateway": reached}), incident, hours=12)
     console.print(Text(f"The findings as a web page, also for phones: {page}"))
     copy = working_copy.make(settings, incident, Path.cwd())
-    console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends it, and the sandbox with it")
+    console.print(f"Opening {copy.path} in JupyterLab; Ctrl-C ends JupyterLab and the sandbox")
     jupyterlab.serve(copy.path, copy.root)

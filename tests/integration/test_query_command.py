@@ -196,7 +196,7 @@ class TestParameters:
         [
             ("stuck_after_s", "name=value"),
             ("stuck_after_s=soon", "stuck_after_s must be a number, but was given text"),
-            ("colour=red", "it takes the parameters stuck_after_s"),
+            ("colour=red", "its parameters: stuck_after_s"),
         ],
     )
     def test_what_is_not_declared_is_refused(

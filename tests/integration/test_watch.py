@@ -111,13 +111,13 @@ def test_what_is_over_is_told(alone: Servers, environment: dict[str, str], tmp_p
         until(lambda: not ring.glances()[-1].causes, "it is over")
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
-    assert said.count(f"orders: no longer present: refund-job (pid {root}") == 1
+    assert said.count(f"orders: this cause is no longer present: refund-job (pid {root}") == 1
     found = why(environment)
     assert found["causes"] == []
     [earlier] = found["earlier"]
     assert earlier["over"]
     assert f"refund-job (pid {root}" in earlier["said"]
-    assert "do not end a session because of it" in earlier["next_step"]
+    assert "end no session for a past cause" in earlier["next_step"]
 
 
 def test_its_standby_is_looked_at_too(environment: dict[str, str]) -> None:

@@ -204,7 +204,7 @@ def question() -> OpenDecision:
         ({"stuck_after_s": None}, "stuck_after_s is None, which is no number", "as 5"),
         ({"stuck_after_s": math.nan}, "is nan, which is no number to compare with", "as 5"),
         ({"stuck": 5}, "connections/holders has no parameter 'stuck'", "write stuck_after_s"),
-        ({"colour": 5}, "it takes the parameters stuck_after_s", "use stuck_after_s"),
+        ({"colour": 5}, "its parameters: stuck_after_s", "use stuck_after_s"),
     ],
 )
 def test_a_wrong_parameter_of_a_diagnostic_is_named_before_it_is_sent(

@@ -141,7 +141,7 @@ class TestOpenTransactions:
         alone = only(situation(console))
         assert (alone.verdict, alone.mechanism) == (
             Verdict.CRITICAL,
-            "its snapshot keeps VACUUM from removing dead rows",
+            "the snapshot of the transaction keeps VACUUM from removing dead rows",
         )
         first, second = causes.find(situation(console, ROOT, waiter(2, 1)))
         assert first.culprits == (ROOT,)

@@ -73,7 +73,7 @@ def stop(access: Access, seed: int) -> None:
     processes.stop(access.home, FAULT)
     with access.connect("postgres") as raw:
         raw.execute(_TERMINATE, [root])
-        waiting.until(raw, _GONE, [root], what=f"the sessions behind {root} end")
+        waiting.until(raw, _GONE, [root], what=f"no session of the queue behind {root} is left")
 
 
 def session_name(seed: int, number: int) -> str:

@@ -69,11 +69,12 @@ def start(access: Access, seed: int) -> dict[str, Any]:
 
 def stop(access: Access, seed: int) -> None:
     """End the sessions that hold the row and that wait for it."""
-    names = [application_name(seed), WAITERS]
+    root = application_name(seed)
+    names = [root, WAITERS]
     processes.stop(access.home, FAULT)
     with access.connect("postgres") as raw:
         raw.execute(_TERMINATE, names)
-        waiting.until(raw, _GONE, names, what=f"the sessions behind {names[0]} end")
+        waiting.until(raw, _GONE, names, what=f"no session of {root} or {WAITERS} is left")
 
 
 def session_name(seed: int, number: int) -> str:

@@ -40,7 +40,7 @@ def until(
             return row
         if time.monotonic() > deadline:
             raise SandboxError(
-                f"timed out after {timeout_s:.0f} s, waiting for: {what}",
+                f"timed out: after {timeout_s:.0f} s, this was still not true: {what}",
                 next_step="run `rbkernel sandbox down`, then `rbkernel sandbox up`",
             )
         time.sleep(_POLL_S)

@@ -47,7 +47,7 @@ class Table(BaseModel):
     columns: dict[str, Column]
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters that name the table and its columns: name → what it names."""
+        """Return the parameters that name the table and its columns, each with its description."""
         return {
             "table": f"the table, if it is not called {self.name}",
             **{
@@ -104,7 +104,7 @@ def find(session: Session, table: Table, given: Mapping[str, str]) -> Found:
             f"reading {one} would run code defined in this database as the role"
             f" {session.server.role}: {', '.join(code)}",
             where=where,
-            next_step="review that code; if it may run, query the table in a %%sql cell",
+            next_step="review this code; if it may be executed, query the table in a %%sql cell",
         )
     fills = {"table": f"{quote_identifier(one.schema)}.{quote_identifier(one.name)}"}
     for meaning, spec in table.columns.items():
@@ -124,7 +124,7 @@ def _one_of(
         raise _NotThere(
             f"there is no table {name} in {schema or session.server.database}",
             where=where,
-            next_step="give the connection of the database that has it, or name the table with"
+            next_step="give the connection of the database that has the table, or pass its name as"
             " table=…",
         )
     matched = [(one, columns_of(table, one.columns, given)) for one in candidates]
@@ -136,13 +136,14 @@ def _one_of(
             f"the table {one} has no column {', '.join(_wanted(table, lacking, given))}"
             f" (it has {', '.join(one.columns)})",
             where=where,
-            next_step="pass the name of the right one: "
+            next_step="pass the names of the right columns: "
             + ", ".join(f"{meaning}_column=…" for meaning in lacking),
         )
     if len(complete) > 1:
         schemas = ", ".join(one.schema for one, _ in complete)
         raise DatabaseError(
-            f"several schemas have a table {name}, and it is unclear which is meant: {schemas}",
+            f"several schemas have a table {name}, and it is unclear which table is meant:"
+            f" {schemas}",
             where=where,
             next_step="name the schema of the application: app_schema of the connection in"
             " rbkernel.toml",

@@ -298,5 +298,5 @@ def _check_fit(session: Session, diagnostic: Diagnostic) -> None:
         raise DatabaseError(
             f"{diagnostic.name} cannot be answered: {reason}",
             where=where,
-            next_step="have an administrator provide it, or skip this diagnostic",
+            next_step="have an administrator provide what is missing, or skip this diagnostic",
         )

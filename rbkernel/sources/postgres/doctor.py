@@ -209,7 +209,7 @@ def judge_extensions(server: Server) -> Finding:
         Verdict.WARNING,
         "no pg_stat_statements",
         cause=lacking(server, ["pg_stat_statements"]),
-        next_step="create it; without it, the diagnostics of top queries do not work",
+        next_step="create the extension; without it, the diagnostics of top queries do not work",
     )
 
 
@@ -225,7 +225,11 @@ def _configuration(connection: Connection) -> Finding:
     for path in (connection.passfile, connection.sslrootcert):
         if path is not None and not _is_file(path):
             what = f"{path} is not a file" if path.exists() else f"there is no file {path}"
-            advice = "name a file in it" if path.is_dir() else "create it, or name another"
+            advice = (
+                "name a file in this folder"
+                if path.is_dir()
+                else "create the file, or name another"
+            )
             raise ConfigError(f"{what}{', but a folder' * path.is_dir()}", next_step=advice)
     connection.password()
     if connection.passfile and _is_open(connection.passfile):
@@ -292,7 +296,9 @@ def _settings(session: Session) -> Finding:
     found = session.look(_STORED_SETTINGS, {"names": list(_SETTINGS)})
     if found.empty:
         return _finding(
-            "settings", Verdict.OK, "neither the role nor the database sets one of them"
+            "settings",
+            Verdict.OK,
+            "neither the role nor the database changes a setting that rbkernel uses",
         )
     texts = list(found["setting"])
     login, acting = found["login"].iloc[0], found["acting"].iloc[0]
@@ -338,7 +344,9 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
     if not parts:
         schemas = ", ".join(sorted({one.schema for one in looked}))
         parts.append(
-            f"{amounts.all_of(total, 'table')} in {schemas}" if looked else "it can read no table"
+            f"{amounts.all_of(total, 'table')} in {schemas}"
+            if looked
+            else "the role can read no table"
         )
     if later:
         parts.append(f"future tables cannot be read ({_places(later)})")
@@ -351,10 +359,10 @@ def judge_tables(looked: Sequence[Tables], *, role: str, named: bool) -> Finding
         "tables",
         Verdict.WARNING,
         "; ".join(parts),
-        cause="they were created after the grant, or by a role without default privileges for"
-        f" {role}",
-        next_step=f"have an administrator run: {sql} If it should not read them, name the schemas"
-        " that it should read as read_schemas in rbkernel.toml",
+        cause="these tables were created after the grant, or by a role without default privileges"
+        f" for {role}",
+        next_step=f"have an administrator run: {sql} If the role should not read them, list the"
+        " schemas that it should read as read_schemas in rbkernel.toml",
     )
 
 

@@ -200,4 +200,4 @@ def clock(at: str) -> str:
 def _next_step(cause: Cause) -> str:
     names = list(dict.fromkeys(culprit.name for culprit in cause.culprits))
     who = f"Ask the owner of {' and '.join(names[:3])}" if names else "Find out"
-    return f"{who} what happened then, to prevent a repetition; do not end a session because of it"
+    return f"{who} what happened then, to prevent a repetition; end no session for a past cause"

@@ -229,7 +229,7 @@ class Library:
             raise QueryError(
                 f"two files are the diagnostic {name}: {first} and {others[0]}",
                 where="[catalogue] diagnostics",
-                next_step="rename one of them",
+                next_step="rename one of the files",
             )
         return read(name, first)
 
@@ -290,7 +290,7 @@ def _unreadable(file: Path, what: str) -> QueryError:
     return QueryError(
         f"the diagnostic cannot be used: {what}",
         where=str(file),
-        next_step=f"correct it; `rbkernel lint {file.parent.parent}` checks it",
+        next_step=f"correct the file; `rbkernel lint {file.parent.parent}` checks it",
     )
 
 
@@ -346,7 +346,7 @@ def parse(
     header, _, sql = source.lstrip().partition("*/")
     fields = yaml.safe_load(header.removeprefix("/*"))
     if not header.startswith("/*") or not isinstance(fields, dict):
-        raise TypeError("it does not begin with a header: YAML within /* and */")
+        raise TypeError("the file does not begin with a header: YAML within /* and */")
     own = {"name": name, "sql": sql.strip(), "variants": dict(variants or {}), "origin": origin}
     return Diagnostic.model_validate({**fields, **own})
 
@@ -406,7 +406,7 @@ def complete(diagnostic: Diagnostic, values: Mapping[str, Any]) -> dict[str, Any
         A parameter is missing or unknown, or its value has the wrong type.
     """
     declared = diagnostic.parameters
-    takes = f"it takes the parameters {', '.join(declared)}" if declared else "it takes none"
+    takes = f"its parameters: {', '.join(declared)}" if declared else "it has no parameters"
     for name in values:
         if name not in declared:
             meant = nearest(name, declared)

@@ -130,9 +130,9 @@ def stranger(standby: str, primary: str) -> Finding:
     return Finding(
         title=f"Standby {standby} of {primary}",
         verdict=Verdict.UNKNOWN,
-        expected="both are copies of one cluster",
-        actual="they are different clusters, so the standby was not checked",
-        next_step=f"name the standby of {primary} as standby=…, or nothing (standby=)",
+        expected="primary and standby belong to one cluster",
+        actual="the two servers are different clusters, so the standby was not checked",
+        next_step=f"pass the standby of {primary} as standby=…, or no standby (standby=)",
         at=now(),
     )
 

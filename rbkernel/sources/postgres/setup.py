@@ -279,7 +279,8 @@ def with_connection(text: str, name: str, fields: Mapping[str, Field]) -> str:
     """
     if name in _connections(text):
         raise ConfigError(
-            f"the connection {name} already exists", next_step="choose another name, or edit it"
+            f"the connection {name} already exists",
+            next_step="choose another name, or edit the existing connection",
         )
     # a JSON string, number or list of strings is also valid TOML
     lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]

@@ -46,10 +46,11 @@ def from_json(stored: object) -> Situation:
         The value is not a situation, or a later version wrote it.
     """
     if not isinstance(stored, Mapping) or "version" not in stored:
-        raise _unusable("it is not a stored sample")
+        raise _unusable("the value is not a stored sample")
     if stored["version"] not in _READ:
         raise _unusable(
-            f"it has version {stored['version']!r}, this rbkernel reads up to {VERSION}"
+            f"the sample has version {stored['version']!r}, and this rbkernel reads versions up to"
+            f" {VERSION}"
         )
     try:
         return _read(
@@ -62,7 +63,7 @@ def from_json(stored: object) -> Situation:
             },
         )
     except (TypeError, ValueError, AttributeError) as error:
-        raise _unusable(f"it is damaged: {error}") from error
+        raise _unusable(f"the sample is damaged: {error}") from error
 
 
 def condensed(situation: Situation, named: Collection[int]) -> Situation:

@@ -129,7 +129,7 @@ class Watcher:
                 self._log(logging.WARNING, f"{one.verdict}: {one.headline}")
         for before in self._causes:
             if not any(before.same(one) for one in present):
-                self._log(logging.INFO, f"no longer present: {before.headline}")
+                self._log(logging.INFO, f"this cause is no longer present: {before.headline}")
         self._causes = present
 
     def _log(self, level: int, what: str) -> None:

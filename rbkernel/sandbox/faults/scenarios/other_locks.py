@@ -129,7 +129,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="page-of-one-of-two",
-        summary="VACUUM waits for a page that one of two cursors keeps in use: nobody knows which",
+        summary="VACUUM waits for a page that one of two cursors keeps in use: it is unknown which",
         inject=_page_of_one_of_two,
         truth=Truth(
             says=r"(?=.*exporter)(?=.*auditor).* or .*blocks 2 sessions",

@@ -169,7 +169,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="standby-page-of-one-of-two",
-        summary="replay waits for a page that one of two cursors keeps in use: nobody knows which",
+        summary="replay waits for a page that one of two cursors keeps in use: it is unknown which",
         inject=_page_of_one_of_two,
         on="standby",
         truth=Truth(says="(?=.*analyst)(?=.*auditor).* or .*holds up replay", opens="RUN-007"),

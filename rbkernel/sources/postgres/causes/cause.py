@@ -34,10 +34,12 @@ class Cause:
     ``headline`` is one sentence that names the culprit; ``opens`` is the runbook to open next, and
     ``explains`` names the runbooks whose symptoms come from this cause. ``remedies`` are the steps
     that help, the least harmful first. If the recommended step does not act on a session,
-    ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``. ``late``
-    is true if the cause is only that a standby is behind, which is a symptom if another cause
-    explains it. ``subject`` says what the cause is about, without figures; a cause without culprits
-    is recognized by it in a later snapshot. By default, ``mechanism`` is used for this.
+    ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``.
+
+    ``mechanism`` says how the culprit does harm. ``late`` is true if the cause says only that a
+    standby is behind: it is then dropped as a symptom if another cause explains the delay.
+    ``subject`` says what the cause is about, without figures, so that a cause without culprits is
+    recognized in a later snapshot. If it is empty, the cause is recognized by its ``mechanism``.
     """
 
     headline: str
@@ -85,7 +87,7 @@ def identity(backend: Backend) -> str:
 _WAITS = {
     "ClientRead": "waits for its client to send more",
     "ClientWrite": "waits for its client to read the answer",
-    "PgSleep": "sleeps, as its query requests,",
+    "PgSleep": "sleeps in pg_sleep()",
 }
 
 

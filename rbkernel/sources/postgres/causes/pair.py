@@ -106,7 +106,7 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
         yield Cause(
             headline=f"{standby.connection} accepts writes (timeline {standby.timeline}): it is no"
             f" longer a standby of {primary}, which does not answer",
-            mechanism="it was promoted, and its old primary was not seen",
+            mechanism="the standby was promoted, and its old primary could not be queried",
             verdict=Verdict.WARNING,
             next_step=f"make sure that {primary} does not come back as a primary; then correct the"
             " connections in rbkernel.toml",
@@ -154,7 +154,8 @@ def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | No
     return replace(
         cause,
         headline=f"{identity(holder)} blocks {_of(standby, cause)}",
-        mechanism=f"it holds {holder.strong_lock}, which {standby.connection} has replayed",
+        mechanism=f"the transaction holds {holder.strong_lock}, which {standby.connection} has"
+        " replayed",
         culprits=(holder,),
         ruled_out=(f"ending sessions of {standby.connection}: they only wait",),
         remedies=() if forbidden(holder) else (remedy,),
@@ -194,10 +195,11 @@ def behind(primary: Member, standby: Member) -> Iterator[Cause]:
         yield Cause(
             headline=f"{standby.connection} is up to {amounts.duration(lag_s)} behind"
             f" {primary.connection} ({missing:,} bytes of WAL not replayed)",
-            mechanism="its newest commit is that old, and the primary has written more since",
+            mechanism="the newest commit on the standby is that old, and the primary has written"
+            " more since",
             verdict=verdict,
-            next_step="check whether it receives WAL (its WAL receiver, and that of the standby it"
-            " receives from) and whether it replays it",
+            next_step="check whether the standby receives WAL (its WAL receiver, and that of the"
+            " standby it receives from) and whether it replays this WAL",
             opens="RUN-005",
             explains=("RUN-005",),
             late=True,

@@ -59,7 +59,7 @@ _CONFLICTS = {
 
 
 def conflicts(situation: Situation) -> Iterator[Cause]:
-    """Yield a cause if replay on a standby waits for a reader in another way than for a lock."""
+    """Yield a cause if replay on a standby waits for a reader, but not for a lock."""
     events = (one.wait_event for one in situation.backends if one.backend_type == "startup")
     conflict = next((_CONFLICTS[event] for event in events if event in _CONFLICTS), None)
     if conflict is None:

@@ -118,8 +118,12 @@ def _brief_waits(situation: Situation, waiting: list[Backend], verdict: Verdict)
 
 def _mechanism(kind: Doing, *, stuck: bool) -> str:
     if kind not in _MECHANISM:
-        return f"its sessions are in one state: {_doing(kind)}"
-    return _MECHANISM[kind] if stuck else "its sessions are working: none is in one state for long"
+        return f"the sessions of the application are in one state: {_doing(kind)}"
+    return (
+        _MECHANISM[kind]
+        if stuck
+        else "the sessions of the application are working: none is in one state for long"
+    )
 
 
 def _doing(kind: Doing) -> str:
@@ -158,9 +162,7 @@ def _kind(backend: Backend) -> Doing:
 
 
 def _remedy(kind: Doing, members: tuple[Backend, ...]) -> Remedy | None:
-    """Return the step that ends sessions stuck in one state, to free their slots; None if
-    none are.
-    """
+    """Return the step that ends stuck sessions, to free their slots; None if none is stuck."""
     stuck = tuple(one for one in members if (one.state_s or 0.0) > _STUCK_S and not forbidden(one))
     if kind not in _MECHANISM or not stuck:
         return None

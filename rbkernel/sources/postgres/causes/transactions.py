@@ -30,9 +30,9 @@ _ASK = {
 _MECHANISM = {
     Doing.HOLDS_LOCKS: "an open transaction keeps its locks, and keeps VACUUM from removing dead"
     " rows",
-    Doing.HOLDS_HORIZON: "its snapshot keeps VACUUM from removing dead rows",
+    Doing.HOLDS_HORIZON: "the snapshot of the transaction keeps VACUUM from removing dead rows",
 }
-_NOTHING_YET = "it holds a connection, and takes locks as soon as it continues"
+_NOTHING_YET = "an open transaction holds a connection, and takes locks as soon as it continues"
 
 
 def forgotten(situation: Situation, known: Iterable[Cause]) -> Iterator[Cause]:
@@ -68,7 +68,8 @@ def prepared(situation: Situation) -> Iterator[Cause]:
     yield Cause(
         headline=f"The prepared transaction {first.name} (of {first.owner}) has been left open for"
         f" {amounts.duration(first.prepared_s)}{more}; no session waits for it yet",
-        mechanism="it keeps its locks, and keeps VACUUM from removing dead rows",
+        mechanism="a prepared transaction keeps its locks, and keeps VACUUM from removing dead"
+        " rows",
         verdict=level(first.prepared_s, _PREPARED_WARN_S, _PREPARED_CRITICAL_S),
         next_step="Ask its coordinator whether to COMMIT PREPARED or ROLLBACK PREPARED; it has no"
         " session that could be ended",

@@ -70,7 +70,7 @@ class Deadline:
         """Return the error for a query that did not end in time; `original` is the driver's."""
         what = f"no answer within {self._seconds:.0f} s"
         if self._first:
-            what = f"it accepts logins, but the first query got {what}"
+            what = f"the server accepts logins, but the first query got {what}"
             advice = (
                 "check pooler and server from outside the database: the pooler may have no free"
                 " server connection, or the backend may be frozen"
