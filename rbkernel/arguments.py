@@ -108,7 +108,7 @@ def _must_bind(
 
 
 def _by_name(signature: inspect.Signature) -> str:
-    """Return the advice to pass values as keywords, not in a dict; empty if it does not apply.
+    """Return the advice to pass values as keywords, not in a dict; else empty.
 
     It applies to functions that accept keywords of any name.
     """

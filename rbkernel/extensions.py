@@ -196,7 +196,7 @@ class Group(Mapping[str, _Kind], Generic[_Kind]):
 def refuses(call: Callable[..., object], *names: str, **named: object) -> str:
     """Return why a function cannot be called with these arguments; empty if it can.
 
-    A function whose signature is not known to Python, as some in C, is assumed to be right.
+    A function whose signature Python does not know, such as some in C, is assumed to fit.
 
     >>> refuses(lambda target: 1, "target"), refuses(lambda: 1, "target")
     ('', 'it cannot be called with (target): too many positional arguments')

@@ -25,19 +25,19 @@ def load(data: bytes) -> dict[str, Any]:
     >>> load(b'{"nbformat": 3, "worksheets": []}')
     Traceback (most recent call last):
     ...
-    ValueError: it is a notebook of format 3, and format 4 is needed: open it in JupyterLab ...
+    ValueError: the notebook has format 3, and format 4 is needed: open it in JupyterLab ...
     """
     document = _json(data)
     if not isinstance(document, dict) or "nbformat" not in document:
-        raise ValueError("it is JSON, but not a notebook")
+        raise ValueError("the file is JSON, but not a notebook")
     given = document["nbformat"]
     if given != _FORMAT or isinstance(given, bool):
         kind = f"format {given}" if isinstance(given, int) else "an unknown format"
         newer = isinstance(given, int) and given > _FORMAT
-        advice = "save it as format 4" if newer else "open it in JupyterLab and save it"
-        raise ValueError(f"it is a notebook of {kind}, and format {_FORMAT} is needed: {advice}")
+        advice = "save it as format 4" if newer else "open the notebook in JupyterLab and save it"
+        raise ValueError(f"the notebook has {kind}, and format {_FORMAT} is needed: {advice}")
     if not isinstance(document.get("cells"), list):
-        raise ValueError("it is not a notebook: it has no list of cells")  # noqa: TRY004  # of bytes
+        raise ValueError("the file is not a notebook: it has no list of cells")  # noqa: TRY004  # of bytes
     return document
 
 
@@ -47,12 +47,12 @@ def _json(data: bytes) -> Any:
     try:
         return strictjson.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"it is not UTF-8 text (byte {error.start + 1})") from error
+        raise ValueError(f"the file is not UTF-8 text (byte {error.start + 1})") from error
     except json.JSONDecodeError as error:
         whole = data.rstrip().endswith(b"}")
         cut = "" if whole else ", perhaps because its end is missing"
-        raise ValueError(f"it is not JSON (line {error.lineno}){cut}") from error
+        raise ValueError(f"the file is not JSON (line {error.lineno}){cut}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            "its JSON cannot be read: nested too deep, or a number too long"
+            "the JSON of the file cannot be read: it is nested too deep, or a number is too long"
         ) from error

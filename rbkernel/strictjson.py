@@ -98,7 +98,10 @@ def dumps(value: Any, other: Other = str) -> bytes:
 
 
 def loads(data: bytes | str) -> Any:
-    """Parse JSON into normal form, also JSON of earlier versions.
+    """Parse JSON, and return its value in the normal form that this module describes.
+
+    The text may contain NaN, infinities and large whole numbers, which earlier versions of rbkernel
+    wrote as JSON numbers.
 
     Raises
     ------

@@ -227,7 +227,7 @@ def command(
     Parameters
     ----------
     title
-        What it does, in words.
+        What the command does, in words.
     text
         The command, with its placeholders.
     values

@@ -90,7 +90,9 @@ def new(
     ] = "",
     name: Annotated[str, typer.Argument(help="The new runbook's title.")] = "",
     id: Annotated[str, typer.Option(help="The id. Default: the next free one.")] = "",  # noqa: A002
-    summary: Annotated[str, typer.Option(help="What it is for, in two or three sentences.")] = "",
+    summary: Annotated[
+        str, typer.Option(help="The purpose of the runbook, in two or three sentences.")
+    ] = "",
     category: Annotated[
         str, typer.Option(help="incident, deployment, maintenance, recovery or escalation.")
     ] = "",

@@ -59,7 +59,7 @@ def import_runbook(
         raise RunbookError(
             "the folder of the report does not exist; nothing was written",
             where=str(report.parent),
-            next_step="create the folder, or give --report a file in another one",
+            next_step="create the folder, or give --report a file in another folder",
         )
     made = _convert(source, output, split=split, db=db)
     paths = _paths(source, output, made)

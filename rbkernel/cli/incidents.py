@@ -313,7 +313,7 @@ def _folder(output: Path | None) -> Path:
         raise ParameterError(
             "report and archive need a folder, and this is not one",
             where=str(folder),
-            next_step="create it, or change -o",
+            next_step="create the folder, or change -o",
         )
     return folder
 

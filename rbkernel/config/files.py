@@ -49,7 +49,7 @@ def find_file() -> Path | None:
             raise ConfigError(
                 "RBKERNEL_CONFIG names a file that does not exist",
                 where=str(path),
-                next_step="create it, or unset RBKERNEL_CONFIG",
+                next_step="create the file, or unset RBKERNEL_CONFIG",
             )
         return path
     here = Path.cwd()
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
         field = _with_nul(data)
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"cannot be read: byte {error.start + 1} of it is not UTF-8",
+            f"cannot be read: byte {error.start + 1} of the file is not UTF-8",
             where=str(path),
             next_step="save the file as UTF-8 (in your editor: the encoding of the file)",
         ) from error
@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{field}: contains the character U+0000, which no path, name or command can contain",
             where=str(path),
-            next_step="remove it; TOML writes this character as \\u0000",
+            next_step="remove this character; TOML writes it as \\u0000",
         )
     return data
 

@@ -143,7 +143,7 @@ class Sender(BaseModel):
         mend = (
             f"set {' or '.join(self.secret_env)}"
             if self.secret_env
-            else "run the secret_command by hand, and look at what it prints"
+            else "run the secret_command by hand, and see what it prints"
         )
         return ConfigError(what, where=f"[gateway.senders.{self.name}]", next_step=mend)
 

@@ -67,8 +67,9 @@ class Target(BaseModel):
         """Tell whether this target gets an event of this kind and severity.
 
         An unhandled alert goes to every target that wants its severity, even if the target does
-        not list ``unhandled``: it has no run, so a target that lists only events of runs would
-        never hear of it. Only a target that lists nothing but ``sealed`` does not get it.
+        not list ``unhandled``: no run belongs to such an alert, so a target that lists only events
+        of runs would never learn about it. Only a target that lists nothing but ``sealed`` does
+        not get the event.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -106,7 +107,7 @@ class Target(BaseModel):
         return printed_by(self.url_command, "url_command", f"[notify.targets.{self.name}]")
 
     def _problem(self, what: str) -> ConfigError:
-        mend = "run it by hand" if self.url_command else f"export {self.url_env}"
+        mend = "run the url_command by hand" if self.url_command else f"export {self.url_env}"
         return ConfigError(
             f"the address of this target is not known: {what}",
             where=f"[notify.targets.{self.name}]",

@@ -51,7 +51,7 @@ class ForkedProcess:
         _running.add(self)
 
     def fileno(self) -> int:
-        """Return a file descriptor that is readable when the program has ended; -1 once closed."""
+        """Return a file descriptor that is readable when the program has ended; -1 after that."""
         return self._connection.fileno()
 
     def poll(self) -> int | None:
@@ -197,7 +197,7 @@ def _ask(
     except (FileNotFoundError, ConnectionRefusedError):
         pass  # no server is running
     except TimeoutError:
-        _warn_once(f"it did not answer in {_ANSWER_S:.0f} s")
+        _warn_once(f"the fork server did not answer within {_ANSWER_S:.0f} s")
     except (OSError, ValueError, KeyError) as error:
         _log.info("the fork server did not start a program: %s", error)
     connection.close()  # a child that exceeds the time limit ends with the connection
@@ -209,7 +209,7 @@ def _line(connection: socket.socket) -> tuple[bytes, bytes]:
     while b"\n" not in received:
         more = connection.recv(4096)
         if not more:
-            raise ConnectionResetError("it closed the connection")
+            raise ConnectionResetError("the fork server closed the connection")
         received += more
     line, _, rest = received.partition(b"\n")
     return line, rest
@@ -221,7 +221,7 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
     Parameters
     ----------
     place
-        The place of the server.
+        The paths of the files of the server.
     environment
         The environment of the programs; the server gets the part that matters while modules are
         imported.
@@ -250,7 +250,7 @@ def launch(place: Place, environment: Mapping[str, str], *, after_s: float = 0.0
                 start_new_session=True,
             )
     except OSError as error:
-        _warn_once(f"it could not be started: {error}")
+        _warn_once(f"the fork server could not be started: {error}")
 
 
 def problem(environment: Mapping[str, str]) -> str:
@@ -264,7 +264,7 @@ def problem(environment: Mapping[str, str]) -> str:
 def _obstacle(place: Place) -> str:
     try:
         if time.time() - place.failure.stat().st_mtime < _RETRY_AFTER_S:
-            return f"the last one ended with {place.failure.read_text()} (see {place.log})"
+            return f"the last fork server ended with {place.failure.read_text()} (see {place.log})"
     except OSError:
         pass  # none failed
     return memory.shortage()
@@ -296,7 +296,7 @@ def living() -> list[Status]:
 
 
 def stop(status: Status, *, now: bool = False) -> None:
-    """Tell a fork server to end when its programs have ended; with ``now``, to end them, too."""
+    """Tell a fork server to end when its programs have ended; with ``now``, it ends them."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(status.pid, signal.SIGQUIT if now else signal.SIGTERM)
 

@@ -49,7 +49,7 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """The log of the server, and of its children until they run a program."""
+        """The file with the output of the server, and of a child that has no client yet."""
         return self.socket.with_suffix(".log")
 
 

@@ -22,7 +22,7 @@ _STREAMS = 3
 class Request:
     """A request to start a program; its fields correspond to those of `subprocess.Popen`.
 
-    ``ignored`` are the signals that the client ignores; a new process would inherit that.
+    ``ignored`` are the signals that the client ignores: the program must ignore them, too.
     """
 
     program: str

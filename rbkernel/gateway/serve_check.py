@@ -148,7 +148,9 @@ async def _ready(address: str, client: httpx.AsyncClient) -> Finding:
         verdict=Verdict.CRITICAL if problems else Verdict.OK,
         expected="store and evidence folder are writable",
         actual=problems or "store and evidence folder are writable",
-        next_step="fix it: until then alerts wait, here or at their senders" if problems else "",
+        next_step="fix this problem: until then alerts wait, here or at their senders"
+        if problems
+        else "",
     )
 
 
@@ -250,7 +252,7 @@ def _stranger(address: str, reason: str) -> GatewayError:
     return GatewayError(
         f"another program listens there ({reason})",
         where=address,
-        next_step="stop it, or give the gateway another port",
+        next_step="stop that program, or give the gateway another port",
     )
 
 

@@ -223,7 +223,7 @@ def tls(gateway: Gateway) -> ssl.SSLContext | None:
     for path in files:
         if path and not path.is_file():
             raise ConfigError(
-                "there is no such file", where=str(path), next_step="correct [gateway] tls_…"
+                "this TLS file does not exist", where=str(path), next_step="correct [gateway] tls_…"
             )
     try:
         # a key with a passphrase would prompt on a terminal that nobody watches

@@ -234,7 +234,9 @@ class CommandCells:
         configuration allows it.
         """
         if spans.holds_a_secret(piece.text):
-            went.notes.append("it contains what looks like a password: remove it from the runbook")
+            went.notes.append(
+                "the command contains what looks like a password: remove it from the runbook"
+            )
         told = [line for line in said if line.strip()]
         words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
         found = self._page.declare(holes.find(piece.text))

@@ -18,7 +18,7 @@ _USED = re.compile(r"\[(?P<text>(?:\\.|[^\[\]\\])+)\](?:\[(?P<label>[^\[\]]*)\])
 
 
 def defined(texts: Iterable[str]) -> dict[str, str]:
-    """Return label → definition of all links that a source defines; the first definition counts.
+    """Return the definition of each link label in a source; the first definition counts.
 
     >>> defined(["[Guide]: https://x/y 'T'\\n[//]: # (a comment)\\n"])
     {'guide': "[Guide]: https://x/y 'T'"}

@@ -47,7 +47,7 @@ class Table:
         return None
 
     def picked(self, **wanted: str) -> list[dict[str, str]]:
-        """Return each row as field → cell; the column of a field is found by a pattern of words.
+        """Return the cells of each row by field; a pattern of words finds the column of a field.
 
         A column is used for one field only; empty cells, and cells such as ``n/a``, are left out.
         """

@@ -205,7 +205,7 @@ def _left_open(known: Known) -> Iterator[str]:
     """Yield lines about the unanswered questions and proposed actions of the last runs."""
     left = [line for run in last_of_each(known.runs) for line in _open(run)]
     if left:
-        yield "**Open in the record.** Already done, or still to do?\n"
+        yield "**Open in the record.** Is each of these already done, or still to do?\n"
         yield from left
 
 

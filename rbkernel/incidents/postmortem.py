@@ -164,7 +164,7 @@ def _paths(root: Path, output: Path) -> tuple[Path, Path]:
         raise EvidenceError(
             "a file that rbkernel did not write is already at the path of the HTML page",
             where=str(page),
-            next_step="move it away, or name another notebook with -o",
+            next_step="move the existing file away, or name another notebook with -o",
         )
     return path, page
 

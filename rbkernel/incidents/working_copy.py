@@ -96,7 +96,7 @@ def _checked(root: Path, evidence: Path) -> Path:
         raise EvidenceError(
             "Jupyter's root is not a folder",
             where=str(root),
-            next_step="create it, or choose another folder with --root",
+            next_step="create the folder, or choose another folder with --root",
         )
     if resolved.is_relative_to(evidence.resolve()):
         raise EvidenceError(

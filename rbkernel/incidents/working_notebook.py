@@ -181,7 +181,7 @@ def _after_front_matter(copy: NotebookNode) -> int:
 
 
 def _introduction(record: Record, incident: str, made_at: datetime, *, alive: bool) -> str:
-    going_on = " That run had not finished." if alive else ""
+    going_on = " The run had not finished when this copy was made." if alive else ""
     of = " of ".join(filter(None, [record.runbook, incident]))
     return (
         f"**A working copy** of run `{record.run_id}` ({of}), made {clock(made_at.isoformat())}."

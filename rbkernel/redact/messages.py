@@ -21,7 +21,7 @@ _STRUCTURE = frozenset(
     | {"target_module", "cursor_start", "cursor_end", "found", "restart", "password", "transient"}
     | {"ename"}
 )
-_NOT_SEARCHED = "it could not be searched for secrets"
+_NOT_SEARCHED = "this could not be searched for secrets"
 _LONGEST_MARK = 200
 _MARK = re.compile(rb"\[withheld: [^\]\0]+\]")
 _PASSWORD_WIDGET = "PasswordModel"  # noqa: S105 - the name of a class
@@ -123,7 +123,7 @@ def withheld_content(kind: str, content: Mapping[str, Any], reason: str) -> dict
     """Return content of this kind with a note that the original was withheld.
 
     >>> withheld_content("stream", {"name": "stdout", "text": "…"}, "ValueError")
-    {'name': 'stdout', 'text': '[withheld: it could not be searched for secrets (ValueError)]'}
+    {'name': 'stdout', 'text': '[withheld: this could not be searched for secrets (ValueError)]'}
     """
     note = withheld(f"{_NOT_SEARCHED} ({reason})")
     kept = {key: value for key, value in content.items() if key in _STRUCTURE and _is_plain(value)}

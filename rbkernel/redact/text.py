@@ -92,7 +92,7 @@ class TextRedactor:
             yield Span(begin, back(end, last=True), rule)
 
     def _without_own(self, text: str, spans: Iterable[Span]) -> list[Span]:
-        """Remove spans that are inside existing marks."""
+        """Remove spans inside marks that an earlier redaction wrote."""
         own = [
             match.span()
             for match in MASK.finditer(text)

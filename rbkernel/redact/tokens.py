@@ -1,4 +1,4 @@
-"""List tokens with a recognizable form: a prefix for each kind, an expression for the rest.
+"""List tokens with a recognizable form: a prefix, and a regular expression for the rest.
 
 The issuers document these forms. Each expression begins at a word boundary, so that a long word is
 searched only once, and its repeats are possessive.
@@ -79,7 +79,9 @@ WEB_HOOKS: Mapping[str, str] = {
 
 
 def token_expression(forms: Mapping[str, str]) -> str:
-    """Return a single expression for all these tokens, given as prefix → rest.
+    """Return one regular expression that matches a token of any of these forms.
+
+    ``forms`` maps the first characters of a token to a regular expression for the rest of it.
 
     >>> token_expression({"hvs.": "[a-z]+"})
     '(?<![\\\\w-])(?:hvs\\\\.[a-z]+)'
@@ -88,7 +90,9 @@ def token_expression(forms: Mapping[str, str]) -> str:
 
 
 def hook_expression(forms: Mapping[str, str]) -> str:
-    """Return one expression that matches only the rest after each of these prefixes.
+    """Return one regular expression that matches only the rest of a token, after its prefix.
+
+    ``forms`` maps each prefix to a regular expression for the rest.
 
     >>> hook_expression({"a/": "b"})
     '(?<=a/)b'

@@ -142,8 +142,10 @@ def _seal(run_id: str, environment: Mapping[str, str]) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"not sealed yet: {error}"
-    return "" if done.returncode in (0, 1) else f"not sealed yet: {last_line(done.stderr)}"
+        return f"the run is not sealed yet: {error}"
+    return (
+        "" if done.returncode in (0, 1) else f"the run is not sealed yet: {last_line(done.stderr)}"
+    )
 
 
 def last_line(text: str) -> str:

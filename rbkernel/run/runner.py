@@ -174,7 +174,7 @@ def _recorded(runbook: Runbook, folder: Path, failure: str) -> reading.Record:
         raise RunError(
             f"no cell ran: {failure}",
             where=str(runbook.path),
-            next_step="run it again; no query was sent to the database",
+            next_step="run the runbook again; no query was sent to the database",
         )
     return reading.read(folder)
 
@@ -195,7 +195,8 @@ def _seal(
         )
         return sealed, ""
     except EvidenceError as error:
-        return None, f"not sealed yet: {error} Then run `rbkernel evidence seal {record.run_id}`"
+        seal = f"rbkernel evidence seal {record.run_id}"
+        return None, f"the run is not sealed yet: {error} Then run `{seal}`"
 
 
 def _unused(run_id: str, root: Path) -> str:
@@ -208,7 +209,7 @@ def _unused(run_id: str, root: Path) -> str:
         raise ParameterError(
             f"{run_id!r} is {'the id of another run' if taken else 'no run id'}",
             where="--run-id",
-            next_step="omit it, and the run gets a new id",
+            next_step="omit the option, and the run gets a new id",
         )
     return run_id
 
@@ -283,6 +284,7 @@ def _await_end(folder: Path) -> None:
             raise EvidenceError(
                 "the kernel of this run does not stop",
                 where=str(folder),
-                next_step="terminate it, then run `rbkernel evidence seal` with the run id",
+                next_step="terminate the kernel process, then run `rbkernel evidence seal` with"
+                " the run id",
             )
         time.sleep(0.05)

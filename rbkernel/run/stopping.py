@@ -17,7 +17,7 @@ from typing import Any, Self
 _ASKED = {
     signal.SIGINT: "interrupted by Ctrl-C",
     signal.SIGTERM: "interrupted by SIGTERM",
-    signal.SIGHUP: "interrupted: its terminal was closed",
+    signal.SIGHUP: "interrupted: the terminal of the run was closed",
 }
 _NOBODYS = (signal.SIG_DFL, signal.default_int_handler)
 

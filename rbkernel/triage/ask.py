@@ -52,7 +52,7 @@ def ask(source: str, question: str, *, row_cap: Count | None = None, **values: A
     """
     if holes := triage().unfilled({"source": source, **values}):
         error = ParameterError(
-            f"not filled in: {', '.join(holes)}, so nothing was asked",
+            f"nothing was asked, because these parameters are not filled in: {', '.join(holes)}",
             next_step="write the values into the parameters cell",
         )
         frame = failed_frame([], error, name=question, connection=source, sql=question)

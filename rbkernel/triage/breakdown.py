@@ -97,9 +97,18 @@ def _against_record(rows: pd.DataFrame, recorded: pd.DataFrame) -> Iterator[tupl
     named = recorded["entity_id"].dropna() if "entity_id" in recorded else ()
     on_record, live = ({str(key): None for key in keys} for keys in (named, rows["key"]))
     for words, keys in (
-        ("on record and still different", [key for key in live if key in on_record]),
-        ("different, but not on record", [key for key in live if key not in on_record]),
-        ("on record, but the same now", [key for key in on_record if key not in live]),
+        (
+            "rows that are recorded as different, and differ now",
+            [key for key in live if key in on_record],
+        ),
+        (
+            "rows that differ now, but are not recorded as different",
+            [key for key in live if key not in on_record],
+        ),
+        (
+            "rows that are recorded as different, but are the same now",
+            [key for key in on_record if key not in live],
+        ),
     ):
         yield words, str(len(keys)), ""
 

@@ -109,8 +109,10 @@ def check(
         raise ParameterError(
             f"rb.check: {reason}",
             where=title,
-            next_step="if true is the problem, use warn=0 or critical=0; if false is the problem,"
-            " use below=True with warn=1 or critical=1; or count the true rows with agg='sum'",
+            next_step="to report true (1) as the problem, pass warn=0 or critical=0; to report"
+            " false"
+            " (0), pass below=True with warn=1 or critical=1; to count the rows that are true, pass"
+            " agg='sum'",
         )
     chosen = _chosen(frame, where)
     undecided = int(where.isna().sum()) if where is not None else 0

@@ -41,7 +41,7 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
     glances.sort(key=lambda glance: instant(glance.at))
     for finding, cause in zip_longest(diagnosis.findings(present), present.causes):
         since = history.first_seen(cause, glances) if cause else ""
-        seen = f"; first seen at {history.clock(since)}" if since else ""
+        seen = f"; this cause was first seen at {history.clock(since)}" if since else ""
         yield replace(finding, cause=f"{finding.cause}{seen}")
     began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
     recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]

@@ -121,9 +121,9 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
     return dataclasses.replace(
         finding,
         verdict=Verdict.UNKNOWN,
-        cause=f"{finding.actual} is beyond the limit now; since when is not known",
-        next_step=f"measure again in {amounts.duration(for_s)}: if it is still beyond the"
-        " limit, it has lasted long enough",
+        cause=f"{finding.actual} is beyond the limit now; how long this has lasted is not known",
+        next_step=f"measure again in {amounts.duration(for_s)}: if the metric is still beyond the"
+        " limit, treat the limit as exceeded",
     )
 
 

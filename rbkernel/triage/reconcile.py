@@ -170,7 +170,7 @@ def repair(differences: Frame) -> ActionPlan:
     if protected or len(rows) > _MOST_ROWS:
         reason = f"{len(rows)} rows are too many to show"
         if protected:
-            reason = f"it would show {', '.join(protected)}, which [redaction] protects"
+            reason = f"the plan would show {', '.join(protected)}, which [redaction] protects"
         command = f"rbkernel reconcile {db}:{asked.source} {target_db}:{asked.target}"
         reason = f"{reason}: {command} … --repair repair.sql"
         return actions.repair_rows(differences, db=target_db, question=asked, why=reason)

@@ -125,9 +125,9 @@ def _leave(title: str, argv: Sequence[str]) -> Finding:
     """Show a command that the configuration does not allow, without running it."""
     holes = [hint for word in argv for hint in hints(word)]
     if holes:
-        reason = f"not filled in: {', '.join(dict.fromkeys(holes))}"
+        reason = f"placeholders to fill in first: {', '.join(dict.fromkeys(holes))}"
     else:
-        reason = "not allowed in rbkernel.toml, so run it yourself"
+        reason = "rbkernel.toml does not allow this command, so run it yourself"
     command = shlex.join(argv) if not holes else " ".join(argv)
     current().event("not run", title=title, argv=list(argv), reason=reason)
     data = {"title": title, "command": command, "reason": reason}

@@ -124,8 +124,9 @@ def _begin(
 ) -> None:
     recorder = current()
     kept = (
-        "not found: the evidence will contain only code cells, and the types of the parameters were"
-        " not checked; put it into a folder of [catalogue] paths, or execute it with `rbkernel run`"
+        "the file of the runbook was not found, so the evidence will contain only code cells, and"
+        " the types of the parameters were not checked; put the file into a folder of [catalogue]"
+        " paths, or execute it with `rbkernel run`"
     )
     if document:
         digest = hashlib.sha256(document.document).hexdigest()

@@ -54,7 +54,8 @@ PLACEHOLDERS = Kind(
     "Placeholders",
     "all filled in",
     "to fill in",
-    "replace each ‹PLACEHOLDER: …›, in the first cell (click its dots) and below; `rbkernel lint`"
+    "replace each ‹PLACEHOLDER: …›, in the first cell (click the dots to unfold it) and below;"
+    " `rbkernel lint`"
     " names all of them",
 )
 

@@ -18,7 +18,7 @@ _QUESTIONS: Mapping[Criterion, str] = {
     "actionable": "Can somebody follow this without asking questions?",
     "complete": "Are all steps present, with their commands?",
     "verifiable": "Does each step say how to verify it?",
-    "scoped": "Is it clear what this covers, and what it does not?",
+    "scoped": "Is it clear what the runbook covers, and what it does not cover?",
     "escalatable": "Is the escalation path defined?",
     "tested": "Has it been tested in a drill?",
     "maintained": "Is there an owner who maintains it?",
@@ -67,4 +67,4 @@ def _row(name: Criterion, problems: list[Problem], left: int) -> tuple[str, str,
 def _remark(problems: list[Problem], left: int) -> str:
     if left:
         return f"{amounts.count(left, 'placeholder')} to fill in; `rbkernel lint` names the cells"
-    return "`rbkernel lint` shows where, and how to fix it" if problems else ""
+    return "`rbkernel lint` shows where each problem is, and how to fix it" if problems else ""

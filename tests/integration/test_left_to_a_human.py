@@ -88,7 +88,7 @@ def test_a_list_runs_only_if_exactly_it_is_allowed(cells: tuple[Kernel, Path]) -
 def test_a_command_that_is_not_filled_in_says_so(cells: tuple[Kernel, Path]) -> None:
     started, _ = cells
     answer = started.run('rb.shell("Hole", ["echo", "-n", "‹PLACEHOLDER: word›"])')
-    assert "not filled in: word" in shown(answer)["text/plain"]
+    assert "placeholders to fill in first: word" in shown(answer)["text/plain"]
 
 
 def test_a_plan_for_a_shell_is_shown_to_copy(cells: tuple[Kernel, Path]) -> None:

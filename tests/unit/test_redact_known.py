@@ -191,7 +191,7 @@ def test_names_of_connections_users_databases_and_hosts_are_public() -> None:
         f"password = '{placeholder('the password of the role')}'",
         f'api_key = "{placeholder("key of the paging service")}"',
         "password = '[redacted:environment ORDERS_PASSWORD]'",
-        "token = '[withheld: it could not be searched for secrets]'",
+        "token = '[withheld: this could not be searched for secrets]'",
     ],
 )
 def test_our_own_marks_are_neither_learned_nor_changed(source: str) -> None:

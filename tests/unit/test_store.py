@@ -176,7 +176,7 @@ def test_a_damaged_store_is_refused_and_left_as_it_is(file: Path, damage: Damage
     damage(file)
     before = file.read_bytes()
     error = refused(file)
-    assert "restore it from a backup" in error.next_step
+    assert "restore the file from a backup" in error.next_step
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 

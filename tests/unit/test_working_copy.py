@@ -224,7 +224,7 @@ def test_a_run_that_was_made_in_a_copy_is_opened_there(settings: Settings, root:
 def test_a_copy_of_a_live_run_says_so(tmp_path: Path) -> None:
     record = read(whole_run(tmp_path).folder)
     copy = working_notebook(rebuild(record, None), record, INCIDENT, LATER, alive=True)
-    assert "That run had not finished." in copy.cells[0].source
+    assert "The run had not finished when this copy was made." in copy.cells[0].source
 
 
 def test_what_cannot_be_opened_says_what_to_do(settings: Settings, root: Path) -> None:

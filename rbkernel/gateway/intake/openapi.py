@@ -110,10 +110,10 @@ def _usable() -> list[Sender]:
 def _intake(sender: Sender, gateway: Gateway) -> dict[str, Any]:
     source = sender.name
     answers = {
-        "202": _answer("Stored, or in quarantine.", "Receipt"),
+        "202": _answer("The alerts were stored, or put into quarantine.", "Receipt"),
         "401": _answer("Authentication failed.", "Error"),
-        "413": _answer(f"Longer than {gateway.limits.body_bytes} bytes.", "Error"),
-        "503": _answer("Not stored: send it again.", "Error"),
+        "413": _answer(f"The body is longer than {gateway.limits.body_bytes} bytes.", "Error"),
+        "503": _answer("The request was not stored: send it again.", "Error"),
     }
     operation: dict[str, Any] = {
         "summary": f"Alerts from {source}",

@@ -91,7 +91,8 @@ def read(value: Any, received_at: datetime) -> Reading:
         raise Unreadable(
             "event.event_type is unknown",
             where="pagerduty",
-            next_step="look at the raw bytes; if they contain an alert, handle it by hand",
+            next_step="look at the raw bytes in quarantine; if they contain an alert, handle it"
+            " by hand",
         )
     return delivered("pagerduty", alerts, [], received_at)
 

@@ -96,7 +96,9 @@ def place(
         return Place(incident=oldest.id, merged=rest, why=why, crowded=rank == _CROWD)
     if found:
         _, why, one = max(found, key=lambda each: each[2].last_alert_at)
-        return Place(incident=one.id, why=f"{why}; it was closed recently and is reopened")
+        return Place(
+            incident=one.id, why=f"{why}; the incident was closed recently and is reopened"
+        )
     return Place()
 
 

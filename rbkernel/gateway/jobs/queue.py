@@ -39,9 +39,9 @@ _WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
 _SCHEMA = "rbkernel_queue"
 _POLL_S = 0.5
 _UNUSABLE_FILE = (
-    "check that this user may write to that file and its folder, and that the disk has space"
+    "check that this user may write to the file and its folder, and that the disk has space"
 )
-_UNUSABLE_DATABASE = "check that the role may create a schema and tables there"
+_UNUSABLE_DATABASE = "check that the role may create a schema and tables in this database"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 #: Takes an attempt (job, number), and returns when the attempt has ended.

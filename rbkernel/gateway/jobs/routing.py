@@ -26,7 +26,7 @@ from rbkernel.runbook.parameters import Value
 from rbkernel.spelling import did_you_mean
 
 FALLBACK = "RUN-000"
-NOBODY_KNOWS = "it may be the runbook for this alert"
+NOBODY_KNOWS = "the unreadable document may be the runbook for this alert"
 _DEFAULTS = Settings()
 _LONGEST_VALUE = 1_000
 # labels that senders commonly use for the name of a database

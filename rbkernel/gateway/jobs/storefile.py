@@ -27,9 +27,9 @@ _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _BESIDE = ("-wal", "-shm", "-journal")
 _OTHER_PLACE = "or set RBKERNEL_STORE_URL to another path"
 _RESTORE = (
-    "restore it from a backup, or move it away together with its -wal and -shm files: then a new"
-    " one is made, and alerts that were not routed yet are lost; incidents and evidence are not"
-    " in it"
+    "restore the file from a backup, or move it away together with its -wal and -shm files: then"
+    " a new store is created, and alerts that were not routed yet are lost; incidents and evidence"
+    " are stored elsewhere"
 )
 _log = logging.getLogger(__name__)
 
@@ -155,7 +155,9 @@ def advice(error: BaseException) -> str:
         case "SQLITE_FULL" | "ENOSPC" | "EDQUOT":
             return "free space on that disk"
         case "SQLITE_BUSY" | "SQLITE_LOCKED":
-            return "see which process holds it (`fuser FILE`), and end that process if it hangs"
+            return (
+                "see which process holds the file (`fuser FILE`), and end that process if it hangs"
+            )
         case "ENOTDIR" | "EISDIR" | "EEXIST":
             return f"move away the object at that path, {_OTHER_PLACE}"
         case _:
@@ -180,9 +182,7 @@ def alone(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and not file.is_file():
-            raise IsADirectoryError(
-                errno.EISDIR, "there is something at that path that is not a file"
-            )
+            raise IsADirectoryError(errno.EISDIR, "the object at this path is not a file")
         lock = os.open(file.parent, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise unusable(file, error) from error

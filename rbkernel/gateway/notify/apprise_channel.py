@@ -42,7 +42,7 @@ def services(target: Target) -> apprise.Apprise:
             raise NotifyError(
                 f"apprise does not understand the address{which}",
                 where=f"[notify.targets.{target.name}]",
-                next_step="write it in apprise's format, such as slack://… or mailto://…;"
+                next_step="write the address in apprise's format, such as slack://… or mailto://…;"
                 " docs/how-to/send-notifications.md has examples",
             )
     return made
@@ -73,7 +73,7 @@ def send(target: Target, title: str, body: str, level: str) -> str:
         raise NotifyError(
             heard.reason,
             where=f"[notify.targets.{target.name}]",
-            next_step="it will be retried; `rbkernel notify --test` sends a test message now",
+            next_step="sending will be retried; `rbkernel notify --test` sends a test message now",
         )
     return ", ".join(dict.fromkeys(str(one.service_name) for one in made))
 

@@ -101,5 +101,5 @@ def _failed(target: Target, error: Exception) -> NotifyError:
     return NotifyError(
         f"the channel {target.channel} failed with {type(error).__name__}",
         where=f"[notify.targets.{target.name}]",
-        next_step="it will be retried; `rbkernel notify --test` sends a test message now",
+        next_step="sending will be retried; `rbkernel notify --test` sends a test message now",
     )

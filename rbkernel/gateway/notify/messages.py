@@ -169,7 +169,7 @@ class Words:
                 raise NotifyError(
                     f"the template cannot be read: {error}",
                     where=name + _SUFFIX,
-                    next_step="fix it, or delete it to use the built-in one",
+                    next_step="fix the template, or delete it to use the built-in one",
                 ) from error
 
     def _page(self, what: str) -> str:

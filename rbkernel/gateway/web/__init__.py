@@ -66,5 +66,5 @@ def handlers(
 def who_may_read(settings: Settings) -> str:
     """Return a sentence that says who can read the pages of `rbkernel serve`, and how."""
     if settings.pages.open_on_loopback:
-        return "anyone on this machine can read them"
-    return "open them with a link from `rbkernel link`"
+        return "anyone on this machine can read the pages"
+    return "open the pages with a link from `rbkernel link`"

@@ -26,14 +26,14 @@ _REQUIREMENT = re.compile(r"^(?P<tool>[\w.+-]+)\s*(?P<sign>>=|==|>|~>)\s*v?(?P<v
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(?P<word>\w+)\1")
 _NEEDS_A_SHELL = (
     ("a pipeline: rb.shell takes one command only", re.compile(r"\|")),
-    ("it writes to or reads from a file", re.compile(r"[<>]")),
+    ("the command writes to or reads from a file", re.compile(r"[<>]")),
     ("several commands in one line", re.compile(r"&&|;|&")),
-    ("it contains a command substitution", re.compile(r"\$\(|`")),
+    ("the command contains a command substitution", re.compile(r"\$\(|`")),
     ("shell variables", re.compile(r"\$\w|\$\{")),
     ("a shell glob pattern", re.compile(r"[*?]|(?:^|\s)~|\{[^}]*,[^}]*\}")),
     ("shell brackets", re.compile(r"[()]")),
 )
-SETS = "it changes the shell's state"
+SETS = "the command changes the shell's state"
 _STATE = frozenset(
     ["cd", "export", "source", ".", "alias", "set", "unset", "exec", "read", "ulimit"]
 )
@@ -194,7 +194,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     try:
         words = [holes.without_marks(word, marks) for word in shlex.split(marked, comments=True)]
     except ValueError:
-        return (), "its quotes are not closed"
+        return (), "a quote of the command is not closed"
     if not words:
         return (), "there is no command"
     if words[0] in _STATE or re.match(r"\w+=", words[0]):

@@ -57,8 +57,8 @@ _SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b)")
 _OF_POSTGRES = re.compile(r"^\s*export\s+PG[A-Z]+=[^;|&$`]*$")
 _POSTGRES = re.compile(r"\b(?:psql|pg\w+|\w+db|PG[A-Z]+)\b")
 _MOST_LINES = 60
-_NOT_SHELL = "it is no valid shell text"
-THERE = "it is typed in a shell or a program that the command before it opens"
+_NOT_SHELL = "the text is not valid in a shell"
+THERE = "the text is typed in a shell or a program that the command before it opens"
 
 
 def read(text: str, info: str = "bash") -> list[Piece]:
@@ -243,7 +243,7 @@ class _Reader:
                 break
             end += 1
         if end > self._at:
-            yield self._taken(end, "it continues a command that is commented out")
+            yield self._taken(end, "the line continues a command that is commented out")
 
     # commands
 
@@ -260,7 +260,7 @@ class _Reader:
             yield self._taken(to, _NOT_SHELL)
             self._printed = True
         elif not self._is_command(text):
-            yield self._taken(end, languages.output(text) or "it is no command that is known")
+            yield self._taken(end, languages.output(text) or "the line is not a known command")
             self._printed = True
         elif end < len(self._lines) and _ENTERS.match(text) and self._rest(end):
             yield from self._inside(start, end)
@@ -371,7 +371,7 @@ class _Reader:
             kind="text",
             text=text,
             words=(),
-            reason="it needs a variable, folder or setting from an earlier command",
+            reason="the command needs a variable, folder or setting from an earlier command",
             changes=commands.changes(text),
             own=piece.text,
         )
