@@ -106,11 +106,14 @@ def _version(
 def run(
     runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
     parameter: Annotated[
-        list[str], typer.Option("--parameter", "-p", help="A parameter, as name=value; repeat it.")
+        list[str],
+        typer.Option(
+            "--parameter", "-p", help="A parameter, as name=value; repeat the option for each."
+        ),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     incident: Annotated[str, typer.Option(help="The incident that the run joins.")] = "",
     exit_zero_on_finding: Annotated[
-        bool, typer.Option(help="Exit with 0 if the run finished, whatever it found.")
+        bool, typer.Option(help="Exit with 0 if the run finished, also if findings are not ok.")
     ] = False,
     as_json: AsJson = False,
     timeout: Annotated[
@@ -171,7 +174,7 @@ def demo() -> None:
 @sandbox_app.command()
 def up(
     port: Annotated[
-        int | None, typer.Option(help="Port of the primary. Default: a free port.")
+        int | None, typer.Option(help="Port of the primary of the sandbox. Default: a free port.")
     ] = None,
 ) -> None:
     """Start the sandbox: a PostgreSQL primary and standby with traffic.
@@ -205,9 +208,12 @@ def status(as_json: AsJson = False) -> None:
 
 @sandbox_app.command()
 def inject(
-    fault: Annotated[str, typer.Argument(help="The fault; an unknown name lists all faults.")],
+    fault: Annotated[
+        str, typer.Argument(help="The fault to inject; an unknown name lists all faults.")
+    ],
     seed: Annotated[
-        int, typer.Option(help="Seed of the random values; the same seed gives the same fault.")
+        int,
+        typer.Option(help="Seed of the fault's random values; the same seed gives the same fault."),
     ] = 1,
 ) -> None:
     """Inject a fault, and print what a runbook must find.
@@ -225,7 +231,9 @@ def inject(
 
 @sandbox_app.command()
 def heal(
-    fault: Annotated[str | None, typer.Argument(help="The fault. Default: all.")] = None,
+    fault: Annotated[
+        str | None, typer.Argument(help="The fault to remove. Default: all faults.")
+    ] = None,
 ) -> None:
     """Remove injected faults.
 

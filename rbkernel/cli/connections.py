@@ -28,7 +28,9 @@ Where does the password come from? It is never written into the file.
 
 def init(
     name: Annotated[str, typer.Option(help="The name of the connection.")] = "",
-    host: Annotated[str, typer.Option(help="Host name, address, or folder of the socket.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Host name or address of the server, or the folder of its socket.")
+    ] = "",
     port: Annotated[int, typer.Option(help="Port. Default without a terminal: 5432.")] = 0,
     dbname: Annotated[str, typer.Option(help="Database.")] = "",
     user: Annotated[str, typer.Option(help="Diagnostic role.")] = "",
@@ -78,7 +80,9 @@ def init(
 
 
 def doctor(
-    db: Annotated[str, typer.Argument(help="The connection. Default: all.")] = "",
+    db: Annotated[
+        str, typer.Argument(help="The connection to check. Default: all connections.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Check a connection: configuration, login, role, settings, time-outs.
@@ -110,9 +114,11 @@ def doctor(
 def grant(
     db: Annotated[str, typer.Argument(help="Connection name.")],
     diagnostic: Annotated[
-        str, typer.Option(help="Diagnostic role. Default: the connection's user.")
+        str, typer.Option(help="Name of the diagnostic role. Default: the connection's user.")
     ] = "",
-    action: Annotated[str, typer.Option(help="Action role. Default: none.")] = "",
+    action: Annotated[
+        str, typer.Option(help="Name of the action role. Default: no action role is created.")
+    ] = "",
     read: Annotated[
         list[str],
         typer.Option(

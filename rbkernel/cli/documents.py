@@ -54,7 +54,9 @@ def show(
 
 
 def search(
-    words: Annotated[list[str], typer.Argument(help="Words, an alert's name, or an id.")],
+    words: Annotated[
+        list[str], typer.Argument(help="Words to search for, an alert's name, or an id.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Search the titles, symptoms, alerts and text of runbooks; best match first.
@@ -86,22 +88,25 @@ def search(
 
 def new(
     template: Annotated[
-        str, typer.Argument(help="The template. Default: list all templates.")
+        str, typer.Argument(help="The template to copy. Default: list all templates.")
     ] = "",
     name: Annotated[str, typer.Argument(help="The new runbook's title.")] = "",
-    id: Annotated[str, typer.Option(help="The id. Default: the next free one.")] = "",  # noqa: A002
+    id: Annotated[str, typer.Option(help="The new id. Default: the next free id.")] = "",  # noqa: A002
     summary: Annotated[
         str, typer.Option(help="The purpose of the runbook, in two or three sentences.")
     ] = "",
     category: Annotated[
         str, typer.Option(help="incident, deployment, maintenance, recovery or escalation.")
     ] = "",
-    severity: Annotated[str, typer.Option(help="In your own scale, such as SEV2.")] = "",
-    owner: Annotated[str, typer.Option(help="The team that maintains it.")] = "",
+    severity: Annotated[
+        str, typer.Option(help="The severity on your team's scale, such as SEV2.")
+    ] = "",
+    owner: Annotated[str, typer.Option(help="The team that maintains the runbook.")] = "",
     to: Annotated[
         Path | None,
         typer.Option(
-            help="The folder. Default: the first of [catalogue] paths, or the working folder."
+            help="The folder to write to. Default: the first of [catalogue] paths, else the working"
+            " folder."
         ),
     ] = None,
 ) -> None:
@@ -133,7 +138,9 @@ def new(
     made = catalogue.read(path)
     left = len(made.placeholders)
     typer.echo(f"{made.id} {made.front_matter.title}: {path}")
-    typer.echo(f"{amounts.count(left, 'placeholder')} to fill in. Next: edit it in JupyterLab,")
+    typer.echo(
+        f"{amounts.count(left, 'placeholder')} to fill in. Next: edit the notebook in JupyterLab,"
+    )
     typer.echo(f"then `rbkernel lint {path}` and `rbkernel run {path}`")
 
 

@@ -42,7 +42,9 @@ def list_evidence(as_json: AsJson = False) -> None:
 def verify(
     what: Annotated[
         str,
-        typer.Argument(help="A notebook, a run id or a folder. Default: all sealed evidence."),
+        typer.Argument(
+            help="What to verify: a notebook, a run id or a folder. Default: all sealed evidence."
+        ),
     ] = "",
     head: Annotated[
         list[str], typer.Option(help="A published head that must still exist; repeatable.")
@@ -69,7 +71,9 @@ def rebuild(
     run_id: Annotated[str, typer.Argument(help="The run.")],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", help="The notebook, or a folder for it (DIR/ is created)."),
+        typer.Option(
+            "--output", "-o", help="The notebook to write, or a folder for it (DIR/ is created)."
+        ),
     ],
     force: Force = False,
 ) -> None:
@@ -93,7 +97,12 @@ def rebuild(
 
 @app.command()
 def seal(
-    what: Annotated[str, typer.Argument(help="The saved notebook, or a run id to rebuild it.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="The saved notebook, or a run id, to seal a notebook rebuilt from the journal."
+        ),
+    ],
     edited: Annotated[
         bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
     ] = False,
@@ -124,7 +133,7 @@ def seal(
 @app.command()
 def keygen(
     name: Annotated[
-        str, typer.Option(help="Name in the signatures. Default: your user at this host.")
+        str, typer.Option(help="The signer's name in signatures. Default: your user at this host.")
     ] = "",
 ) -> None:
     """Create the key that signs seals, and allow it to sign.

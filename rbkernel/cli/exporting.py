@@ -16,14 +16,16 @@ def export(
     what: Annotated[str, typer.Argument(help="An incident id or a run id.")],
     to: Annotated[
         Format,
-        typer.Option("--to", help="HTML page, PDF, Markdown with pictures, or the sealed archive."),
+        typer.Option(
+            "--to", help="Format: HTML page, PDF, Markdown with pictures, or the sealed archive."
+        ),
     ] = Format.HTML,
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
-            help="A file, or a folder (DIR/ is created). Default: the working folder.",
+            help="The file or folder to write (DIR/ is created). Default: the working folder.",
         ),
     ] = None,
     force: Force = False,

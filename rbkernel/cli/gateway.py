@@ -24,7 +24,9 @@ def serve(
     kernels: Annotated[
         int | None,
         typer.Option(
-            help="Runs at the same time; 0 only receives alerts. Default: as configured.", min=0
+            help="How many runs to execute at the same time; 0 only receives alerts. Default: as"
+            " configured.",
+            min=0,
         ),
     ] = None,
     check: Annotated[

@@ -40,7 +40,9 @@ def import_runbook(
     ] = None,
     db: Annotated[
         str,
-        typer.Option(help="The connection for the queries. Default: the default connection."),
+        typer.Option(
+            help="The connection for the queries of the notebook. Default: the default connection."
+        ),
     ] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite notebooks that were edited or run.")

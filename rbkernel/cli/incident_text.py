@@ -107,13 +107,13 @@ def closed(what: Closed) -> Iterator[str]:
         by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
         yield f"  {what.incident} was already closed {by}; sealed and exported again"
     else:
-        yield f"  {what.incident} is closed; attach this report, it opens in any browser"
+        yield f"  {what.incident} is closed; attach this report to a ticket: it opens in any browser"
     if what.finished:
         yield "  an interrupted seal was completed"
     yield f"  archive to verify: {what.archive}"
     for run_id in what.sealed_runs:
         yield f"  sealed run {run_id}"
-    yield f"head {what.record.head}: store it elsewhere, in the ticket or a chat"
+    yield f"head {what.record.head}: store this value elsewhere, in the ticket or a chat"
     signer = what.record.signer
     if what.record.missing:
         yield from (f"  {line(one)}" for one in what.record.missing)

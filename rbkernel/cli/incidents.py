@@ -56,9 +56,13 @@ def list_incidents(
 @app.command("open")
 def open_incident(
     title: Annotated[str, typer.Argument(help="What is wrong, in a few words.")],
-    severity: Annotated[str, typer.Option(help="In your team's words: P1, SEV2, high …")] = "",
+    severity: Annotated[
+        str, typer.Option(help="The severity in your team's words: P1, SEV2, high …")
+    ] = "",
     service: Annotated[str, typer.Option(help="The affected service.")] = "",
-    name: Annotated[str, typer.Option("--id", help="The id. Default: a new one.")] = "",
+    name: Annotated[
+        str, typer.Option("--id", help="The id of the incident. Default: a new id.")
+    ] = "",
 ) -> None:
     """Open an incident by hand, and print its id.
 
@@ -107,7 +111,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def note(
     name: Name,
-    text: Annotated[str, typer.Argument(help="The note; - reads standard input.")],
+    text: Annotated[str, typer.Argument(help="The text of the note; - reads standard input.")],
 ) -> None:
     """Add a note to an incident, with the time and your name.
 
@@ -128,8 +132,8 @@ def status(
         str, typer.Argument(help="Investigating, Identified, Monitoring or Resolved.")
     ] = "",
     impact: Annotated[str, typer.Option(help="What users see.")] = "",
-    action: Annotated[str, typer.Option(help="What is being done.")] = "",
-    eta: Annotated[str, typer.Option(help="When it will be over.")] = "",
+    action: Annotated[str, typer.Option(help="What is being done to resolve the incident.")] = "",
+    eta: Annotated[str, typer.Option(help="When the incident will be over.")] = "",
     draft: Annotated[
         bool, typer.Option("--draft", help="Propose the next update; nothing is recorded.")
     ] = False,
@@ -172,7 +176,7 @@ def status(
 @app.command()
 def close(
     name: Name,
-    resolution: Annotated[str, typer.Option(help="How it was resolved.")] = "",
+    resolution: Annotated[str, typer.Option(help="How the incident was resolved.")] = "",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -180,7 +184,7 @@ def close(
         ),
     ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Close although runs have not finished.")
+        bool, typer.Option("--anyway", help="Close the incident although runs have not finished.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -311,7 +315,7 @@ def _folder(output: Path | None) -> Path:
     folder = output or Path()
     if not folder.is_dir():
         raise ParameterError(
-            "report and archive need a folder, and this is not one",
+            "report and archive need a folder, and this is not a folder",
             where=str(folder),
             next_step="create the folder, or change -o",
         )

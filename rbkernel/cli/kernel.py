@@ -12,7 +12,7 @@ from rbkernel import amounts
 from rbkernel.cli.output import AsJson, print_json
 from rbkernel.forkserver import client, place
 
-app = typer.Typer(help="Fast start of kernels: is it on, and how to stop it.")
+app = typer.Typer(help="Fast start of kernels: show whether it is on, and stop its servers.")
 
 
 @app.command()
@@ -52,7 +52,7 @@ def status(as_json: AsJson = False) -> None:
 @app.command()
 def stop(
     now: Annotated[
-        bool, typer.Option("--now", help="End the running kernels and runs, too.")
+        bool, typer.Option("--now", help="Also end the running kernels and runs.")
     ] = False,
 ) -> None:
     """Stop the fork servers of this user when their programs have ended.

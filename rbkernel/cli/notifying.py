@@ -21,7 +21,9 @@ _TEST = "A test of rbkernel's notifications"
 
 
 def notify(
-    target: Annotated[str, typer.Argument(help="The target. Default: all.")] = "",
+    target: Annotated[
+        str, typer.Argument(help="The target to list or test. Default: all targets.")
+    ] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message now.")] = False,
     once: Annotated[
         bool, typer.Option("--once", help="Send what is due now, without `rbkernel serve`.")

@@ -15,10 +15,13 @@ def query(
     ] = "",
     db: Annotated[str, typer.Argument(help="The connection.")] = "",
     parameter: Annotated[
-        list[str], typer.Option("--parameter", "-p", help="A parameter, as name=value; repeat it.")
+        list[str],
+        typer.Option(
+            "--parameter", "-p", help="A parameter, as name=value; repeat the option for each."
+        ),
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     as_json: AsJson = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, do not run it.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, and do not run it.")] = False,
 ) -> None:
     """Run a diagnostic, or the overview of common problems, and show the findings.
 

@@ -38,7 +38,9 @@ _LISTED = 5
 def reconcile(
     source: Annotated[str, typer.Argument(help="The reference table, as CONNECTION:table.")],
     target: Annotated[str, typer.Argument(help="The table to compare, as CONNECTION:table.")],
-    key: Annotated[str, typer.Option(help="Columns that identify a row: id or a,b.")] = "id",
+    key: Annotated[
+        str, typer.Option(help="Columns of the key, which identify a row: id or a,b.")
+    ] = "id",
     columns: Annotated[
         str, typer.Option(help="Columns to compare: a,b. Default: all of the source.")
     ] = "",
@@ -57,14 +59,23 @@ def reconcile(
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     where: Annotated[str, typer.Option(help="SQL condition on the rows of both tables.")] = "",
     target_where: Annotated[
-        str, typer.Option(help="The condition for the target, if different.")
+        str, typer.Option(help="The condition for the target, if it differs from --where.")
     ] = "",
-    window: Annotated[str, typer.Option(help="Only rows not older than: 90s, 30m, 24h, 7d.")] = "",
-    window_column: Annotated[str, typer.Option(help="The timestamp column for --window.")] = "",
+    window: Annotated[
+        str, typer.Option(help="Compare only rows that are not older than this: 90s, 30m, 24h, 7d.")
+    ] = "",
+    window_column: Annotated[
+        str, typer.Option(help="The column with the time of a row, for --window.")
+    ] = "",
     tolerance: Annotated[
-        list[str], typer.Option(help="column=0.01: ignore smaller differences; repeatable.")
+        list[str],
+        typer.Option(
+            help="column=0.01: ignore differences of at most 0.01 in this column; repeatable."
+        ),
     ] = [],  # noqa: B006
-    time_zone: Annotated[str, typer.Option(help="Time zone of timestamps without time zone.")] = "",
+    time_zone: Annotated[
+        str, typer.Option(help="The time zone of columns of type timestamp without time zone.")
+    ] = "",
     recheck_after: Annotated[
         float,
         typer.Option(help="Seconds until differing rows are compared again; 0: no recheck.", min=0),
@@ -87,9 +98,10 @@ def reconcile(
         bool, typer.Option("--resume", help="Resume an interrupted comparison.")
     ] = False,
     repair: Annotated[
-        Path | None, typer.Option(help="Write SQL that repairs the target, and SQL that undoes it.")
+        Path | None,
+        typer.Option(help="Write SQL that repairs the target, and SQL that undoes the repair."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Number of rows to show.", min=0)] = 20,
+    limit: Annotated[int, typer.Option(help="The most differing rows to show.", min=0)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Compare two tables row by row.

@@ -29,7 +29,7 @@ def why(
     seconds: Annotated[
         float,
         typer.Option(
-            help="How long to sample what busy sessions wait for; 0: no sampling.",
+            help="For how many seconds to sample what busy sessions wait for; 0: no sampling.",
             min=0,
             max=300,
         ),

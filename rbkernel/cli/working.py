@@ -19,7 +19,9 @@ from rbkernel.gateway import logs
 def worker(
     kernels: Annotated[
         int | None,
-        typer.Option(help="Runs at the same time. Default: as configured.", min=1),
+        typer.Option(
+            help="How many runs to execute at the same time. Default: as configured.", min=1
+        ),
     ] = None,
 ) -> None:
     """Execute queued jobs, next to `rbkernel serve` or on another host.

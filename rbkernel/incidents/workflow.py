@@ -296,7 +296,8 @@ def _refuse_living(found: Incident) -> None:
         raise EvidenceError(
             f"{found.record.id} is not closed: a kernel of one of its runs is still alive",
             where=f"run {named}",
-            next_step="shut it down (in JupyterLab: Kernel > Shut Down Kernel), then close again",
+            next_step="shut the kernel down (in JupyterLab: Kernel > Shut Down Kernel), then"
+            " close again",
         )
 
 
@@ -331,7 +332,7 @@ def _refuse_to_come(name: str, to_come: Sequence[RunHistory]) -> None:
         raise EvidenceError(
             f"{name} is not closed: one of its runs has not finished, and the report would lack it",
             where=f"run {named}",
-            next_step="wait until it has ended, then close again; or close now with --anyway",
+            next_step="wait until the run has ended, then close again; or close now with --anyway",
         )
 
 

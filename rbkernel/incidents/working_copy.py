@@ -127,7 +127,7 @@ def _by_urgency(evidence: Path, what: str) -> list[RunEntry]:
             f"{what} has no run to continue",
             where=str(evidence),
             next_step="`rbkernel evidence list` lists all runs; `rbkernel run RUNBOOK"
-            " --incident INC` makes one",
+            " --incident INC` starts one",
         )
     return sorted(found, key=lambda entry: (entry.verdict.rank, entry.run_id), reverse=True)
 
@@ -166,7 +166,8 @@ def _write(path: Path, data: bytes) -> None:
         raise EvidenceError(
             f"the working copy cannot be written: {error.strerror}",
             where=str(path),
-            next_step="free disk space or correct the permissions there, or name another folder"
+            next_step="free disk space or correct the permissions of the folder, or name another"
+            " folder"
             " with --root",
         ) from error
     store.write_atomically(path, data)

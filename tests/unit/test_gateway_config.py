@@ -187,7 +187,7 @@ class TestListening:
     ) -> None:
         found = load(tmp_path, monkeypatch, '[gateway]\ntls_certificate = "c"\ntls_key = "k"')
         assert found.tls_certificate == tmp_path / "c"
-        with pytest.raises(ConfigError, match="no such file") as caught:
+        with pytest.raises(ConfigError, match="this TLS file does not exist") as caught:
             server.tls(found)
         assert str(tmp_path / "c") in str(caught.value)
 

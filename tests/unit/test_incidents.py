@@ -455,7 +455,7 @@ class TestCommands:
             (["status", name, "Fine"], ParameterError, "use one of Investigating"),
             (["status", name], ParameterError, "no status was given"),
             (["open", "x", "--severity", "bad"], ParameterError, "unknown severity"),
-            (["close", name, "-o", "nowhere"], ParameterError, "this is not one"),
+            (["close", name, "-o", "nowhere"], ParameterError, "this is not a folder"),
         ):
             with pytest.raises(error, match=told):
                 rbkernel(*words)

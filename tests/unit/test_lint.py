@@ -217,7 +217,7 @@ def test_two_runbooks_with_one_id_are_found_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunbookError, match="no such file"):
+    with pytest.raises(RunbookError, match="the file or folder does not exist"):
         reading.notebooks([tmp_path / "gone"])
 
 

@@ -122,7 +122,7 @@ def test_what_is_unreadable_ends_with_3(run: Command, team: Path) -> None:
     (team / "runbooks/broken.ipynb").write_text("<<<<<<< HEAD")
     done = run("lint", "runbooks", folder=team)
     assert done.returncode == 3
-    assert "runbooks/broken.ipynb: error RB001 it is not JSON (line 1)" in done.stdout
+    assert "runbooks/broken.ipynb: error RB001 the file is not JSON (line 1)" in done.stdout
     assert "cell 7 (query)" in done.stdout  # the others are judged all the same
     gone = run("lint", "gone.ipynb", folder=team)
     assert gone.returncode == 3

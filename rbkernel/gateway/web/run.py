@@ -82,7 +82,7 @@ def _starting(site: Site, job: Job) -> Answer:
         "message.html.j2",
         what=f"{job.runbook} is about to start",
         where=f"{job.incident}, attempt {job.attempt}",
-        next_step="wait; this page shows the findings as soon as there are any",
+        next_step="wait: this page shows findings as soon as the run has any",
         command="",
         refresh_s=_LIVE_REFRESH_S,
     )

@@ -221,7 +221,8 @@ def _not_opened(grants: list[Grant], ended: LinkError | None) -> LinkError:
     if grants:
         return LinkError(
             "your link does not open this page",
-            next_step="ask for one that does; this command prints it, on the gateway host",
+            next_step="ask for a link that opens it; this command prints the link, on the gateway"
+            " host",
         )
     return LinkError(
         "this page needs a link",

@@ -141,7 +141,8 @@ class Ring:
         return WatchError(
             f"samples of the server's state cannot be stored: {error.strerror or error}",
             where=str(self.folder),
-            next_step="free disk space or correct the permissions there, or set RBKERNEL_WATCH to"
+            next_step="free disk space or correct the permissions of the folder, or set"
+            " RBKERNEL_WATCH to"
             " another folder",
         )
 
