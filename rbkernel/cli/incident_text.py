@@ -107,7 +107,7 @@ def closed(what: Closed) -> Iterator[str]:
         by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
         yield f"  {what.incident} was already closed {by}; sealed and exported again"
     else:
-        yield f"  {what.incident} is closed; attach this report to a ticket: it opens in any browser"
+        yield f"  {what.incident} is closed; attach this report to a ticket (any browser opens it)"
     if what.finished:
         yield "  an interrupted seal was completed"
     yield f"  archive to verify: {what.archive}"
