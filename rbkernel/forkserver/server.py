@@ -122,7 +122,7 @@ class Server:
 
     def _withdraw(self, listener: socket.socket) -> None:
         """Stop taking requests, so that a new server can use the socket; programs continue."""
-        with contextlib.suppress(KeyError):
+        if listener.fileno() >= 0:
             self._poll.unregister(listener)
             self._place.socket.unlink(missing_ok=True)
             listener.close()

@@ -22,6 +22,7 @@ from rbkernel.lint.rule import (
     rule_with_surroundings,
 )
 from rbkernel.runbook import catalogue
+from rbkernel.runbook.frontmatter_sections import HEALTHY
 from rbkernel.runbook.placeholders import unfilled
 
 _RUNBOOK_ID = re.compile(r"\bRUN-\d{3,}\b")
@@ -169,7 +170,7 @@ def drills(document: Document, around: Surroundings) -> Iterator[Found]:
     if document.front is None or around.faults is None:
         return
     for one in document.front.drill:
-        if re.fullmatch(r"[a-z0-9-]+", one.fault) and one.fault not in around.faults:
+        if re.fullmatch(r"[a-z0-9-]+", one.fault) and one.fault not in {HEALTHY, *around.faults}:
             message = f"the sandbox has no fault {one.fault}"
             yield in_field(
                 document, "drill", message, "name one of its faults, or describe the drill in words"

@@ -233,10 +233,14 @@ class Metric(Section):
         return threshold_of_range(getattr(self, which), below=other.below)
 
 
+#: In place of a fault: the sandbox as it is.
+HEALTHY = "healthy"
+
+
 class Drill(Section):
     """A fault of the sandbox, and what the runbook must say of it; `rbkernel drill` tests it.
 
-    A drill that people do by hand is described in words under ``fault``.
+    ``fault`` may be `HEALTHY`. A drill that people do by hand is described there in words.
     """
 
     plain = "fault"

@@ -1,8 +1,8 @@
 """Drills: inject a fault into the sandbox, run a runbook on it, and judge what the runbook says.
 
-Each runbook is also run on the healthy sandbox, where it must find nothing. The runs have a
-configuration of their own, in which the sandbox is the only database, so that a drill never
-reaches a database of the user.
+Each runbook is also run on the healthy sandbox, where it must find nothing unless its front matter
+says otherwise. The runs have a configuration of their own, in which the sandbox is the only
+database, so that a drill never reaches a database of the user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -29,11 +29,10 @@ from rbkernel.model import Finding, Verdict, leading
 from rbkernel.run import runner
 from rbkernel.runbook import catalogue, frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
-from rbkernel.runbook.frontmatter_sections import Drill
+from rbkernel.runbook.frontmatter_sections import HEALTHY, Drill
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults.catalogue import FAULTS
 
-HEALTHY = "healthy"
 _BY_HAND = re.compile(r"[^a-z0-9-]")  # a drill in words, which no program can run
 
 
@@ -70,7 +69,7 @@ def drills_of(runbook: Runbook) -> list[Drill]:
     """
     found = [one for one in runbook.front_matter.drill if not _BY_HAND.search(one.fault)]
     for one in found:
-        if one.fault not in FAULTS:
+        if one.fault not in {HEALTHY, *FAULTS}:
             raise SandboxError(
                 f"the sandbox has no fault {one.fault}",
                 where=f"{runbook.path}, front matter, drill",
@@ -109,18 +108,17 @@ def run(
         _only_the_sandbox(settings, Path(folder)) as own,
     ):
         for runbook, drills in planned:
-            for drill in (None, *drills):
-                report(f"{runbook.id} on {drill.fault if drill else 'the healthy sandbox'}")
+            for drill in _with_control(drills):
+                report(f"{runbook.id} on {drill.fault}")
                 yield _result(runbook, drill, own)
 
 
-def _result(runbook: Runbook, drill: Drill | None, settings: Settings) -> Result:
-    values = drill.values if drill else _common(runbook)
+def _result(runbook: Runbook, drill: Drill, settings: Settings) -> Result:
     try:
-        if drill:
+        if drill.fault != HEALTHY:
             control.inject(drill.fault)
         started = datetime.now(UTC)
-        outcome = runner.run(str(runbook.path), values, settings)
+        outcome = runner.run(str(runbook.path), drill.values, settings)
     finally:
         control.heal()
     record = outcome.record
@@ -128,7 +126,7 @@ def _result(runbook: Runbook, drill: Drill | None, settings: Settings) -> Result
     times = [datetime.fromisoformat(one.at) for one in wrong if one.at]
     return Result(
         runbook=runbook.id,
-        fault=drill.fault if drill else HEALTHY,
+        fault=drill.fault,
         verdict=outcome.verdict,
         found="; ".join(dict.fromkeys(one.headline for one in wrong)),
         recommended=_recommended(record),
@@ -137,23 +135,29 @@ def _result(runbook: Runbook, drill: Drill | None, settings: Settings) -> Result
     )
 
 
-def _common(runbook: Runbook) -> Mapping[str, str | int | float | bool]:
-    """Return the parameters that all drills of a runbook set alike, for the healthy sandbox."""
-    first, *others = (dict(one.values) for one in drills_of(runbook))
-    return {
+def _with_control(drills: Sequence[Drill]) -> list[Drill]:
+    """Return the drills, begun by a run on the healthy sandbox if none of them is one.
+
+    That run has the parameters that all drills set alike.
+    """
+    if any(one.fault == HEALTHY for one in drills):
+        return list(drills)
+    first, *others = drills
+    values = {
         name: value
-        for name, value in first.items()
-        if all(other.get(name) == value for other in others)
+        for name, value in first.values.items()
+        if all(other.values.get(name) == value for other in others)
     }
+    return [Drill(fault=HEALTHY, harmless=True, values=values), *drills]
 
 
-def problems(drill: Drill | None, record: Record, failure: str = "") -> Iterator[str]:
+def problems(drill: Drill, record: Record, failure: str = "") -> Iterator[str]:
     """Yield what a run lacks that the drill asks for. Pure.
 
     Parameters
     ----------
     drill
-        The drill; None for the healthy sandbox, where each finding must be ok.
+        What the run must say.
     record
         The record of the run.
     failure
@@ -162,11 +166,11 @@ def problems(drill: Drill | None, record: Record, failure: str = "") -> Iterator
     if failure:
         yield f"the run did not finish: {failure}"
     wrong = [one for one in record.findings if one.verdict is not Verdict.OK]
-    if drill is None or drill.harmless:
+    if drill.harmless:
         yield from (f"false alarm: {one.headline}" for one in wrong)
     else:
         yield from _undetected(drill, wrong)
-    if drill and drill.recommends and (said := _recommended(record)) != drill.recommends:
+    if drill.recommends and (said := _recommended(record)) != drill.recommends:
         yield f"recommended “{said or 'nothing'}” instead of “{drill.recommends}”"
 
 

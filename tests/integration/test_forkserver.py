@@ -350,6 +350,22 @@ def test_an_idle_server_ends_unless_a_worker_keeps_it(own_place: place.Place) ->
     assert list(own_place.socket.parent.iterdir()) == []
 
 
+def test_a_server_that_is_told_to_stop_first_lets_its_programs_end(
+    own_place: place.Place,
+) -> None:
+    with _process(own_place, idle_s=60) as process:
+        with _kernel() as (_manager, talk):
+            assert int(_value(talk, "__import__('os').getppid()")) == process.pid
+            [status] = client.living()
+            client.stop(status)
+            until(lambda: not own_place.socket.exists(), "the socket is gone")
+            # longer than the server waits between two looks at its programs
+            assert _value(talk, "__import__('time').sleep(3) or 7") == "7"
+            assert process.poll() is None
+        assert process.wait(PATIENCE_S) == 0
+        assert not own_place.failure.exists()
+
+
 def test_a_server_ends_when_its_folder_is_removed(own_place: place.Place) -> None:
     with _process(own_place, idle_s=3600) as process:
         shutil.rmtree(own_place.socket.parent)
