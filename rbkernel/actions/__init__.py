@@ -9,6 +9,7 @@ import keyword
 from collections.abc import Callable
 from typing import Any
 
+from rbkernel.actions.messages import set_failed
 from rbkernel.actions.plans import (
     cancel_queries,
     command,
@@ -29,10 +30,14 @@ __all__ = [
     "command",
     "repair_rows",
     "resume_replay",
+    "set_failed",
     "statement",
     "terminate_sessions",
 ]
-_OURS = (cancel_queries, command, repair_rows, resume_replay, statement, terminate_sessions)
+_OURS = (
+    *(cancel_queries, command, repair_rows, resume_replay),
+    *(set_failed, statement, terminate_sessions),
+)
 
 
 def _unusable(name: str, action: Any) -> str:

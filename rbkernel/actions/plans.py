@@ -56,13 +56,13 @@ def terminate_sessions(
     """
     ended, cancelled, effect = _chosen(sessions, "terminate")
     title = f"Terminate {amounts.count(len(ended), 'session')}"
-    return _plan(
+    return planned(
         title=f"{title}, cancel {_queries(cancelled)}" if len(cancelled) else title,
         connection=db,
         sql=_script(_terminate(ended), _cancel(cancelled)),
         targets=(
-            *_rows(ended, [*_SESSION_COLUMNS, "query"]),
-            *_rows(cancelled, [*_SESSION_COLUMNS, "query"]),
+            *rows_of(ended, [*_SESSION_COLUMNS, "query"]),
+            *rows_of(cancelled, [*_SESSION_COLUMNS, "query"]),
         ),
         effect=effect,
         undo="None: the clients must reconnect; uncommitted work is lost.",
@@ -92,11 +92,11 @@ def cancel_queries(
     """
     given, cancelled, effect = _chosen(sessions, "cancel")
     running = cancelled if isinstance(sessions, Diagnosis) else given
-    return _plan(
+    return planned(
         title=f"Cancel {_queries(running)}",
         connection=db,
         sql=_script(_cancel(running)),
-        targets=_rows(running, [*_SESSION_COLUMNS, "query_start", "query"]),
+        targets=rows_of(running, [*_SESSION_COLUMNS, "query_start", "query"]),
         effect=effect,
         undo="None: the clients must run the query again.",
         risk="Only the query that was seen is cancelled: a session that now runs"
@@ -119,11 +119,11 @@ def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
         samples, the last is shown.
     """
     columns = ["paused", "stalled_s", "received_not_replayed_bytes", "last_replayed_at"]
-    return _plan(
+    return planned(
         title="Resume replay",
         connection=db,
         sql="SELECT pg_catalog.pg_wal_replay_resume();",
-        targets=_rows(standby.tail(1), columns) if standby is not None else (),
+        targets=rows_of(standby.tail(1), columns) if standby is not None else (),
         undo="SELECT pg_catalog.pg_wal_replay_pause();",
         risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
         " mistake), that state is lost: ask who paused it.",
@@ -156,17 +156,17 @@ def repair_rows(
     why
         Why there is no script; used only if ``sql`` is empty.
     """
-    _must_have("differences", differences, ["key", "kind"], "what rb.reconcile returned")
+    must_have("differences", differences, ["key", "kind"], "what rb.reconcile returned")
     kinds = differences["kind"] if "kind" in differences else pd.Series(dtype=object)
     copied, extra = int(kinds.isin(["missing", "changed"]).sum()), int((kinds == "extra").sum())
     names = f" from {question.source} to {question.target}" if question else ""
     target = question.target if question else "the target"
-    return _plan(
+    return planned(
         title=f"Copy {amounts.count(copied, 'row')}{names}, delete"
         f" {amounts.count(extra, 'extra row')} from {target}",
         connection=db,
         sql=sql or (f"-- no SQL: {why}" if why else ""),
-        targets=_rows(differences, ["key", "kind", "columns"]),
+        targets=rows_of(differences, ["key", "kind", "columns"]),
         undo=undo,
         risk="The source is assumed to be right. If a row has changed since it was read, the"
         " whole script stops and changes nothing.",
@@ -210,7 +210,7 @@ def statement(
         for kind, part in lexer.tokens(sql)
     ).strip()
     title = title or lexer.first_line(sql)
-    return _plan(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
+    return planned(title=title, connection=db, sql=text, undo=undo, risk=_fill_in_first(text, risk))
 
 
 @checked
@@ -252,7 +252,7 @@ def command(
             odd = f"{place} is not filled in: its value has characters that are special in a shell"
             risk = "; ".join(filter(None, [risk, odd]))
     risk = _fill_in_first(text, risk)
-    return _plan(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
+    return planned(title=title, connection="", sql="", command=text.strip(), undo=undo, risk=risk)
 
 
 def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -314,10 +314,10 @@ def _must_identify(sessions: pd.DataFrame, verb: Verb) -> None:
     """Raise if the rows come from a diagnostic that does not identify sessions."""
     started = ["query_start"] if verb == "cancel" else []
     origin = 'the rows of rb.assess("connections/sessions", db), or the result of rb.diagnose'
-    _must_have("sessions", sessions, ["pid", "backend_start", *started], origin)
+    must_have("sessions", sessions, ["pid", "backend_start", *started], origin)
 
 
-def _must_have(argument: str, frame: pd.DataFrame, needed: Sequence[str], origin: str) -> None:
+def must_have(argument: str, frame: pd.DataFrame, needed: Sequence[str], origin: str) -> None:
     """Raise if a frame lacks required columns; an empty frame of a failed query is not checked."""
     if missing := [] if frame.empty else [one for one in needed if one not in frame]:
         raise ParameterError(
@@ -384,13 +384,15 @@ def _literal(value: Any) -> str:
     return quote_literal(value.item() if hasattr(value, "item") else value)
 
 
-def _rows(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], ...]:
+def rows_of(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """Return these columns of a frame as the targets of a plan; unknown values are None."""
     shown = frame[[column for column in columns if column in frame]]
     plain = shown.astype(object).where(shown.notna(), None)
     return tuple({str(k): v for k, v in row.items()} for row in plain.to_dict("records"))
 
 
-def _plan(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
+def planned(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
+    """Return the plan with its id."""
     # the id is a hash of the exact text, so a plan with other targets has another id
     text = [title, connection, sql or str(fields.get("command", ""))]
     digest = hashlib.sha256("\n".join(text).encode()).hexdigest()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rbkernel import model
-from rbkernel.errors import SandboxError
+from rbkernel.errors import ExtensionError, SandboxError
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, cluster, processes, service, state
 from rbkernel.sandbox.access import STANDBY_NAME, Access, Role, Server
@@ -34,7 +34,7 @@ _PORTS = range(20_000, 32_000, 2)
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """The state of the sandbox; ``broken`` means that it was built, but a part of it does
-    not run.
+    not run, although no active fault has stopped it.
     """
 
     state: Literal["up", "down", "broken"]
@@ -147,7 +147,10 @@ def status() -> Status:
         return Status(state="down", home=str(home.path))
     found = processes.find(home)
     running = {item.name for item in found}
-    problems = [f"{part} is not running" for part in _PARTS if part not in running]
+    stopped = {part for one in known.faults for part in _stopped_by(one)}
+    problems = [
+        f"{part} is not running" for part in _PARTS if part not in running and part not in stopped
+    ]
     if not known.complete:
         problems.insert(0, "`rbkernel sandbox up` is still running, or did not finish")
     return Status(
@@ -162,6 +165,14 @@ def status() -> Status:
         problems=tuple(problems),
         connections=tuple(accounts.PUBLISHED) if home.connections_file.is_file() else (),
     )
+
+
+def _stopped_by(injected: Injected) -> tuple[str, ...]:
+    """Return the parts that a fault stops; none if its package is gone or broken."""
+    try:
+        return catalogue.FAULTS[injected.fault].stops
+    except (KeyError, ExtensionError):
+        return ()
 
 
 def inject(fault: str, seed: int = 1) -> Injected:
@@ -210,7 +221,8 @@ def heal(fault: str | None = None) -> list[str]:
         catalogue.find(fault)
     healed = []
     with _whole_sandbox() as (known, access):
-        for injected in known.faults:
+        # the latest first: an earlier one may need a server that a later one has stopped
+        for injected in reversed(known.faults):
             if fault in {None, injected.fault}:
                 known = _heal(known, injected, access)
                 healed.append(injected.fault)

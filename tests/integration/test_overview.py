@@ -46,6 +46,14 @@ OPENS = {
     "audit-probing": None,
     "audit-withdrawn": None,
     "login-too-powerful": None,
+    "server-stopped": "RUN-010",
+    "server-recovering": "RUN-010",
+    "password-changed": None,  # which says nothing about the server
+    "outbox-relay-dead": "RUN-011",
+    "outbox-message-rejected": "RUN-011",
+    "outbox-receiver-down": "RUN-011",
+    "outbox-relay-blocked": "RUN-007",
+    "outbox-burst": "RUN-011",
 }
 # what PostgreSQL tells every role
 PUBLIC = {

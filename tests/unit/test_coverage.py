@@ -83,19 +83,21 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLReplicationSlotInactive": ("RUN-018",),
         "PostgreSQLArchiveFailing": ("RUN-018",),
         "PostgreSQLTransactionIdWraparound": ("RUN-019",),
+        "PostgreSQLDown": ("RUN-010",),
+        "OutboxBacklog": ("RUN-011",),
     }
     dead = {row.alert.name for row in mixins.rows if row.link is Link.DEAD}
     assert dead == {
-        "PostgreSQLDown",
         "PostgreSQLTransactionIdWraparound",
         "KubeClientCertificateExpiration",
     }
     assert {row.alert.name for row in mixins.rows if row.link is Link.RUNBOOK} == {
         "PostgreSQLTooManyConnections",
         "PostgreSQLReplicationLag",
+        "PostgreSQLDown",
     }
     verdicts = Counter(coverage_report.verdict(row) for row in mixins.rows)
-    assert verdicts == {Verdict.CRITICAL: 14, Verdict.WARNING: 28, Verdict.OK: 13}
+    assert verdicts == {Verdict.CRITICAL: 12, Verdict.WARNING: 28, Verdict.OK: 15}
     slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "requires" in gap.what}
     assert slow == {
         "PostgreSQLReplicationLag",
@@ -116,7 +118,7 @@ def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage)
     [line] = [line for line in lines if line[2] == "PostgreSQLLocksWaiting"]
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
     told = list(coverage_report.rest(mixins))
-    assert told[-1].startswith("CRITICAL: 9 of 48 alerts that need a runbook have one")
+    assert told[-1].startswith("CRITICAL: 11 of 48 alerts that need a runbook have one")
     assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
 
 
@@ -325,17 +327,17 @@ def test_a_registered_id_needs_a_runbook() -> None:
 def test_the_heat_map_counts_what_the_table_says(mixins: Coverage) -> None:
     judged, informing = coverage_figure.heat_map(mixins.rows).data
     row = list(judged.y).index("postgresql")
-    assert list(judged.text[row]) == ["4 of 5", "4 of 7", ""]
+    assert list(judged.text[row]) == ["5 of 5", "4 of 7", ""]
     assert list(informing.text[row]) == ["", "", "0 of 1"]
-    assert judged.z[row][0] == pytest.approx(0.8)
-    assert "PostgreSQLDown" in judged.customdata[row][0]
+    assert judged.z[row][0] == pytest.approx(1.0)
+    assert "PostgreSQLDeadlocks" in judged.customdata[row][1]
 
 
 def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path: Path) -> None:
     path = tmp_path / "coverage.html"
     coverage_figure.write(coverage_figure.heat_map(mixins.rows), path)
     page = path.read_text(encoding="utf-8")
-    assert "9 of 48 alerts that need a runbook have one" in page
+    assert "11 of 48 alerts that need a runbook have one" in page
     assert "<script src=" not in page
 
 

@@ -7,7 +7,7 @@ injection was killed or an operator has already repaired something by hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +20,12 @@ from rbkernel.sandbox.faults import (
     damage,
     locks,
     orders,
+    outbox,
     pool,
     replication,
     row_queue,
     slots,
+    unreachable,
     vacuum,
 )
 from rbkernel.spelling import did_you_mean
@@ -34,7 +36,7 @@ Truth = dict[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """A fault of the sandbox; ``look_alike_of`` names a fault with the same symptom,
-    another cause.
+    another cause; ``stops`` names the parts of the sandbox that do not run while it is active.
     """
 
     name: str
@@ -42,6 +44,25 @@ class Fault:
     start: Callable[[Access, int], Truth]
     stop: Callable[[Access, int], None]
     look_alike_of: str | None = None
+    stops: tuple[str, ...] = ()
+
+
+def _outbox() -> Iterator[Fault]:
+    summaries = {
+        outbox.DEAD: "messages pile up in the outbox, because no relay delivers them",
+        outbox.REJECTED: "a message is rejected again and again, and holds up its destination",
+        outbox.RECEIVER: "the receiver of a destination is down, and its messages wait",
+        outbox.LOCKED: "the relay waits for a row that another session holds",
+        outbox.BURST: "many new messages, which the relay is delivering",
+    }
+    for name, summary in summaries.items():
+        yield Fault(
+            name=name,
+            summary=summary,
+            start=partial(outbox.start, outbox.KINDS[name]),
+            stop=partial(outbox.stop, outbox.KINDS[name]),
+            look_alike_of=None if name == outbox.DEAD else outbox.DEAD,
+        )
 
 
 _OURS: dict[str, Fault] = {
@@ -112,6 +133,28 @@ _OURS: dict[str, Fault] = {
             stop=vacuum.clear,
             look_alike_of="vacuum-held-back",
         ),
+        Fault(
+            name=unreachable.STOPPED,
+            summary="the primary is stopped, and nothing listens on its port",
+            start=unreachable.stop,
+            stop=unreachable.start,
+            stops=("primary",),
+        ),
+        Fault(
+            name=unreachable.RECOVERING,
+            summary="the primary is in recovery, waits for its archive and accepts no connections",
+            start=unreachable.recover,
+            stop=unreachable.end_recovery,
+            look_alike_of=unreachable.STOPPED,
+        ),
+        Fault(
+            name=unreachable.PASSWORD,
+            summary="the password of the diagnostic role was changed; the server is well",
+            start=unreachable.change_password,
+            stop=unreachable.restore_password,
+            look_alike_of=unreachable.STOPPED,
+        ),
+        *_outbox(),
         Fault(
             name="orders-drift",
             summary="rows of orders are missing, extra or changed against orders_legacy",

@@ -1,9 +1,9 @@
-"""Wait until the effect of an injected fault is visible on the server."""
+"""Wait until the effect of an injected fault is visible."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rbkernel.errors import SandboxError
@@ -31,13 +31,29 @@ def until(
     SandboxError
         The column was not true within `timeout_s` seconds.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
+    row: Any = None
+
+    def shown() -> bool:
+        nonlocal row
         if before:
             raw.execute(before)
         row = raw.execute(query, values).fetchone()
-        if row and row[0]:
-            return row
+        return bool(row and row[0])
+
+    until_true(shown, what=what, timeout_s=timeout_s)
+    return row
+
+
+def until_true(condition: Callable[[], bool], *, what: str, timeout_s: float = TIMEOUT_S) -> None:
+    """Call a function repeatedly until it returns true.
+
+    Raises
+    ------
+    SandboxError
+        It did not within `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
         if time.monotonic() > deadline:
             raise SandboxError(
                 f"timed out: after {timeout_s:.0f} s, this was still not true: {what}",

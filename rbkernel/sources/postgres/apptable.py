@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rbkernel.errors import DatabaseError
 from rbkernel.sources.postgres import relations
-from rbkernel.sources.postgres.connection.driver import quote_identifier
+from rbkernel.sources.postgres.connection.driver import quote_identifier, quote_literal
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.relations import Candidate
 
@@ -59,7 +59,10 @@ class Table(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """SQL names to put in place of ``{table}`` and each ``{meaning}``, with notes for people."""
+    """SQL names to put in place of ``{table}`` and each ``{meaning}``, with notes for people.
+
+    ``{table_name}`` and ``{meaning_name}`` are these names as text, for a plan that uses them.
+    """
 
     fills: Mapping[str, str]
     notes: tuple[str, ...] = ()
@@ -106,10 +109,13 @@ def find(session: Session, table: Table, given: Mapping[str, str]) -> Found:
             where=where,
             next_step="review this code; if it may be executed, query the table in a %%sql cell",
         )
-    fills = {"table": f"{quote_identifier(one.schema)}.{quote_identifier(one.name)}"}
+    place = f"{quote_identifier(one.schema)}.{quote_identifier(one.name)}"
+    fills = {"table": place, "table_name": quote_literal(place)}
     for meaning, spec in table.columns.items():
         null = "NULL::timestamptz" if spec.time else "NULL::text"
-        fills[meaning] = quote_identifier(columns[meaning]) if meaning in columns else null
+        known = quote_identifier(columns[meaning]) if meaning in columns else ""
+        fills[meaning] = known or null
+        fills[f"{meaning}_name"] = quote_literal(known) if known else "NULL::text"
     return Found(fills=fills, notes=tuple(_notes(table, columns, given)))
 
 

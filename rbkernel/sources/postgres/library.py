@@ -172,6 +172,7 @@ class Diagnostic(_Part):
         if table := self.requires_table:
             fills["table"] = table.name
             fills |= {meaning: column.names[0] for meaning, column in table.columns.items()}
+            fills |= {f"{name}_name": f"'{fill}'" for name, fill in fills.items()}
         return filled(sql.replace("{schema}.", ""), fills)
 
     def sql_for(self, server: Server) -> str:

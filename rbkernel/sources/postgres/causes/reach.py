@@ -12,7 +12,7 @@ from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.situation import Situation
 
 # findings that follow from a server that does not answer
-_EVERYTHING = ("RUN-001", "RUN-005", "RUN-007", "RUN-010")
+_EVERYTHING = ("RUN-001", "RUN-005", "RUN-007", "RUN-009", "RUN-010", "RUN-011")
 _FULL = {
     Trouble.SLOTS_FULL: (
         "No connection slot is left on {}",
@@ -33,6 +33,14 @@ _FULL = {
     ),
 }
 
+# the first word of the option of RUN-010 for a problem; for other problems of a server that is
+# down, its host must be checked
+_OPTIONS = {
+    Trouble.NOT_LISTENING: "start",
+    Trouble.NO_SOCKET: "start",
+    Trouble.STARTING: "let",
+}
+
 
 def unseen(situation: Situation) -> Cause:
     """Return the cause for a server that could not be queried: down, full, or unknown."""
@@ -45,7 +53,8 @@ def unseen(situation: Situation) -> Cause:
             verdict=Verdict.CRITICAL,
             next_step=next_step,
             opens="RUN-001",
-            explains=("RUN-001",),
+            explains=("RUN-001", "RUN-009", "RUN-010", "RUN-011"),
+            option="free",
         )
     if trouble in DOWN:
         return Cause(
@@ -55,6 +64,7 @@ def unseen(situation: Situation) -> Cause:
             next_step=situation.next_step,
             opens="RUN-010",
             explains=_EVERYTHING,
+            option=_OPTIONS.get(Trouble(trouble), "check"),
         )
     # many diagnostics report the same problem of the role, so it is shown once
     own_role = trouble == Trouble.FORBIDDEN
@@ -65,4 +75,5 @@ def unseen(situation: Situation) -> Cause:
         mechanism="the server could not be queried",
         verdict=Verdict.UNKNOWN,
         next_step=situation.next_step,
+        option="repair",
     )

@@ -1,0 +1,155 @@
+"""RUN-009, RUN-010 and RUN-011 on real faults: what they conclude, recommend and change."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbkernel.config import Settings
+from rbkernel.model import Finding, Verdict, leading
+from rbkernel.run import runner
+from rbkernel.run.runner import Outcome
+from rbkernel.sandbox import binaries, control, processes
+from rbkernel.sandbox.faults import outbox
+from rbkernel.sandbox.home import Home
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a runbook said of a fault."""
+
+    truth: Mapping[str, Any]
+    outcome: Outcome
+
+    @property
+    def recommended(self) -> str | None:
+        [decision] = self.outcome.record.decisions
+        return decision.recommended
+
+    @property
+    def headline(self) -> str:
+        """The first line of the box at the top."""
+        return leading(self.outcome.record.findings)[0].headline
+
+    def finding(self, title: str) -> Finding:
+        return next(one for one in self.outcome.record.findings if one.title == title)
+
+    def plan(self, title: str) -> Mapping[str, Any]:
+        plans = [event.data for event in self.outcome.record.of_kind("plan")]
+        return next(plan for plan in plans if plan["title"].startswith(title))
+
+
+@pytest.fixture(autouse=True)
+def _evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path / "evidence"))
+
+
+def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
+    truth = control.inject(fault, 1).truth if fault else {}
+    outcome = runner.run(runbook, values, settings)
+    assert outcome.failure == ""
+    return Found(truth, outcome)
+
+
+def start_command() -> str:
+    """The command that starts the sandbox's primary, in place of systemctl."""
+    home = Home.configured()
+    prefix = "unshare --user --map-user=65534 " if os.geteuid() == 0 else ""
+    program = binaries.find().program("pg_ctl")
+    return f"{prefix}{program} -D {home.data('primary')} -l {home.log('primary')} -w start"
+
+
+class TestServerDown:
+    def test_a_stopped_server_is_started(self, shop: Settings) -> None:
+        found = look("RUN-010", shop, "server-stopped", start_command=start_command())
+        assert found.outcome.verdict is Verdict.CRITICAL
+        assert found.headline.startswith("sandbox-primary does not answer: nothing listens")
+        assert found.recommended == "start the server, if its host says that it is stopped"
+        subprocess.run(
+            found.plan("Start sandbox-primary")["command"].split(),
+            check=True,
+            env=processes.environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        control.heal("server-stopped")
+        after = look("RUN-010", shop)
+        assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
+
+    def test_a_server_in_recovery_is_left_alone(self, shop: Settings) -> None:
+        found = look("RUN-010", shop, "server-recovering")
+        assert found.outcome.verdict is Verdict.CRITICAL
+        assert (
+            "starting, stopping or in recovery" in found.finding("Cause on sandbox-primary").cause
+        )
+        assert found.recommended == "let it finish starting or stopping"
+
+    def test_a_changed_password_says_nothing_about_the_server(self, shop: Settings) -> None:
+        found = look("RUN-010", shop, "password-changed")
+        assert found.outcome.verdict is Verdict.UNKNOWN
+        assert "password" in found.headline
+        assert (found.recommended or "").startswith("repair the connection")
+
+    def test_an_old_primary_is_not_started_next_to_a_promoted_standby(self, shop: Settings) -> None:
+        control.inject("server-stopped")
+        with control.connect_as("postgres", "standby") as raw:
+            raw.execute(b"SELECT pg_promote()")
+        try:
+            found = look("RUN-010", shop)
+        finally:
+            control.down()  # its standby is a primary of its own now
+        assert found.finding("Standby is still a standby").verdict is Verdict.CRITICAL
+        assert found.recommended == "do not start it: use the promoted standby"
+
+
+def administer(sql: str) -> None:
+    with control.connect_as("rb_action") as raw:
+        raw.execute(sql.rstrip(";").encode())
+
+
+class TestOutbox:
+    def test_a_rejected_message_is_set_to_failed_and_the_next_ones_go_on(
+        self, shop: Settings
+    ) -> None:
+        found = look("RUN-011", shop, fault=outbox.REJECTED, every_s=1)
+        assert found.outcome.verdict is not Verdict.OK
+        assert found.finding("Destinations without a delivery").which == outbox.SICK
+        assert found.recommended == "set the rejected messages to failed"
+        plan = found.plan("Set 1 message to failed")
+        assert [one["error"] for one in plan["targets"]] == [outbox.REJECTION]
+        administer(plan["sql"])
+        after = look("RUN-011", shop, every_s=1)
+        assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
+
+    def test_a_receiver_that_is_down_is_no_fault_of_a_message(self, shop: Settings) -> None:
+        found = look("RUN-011", shop, fault=outbox.RECEIVER, every_s=1)
+        assert found.recommended == "ask the owner of the receiver"
+        assert found.finding("Messages that their receiver rejects").verdict is Verdict.OK
+
+    def test_a_relay_that_is_down_is_restarted(self, shop: Settings) -> None:
+        found = look("RUN-011", shop, fault=outbox.DEAD, every_s=1)
+        stands = found.finding("Destinations without a delivery")
+        assert (stands.value, found.recommended) == (3, "restart the relay")
+        home = Home.configured()
+        processes.launch_module("relay", home, outbox.DEAD, log=home.log(outbox.RELAY))
+        assert look("RUN-011", shop, every_s=1).recommended == "wait"
+
+    def test_a_relay_that_waits_for_a_session_is_a_victim(self, shop: Settings) -> None:
+        found = look("RUN-011", shop, fault=outbox.LOCKED, every_s=1)
+        assert found.headline.startswith(outbox.HOLDER)
+        assert found.recommended == "resolve the cause first"
+        assert found.finding("Cause on sandbox-primary").opens == "RUN-007"
+
+    def test_a_backlog_that_is_being_delivered_needs_time(self, shop: Settings) -> None:
+        found = look("RUN-011", shop, fault=outbox.BURST, every_s=1)
+        assert found.finding("Undelivered messages").verdict is Verdict.WARNING
+        assert found.recommended == "wait"
+
+    def test_a_database_without_an_outbox_is_unknown(self, shop: Settings) -> None:
+        found = look("RUN-011", shop, every_s=1)
+        assert (found.outcome.verdict, found.recommended) == (Verdict.UNKNOWN, "escalate")
