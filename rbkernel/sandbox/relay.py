@@ -2,7 +2,7 @@
 
 One process, which takes the oldest pending message of each destination in turn and marks it as
 delivered, so that a message that fails holds up its destination. The fault decides what fails. The
-process ends when the server ends its session, or the outbox is dropped.
+process ends when the server ends its session.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOLD = f"SELECT id FROM {outbox.TABLE} WHERE id = %s FOR UPDATE".encode()
 
 
 def relay(access: Access, fault: str) -> None:
-    """Deliver messages until the session or the table is gone."""
+    """Deliver messages until the session is gone."""
     raw = access.connect("shop_app", application_name=outbox.RELAY)
     first = _first(raw, outbox.SICK)
     if fault == outbox.LOCKED:

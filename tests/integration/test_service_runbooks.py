@@ -116,37 +116,37 @@ class TestOutbox:
     def test_a_rejected_message_is_set_to_failed_and_the_next_ones_go_on(
         self, shop: Settings
     ) -> None:
-        found = look("RUN-011", shop, fault=outbox.REJECTED, every_s=1)
+        found = look("RUN-011", shop, fault=outbox.REJECTED, table=outbox.TABLE, every_s=1)
         assert found.outcome.verdict is not Verdict.OK
         assert found.finding("Destinations without a delivery").which == outbox.SICK
         assert found.recommended == "set the rejected messages to failed"
         plan = found.plan("Set 1 message to failed")
         assert [one["error"] for one in plan["targets"]] == [outbox.REJECTION]
         administer(plan["sql"])
-        after = look("RUN-011", shop, every_s=1)
+        after = look("RUN-011", shop, table=outbox.TABLE, every_s=1)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
 
     def test_a_receiver_that_is_down_is_no_fault_of_a_message(self, shop: Settings) -> None:
-        found = look("RUN-011", shop, fault=outbox.RECEIVER, every_s=1)
+        found = look("RUN-011", shop, fault=outbox.RECEIVER, table=outbox.TABLE, every_s=1)
         assert found.recommended == "ask the owner of the receiver"
         assert found.finding("Messages that their receiver rejects").verdict is Verdict.OK
 
     def test_a_relay_that_is_down_is_restarted(self, shop: Settings) -> None:
-        found = look("RUN-011", shop, fault=outbox.DEAD, every_s=1)
+        found = look("RUN-011", shop, fault=outbox.DEAD, table=outbox.TABLE, every_s=1)
         stands = found.finding("Destinations without a delivery")
         assert (stands.value, found.recommended) == (3, "restart the relay")
         home = Home.configured()
         processes.launch_module("relay", home, outbox.DEAD, log=home.log(outbox.RELAY))
-        assert look("RUN-011", shop, every_s=1).recommended == "wait"
+        assert look("RUN-011", shop, table=outbox.TABLE, every_s=1).recommended == "wait"
 
     def test_a_relay_that_waits_for_a_session_is_a_victim(self, shop: Settings) -> None:
-        found = look("RUN-011", shop, fault=outbox.LOCKED, every_s=1)
+        found = look("RUN-011", shop, fault=outbox.LOCKED, table=outbox.TABLE, every_s=1)
         assert found.headline.startswith(outbox.HOLDER)
         assert found.recommended == "resolve the cause first"
         assert found.finding("Cause on sandbox-primary").opens == "RUN-007"
 
     def test_a_backlog_that_is_being_delivered_needs_time(self, shop: Settings) -> None:
-        found = look("RUN-011", shop, fault=outbox.BURST, every_s=1)
+        found = look("RUN-011", shop, fault=outbox.BURST, table=outbox.TABLE, every_s=1)
         assert found.finding("Undelivered messages").verdict is Verdict.WARNING
         assert found.recommended == "wait"
 

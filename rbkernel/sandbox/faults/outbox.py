@@ -1,6 +1,6 @@
 """Fault: messages of the shop's outbox pile up: dead relay, rejected message, dead receiver, lock.
 
-The table exists only while one of these faults is active. The relay is a detached process (module
+The outbox is empty unless one of these faults is active. The relay is a detached process (module
 relay), which delivers to each destination in the order of the messages.
 """
 
@@ -20,7 +20,7 @@ RECEIVER = "outbox-receiver-down"
 LOCKED = "outbox-relay-blocked"
 BURST = "outbox-burst"
 
-TABLE = "outbox_messages"
+TABLE = "shop_outbox"
 RELAY = "shop-relay"
 HOLDER = "shop-support-tool"
 # the destination that a fault is about
@@ -30,20 +30,6 @@ REJECTION = 'HTTP 422: field "postal_code" is missing'
 REFUSAL = "connect to billing: connection refused"
 ATTEMPTS = 5
 
-_CREATE = f"""
-CREATE TABLE {TABLE} (
-    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    destination   text NOT NULL,
-    status        text NOT NULL DEFAULT 'pending',
-    attempts      int NOT NULL DEFAULT 0,
-    last_error    text,
-    payload       jsonb NOT NULL,
-    created_at    timestamptz NOT NULL,
-    updated_at    timestamptz NOT NULL
-)""".encode()
-_GRANT = (
-    f"""GRANT SELECT, UPDATE ON {TABLE} TO rb_action; GRANT SELECT ON {TABLE} TO rb_diag""".encode()
-)
 # evenly from the age of the oldest message until now
 _FILL = f"""
 INSERT INTO {TABLE} (destination, payload, created_at, updated_at)
@@ -53,7 +39,7 @@ FROM generate_series(0, %(messages)s - 1) AS n,
      LATERAL (SELECT now() - make_interval(
          secs => %(age_s)s * (1 - n / %(messages)s::float8))) t (at)
 """.encode()
-_DROP = f"DROP TABLE IF EXISTS {TABLE}".encode()
+_EMPTY = f"TRUNCATE {TABLE}".encode()
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name IN (%s, %s)"
 _TERMINATE = b"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name IN (%s, %s)"""
@@ -102,13 +88,11 @@ KINDS = {
 
 
 def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
-    """Create the outbox with a backlog, and start its relay unless that is the fault."""
+    """Fill the outbox with a backlog, and start its relay unless that is the fault."""
     messages = kind.messages + 3 * (seed % 50)
     with access.connect("shop_app") as raw:
-        raw.execute(_CREATE)
         raw.execute(_FILL, {"messages": messages, "age_s": kind.age_s})
     with access.connect("postgres") as raw:
-        raw.execute(_GRANT)
         if kind.name != DEAD:
             processes.launch_module("relay", access.home, kind.name, log=access.home.log(RELAY))
         if kind.ready:
@@ -117,9 +101,9 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
 
 
 def stop(kind: Kind, access: Access, _: int) -> None:
-    """End the relay and the session that blocks it, and drop the outbox."""
+    """End the relay and the session that blocks it, and empty the outbox."""
     processes.stop(access.home, kind.name)
     with access.connect("postgres") as raw:
         raw.execute(_TERMINATE, [RELAY, HOLDER])
         waiting.until(raw, _GONE, [RELAY, HOLDER], what="the sessions of the relay end")
-        raw.execute(_DROP)
+        raw.execute(_EMPTY)

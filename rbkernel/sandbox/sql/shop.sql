@@ -64,8 +64,21 @@ ORDER BY found;
 
 CREATE INDEX ON reconciliation_diffs (module, detected_at DESC);
 
-GRANT SELECT ON orders_legacy, orders, reconciliation_diffs TO rb_diag;
-GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO rb_diag;
-GRANT SELECT, INSERT, UPDATE, DELETE ON orders_legacy, orders, reconciliation_diffs TO rb_action;
+-- what the relay delivers to other services; empty until a fault fills it
+CREATE TABLE shop_outbox (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    destination  text NOT NULL,
+    status       text NOT NULL DEFAULT 'pending',
+    attempts     integer NOT NULL DEFAULT 0,
+    last_error   text,
+    payload      jsonb NOT NULL,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL
+);
 
-ANALYZE orders_legacy, orders, reconciliation_diffs;
+GRANT SELECT ON orders_legacy, orders, reconciliation_diffs, shop_outbox TO rb_diag;
+GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO rb_diag;
+GRANT SELECT, INSERT, UPDATE, DELETE ON orders_legacy, orders, reconciliation_diffs, shop_outbox
+    TO rb_action;
+
+ANALYZE orders_legacy, orders, reconciliation_diffs, shop_outbox;
