@@ -321,4 +321,4 @@ def test_a_server_that_does_not_answer_is_no_reason_to_watch(
     expect_whole(outcome)
     assert outcome.verdict is Verdict.CRITICAL
     [decision] = outcome.record.decisions
-    assert (decision.state, decision.recommended) == ("parked", "escalate")
+    assert (decision.state, decision.recommended) == ("parked", "RUN-010")
