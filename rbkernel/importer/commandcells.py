@@ -33,6 +33,7 @@ from rbkernel.runbook.placeholders import placeholder
 
 NOTHING = Expectation()
 _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
+_PRINTS = "(?:return|print|show|say|output|report|answer|respond)s?(?: with)?"
 _IN_WORDS = "the expected result is kept as text, because only a person can judge it"
 _FOR_YOU = "*For you to judge:*"
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
@@ -44,6 +45,7 @@ class _Asked:
 
     function: str
     arguments: tuple[str, ...]
+    text: str = ""
     cell: Cell | None = None
     expected: Expectation = NOTHING
 
@@ -60,7 +62,10 @@ class _Asked:
             return calls.call(self.function, *self.arguments, status=status, **named)
         figures = calls.mapped({name: calls.quoted(of) for name, of in expected.figures.items()})
         rows = calls.literal(expected.rows) if expected.rows else ""
-        return calls.call(self.function, *self.arguments, expect=figures, rows=rows, **named)
+        code = expectations.exit_code(self.text, expected) if expected.compares_text else 0
+        ends = str(code) if code else ""
+        more = {"exit_code": ends, "expect": figures, "rows": rows}
+        return calls.call(self.function, *self.arguments, **more, **named)
 
     def checks(self, expected: Expectation) -> bool:
         """Tell whether the call checks any part of the expected answer."""
@@ -75,6 +80,7 @@ class CommandCells:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._after: list[str] = []
+        self._dialect = ""
         self._last: _Asked | None = None
         self._answers: set[str] = set()
         self._asked: list[tuple[_Asked, Went]] = []
@@ -83,6 +89,8 @@ class CommandCells:
         """Write cells for the commands and queries in code spans of a list item or paragraph."""
         self._page.label = titles.lead(block)
         for code in block.codes:
+            if _is_printed(block.text, code):
+                continue
             if statements.is_sql(code):
                 for one in statements.split(code):
                     self._sql(block, went, one, "")
@@ -99,9 +107,13 @@ class CommandCells:
             or (not block.info and statements.is_sql(block.content))
         ):
             found = statements.split(block.content)
+            # a statement without marks of its own is for the database of the others
+            dialects = map(languages.dialect, found)
+            self._dialect = next((one for one in dialects if one not in {"", "pgbouncer"}), "")
             expected = expectations.of_statements(block.content, found)
             for one, (comments, what) in zip(found, expected, strict=True):
                 self._sql(block, went, one, "", expected=what, comments=comments)
+            self._dialect = ""
             return
         if self._answers_the_last(block, went):
             return
@@ -253,7 +265,9 @@ class CommandCells:
             function, what = "rb.http", calls.filled(piece.words[0], found)
         else:
             function, what = "rb.shell", self._argv(piece, found)
-        asked = _Asked(function=function, arguments=(calls.quoted(title), what))
+        asked = _Asked(
+            function=function, arguments=(calls.quoted(title), what), text=piece.bare
+        )
         self._page.code(block, went, asked.call(expected), joins=True)
         if asked.checks(expected):
             went.evaluated()
@@ -340,7 +354,7 @@ class CommandCells:
         self._last = None
         statement = statements.read(text)
         kept = "a command of psql, to be run there" if text.startswith("\\") else ""
-        if dialect := languages.dialect(text):
+        if dialect := languages.dialect(text) or self._dialect:
             kept = f"SQL for {dialect}: it is not sent to PostgreSQL"
         kept = kept or statement.problem
         refused = kept or self._page.refuses(statement.sql)
@@ -402,6 +416,16 @@ class CommandCells:
             self._page.options.append(option)
         when = f"choice.chose({calls.quoted(option)})"
         self._page.code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
+
+
+def _is_printed(text: str, code: str) -> bool:
+    """Tell whether a code span is what the command in the code span before it prints.
+
+    >>> _is_printed("`mysqladmin ping` returns `mysqld is alive`", "mysqld is alive")
+    True
+    """
+    before = text.partition(f"`{code}`")[0]
+    return re.search(rf"`\s+(?:(?:should|must|will)\s+)?{_PRINTS}\W*$", before) is not None
 
 
 def _query(block: Block) -> str:

@@ -243,12 +243,17 @@ def _headings(part: Sequence[Block]) -> str:
     return " ".join(block.content for block in part if block.kind == "heading")
 
 
+# an admonition, a shortcode of a site, a table of a wiki, a condition: they say nothing of the whole
+_MARKED = re.compile(r"!!!|\?\?\?|:::|\{[%{<]|\|\||h\d\. |(?:if|still|this|that|it|they)\b", re.IGNORECASE)
+
+
 def _first_words(part: Sequence[Block]) -> str:
     """Return the first paragraph of prose, to use as the summary; empty if there is none."""
     for block in part:
         words = " ".join(block.text.split())
-        if block.kind == "paragraph" and not fields.pairs(block) and len(words) > 40:
-            return holes.loud(plaintext.plain(words))
+        plain = block.kind == "paragraph" and not fields.pairs(block) and len(words) > 40
+        if plain and not _MARKED.match(words):
+            return fields.summary_of(words)
     return ""
 
 

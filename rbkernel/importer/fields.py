@@ -327,6 +327,16 @@ def is_summary(block: Block) -> bool:
     return block.kind == "paragraph" and bool(block.path and _SUMMARY.search(block.path[-1]))
 
 
+def summary_of(text: str) -> str:
+    """Return a paragraph as a summary: one line of plain words.
+
+    >>> summary_of("Lag,\\nsee [the post][pm].")
+    'Lag, see the post.'
+    """
+    words = re.sub(r"\[([^\[\]]+)\]\[[^\[\]]+\]", r"\1", " ".join(text.split()))
+    return holes.loud(plaintext.plain(words))
+
+
 def guess_category(text: str) -> str:
     """Guess the category from the words of a title; empty if no word suggests a category.
 

@@ -23,6 +23,7 @@ _AGGREGATE = re.compile(
 )
 # columns of PostgreSQL that are intervals, and expressions that give one; a check reads them as s
 _INTERVALS = re.compile(r"^(?:replay_lag|write_lag|flush_lag)$")
+_ROWS = frozenset({"row", "rows"})
 _SUFFIXES = {"s": "s", "sec": "s", "secs": "s", "seconds": "s", "ms": "ms", "min": "min"}
 _SUFFIXES |= {"minutes": "min", "bytes": "B", "kb": "kB", "mb": "MB", "gb": "GB", "pct": "%"}
 _SUFFIXES |= {"percent": "%"}
@@ -85,7 +86,7 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
         what = re.sub(r"\([^()]*\)", "", selected["what"]) if selected else ""
         alone = rf"(?:^|,|\bas\s|\.)\s*{re.escape(named)}\s*(?:,|$)"
         column = named if re.search(alone, what.strip(), re.IGNORECASE) else ""
-    if not column:
+    if not column or (limit.unit in _ROWS and not _counts_rows(bare)):
         return None
     unit = _unit(column, bare)
     if not limit.unit:
@@ -106,6 +107,13 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
         at_limit=limit.inclusive,
         unit=unit,
     )
+
+
+def _counts_rows(sql: str) -> bool:
+    """Tell whether the only row of an answer is a count, so that "5 rows" may mean its figure."""
+    selected = _SELECTED.match(sql.strip())
+    grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
+    return bool(selected and not grouped and re.match(r"\s*count\s*\(", selected["what"], re.I))
 
 
 def _unit(column: str, sql: str) -> str:

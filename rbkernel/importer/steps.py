@@ -139,7 +139,7 @@ class Steps(Page):
             else:
                 self.say(went, section, value)
         if fields.is_summary(block) and not known and not self.fields.has("summary"):
-            self.say(went, "summary", holes.loud(plaintext.plain(" ".join(block.text.split()))))
+            self.say(went, "summary", fields.summary_of(block.text))
         self.conditions.severities(block, went)
         if not measures:
             self.conditions.words(block, went)

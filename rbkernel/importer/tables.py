@@ -180,6 +180,7 @@ def _severities(table: Table) -> Bound | None:
 
 def _escalation(table: Table) -> Bound | None:
     levels = table.has("level|tier|severity|priority|step|time|timing|after|elapsed|wait")
+    levels = levels or (table.has("when") and not table.has("role|name"))
     if not levels or not table.has("contact|who|team|person|escalate (?!after)"):
         return None
     picked = table.picked(

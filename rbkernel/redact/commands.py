@@ -12,6 +12,7 @@ from collections.abc import Iterator
 _GAP = r"(?:(?:[ \t]|\\\n)+|\\?[\"'],\s*)"
 _VALUE = r"(?:\\?\"([^\"\n\\]{1,256}+)|'([^'\n]{1,256}+)|([^\s\"'\\|;&<>-][^\s\"'\\|;&<>]{0,255}+))"
 _BEFORE = r"(?<=[\s\"'])"
+_NO_OPTION_OF_FIND = r"(?!(?:rint0?|rintf|ath|rune|erm)(?![^\s\"']))"
 
 
 def _spaced(*options: str) -> str:
@@ -27,7 +28,8 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("curl wget http xh hey etcdctl", r"s?", _USER_AND_PASSWORD),
     ("curl", "", rf"{_BEFORE}(?:-E|--cert)[ =][^\s:\"']{{2,128}}+:([^\s\"'\\]{{1,256}}+)"),
     ("http xh", r"s?", rf"{_BEFORE}-a{_GAP}[^\s:\"']{{1,128}}+:([^\s\"'\\]{{1,256}}+)"),
-    ("mysql mariadb mycli innotop", r"[\w-]*", rf"{_BEFORE}-p{_VALUE}"),
+    # `find /var/log/mysql -print` names a folder
+    ("mysql mariadb mycli innotop", r"[\w-]*", rf"{_BEFORE}-p{_NO_OPTION_OF_FIND}{_VALUE}"),
     ("mysqladmin mariadb-admin", "", rf"{_BEFORE}password{_GAP}{_VALUE}"),
     ("sshpass", "", rf"{_BEFORE}-p{_GAP}?{_VALUE}"),
     (

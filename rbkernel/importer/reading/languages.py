@@ -193,7 +193,7 @@ _DIALECTS = (
         re.compile(
             r"^\s*(?:show\s+(?:pools|stats\w*|clients|servers|databases|lists|mem|fds|users|sockets"
             r"|active_sockets|dns_hosts|dns_zones|totals|peers|peer_pools|state)|pause(?:\s+\w+)?|resume"
-            r"(?:\s+\w+)?|reload|kill\s+\w+|suspend|reconnect(?:\s+\w+)?|wait_close\s+\w+|disable\s+\w+"
+            r"(?:\s+\w+)?|reload|kill\s+(?!\d)\w+|suspend|reconnect(?:\s+\w+)?|wait_close\s+\w+|disable\s+\w+"
             r"|enable\s+\w+)\s*;?\s*$",
             re.IGNORECASE,
         ),

@@ -53,7 +53,7 @@ _ENTERS = re.compile(
     r"|(?:ba|z)?sh|gitlab-rails\s+console|(?:sudo\s+)?gitlab-psql|redis-cli(?:\s+-\w\s+\S+)*"
     r"|mysql(?:\s+-\S+(?:\s+[\w.<>\[\]$-]+)?)*|mongosh?(?:\s+\S+)?|sqlite3\s+\S+|tmux(?:\s+new\S*)?|screen)$"
 )
-_SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b)")
+_SET_NOTHING = re.compile(r"^\s*(?:set\s+[-+]|shopt\b|ulimit(?:\s+-\w+)*\s*$|umask\s*$)")
 _OF_POSTGRES = re.compile(r"^\s*export\s+PG[A-Z]+=[^;|&$`]*$")
 _POSTGRES = re.compile(r"\b(?:psql|pg\w+|\w+db|PG[A-Z]+)\b")
 _MOST_LINES = 60

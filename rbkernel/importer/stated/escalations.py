@@ -60,6 +60,12 @@ _BY_ITSELF = re.compile(
     r"(?:\s+(?:again|automatically|itself|by itself))?\s+(?:after|within|in|every|for)\s+\d",
     re.IGNORECASE,
 )
+# a limit of a metric is no time that passes: "if the lag is more than 60 s"
+_OF_A_METRIC = re.compile(
+    r"\b(?:\w*lag|latency|delay|p9\d|(?:response|query|replay|apply) time|quer(?:y|ies)|transactions?)"
+    r"(?:\s+(?:is|are|was|stays|remains|goes|rises|runs?|takes|of))?\s*$",
+    re.IGNORECASE,
+)
 _ASKS = re.compile(r"\bescalat\w+|\bengage\b|\bhand over\b", re.IGNORECASE)
 
 
@@ -89,7 +95,9 @@ def level(words: str, *, in_section: bool = True) -> dict[str, Any]:
         return {}
     if not in_section and not _ASKS.search(words):
         return {}
-    time, tried = _TIME.search(words), _ATTEMPTS.search(words)
+    times = _TIME.finditer(words)
+    time = next((one for one in times if not _OF_A_METRIC.search(words[: one.start()])), None)
+    tried = _ATTEMPTS.search(words)
     if not time and not tried:
         return {}
     found: dict[str, Any] = {"level": _short(words)}

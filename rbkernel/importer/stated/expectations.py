@@ -22,9 +22,9 @@ from rbkernel.importer.stated.sides import BEGINS, FAILS, FOLLOWS, is_of_the_bel
 from rbkernel.runbook.quantities import Threshold, needs_unit, threshold
 
 _SAID = re.compile(
-    r"(?:\b(?:expect(?:ed|s)?(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
-    r"|(?:should|must)\s+(?:return|print|show|output|say|be|answer|contain|include|stay|remain"
-    r"|respond(?: with)?)|(?P<told>returns?|prints)|(?:should|must)(?=\s+not exceed\b))"
+    r"(?:\b(?:expect(?:ed|s)?\b(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
+    r"|(?:should|must)\s+(?:return|print|show|output|say|(?P<be>be|stay|remain)|answer|contain"
+    r"|include|respond(?: with)?)|(?P<told>returns?|prints)|(?:should|must)(?=\s+not exceed\b))"
     r"|^\W*(?P<shown>(?:output|result)\s*(?:is\b|[:=])|=>|->|→))\s*:?\s*(?P<what>.+?)\s*$",
     re.IGNORECASE,
 )
@@ -49,7 +49,7 @@ _BETWEEN = re.compile(
     rf"(?:be\s+)?(?:between|from)?\s*(?P<low>{NUMBER})\s*(?:and|to|-|–)\s*(?P<high>{NUMBER})\s*[.!]?",
     re.IGNORECASE,
 )
-_COUNT = re.compile(rf"(?P<figure>{NUMBER}|zero)(?:\s+rows?)?", re.IGNORECASE)
+_COUNT = re.compile(rf"(?P<figure>{NUMBER}|zero)(?:\s+(?P<rows>rows?))?", re.IGNORECASE)
 # what is said of a limit, before it or behind it: "alert if n > 10", "below 5 is fine"
 _IS_RIGHT = "healthy|good|ok"
 _IS_WRONG = (
@@ -82,7 +82,7 @@ _STATE = re.compile(
 _TEXT = re.compile(r"^[`\"']?(?P<text>[\w][\w .:/%-]{0,40}?)[`\"']?[.]?$")
 _PROSE = re.compile(
     r"\b(?:an?|the|list|of|current|something|similar|like|with|your|some|all|every|no|not|see|one"
-    r"|and|or|time|empty|blank|nothing|none)\b",
+    r"|and|or|time|empty|blank|nothing|none|within|even|odd|about|around)\b",
     re.IGNORECASE,
 )
 # a statement about each row does not say what the whole output is
@@ -93,6 +93,9 @@ _FIELD = re.compile(
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z _-]{0,30}")
 _STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITION")
+_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+# the exit codes of `systemctl is-active` and `is-enabled`
+_ENDS_WITH = {"inactive": 3, "failed": 3, "disabled": 1, "masked": 1}
 _SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
 # STATUS=Bound, VOLUME=pv-1
 _CELLS = re.compile(r"\b([A-Z]{3,})\s*[=:]\s*([A-Za-z][\w-]*)")
@@ -283,8 +286,9 @@ def _of_line(line: str) -> Expectation:
     if said is None or _OF_MANY.match(line) or UNSURE.search(line[: said.start()]):
         return Expectation()
     found = _of_value(said["what"].strip(), contains=_CONTAINS.search(line))
-    # "-> restart", "prints usage": a word that is no state says something else
-    quoted = re.match(r"[`\"']", said["what"]) or not (said["told"] or said["shown"])
+    # "-> restart", "prints usage", "should be low": a word that is no state says something else
+    loose = said["told"] or said["shown"] or (said["be"] and found.answers.islower())
+    quoted = re.match(r"[`\"']", said["what"]) or not loose
     known = quoted or not found.answers or _STATE.fullmatch(found.answers)
     return found if known else Expectation()
 
@@ -367,7 +371,7 @@ def _of_figure(what: str) -> Expectation | None:
         return Expectation(limits=limits) if low < high else Expectation()
     if count := _COUNT.fullmatch(what.rstrip(".")):
         figure = _number(count["figure"])
-        above = Threshold(value=figure)
+        above = Threshold(value=figure, unit=(count["rows"] or "").lower())
         both = (("", above),) if not figure else (("", above), ("", replace(above, below=True)))
         status = int(figure) if re.fullmatch(r"[1-5]\d\d", count["figure"]) else 0
         return Expectation(limits=both, status=status)
@@ -474,6 +478,22 @@ def _of_printed(found: Expectation, piece: Piece) -> Expectation:
     sign = (">" if limit.below else "<") + ("" if limit.inclusive else "=")
     unit = limit.unit if needs_unit(limit.unit) else ""
     return replace(found, figures={"output": f"{sign} {limit.value:.15g}{unit}", **found.figures})
+
+
+def exit_code(text: str, expected: Expectation) -> int:
+    """Return the exit code with which a command ends if its output is the expected one.
+
+    >>> exit_code("kubectl get pods | grep -v Running", Expectation(empty=True))
+    1
+    >>> exit_code("systemctl is-active old-api", Expectation(answers="inactive"))
+    3
+    """
+    last = re.split(r"\||;|&&", _QUOTED.sub("Q", text).strip())[-1].split()
+    if expected.empty and re.fullmatch(r"[efz]?grep|pgrep", next(iter(last), "")):
+        return 1  # nothing was found
+    if re.match(r"(?:sudo )?systemctl is-(?:active|enabled)\b", " ".join(last)):
+        return _ENDS_WITH.get(expected.answers, 0)
+    return 0
 
 
 def of_statements(content: str, statements: Sequence[str]) -> list[tuple[list[str], Expectation]]:

@@ -52,6 +52,8 @@ _FACTOR = re.compile(
 )
 # what makes another figure of the one before it: a factor, a word, a fraction, a range
 _CHANGED = re.compile(rf"\s*(?:{_FACTOR.pattern})\b|[\w+]|\.\d|\s*(?:[-–—]|to)\s*\d", re.IGNORECASE)
+# a thousand, or one with three decimals
+_EITHER = re.compile(r"[1-9]\d{0,2}\.000")
 
 _DOUBT = (
     r"may|might|could|can|usual(?:ly)?|typical(?:ly)?|normally|mostly|about|approx\w*|around|roughly"
@@ -147,18 +149,26 @@ def _read(match: re.Match[str], line: str) -> Comparison:
     promise = bool(match["least"] or match["most"])
     whole = promise or bool(match["alone"]) or side.startswith((">=", "<=", "≥", "≤", "at"))
     figure = (match["figure"] or match["alone"] or match["times"]).replace(",", "")
+    unit = match["unit"] or match["of"] or ""
+    if unit and (short := re.fullmatch(r"([\d.]+)\s?([kKM])", figure)):
+        figure = f"{float(short[1]) * (1e6 if short[2] == 'M' else 1e3):.15g}"
     return Comparison(
         start=match.start(),
         end=lasts.end() if lasts else end,
         above=bool(match["above"] or match["least"] or match["up"]),
         includes=whole,
         figure="0" if figure.lower() == "zero" else figure,
-        unit=match["unit"] or match["of"] or "",
+        unit=unit,
         lasts=f"{lasts['number']}{_short(lasts['unit'])}" if lasts else "",
         promise=promise,
         said=match[0].lower(),
         baseline=bool(match["times"]),
-        clear=not (_CHANGED.match(line, end) or _FACTOR.fullmatch(match["unit"] or "")),
+        clear=not (
+            _CHANGED.match(line, end)
+            or _FACTOR.fullmatch(unit)
+            or _EITHER.fullmatch(figure)
+            or (unit.lower() == "x" and re.match(r"\s+(?!for\b)[a-z]", line[end:]))
+        ),
     )
 
 

@@ -49,6 +49,7 @@ _IS_RIGHT = re.compile(
 _SAYS_WRONG = re.compile(r"symptom|trigger|alert|detect|condition|warning", re.IGNORECASE)
 # a figure that is no part of a name such as p99, RUN-005 or 5xx
 _FIGURE = re.compile(rf"(?<![\w./#-])[$€£]?{NUMBER}(?!\d*xx|[\w-]*-\d)", re.IGNORECASE)
+_ASKS = re.compile(r"\b(?:page|alert|escalate|investigate|restart)\b", re.IGNORECASE)
 _CRITICAL = re.compile(r"\b(?:critical|page|outage|sev-?[01]|p[01])\b", re.IGNORECASE)
 _LEAD = re.compile(
     r"^.*(?:\(|(?:[:.;]|\b(?:if|when|whenever|once|that|until|because|while|after|and|or|then|to|by"
@@ -253,7 +254,8 @@ def _by_heading(one: Comparison, before: str, line: str, heading: str) -> bool |
     """Tell what a limit without "should" states, from its verb and from the heading above it."""
     good, bad = _IS_RIGHT.search(heading), _SAYS_WRONG.search(heading)
     if good:
-        return None if bad or _IS_WRONG.search(before) else True
+        wrong = _IS_WRONG.search(before) or _ASKS.search(line, one.end)
+        return None if bad or wrong else True
     verb = re.search(r"(?<!cannot )exceed|drop|fall|grow|rise|climb", one.said)
     if re.match(r"stays?|remains?", one.said) and not one.lasts:
         return None
@@ -271,8 +273,8 @@ def _name(before: str) -> str:
         text = text.replace(hole.text, "")
     text = _until_same(_VERBS, text, " :,")
     text = _LEAD.sub("", text)
-    text = _until_same(_BEGINS, text, " .:,–—-")
-    if re.search(r"\b(?:is|are|was|were|for|by)\b", text):
+    text = re.sub(r"\s+back$", "", _until_same(_BEGINS, text, " .:,–—-"))
+    if re.search(r"\b(?:is|are|was|were|for|by)\b|\b(?:in|to|and)$", text):
         return ""  # a sentence, and no name
     if _NO_NAME.match(text):
         return ""
