@@ -259,15 +259,18 @@ class CommandCells:
             self._proposed(block, went, piece, title, found)
             return
         title = self._look(block, words, piece.name)
+        asked = _Asked(function="rb.http" if piece.kind == "http" else "rb.shell", arguments=())
+        judged = [line for line in told if sides.states(line) and line not in title]
+        if judged and not asked.checks(expected):
+            went.notes.append(_IN_WORDS)
+            self._page.text(block, went, _FOR_YOU)
         self._keep_remarks(block, went, told, title)
         went.notes += [piece.reason] if piece.reason and piece.kind != "http" else []
         if piece.kind == "http":
-            function, what = "rb.http", calls.filled(piece.words[0], found)
+            what = calls.filled(piece.words[0], found)
         else:
-            function, what = "rb.shell", self._argv(piece, found)
-        asked = _Asked(
-            function=function, arguments=(calls.quoted(title), what), text=piece.bare
-        )
+            what = self._argv(piece, found)
+        asked = replace(asked, arguments=(calls.quoted(title), what), text=piece.bare)
         self._page.code(block, went, asked.call(expected), joins=True)
         if asked.checks(expected):
             went.evaluated()

@@ -243,8 +243,10 @@ def _headings(part: Sequence[Block]) -> str:
     return " ".join(block.content for block in part if block.kind == "heading")
 
 
-# an admonition, a shortcode of a site, a table of a wiki, a condition: they say nothing of the whole
-_MARKED = re.compile(r"!!!|\?\?\?|:::|\{[%{<]|\|\||h\d\. |(?:if|still|this|that|it|they)\b", re.IGNORECASE)
+# an admonition, a shortcode, a table of a wiki, a condition: it says nothing of the whole
+_MARKED = re.compile(
+    r"!!!|\?\?\?|:::|\{[%{<]|\|\||h\d\. |(?:if|still|this|that|it|they)\b", re.IGNORECASE
+)
 
 
 def _first_words(part: Sequence[Block]) -> str:

@@ -113,7 +113,8 @@ def _counts_rows(sql: str) -> bool:
     """Tell whether the only row of an answer is a count, so that "5 rows" may mean its figure."""
     selected = _SELECTED.match(sql.strip())
     grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
-    return bool(selected and not grouped and re.match(r"\s*count\s*\(", selected["what"], re.I))
+    what = selected["what"].strip().lower() if selected and not grouped else ""
+    return re.match(r"count\s*\(", what) is not None
 
 
 def _unit(column: str, sql: str) -> str:

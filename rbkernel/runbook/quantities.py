@@ -29,11 +29,14 @@ _DURATION = re.compile(
 )
 _THRESHOLD = re.compile(
     r"(?P<sign><=?|>=?|≤|≥|above|below|over|under|more than|less than)?\s*"
-    r"(?P<currency>[$€£])?\s*(?P<number>-?\d[\d,]*(?:\.\d+)?)\s*(?P<factor>k\b|mio\b|(?-i:M)\b)?(?P<more>\+)?\s*"
+    r"(?P<currency>[$€£])?\s*(?P<number>-?\d[\d,]*(?:\.\d+)?)\s*"
+    r"(?P<factor>k\b|thousand\b|mio\b|million\b|bn\b|billion\b|(?-i:M)\b)?(?P<more>\+)?\s*"
     r"(?P<unit>%|[a-zA-Zµ/]+)?"
     r"(?:\s+for\s+(?P<for>\d+\s*[a-z]+))?",
     re.IGNORECASE,
 )
+_FACTORS = {"k": 1e3, "thousand": 1e3, **dict.fromkeys(("m", "mio", "million"), 1e6)}
+_FACTORS |= {"bn": 1e9, "billion": 1e9}
 _INCLUSIVE = {"<=", ">=", "≤", "≥"}
 _BELOW = {"<", "<=", "≤", "below", "under", "less than"}
 
@@ -122,6 +125,8 @@ def threshold(words: str | float | None) -> Threshold | None:
     (True, 'x', 40.0)
     >>> threshold("> 2k").value, threshold("> 3M").value, threshold("10+").inclusive
     (2000.0, 3000000.0, True)
+    >>> threshold("> 1.5 million rows").value, threshold("> 2 bn").value
+    (1500000.0, 2000000000.0)
     >>> threshold(">= 5").inclusive, threshold("> 5").inclusive
     (True, False)
     >>> threshold(15), threshold("as usual"), threshold(None)
@@ -136,7 +141,7 @@ def threshold(words: str | float | None) -> Threshold | None:
         return None
     if found["more"] and found["sign"]:
         return None
-    factor = {"k": 1e3, "mio": 1e6, "m": 1e6}.get((found["factor"] or "").lower(), 1.0)
+    factor = _FACTORS.get((found["factor"] or "").lower(), 1.0)
     return Threshold(
         value=float(found["number"].replace(",", "")) * factor,
         below=(found["sign"] or "").lower() in _BELOW,

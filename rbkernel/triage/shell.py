@@ -64,7 +64,8 @@ def shell(
         if the file allows exactly this list. Otherwise it is shown for copying, and counted as not
         done yet.
     exit_code
-        The expected exit code.
+        The expected exit code. A command that prints the figure 0 and ends with 1, such as
+        ``grep -c``, has counted nothing: if the output is judged, the figure decides.
     contains
         Text that the output must contain.
     expect

@@ -20,7 +20,8 @@ _HOLE = re.compile(
     r"""
       \$\{(?P<env>[A-Za-z_]\w*)\}
     | \{\{\s*(?P<mustache>[A-Za-z_][\w. -]*?)\s*\}\}
-    | (?<![\w\])])\[(?P<bracket>[A-Za-z#@][^\[\]<>`"$\n]{1,120}?)\](?![(\[])
+    | (?<![\w\])])\[(?![\w.-]+@[^\]\n]*\][$#])  # the prompt of a shell
+      (?P<bracket>[A-Za-z#@][^\[\]<>`"$\n]{1,120}?)\](?![(\[])
     | <(?!br|/)(?P<angle>[A-Za-z][\w .,:/|-]{0,58}?)(?<=[\w])>
     | \b(?P<your>YOUR[_-][A-Z][A-Z_-]*)\b
     """,
@@ -33,7 +34,9 @@ _NO_HOLE = re.compile(
     r"|^(?:IDLE|insufficient privilege|command string not enabled)$"
 )
 # in words, where no code can be meant: also "[2-3 sentences]" and "[Immediate | < 30 min]"
-_IN_WORDS = re.compile(r"(?<!\w)\[(?P<wide>[^\[\]`\n]*[A-Za-z]{2}[^\[\]`\n]*)\](?![(\[])")
+_IN_WORDS = re.compile(
+    r"(?<!\w)\[(?![\w.-]+@[^\]\n]*\][$#])(?P<wide>[^\[\]`\n]*[A-Za-z]{2}[^\[\]`\n]*)\](?![(\[])"
+)
 _EXAMPLE_DATE = re.compile(r"\bYYYY-MM-DD\b")
 _NUMBER_NAMES = re.compile(
     r"(?:^|_)(?:pid|port|limit|count|replicas|revision|rows|seconds|minutes|hours|days|threshold)$"
@@ -75,6 +78,8 @@ def loud(text: str) -> str:
 
     >>> loud("Call [Name], see [the page](x.md)")
     'Call ‹PLACEHOLDER: Name›, see [the page](x.md)'
+    >>> loud("[root@db2 ~]# uptime")
+    '[root@db2 ~]# uptime'
     """
     text = _EXAMPLE_DATE.sub("[date]", text).replace("[[date]]", "[date]")
     text = _IN_WORDS.sub(lambda match: placeholders.placeholder(match["wide"]), text)

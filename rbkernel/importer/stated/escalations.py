@@ -62,8 +62,8 @@ _BY_ITSELF = re.compile(
 )
 # a limit of a metric is no time that passes: "if the lag is more than 60 s"
 _OF_A_METRIC = re.compile(
-    r"\b(?:\w*lag|latency|delay|p9\d|(?:response|query|replay|apply) time|quer(?:y|ies)|transactions?)"
-    r"(?:\s+(?:is|are|was|stays|remains|goes|rises|runs?|takes|of))?\s*$",
+    r"\b(?:\w*lag|latency|delay|p9\d|(?:response|query|replay|apply) time|quer(?:y|ies)"
+    r"|transactions?)(?:\s+(?:is|are|was|stays|remains|goes|rises|runs?|takes?|of))?\s*$",
     re.IGNORECASE,
 )
 _ASKS = re.compile(r"\bescalat\w+|\bengage\b|\bhand over\b", re.IGNORECASE)

@@ -22,7 +22,8 @@ from rbkernel.importer.stated.sides import BEGINS, FAILS, FOLLOWS, is_of_the_bel
 from rbkernel.runbook.quantities import Threshold, needs_unit, threshold
 
 _SAID = re.compile(
-    r"(?:\b(?:expect(?:ed|s)?\b(?:\s+(?:output|result|response|answer|value|status))?\s*(?:is|to be)?"
+    r"(?:\b(?:expect(?:ed|s)?\b(?:\s+(?:output|result|response|answer|value|status))?"
+    r"\s*(?:is|to be)?"
     r"|(?:should|must)\s+(?:return|print|show|output|say|(?P<be>be|stay|remain)|answer|contain"
     r"|include|respond(?: with)?)|(?P<told>returns?|prints)|(?:should|must)(?=\s+not exceed\b))"
     r"|^\W*(?P<shown>(?:output|result)\s*(?:is\b|[:=])|=>|->|→))\s*:?\s*(?P<what>.+?)\s*$",

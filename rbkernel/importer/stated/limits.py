@@ -254,8 +254,8 @@ def _by_heading(one: Comparison, before: str, line: str, heading: str) -> bool |
     """Tell what a limit without "should" states, from its verb and from the heading above it."""
     good, bad = _IS_RIGHT.search(heading), _SAYS_WRONG.search(heading)
     if good:
-        wrong = _IS_WRONG.search(before) or _ASKS.search(line, one.end)
-        return None if bad or wrong else True
+        asks = _IS_WRONG.search(before) or _ASKS.search(line, one.end)
+        return None if bad or asks else True
     verb = re.search(r"(?<!cannot )exceed|drop|fall|grow|rise|climb", one.said)
     if re.match(r"stays?|remains?", one.said) and not one.lasts:
         return None

@@ -39,6 +39,10 @@ _STATES = re.compile(
     r"|lower|larger|smaller|above|below|over|under|any|not|zero|empty|[<>≤≥])",
     re.IGNORECASE | re.MULTILINE,
 )
+# what programs print, alone in a comment
+_PRINTED = re.compile(
+    r"pong|imok|ok|(?:in)?active|running|true|false|(?:un)?healthy", re.IGNORECASE
+)
 _STEP = re.compile(r"^\W*(?:step\s+)?\d+[.):]\s", re.IGNORECASE)
 _SURE = re.compile(r"^\W*(?:expect|=>)", re.IGNORECASE)
 
@@ -94,7 +98,9 @@ def of_either(pieces: Sequence[Piece], at: int) -> bool:
     comment = pieces[at]
     if comment.kind != "comment" or not at or comment.apart or not _is_tied(pieces, at):
         return False
-    if _STEP.match(comment.text) or not states(comment.text):
+    if _STEP.match(comment.text):
+        return False
+    if not states(comment.text) and not _PRINTED.fullmatch(comment.text.strip()):
         return False
     return not of_the_above(pieces, at)
 

@@ -123,7 +123,8 @@ def _program(call: Call) -> Judgement:
         return LOOKS
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if program.dry and program.option_in(program.dry, own):
-        return LOOKS
+        odd = _refused(program, own)
+        return unknown(call.name, odd) if odd else LOOKS
     if program.judge and (found := JUDGES[program.judge](call)) is not None:
         return found
     if program.runs:

@@ -84,6 +84,8 @@ _SQL_ASKS = re.compile(
     r"^(?:-\w*[ceqQ]|--(?:command|execute|query|sql))(?:=(?P<sql>.*))?$", re.DOTALL
 )
 _SQL_FILE = re.compile(r"^(?:-\w*[fi]|--(?:file|input|queries-file|init-file|source).*)$")
+# they run a program or a statement, or write a file
+_SQL_RUNS = re.compile(r"^--(?:pager|tee|init-command)\b")
 _SQL_STATEMENTS = re.compile(
     r"^\s*(?:select|show|explain|describe|desc|with|pragma|\.)", re.IGNORECASE
 )
@@ -96,6 +98,8 @@ def sql(call: Call) -> Judgement:
     texts = "\n".join(re.sub(r"^--[\w-]*=?", "", word) for word in [*call.arguments, *given])
     if word := changing_sql(texts):
         return changes_something(call.name, "with", word)
+    if found := next((word for word in call.arguments if _SQL_RUNS.match(word)), ""):
+        return unknown(call.name, found.partition("=")[0])
     if found := next((word for word in call.arguments if _SQL_FILE.match(word)), ""):
         return unknown(call.name, found.partition("=")[0])
     reads = given and all(map(_reads_elsewhere, given))
@@ -123,6 +127,14 @@ _SLEEPS = re.compile(
 )
 
 
+# a function that somebody wrote, by its schema or by a verb in its name
+_OWN_FUNCTION = re.compile(
+    r"\b(?!sys\.)\w+\.\w+\s*\(|\b\w*(?:purg|delet|remov|drop|kill|reset|updat|archiv|clean|fix|repair"
+    r"|move|promot|fail_?over)\w*\s*\(",
+    re.IGNORECASE,
+)
+
+
 def _reads_elsewhere(text: str) -> bool:
     """Tell whether SQL of MySQL, SQLite or another database only reads."""
     if _DOT_READS.match(text) or _PRAGMA.match(text):
@@ -131,7 +143,8 @@ def _reads_elsewhere(text: str) -> bool:
     locks = re.search(
         r"\bfor\s+update\b|\binto\s+(?:out|dump)file\b|\block\b", plain, re.IGNORECASE
     )
-    return only_reads(plain) and not _SLEEPS.search(plain) and not locks
+    odd = _SLEEPS.search(plain) or _OWN_FUNCTION.search(plain) or locks
+    return only_reads(plain) and not odd
 
 
 def bq(call: Call) -> Judgement | None:
