@@ -63,6 +63,17 @@ class Judged:
     met: bool | None
 
 
+def holds(text: str, words: str) -> bool:
+    """Tell whether a text contains words, which are not parts of longer words.
+
+    >>> holds("db:5432 - accepting connections", "accepting"), holds("inactive (dead)", "active")
+    (True, False)
+    """
+    first = r"(?<!\w)" if re.match(r"\w", words) else ""
+    last = r"(?!\w)" if re.search(r"\w$", words) else ""
+    return re.search(f"{first}{re.escape(words)}{last}", text) is not None
+
+
 def judge(output: str, quoted: Quoted) -> list[Judged]:
     """Compare an answer with the quoted answer; each quoted part gives one result.
 

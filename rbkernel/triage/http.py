@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import httpx
 
 from rbkernel.arguments import checked
-from rbkernel.checks.quoted import Quoted
+from rbkernel.checks.quoted import Quoted, holds
 from rbkernel.config.quantities import Seconds, Whole
 from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
@@ -54,7 +54,7 @@ def http(
     status
         The expected status code.
     contains
-        Text that the body must contain.
+        Words that the body must contain: "active" is not in "inactive".
     answers
         What the body must be, or one line of it; empty text if it must be empty.
     json
@@ -201,11 +201,12 @@ def _judge_answer(
     read = "read the answer below, then the service's log"
     if answer.code != status:
         return Seen(Verdict.CRITICAL, actual, read, kept)
-    if contains and contains not in answer.body and answer.cut:
+    there = holds(answer.body, contains)
+    if contains and not there and answer.cut:
         step = "use an endpoint with a shorter answer"
         actual += f", without {contains!r} in its first {READ_BYTES // 1000} kB"
         return Seen(Verdict.UNKNOWN, actual, step, kept)
-    if contains and contains not in answer.body:
+    if contains and not there:
         return Seen(Verdict.CRITICAL, f"{actual}, without {contains!r}", read, kept)
     if took_s > within_s:
         return Seen(Verdict.WARNING, actual, "check what the service waits for", kept)

@@ -16,7 +16,7 @@ from typing import Any
 from IPython.display import display
 
 from rbkernel.arguments import checked, unknown_keyword
-from rbkernel.checks.quoted import Quoted
+from rbkernel.checks.quoted import Quoted, holds
 from rbkernel.config import Command
 from rbkernel.config.quantities import Whole
 from rbkernel.evidence import current
@@ -67,7 +67,7 @@ def shell(
         The expected exit code. A command that prints the figure 0 and ends with 1, such as
         ``grep -c``, has counted nothing: if the output is judged, the figure decides.
     contains
-        Text that the output must contain.
+        Words that the output must contain: "active" is not in "inactive".
     expect
         Figures in the output and their limits, such as ``{"p95": "< 800ms", "error rate": "<
         0.1%"}`` of a load test; see `rbkernel.runbook.printed`.
@@ -164,7 +164,7 @@ class _Right:
         counts_none = code == 1 and self.exit_code == 0 and judged and output.strip() == "0"
         if code != self.exit_code and not counts_none:
             return Seen(Verdict.CRITICAL, said, read, shown)
-        if self.contains and self.contains not in output:
+        if self.contains and not holds(output, self.contains):
             return Seen(Verdict.CRITICAL, f"{said}, without {self.contains!r}", read, shown)
         if missed := [one for one in found if one.met is False]:
             names = ", ".join(f"{one.name} {one.limit}" for one in missed)

@@ -24,7 +24,8 @@ def _verdict(code: int, output: str, **right: object) -> Verdict:
     answers = right.get("answers")
     of_code = right.get("exit_code", 0)
     quoted = Quoted(answers=answers)  # type: ignore[arg-type]
-    judge = _Right(exit_code=of_code, contains="", figures=figures, quoted=quoted)  # type: ignore[arg-type]
+    contains = right.get("contains", "")
+    judge = _Right(exit_code=of_code, contains=contains, figures=figures, quoted=quoted)  # type: ignore[arg-type]
     return judge.judge(code, output).verdict
 
 
@@ -37,6 +38,22 @@ def test_a_count_of_zero_is_judged_though_grep_ends_with_1() -> None:
     assert _verdict(1, "0\n", figures={"output": ">= 1"}) is Verdict.CRITICAL
     assert _verdict(2, "0\n", answers="0") is Verdict.CRITICAL
     assert _verdict(1, "0\n") is Verdict.CRITICAL  # nothing is said about the output
+
+
+@pytest.mark.parametrize(
+    ("words", "right", "wrong"),
+    [
+        ("active", "Active: active (running)", "Active: inactive (dead)"),
+        ("ok", "status=ok", "broken"),
+        ("healthy", "web-1 Up 2 days (healthy)", "web-1 Up 2 days (unhealthy)"),
+    ],
+)
+def test_words_that_an_output_contains_are_no_parts_of_other_words(
+    words: str, right: str, wrong: str
+) -> None:
+    assert f'contains="{words}"' in _code(f"systemctl status api  # output should contain: {words}")
+    assert _verdict(0, right, contains=words) is Verdict.OK
+    assert _verdict(0, wrong, contains=words) is Verdict.CRITICAL
 
 
 @pytest.mark.parametrize(
@@ -171,7 +188,7 @@ def test_an_option_of_find_is_no_password() -> None:
 
 
 def test_the_prompt_of_a_host_is_no_placeholder() -> None:
-    lines = "[root@db2 ~]# psql orders\norders=# SELECT pg_promote();\n[root@db2 ~]# ssh db1"
+    lines = "[root@db2 ~]$ ssh db1\n[root@db1 ~]$ sudo -i\nroot@db1:~# psql\nx=# SELECT 1;\nx=# \\q"
     [one] = imported(f"# T\n\n```console\n{lines}\n```\n".encode())
     assert "PLACEHOLDER: root@db2" not in one.document.decode()
 
