@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +14,15 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
+from rbkernel.sandbox.access import Access, Server
 from rbkernel.sandbox.faults import audit
+from rbkernel.sandbox.faults.scenarios import SCENARIOS
+from rbkernel.sandbox.faults.stage import Stage
+from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
+
+_HAS = b"SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+_CUT = b"SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
 
 pytestmark = pytest.mark.usefixtures("evidence")
 
@@ -136,3 +143,73 @@ class TestBackupAndRestore:
     def test_healthy(self, shop: Settings) -> None:
         found = look("RUN-021", shop, backup_at=ago(hours=5), restored_at=ago(days=3))
         assert (found.outcome.verdict, found.recommended) == (Verdict.OK, "wait")
+
+
+@pytest.fixture
+def stage(shop: Settings) -> Iterator[Stage]:
+    """Servers to stop and to promote; they are as before afterwards."""
+    status = control.status()
+    assert status.primary_port
+    assert status.standby_port
+    access = Access(
+        home=Home.configured(), primary_port=status.primary_port, standby_port=status.standby_port
+    )
+    with Stage(access) as made:
+        yield made
+
+
+def end_of_wal(server: Server = "primary") -> str:
+    with control.connect_as("postgres", server) as raw:
+        row = raw.execute(b"SELECT pg_current_wal_insert_lsn()::text").fetchone()
+    assert row
+    return str(row[0])
+
+
+class TestFailover:
+    def test_a_primary_that_answers_is_kept(self, shop: Settings) -> None:
+        assert look("RUN-030", shop).recommended == "wait"
+        # not even with a person who says that it is fenced
+        found = look("RUN-030", shop, "receiver-down", fenced=True)
+        assert found.recommended == "keep the primary"
+        lost = found.finding("WAL that a promotion would lose")
+        assert lost.value is not None
+        assert lost.value >= found.truth["burst_bytes"]
+
+    def test_two_primaries(self, shop: Settings, stage: Stage) -> None:
+        SCENARIOS["two-primaries"].inject(stage)
+        found = look("RUN-030", shop, fenced=True)
+        assert found.recommended == "stop writes on one primary"
+        administer(found.plan("Make new transactions"))
+        administer("SELECT pg_reload_conf()")
+        read_only = b"SELECT current_setting('default_transaction_read_only') = 'on'"
+        stage.until(read_only, what="new transactions are read-only")
+        stage.on_heal(lambda: stage.administer("SELECT pg_reload_conf()"))
+        stage.on_heal(lambda: stage.administer("ALTER SYSTEM RESET default_transaction_read_only"))
+        with (
+            control.connect_as("shop_app") as raw,
+            pytest.raises(driver.RawConnection.Error, match="read-only transaction"),
+        ):
+            raw.execute(b"CREATE TABLE more (n int)")
+
+    def test_a_promotion_needs_a_fence_and_a_known_loss(self, shop: Settings, stage: Stage) -> None:
+        stage.stop_traffic()
+        stage.on_heal(stage.rebuild_standby)
+        stage.on_heal(lambda: stage.bring_back("primary"))
+        end = end_of_wal()
+        stage.until(_HAS, [end], what="all has arrived", server="standby")
+        stage.stop("primary")
+        stage.until(_CUT, what="the receiver ends", server="standby")
+        assert look("RUN-030", shop, end_lsn=end).recommended == "fence the old primary"
+        unknown = look("RUN-030", shop, fenced=True)
+        assert unknown.recommended == "find out what would be lost"
+        late = f"0/{int(end.partition('/')[2], 16) + 5_000_000:X}"
+        lossy = look("RUN-030", shop, fenced=True, end_lsn=late)
+        assert lossy.recommended == "escalate"
+        lost = lossy.finding("WAL that a promotion would lose").value
+        assert lost == pytest.approx(5_000_000, abs=20_000)
+        sound = look("RUN-030", shop, fenced=True, end_lsn=end)
+        assert sound.recommended == "promote the standby"
+        assert sound.finding("Commits that a promotion would lose").value == 0
+        stage.administer(sound.plan("Promote sandbox-standby"), server="standby")
+        after = look("RUN-030", shop, fenced=True, end_lsn=end)
+        assert after.recommended == "point the applications to the new primary"
