@@ -79,6 +79,7 @@ SELECT receiving,
 FROM (
     SELECT *,
            (CASE
+                WHEN given IS NULL OR received IS NULL THEN NULL
                 WHEN received < given THEN pg_wal_lsn_diff(given, received)
                 -- the record of a shutdown begins where pg_controldata says, and ends a little later
                 WHEN :lives = 1 OR pg_wal_lsn_diff(received, given) <= 1024 THEN 0
