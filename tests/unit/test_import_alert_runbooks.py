@@ -79,7 +79,11 @@ def test_coverage_finds_the_runbook_of_every_alert(
     made = catalogue.runbooks([tmp_path / "runbooks"])[0]
     of_page = {one.source: one.id for one in made if one.source}
     assert len(of_page) == len(PAGES) >= 20
-    assert compared == {page.alert: (of_page[source.name_of(page.path)],) for page in PAGES}
+    imported_ones = {  # a bundled runbook may cover the alert, too
+        alert: [id for id in ids if id in of_page.values()]  # noqa: A001
+        for alert, ids in compared.items()
+    }
+    assert imported_ones == {page.alert: [of_page[source.name_of(page.path)]] for page in PAGES}
 
 
 @pytest.mark.parametrize(
