@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -126,20 +127,21 @@ class Kernel:
     def interrupted(self, code: str, begun: str) -> Answer:
         """Run a cell, and interrupt it when it has printed these words."""
         messages: list[dict[str, Any]] = []
+        pid: int = self.manager.provisioner.pid  # type: ignore[union-attr]  # of a local kernel
         ended = threading.Event()
 
-        def press() -> None:
-            # again after a while, as a person would: Python drops an interrupt in a callback
-            self.manager.interrupt_kernel()
+        def press_again() -> None:
+            # as a person would after a while: Python drops an interrupt that comes in a callback
             while not ended.wait(_AGAIN_S):
-                self.manager.interrupt_kernel()
+                os.kill(pid, signal.SIGINT)
 
-        presser = threading.Thread(target=press)
+        presser = threading.Thread(target=press_again)
 
         def hear(message: dict[str, Any]) -> None:
             messages.append(message)
             said = message["content"]["text"] if message["msg_type"] == "stream" else ""
             if begun in said and presser.ident is None:
+                self.manager.interrupt_kernel()
                 presser.start()
 
         try:
