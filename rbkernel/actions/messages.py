@@ -23,35 +23,54 @@ def set_failed(db: str, messages: Frame) -> ActionPlan:
         Connection name.
     messages
         Rows of ``queue/stuck``. A message whose status has changed since, or that a worker is
-        delivering, is left alone. If the table records errors, the name of the role that executes
-        the plan is added to the error.
+        delivering, is left alone. ``failed`` is written in the case of the old status: PENDING
+        becomes FAILED. If the table records errors, the name of the role that executes the plan is
+        added to the error.
     """
     must_have("messages", messages, _COLUMNS, 'rows of rb.assess("queue/stuck", db)')
     title = f"Set {amounts.count(len(messages), 'message')} to failed"
     if messages.empty:
         return planned(title=title, connection=db, sql="")
-    ids = "'{" + ",".join(f'"{_in_array(one)}"' for one in messages["id"]) + "}'"
     first = messages.iloc[0]
-    statuses = ", ".join(quote_literal(one) for one in dict.fromkeys(messages["status"]))
     error = first["error_column"]
     told = f", {error} = concat_ws(' ', {error}, {_TOLD})" if isinstance(error, str) else ""
     table, key, status = first["relation"], first["id_column"], first["status_column"]
-    chosen = f"{key}::text = ANY ({ids})"
+    changes, undos = [], []
+    for before, some in messages.groupby("status", sort=False):
+        ids = "'{" + ",".join(f'"{_in_array(one)}"' for one in some["id"]) + "}'"
+        chosen = f"{key}::text = ANY ({ids})"
+        was, failed = quote_literal(before), quote_literal(_failed(str(before)))
+        # without waiting for a worker that is delivering one of them
+        changes.append(
+            f"UPDATE {table} SET {status} = {failed}{told}\nWHERE {key} IN (SELECT {key} FROM"
+            f" {table}\n  WHERE {chosen}\n  AND {status}::text = {was} FOR UPDATE SKIP LOCKED)"
+            f"\nRETURNING {key}, {status};"
+        )
+        undos.append(
+            f"UPDATE {table} SET {status} = {was}\nWHERE {chosen} AND {status}::text = {failed};"
+        )
     return planned(
         title=title,
         connection=db,
-        # without waiting for a worker that is delivering one of them
-        sql=f"UPDATE {table} SET {status} = 'failed'{told}\nWHERE {key} IN (SELECT {key} FROM"
-        f" {table}\n  WHERE {chosen}\n  AND {status}::text IN ({statuses}) FOR UPDATE SKIP LOCKED)"
-        f"\nRETURNING {key}, {status};",
+        sql="\n".join(changes),
         targets=rows_of(
             messages, ["id", "destination", "status", "attempts", "touched_s", "error"]
         ),
-        undo=f"UPDATE {table} SET {status} = {quote_literal(first['status'])}\n"
-        f"WHERE {chosen} AND {status}::text = 'failed';",
+        undo="\n".join(undos),
         risk="Nobody delivers them until they are set back. Tell the owner of the destination.",
         verify="queue/stuck",
     )
+
+
+def _failed(status: str) -> str:
+    """Return the word failed in the case of a status.
+
+    >>> _failed("pending"), _failed("PENDING"), _failed("Pending")
+    ('failed', 'FAILED', 'Failed')
+    """
+    if status.isupper():
+        return "FAILED"
+    return "Failed" if status[:1].isupper() else "failed"
 
 
 def _in_array(value: object) -> str:

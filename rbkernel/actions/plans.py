@@ -21,6 +21,7 @@ from rbkernel.config.quantities import Pause
 from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan
 from rbkernel.reconciliation import Question
+from rbkernel.runbook.placeholders import PLACEHOLDER, placeholder
 from rbkernel.sources.postgres.connection.driver import quote_literal
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.remedy import Verb
@@ -30,8 +31,8 @@ from rbkernel.sql import lexer
 
 # characters that are not special in a shell, as in `shlex.quote`
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-# the mark that begins a placeholder of a runbook
-_PLACEHOLDER_MARK = "‹"
+# characters of a hint that might end a literal, a statement or a command
+_NOT_IN_HINT = re.compile(r"[^\w .,/-]")
 _TIME = "pg_catalog.timestamptz"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
@@ -206,7 +207,9 @@ def statement(
     given = values or {}
     _must_occur("rb.actions.statement", given, lexer.parameters(sql))
     text = "".join(
-        _literal_or_placeholder(part, given.get(part[1:])) if kind == "parameter" else part
+        _unfilled(part, given.get(part[1:])) or quote_literal(given[part[1:]])
+        if kind == "parameter"
+        else part
         for kind, part in lexer.tokens(sql)
     ).strip()
     title = title or lexer.first_line(sql)
@@ -244,10 +247,9 @@ def command(
             holes = re.findall(r"<[\w -]+>|‹[^›]+›", text)
             _must_occur("rb.actions.command", [place], holes)
     for place, value in (values or {}).items():
-        if value is None:
-            value = _placeholder(place)
-        if _PLAIN_WORD.fullmatch(str(value)) or _PLACEHOLDER_MARK in str(value):
-            text = text.replace(place, str(value))
+        hole = _unfilled(place, value)
+        if hole or _PLAIN_WORD.fullmatch(str(value)):
+            text = text.replace(place, hole or str(value))
         else:
             odd = f"{place} is not filled in: its value has characters that are special in a shell"
             risk = "; ".join(filter(None, [risk, odd]))
@@ -270,9 +272,20 @@ def _must_occur(call: str, given: Iterable[str], known: Sequence[str]) -> None:
             )
 
 
-def _placeholder(place: str) -> str:
-    """Return the visible placeholder for an unknown value, such as ``:id`` or ``<pod>``."""
-    return f"‹PLACEHOLDER: {re.sub(r'^[^0-9A-Za-z]+|[^0-9A-Za-z]+$', '', place) or 'fill in'}›"
+def _unfilled(place: str, value: object) -> str:
+    """Return the visible placeholder for a value that is None or, as a whole, a placeholder.
+
+    Empty for every other value, which must be quoted: it may be a name that an attacker chose.
+
+    >>> _unfilled("<pod>", None), _unfilled(":id", "‹x; id›")
+    ('‹PLACEHOLDER: pod›', '')
+    >>> _unfilled("<pod>", "‹PLACEHOLDER: x; id|sh›")
+    '‹PLACEHOLDER: x id sh›'
+    """
+    if value is None:
+        return placeholder(re.sub(r"^[^0-9A-Za-z]+|[^0-9A-Za-z]+$", "", place))
+    found = PLACEHOLDER.fullmatch(str(value))
+    return placeholder(_NOT_IN_HINT.sub(" ", found["hint"])) if found else ""
 
 
 def _fill_in_first(text: str, risk: str) -> str:
@@ -283,12 +296,6 @@ def _fill_in_first(text: str, risk: str) -> str:
     """
     asked = dict.fromkeys(re.findall(r"‹PLACEHOLDER: ([^›]+)›", text))
     return " ".join(filter(None, [f"Fill in first: {', '.join(asked)}." if asked else "", risk]))
-
-
-def _literal_or_placeholder(place: str, value: Any) -> str:
-    if value is None:
-        return _placeholder(place)
-    return str(value) if _PLACEHOLDER_MARK in str(value) else quote_literal(value)
 
 
 def _chosen(

