@@ -19,9 +19,9 @@ from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
 # messages of a destination in one transaction, and s between two of them
-_BATCH = 100
-_SLOW_BATCH = 3
-_PAUSE_S = 0.05
+_BATCH, _PAUSE_S = 100, 0.05
+# a burst lasts for minutes, so that it is still there when a slow machine looks
+_SLOW_BATCH, _SLOW_PAUSE_S = 1, 0.2
 
 _FIRST = f"""SELECT min(id) FROM {outbox.TABLE}
 WHERE destination = %s AND status = 'pending'""".encode()
@@ -41,7 +41,8 @@ def relay(access: Access, fault: str) -> None:
         holder = access.connect("shop_app", application_name=outbox.HOLDER, autocommit=False)
         holder.execute(_HOLD, [first])
     errors = {outbox.REJECTED: outbox.REJECTION, outbox.RECEIVER: outbox.REFUSAL}
-    batch = _SLOW_BATCH if fault == outbox.BURST else _BATCH
+    slow = fault == outbox.BURST
+    batch, pause_s = (_SLOW_BATCH, _SLOW_PAUSE_S) if slow else (_BATCH, _PAUSE_S)
     while True:
         for destination in outbox.DESTINATIONS:
             head = _first(raw, destination)
@@ -51,7 +52,7 @@ def relay(access: Access, fault: str) -> None:
                 raw.execute(_FAIL, [errors[fault], head])
             elif head is not None:
                 raw.execute(_DELIVER, [destination, batch])
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 def _first(raw: driver.RawConnection, destination: str) -> int | None:

@@ -18,6 +18,7 @@ from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import binaries, control, processes
 from rbkernel.sandbox.faults import outbox
 from rbkernel.sandbox.home import Home
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ class TestServerDown:
             "starting, stopping or in recovery" in found.finding("Cause on sandbox-primary").cause
         )
         assert found.recommended == "let it finish starting or stopping"
+        # as if the injection had been killed between stop and start
+        processes.stop_server(Home.configured(), "primary")
+        assert control.heal("server-recovering") == ["server-recovering"]
 
     def test_a_changed_password_says_nothing_about_the_server(self, shop: Settings) -> None:
         found = look("RUN-010", shop, "password-changed")
@@ -137,6 +141,9 @@ class TestOutbox:
         assert (stands.value, found.recommended) == (3, "restart the relay")
         home = Home.configured()
         processes.launch_module("relay", home, outbox.DEAD, log=home.log(outbox.RELAY))
+        with control.connect_as("postgres") as raw:
+            delivered = f"SELECT 1 FROM {outbox.TABLE} WHERE status = 'delivered' LIMIT 1".encode()
+            until(lambda: bool(raw.execute(delivered).fetchall()), "the relay delivers")
         assert look("RUN-011", shop, table=outbox.TABLE, every_s=1).recommended == "wait"
 
     def test_a_relay_that_waits_for_a_session_is_a_victim(self, shop: Settings) -> None:

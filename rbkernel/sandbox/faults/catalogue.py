@@ -146,6 +146,8 @@ _OURS: dict[str, Fault] = {
             start=unreachable.recover,
             stop=unreachable.end_recovery,
             look_alike_of=unreachable.STOPPED,
+            # for a moment, and longer if the injection is killed between stop and start
+            stops=("primary",),
         ),
         Fault(
             name=unreachable.PASSWORD,
