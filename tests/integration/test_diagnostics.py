@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from rbkernel.checks.answer import Provenance, provenance
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import diagnostics, overview, remedy
+from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
 from tests.support.servers import ROW, Servers, ask, verdicts
 from tests.support.waiting import until
@@ -504,6 +505,97 @@ def test_a_standby_of_another_cluster_is_told_apart(shop: Settings, diag: Sessio
     with closing(primary), closing(standby):
         assert overview.belongs(standby, primary)
         assert not overview.belongs(standby, diag)
+
+
+# errors that say that the message is at fault, and errors that may be the receiver's
+OF_MESSAGE = (
+    'HTTP 422: field "postal_code" is missing',
+    "400 Client Error: Bad Request for url: /orders",
+    "HTTP/1.1 409 Conflict",
+    "Request failed with status code 413",
+    "Response status code does not indicate success: 415",
+    "INVALID_ARGUMENT: amount is negative",
+    "validation failed: email",
+    "malformed JSON at line 1",
+    "schema mismatch in version 3",
+    "missing required field: sku",
+    "RecordTooLargeException: 2097152 bytes",
+    "payload too large",
+    "duplicate key value violates unique constraint",
+)
+OF_RECEIVER = (
+    "",
+    "connect to billing: connection refused",
+    "HTTP 401: invalid token",
+    "403 Forbidden",
+    "status code 404",
+    "HTTP/1.1 407 Proxy Authentication Required",
+    "401 Unauthorized: malformed header",
+    "invalid_client: the API key has expired",
+    "SSL: CERTIFICATE_VERIFY_FAILED",
+    "TLS handshake failed: invalid record",
+    "PKIX path validation failed",
+    "x509: certificate is not yet valid",
+    "connection closed by peer: invalid frame",
+    "write: broken pipe",
+    "unexpected EOF",
+    "no route to host",
+    "network is down",
+    "quota exceeded: request too large",
+    "rate limit reached",
+    "HTTP 429",
+    "500 Internal Server Error",
+    "502 Bad Gateway: invalid response from upstream",
+    "HTTP 503: schema registry unavailable",
+    "no answer after 400 ms",
+    "permission denied for schema billing",
+    "something went wrong",
+)
+OUTBOX = """INSERT INTO shop_outbox
+(destination, attempts, last_error, payload, created_at, updated_at)
+SELECT {destination}, {attempts}, {error}, '{{}}', now() - interval '{age}', now() FROM {rows}"""
+
+
+@pytest.fixture
+def shop_outbox(alone: Servers) -> Iterator[RawConnection]:
+    raw = alone.connect("admin", role="postgres")
+    yield raw
+    raw.execute("TRUNCATE shop_outbox")
+
+
+def test_only_an_error_of_the_message_itself_is_a_rejection(
+    shop_outbox: RawConnection, diag: Session
+) -> None:
+    for whose, errors in (("message", OF_MESSAGE), ("receiver", OF_RECEIVER)):
+        fills = {"destination": f"'{whose} ' || n", "attempts": 5, "error": "error"}
+        rows = "unnest(%s::text[]) WITH ORDINALITY t (error, n)"
+        fill = OUTBOX.format(**fills, age="5 min", rows=rows)
+        shop_outbox.execute(fill.encode(), [list(errors)])
+    frame = ask(diag, "queue/stuck", table="shop_outbox")
+    assert len(frame) == len(OF_MESSAGE) + len(OF_RECEIVER)
+    at_fault = frame["destination"].str.startswith("message")
+    wrong = frame[frame["rejected"].ne(at_fault) | frame["unsent"].eq(at_fault)]
+    assert wrong["error"].tolist() == []
+
+
+def test_new_messages_do_not_hide_that_others_are_delivered(
+    shop_outbox: RawConnection,
+    diag: Session,
+    meanwhile: Callable[[Callable[[], object]], None],
+) -> None:
+    fills = {"destination": "'mail'", "attempts": 0, "error": "NULL"}
+    old, new = (
+        OUTBOX.format(**fills, age=age, rows="generate_series(1, 3)") for age in ("5 min", "0 s")
+    )
+    # the oldest message never leaves
+    newest = "(SELECT max(id) FROM shop_outbox)"
+    deliver = f"UPDATE shop_outbox SET status = 'delivered' WHERE id = {newest}"
+    shop_outbox.execute(old.encode())
+    meanwhile(lambda: shop_outbox.execute(f"{deliver}; {new}".encode()))
+    assert ask(diag, "queue/delivery", table="shop_outbox", every_s=1)["stands"].tolist() == [False]
+    shop_outbox.execute("UPDATE shop_outbox SET created_at = created_at - interval '5 min'")
+    meanwhile(lambda: shop_outbox.execute(new.encode()))
+    assert ask(diag, "queue/delivery", table="shop_outbox", every_s=1)["stands"].tolist() == [True]
 
 
 class TestApplicationTables:

@@ -32,6 +32,7 @@ from rbkernel.sources.postgres.library import (
     use,
 )
 from rbkernel.sources.postgres.twice import PAUSE
+from rbkernel.sql import lexer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -165,9 +166,10 @@ def _ask(
     out.
     """
     values = complete(diagnostic, given)
-    values.pop(PAUSE, None)
     try:
         sql = diagnostic.sql_for(session.server)
+        if PAUSE not in lexer.parameters(sql):
+            values.pop(PAUSE, None)
         if not texts:
             sql = filled(sql, {"texts": "false"})
         _check_fit(session, diagnostic)

@@ -18,7 +18,7 @@ class Twice(BaseModel):
     Parameters
     ----------
     every_s
-        Default time between the samples, in s.
+        Default time between the samples, in s. The SQL may use the time as ``:every_s``.
     key
         Columns that identify a row; none for an answer of one row.
     counters

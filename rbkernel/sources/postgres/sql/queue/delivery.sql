@@ -18,14 +18,16 @@ columns:
   destination: where they go; empty if the table has no such column
   waiting: messages that are not delivered, of the second sample
   waiting_before: the same in the first sample
+  still_waiting: >-
+    those of the second sample that were written before the first: older than the time between them
   oldest_s: s since the oldest of them was written
   untried_at: >-
     when the oldest message was written that was not tried yet, as s since 1970; it moves on when
-    messages are delivered
+    messages are tried
   untried_at_before: the same in the first sample
   stands: >-
-    nothing was delivered between the two samples: no fewer messages wait, the oldest untried one is
-    the same, and the oldest waits for over 60 s
+    nothing was delivered between the two samples: all messages of the first one still wait, the
+    oldest untried one is the same, and the oldest waits for over 60 s
   window_s: s between the two samples
   sampled_at: the server's clock of the second sample
 parameters:
@@ -41,7 +43,7 @@ twice:
   counters: []
   gauges: [waiting, untried_at]
   made:
-    stands: (waiting >= waiting_before) & (untried_at <= untried_at_before) & (oldest_s > 60)
+    stands: (still_waiting >= waiting_before) & (untried_at <= untried_at_before) & (oldest_s > 60)
   worst_first: waiting
 rules:
   - title: Destinations without a delivery
@@ -63,6 +65,10 @@ figure: {kind: bars, x: waiting, y: destination, by: stands, title: Messages tha
 */
 SELECT coalesce({destination}::text, '') AS destination,
        count(*) AS waiting,
+       -- new messages do not make up for those that were delivered
+       count(*) FILTER (
+           WHERE ({created_at} > now() - make_interval(secs => :every_s)) IS NOT TRUE
+       ) AS still_waiting,
        extract(epoch FROM clock_timestamp() - min({created_at}))::float8 AS oldest_s,
        -- when all were tried, the oldest of all
        extract(epoch FROM coalesce(

@@ -31,8 +31,9 @@ columns:
   age_s: s since it was written
   fails: it was tried as often as attempts_min, or more; NULL if that is not counted
   rejected: >-
-    the only message of its destination that fails, with an error that is not one of the network, of
-    time-outs or of load: the receiver answers, and does not want this message
+    the only message of its destination that fails, with an error that says that the message itself
+    is at fault (invalid, too large, HTTP 422, ...), and nothing of the network, of logins, of
+    time-outs or of load
   unsent: it fails, and is not rejected
   abandoned: claimed by a worker, and not changed for stuck_s; NULL if the table has no such time
   error: its last error
@@ -64,8 +65,9 @@ rules:
     opens: RUN-011
     unseen: the table has no column that counts the attempts
     source: >-
-      rbkernel's choice; 5 tries. One failing message is the message; several, or an error of the
-      network, are the receiver
+      rbkernel's choice; 5 tries. A relay that keeps the order fails only with the first message of
+      a destination, so the error must say whose fault it is; several failing messages, or any other
+      error, are the receiver
   - title: Messages that cannot be sent
     name: unsent
     agg: rows
@@ -75,7 +77,7 @@ rules:
     warn: 0
     cause: "{value} cannot be sent, again and again: {top}"
     next_step: >-
-      ask whether the receiver is well; no message is at fault, so set none to failed
+      ask the owner of the receiver, and set none to failed: it is not clear that one is at fault
     opens: RUN-011
     unseen: the table has no column that counts the attempts
     source: as above
@@ -113,8 +115,28 @@ judged AS (
            coalesce(attempts, CASE WHEN max(attempts) OVER () IS NOT NULL THEN 0 END) >= :attempts_min
                AS fails,
            CASE WHEN claimed THEN touched_s > :stuck_s ELSE false END AS abandoned,
-           error ~* '(refused|unreach|reset|timed? *-?out|deadline|resolve|unavailable|certificate|too many|throttl|\m(408|425|429|5\d\d)\M)'
-               AS about_receiver
+           error ~* ANY (ARRAY[
+               '^\W*(400|409|413|415|422)\M',
+               '\mhttp(/[\d.]+)?[ :=-]*(400|409|413|415|422)\M',
+               '(status|code|error|response|returned|success)\W*(400|409|413|415|422)\M',
+               'bad.?request|unprocessable|invalid|validat|malformed|schema|duplicate',
+               'too.?(large|long|big)',
+               'missing.*(field|property|parameter|attribute|column|value)',
+               '(field|property|parameter|attribute|column|value).*(missing|required)'
+           ]) AS about_message,
+           -- decides where both match: "invalid token" is no fault of the message
+           error ~* ANY (ARRAY[
+               'connect|network|socket|refused|unreach|no route|reset|closed|broken.?pipe|\meof\M',
+               'resol(ve|ution)|\mdns\M|proxy|gateway|\mhost',
+               'time[ds]?[ _-]*out|deadline|expired|unavailable|maintenance|internal.*error',
+               'authori[sz]|authenti|oauth|forbidden|denied|permission|token|credential|password',
+               'login|api.?key|signature|secret|session|invalid.(client|grant|scope|user|account)',
+               '\m(open)?(ssl|tls)|handshake|certificate|x509|pkix',
+               'quota|rate.?limit|throttl|too.?many|overload|capacity|busy|try again|temporar',
+               'registry|serializ|deadlock',
+               '(invalid|malformed).(http.)?(response|reply|answer|header|frame|chunk|ur[il]|endpoint)',
+               '\m(40[1-8]|41[0124678]|42[13-9]|431|451|5\d\d)\M'
+           ]) AS about_receiver
     FROM undelivered
 ),
 counted AS (
@@ -124,7 +146,8 @@ counted AS (
 chosen AS (
     SELECT *,
            CASE WHEN fails IS NOT NULL
-               THEN fails AND failing = 1 AND coalesce(NOT about_receiver, false) END AS rejected,
+               THEN fails AND failing = 1 AND coalesce(about_message AND NOT about_receiver, false)
+               END AS rejected,
            count(*) OVER () AS of_all
     FROM counted
     -- a young message may be in delivery: what is unknown of it does not matter
