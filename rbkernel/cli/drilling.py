@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from datetime import UTC, datetime
 from itertools import groupby
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rbkernel import amounts, config
-from rbkernel.cli.output import AsJson, Ending, print_json, print_table, progress
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 
 
 def drill(
@@ -34,16 +35,18 @@ def drill(
 
     Example: rbkernel drill RUN-005
     """
+    from rbkernel.runbook import catalogue
     from rbkernel.sandbox import control
     from rbkernel.sandbox import drill as drills
 
     settings = config.load()
-    chosen = {one.id: one for one in drills.chosen(runbooks or (), settings)}
+    chosen = {one.path: one for one in drills.chosen(runbooks or (), settings)}
     results = []
     version = ""
-    for result in drills.run(chosen.values(), settings, progress):
-        results.append(result)
-        version = version or control.status().server_version or ""
+    with contextlib.closing(drills.run(chosen.values(), settings, progress)) as found:
+        for result in found:
+            results.append(result)
+            version = version or control.status().server_version or ""
     if as_json:
         print_json([{**dataclasses.asdict(one), "passed": one.passed} for one in results])
     else:
@@ -57,12 +60,14 @@ def drill(
         print_table(("runbook", "fault", "verdict", "s", "found", "recommended", "result"), rows)
         passed = sum(one.passed for one in results)
         typer.echo(f"{passed} of {amounts.count(len(results), 'run')} passed")
-    for id_, of_one in groupby(results, key=lambda one: one.runbook):
+    for path, of_one in groupby(results, key=lambda one: one.notebook):
         own = list(of_one)
         if record and all(one.passed for one in own):
             drills.record_result(
-                chosen[id_], drills.summary(own, version), datetime.now(UTC).date()
+                chosen[path], drills.summary(own, version), datetime.now(UTC).date()
             )
+    for problem in () if runbooks else catalogue.look(settings.catalogue.paths).problems:
+        complain(problem)
     raise Ending(0 if all(one.passed for one in results) else 1)
 
 

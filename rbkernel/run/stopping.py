@@ -64,6 +64,11 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def was_asked(self) -> bool:
+        """Whether a signal of a person or of the system asked to stop, not the deadline."""
+        return self.reason in _ASKED.values()
+
     @contextmanager
     def execution(self) -> Iterator[None]:
         """Let the first signal, or the deadline, end this block with `KeyboardInterrupt`.

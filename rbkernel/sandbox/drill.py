@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -27,13 +28,14 @@ from rbkernel.evidence import store
 from rbkernel.evidence.reading import Record
 from rbkernel.model import Finding, Verdict, leading
 from rbkernel.run import runner
+from rbkernel.run.stopping import Stop
 from rbkernel.runbook import catalogue, frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import HEALTHY, Drill
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults.catalogue import FAULTS
 
-_BY_HAND = re.compile(r"[^a-z0-9-]")  # a drill in words, which no program can run
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +47,14 @@ class Result:
     what differs from the drill; it is empty if the runbook passed.
     """
 
+    notebook: Path
     runbook: str
     fault: str
     verdict: Verdict
-    found: str
-    recommended: str
-    seconds: float | None
-    problems: tuple[str, ...]
+    found: str = ""
+    recommended: str = ""
+    seconds: float | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -67,7 +70,7 @@ def drills_of(runbook: Runbook) -> list[Drill]:
     SandboxError
         A drill names an unknown fault.
     """
-    found = [one for one in runbook.front_matter.drill if not _BY_HAND.search(one.fault)]
+    found = [one for one in runbook.front_matter.drill if not _is_by_hand(one)]
     for one in found:
         if one.fault not in {HEALTHY, *FAULTS}:
             raise SandboxError(
@@ -78,11 +81,16 @@ def drills_of(runbook: Runbook) -> list[Drill]:
     return found
 
 
+def _is_by_hand(drill: Drill) -> bool:
+    """Tell whether a drill is described in words, so that no program can run it."""
+    return drill.fault not in {HEALTHY, *FAULTS} and not _NAME.fullmatch(drill.fault)
+
+
 def run(
     runbooks: Iterable[Runbook],
     settings: Settings,
     report: Callable[[str], None] = control.silent,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Run each runbook on the healthy sandbox and on the faults that its front matter names.
 
     Parameters
@@ -98,8 +106,8 @@ def run(
     ------
     SandboxError
         The sandbox has faults already, or does not start; or a drill names an unknown fault.
-    RbkernelError
-        A runbook cannot be started.
+    KeyboardInterrupt
+        A signal asked to stop.
     """
     planned = [(one, drills) for one in runbooks if (drills := drills_of(one))]
     with (
@@ -118,19 +126,30 @@ def _result(runbook: Runbook, drill: Drill, settings: Settings) -> Result:
         if drill.fault != HEALTHY:
             control.inject(drill.fault)
         started = datetime.now(UTC)
-        outcome = runner.run(str(runbook.path), drill.values, settings)
+        with Stop(settings.queue.run_timeout_s) as stop:
+            outcome = runner.run(str(runbook.path), drill.values, settings, stop=stop)
+    except RbkernelError as error:
+        return Result(
+            notebook=runbook.path,
+            runbook=runbook.id,
+            fault=drill.fault,
+            verdict=Verdict.UNKNOWN,
+            problems=(str(error),),
+        )
     finally:
         control.heal()
+    if stop.was_asked:
+        raise KeyboardInterrupt(stop.reason)
     record = outcome.record
-    wrong = leading(record.findings)
-    times = [datetime.fromisoformat(one.at) for one in wrong if one.at]
+    first = next((one for one in record.of_kind("finding") if one.data["verdict"] != "ok"), None)
     return Result(
+        notebook=runbook.path,
         runbook=runbook.id,
         fault=drill.fault,
         verdict=outcome.verdict,
-        found="; ".join(dict.fromkeys(one.headline for one in wrong)),
+        found="; ".join(dict.fromkeys(one.headline for one in leading(record.findings))),
         recommended=_recommended(record),
-        seconds=(min(times) - started).total_seconds() if times else None,
+        seconds=(datetime.fromisoformat(first.at) - started).total_seconds() if first else None,
         problems=tuple(problems(drill, record, outcome.failure)),
     )
 
@@ -195,8 +214,8 @@ def _recommended(record: Record) -> str:
 def summary(results: Sequence[Result], server_version: str) -> str:
     """Return the result of a runbook's drills in one line, for its front matter.
 
-    >>> one = Result(runbook="RUN-005", fault="replay-paused", verdict=Verdict.CRITICAL, found="x",
-    ...              recommended="", seconds=2.5, problems=())
+    >>> one = Result(notebook=Path("x"), runbook="RUN-005", fault="replay-paused",
+    ...              verdict=Verdict.CRITICAL, seconds=2.5)
     >>> print(summary([one], "18.1").rpartition(", rbkernel")[0])
     1 of 1 fault found, first finding after 2.5 s (median); PostgreSQL 18.1
     """
@@ -215,21 +234,23 @@ def record_result(runbook: Runbook, result: str, on: date) -> None:
 
     Raises
     ------
-    RbkernelError
+    SandboxError
+        The notebook was changed while the drills ran.
+    EvidenceError
         The notebook cannot be written.
     """
+    if runbook.path.read_bytes() != runbook.document:
+        raise SandboxError(
+            "the notebook was changed while the drills ran",
+            where=str(runbook.path),
+            next_step="run the drills again: the result would be that of the notebook before",
+        )
     notebook = nbformat.reads(runbook.document.decode("utf-8-sig"), as_version=4)
     cell = notebook.cells[0]
     cell.source = frontmatter_text.edit(cell.source, {"last_tested": on, "drill_result": result})
     written = (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
-    try:
-        store.write_atomically(runbook.path, written)
-    except OSError as error:
-        raise SandboxError(
-            f"the result cannot be written: {error.strerror}",
-            where=str(runbook.path),
-            next_step="check that this user may write the file",
-        ) from error
+    mode = stat.S_IMODE(runbook.path.stat().st_mode)
+    store.write_atomically(runbook.path, written, mode=mode)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def table(found: Mapping[Criterion, list[Problem]], left: int) -> Table:
     """Return the quality checklist as a table. Pure.
 
     >>> table({"scoped": []}, 0).rows
-    (('scoped', 'Is it clear what this covers, and what it does not?', 'ok', ''),)
+    (('scoped', 'Is it clear what the runbook covers, and what it does not cover?', 'ok', ''),)
     >>> table({"scoped": []}, 3).rows[0][2]
     'unknown'
     """

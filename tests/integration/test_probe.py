@@ -66,7 +66,7 @@ class Endpoint(BaseHTTPRequestHandler):
         self.end_headers()
 
     def answer_long(self) -> None:
-        self.say(200, b"x" * LONG + b"the end")
+        self.say(200, b"x" * LONG + b" the end")
 
     def answer_endless(self) -> None:
         """Talk on, each time well within a time-out."""
@@ -132,7 +132,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "timeout_s": 60,
     },
     "talkative": {"argv": ["sh", "-c", "echo begun; exec yes"], "timeout_s": 0.5},
-    "long": {"argv": ["sh", "-c", f"head -c {LONG} /dev/zero | tr '\\0' x; echo the end"]},
+    "long": {"argv": ["sh", "-c", f"head -c {LONG} /dev/zero | tr '\\0' x; echo ' the end'"]},
     "missing": {"argv": ["no-such-program-anywhere"]},
     "forbidden": {"argv": ["/etc/hostname"]},
     "bytes": {"argv": ["printf", "\\377healthy"]},

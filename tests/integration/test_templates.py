@@ -160,7 +160,8 @@ def test_filled_in_it_looks_judges_and_proposes(
     assert undo["command"] == "kubectl rollout undo deployment/api"
 
 
-@pytest.mark.parametrize("field", FrontMatter.model_fields)
+# `rbkernel drill --record` writes the result
+@pytest.mark.parametrize("field", sorted(FrontMatter.model_fields.keys() - {"drill_result"}))
 def test_every_field_stands_in_a_template(field: str) -> None:
     heads = [form.cells[0][1] for form in FORMS.values()]
     assert any(f"\n{field}:" in head for head in heads)

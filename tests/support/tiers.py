@@ -9,8 +9,12 @@ import pytest
 
 
 def first(cases: Iterable[Any], kept: int = 1) -> list[Any]:
-    """Return the parameters of a test: the first cases as they are, the others for the soak."""
+    """Return the parameters of a test: the first cases as they are, the others for the soak.
+
+    A tuple has the values of several parameters.
+    """
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
     return [
-        case if number < kept else pytest.param(case, marks=pytest.mark.soak)
-        for number, case in enumerate(cases)
+        pytest.param(*case, marks=() if number < kept else pytest.mark.soak)
+        for number, case in enumerate(values)
     ]

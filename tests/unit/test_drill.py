@@ -90,7 +90,7 @@ def test_a_run_that_does_not_finish_does_not_pass() -> None:
 
 def test_the_result_is_written_and_the_rest_of_the_notebook_stays(tmp_path: Path) -> None:
     path = write(tmp_path, "replay-paused")
-    before = catalogue.read(path)
+    before, mode = catalogue.read(path), path.stat().st_mode
     drill.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
     after = catalogue.read(path)
     assert after.front_matter.last_tested == date(2026, 11, 30)
@@ -98,10 +98,22 @@ def test_the_result_is_written_and_the_rest_of_the_notebook_stays(tmp_path: Path
     assert after.cells[1:] == before.cells[1:]
     drill.record_result(after, "1 of 1 fault found", date(2026, 11, 30))
     assert path.read_bytes() == after.document
+    assert path.stat().st_mode == mode
 
 
-def test_a_drill_in_words_is_left_to_people(tmp_path: Path) -> None:
-    by_hand = catalogue.read(write(tmp_path, "Stop the server by hand"))
+def test_a_notebook_that_was_edited_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path, "replay-paused")
+    before = catalogue.read(path)
+    path.write_bytes(before.document.replace(b"Connections run out", b"Connections ran out"))
+    edited = path.read_bytes()
+    with pytest.raises(SandboxError, match="was changed while the drills ran"):
+        drill.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
+    assert path.read_bytes() == edited
+
+
+@pytest.mark.parametrize("words", ["Stop the server by hand", "failover"])
+def test_a_drill_in_words_is_left_to_people(tmp_path: Path, words: str) -> None:
+    by_hand = catalogue.read(write(tmp_path, words))
     assert drill.drills_of(by_hand) == []
     with pytest.raises(RbkernelError, match="no drill with a fault of the sandbox"):
         drill.chosen([str(by_hand.path)], config.load())

@@ -183,7 +183,7 @@ def words_of(text: str) -> tuple[tuple[str, ...], str]:
     >>> words_of("grep ' #' a | wc"), words_of("ls  # it's all | here")
     (((), 'a pipeline: rb.shell takes one command only'), (('ls',), ''))
     >>> words_of("ls *.log"), words_of("echo it's")
-    (((), 'a shell glob pattern'), ((), 'its quotes are not closed'))
+    (((), 'a shell glob pattern'), ((), 'a quote of the command is not closed'))
     """
     marks: dict[str, str] = {}
     marked = holes.with_marks(text, marks).replace("\\\n", " ")

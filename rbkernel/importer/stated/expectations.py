@@ -96,6 +96,8 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z _-]{0,30}")
 _STABLE = ("STATUS", "READY", "STATE", "HEALTH", "AVAILABLE", "PHASE", "CONDITION")
 _QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 # the exit codes of `systemctl is-active` and `is-enabled`
+_SEARCH = re.compile(r"[efz]?grep|pgrep")
+_RUNS_ANOTHER = re.compile(r"sudo|doas|docker|podman|kubectl|oc|ssh|timeout|nice|env|time")
 _ENDS_WITH = {"inactive": 3, "failed": 3, "disabled": 1, "masked": 1}
 _SQL_COMMENT = re.compile(r"--[ \t]*([^\n]*)")
 # STATUS=Bound, VOLUME=pv-1
@@ -490,11 +492,23 @@ def exit_code(text: str, expected: Expectation) -> int:
     3
     """
     last = re.split(r"\||;|&&", _QUOTED.sub("Q", text).strip())[-1].split()
-    if expected.empty and re.fullmatch(r"[efz]?grep|pgrep", next(iter(last), "")):
+    if expected.empty and _searches(last):
         return 1  # nothing was found
     if re.match(r"(?:sudo )?systemctl is-(?:active|enabled)\b", " ".join(last)):
         return _ENDS_WITH.get(expected.answers, 0)
     return 0
+
+
+def _searches(words: Sequence[str]) -> bool:
+    """Tell whether a command is grep or one like it, perhaps run by another command.
+
+    >>> [_searches(one.split()) for one in ("sudo /bin/grep x", "LC_ALL=C grep x", "xargs grep x")]
+    [True, True, False]
+    """
+    names = [word.rsplit("/", 1)[-1] for word in words if not re.match(r"\w+=", word)]
+    if names and _RUNS_ANOTHER.fullmatch(names[0]):
+        return any(map(_SEARCH.fullmatch, names))
+    return bool(names and _SEARCH.fullmatch(names[0]))
 
 
 def of_statements(content: str, statements: Sequence[str]) -> list[tuple[list[str], Expectation]]:

@@ -52,8 +52,8 @@ _FACTOR = re.compile(
 )
 # what makes another figure of the one before it: a factor, a word, a fraction, a range
 _CHANGED = re.compile(rf"\s*(?:{_FACTOR.pattern})\b|[\w+]|\.\d|\s*(?:[-–—]|to)\s*\d", re.IGNORECASE)
-# a thousand, or one with three decimals
-_EITHER = re.compile(r"[1-9]\d{0,2}\.000")
+# 2.500 is 2500 in some languages, and two and a half in others
+_EITHER = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 
 _DOUBT = (
     r"may|might|could|can|usual(?:ly)?|typical(?:ly)?|normally|mostly|about|approx\w*|around|roughly"

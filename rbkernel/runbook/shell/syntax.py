@@ -114,7 +114,7 @@ def read(text: str) -> Script:
     >>> read("sort <in -o out").commands[0].words, read("psql -f - <<E\\nx\\nE").commands[0].words
     (('sort', '-o', 'out'), ('psql', '-f', '-'))
     >>> read("jq . a > /etc/x").commands[0].writes, read("(1 row").problem
-    (('/etc/x',), 'it is not valid shell syntax')
+    (('/etc/x',), 'the text is not valid shell syntax')
     """
     tree = _Tree(text)
     return Script(
