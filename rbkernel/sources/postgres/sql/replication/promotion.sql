@@ -9,9 +9,11 @@ columns:
   lost_bytes: >-
     bytes of WAL that are missing here; NULL when the end is not known, or lies before what is here,
     so that it is not the end
-  lost_s: s of commits that may be lost at most; 0 when nothing is missing; NULL as lost_bytes
+  lost_s: >-
+    s of commits that may be lost at most; 0 when nothing is missing; NULL as lost_bytes, and when
+    WAL is missing and last_commit_at is NULL or not before the stop
   not_replayed_bytes: bytes of WAL that are here and must be replayed before it accepts writes
-  last_commit_at: time of the newest replayed commit
+  last_commit_at: time of the newest replayed commit; NULL when none was since this standby started
   paused: replay is paused
   delay_s: s, by how much replay is delayed on purpose
   sampled_at: the server's clock
@@ -37,7 +39,9 @@ rules:
     column: lost_s
     unit: s
     warn: 0
-    unseen: it is not known how much WAL is missing
+    unseen: >-
+      it is not known how much WAL is missing, or it is, and not since when: no commit was replayed
+      since this standby started, or stopped_at lies before the newest commit that is here
     cause: "The commits of up to {value} are lost by a promotion"
     next_step: compare with the recovery point objective; above it, the owner of the data decides
     opens: RUN-030
@@ -66,10 +70,9 @@ SELECT receiving,
        lost AS lost_bytes,
        (CASE
             WHEN lost = 0 THEN 0
-            WHEN lost > 0
-                THEN greatest(extract(epoch FROM
-                    coalesce(CAST(nullif(:stopped_at, '') AS timestamptz), clock_timestamp())
-                        - last_commit_at), 0)
+            -- neither an unknown commit nor one after the stop says since when WAL is missing
+            WHEN lost > 0 AND stopped > last_commit_at
+                THEN extract(epoch FROM stopped - last_commit_at)
         END)::float8 AS lost_s,
        pg_wal_lsn_diff(received, replayed)::bigint AS not_replayed_bytes,
        last_commit_at,
@@ -89,6 +92,7 @@ FROM (
                greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS received,
                pg_last_wal_replay_lsn() AS replayed,
                CAST(nullif(:end_lsn, '') AS pg_lsn) AS given,
+               coalesce(CAST(nullif(:stopped_at, '') AS timestamptz), clock_timestamp()) AS stopped,
                pg_last_xact_replay_timestamp() AS last_commit_at,
                pg_is_wal_replay_paused() AS paused,
                (SELECT setting::float8 / 1000 FROM pg_settings
