@@ -121,6 +121,66 @@ def test_differences_of_a_table_that_does_not_say_which_are_resolved(
     assert recorded["oldest_h"].iloc[0] == pytest.approx(48, abs=0.1)
 
 
+# 9 clerks had three actions until 20 min ago
+_REFUSALS = """
+CREATE TABLE authorization_audit (user_id text, action text, granted boolean, at timestamptz);
+GRANT SELECT ON authorization_audit TO rb_diag;
+INSERT INTO authorization_audit
+SELECT 'clerk-' || clerk, 'orders:' || action, mins > 20, now() - make_interval(mins => mins)
+FROM generate_series(1, 9) clerk, generate_series(1, 3) action, generate_series(2, 50, 2) mins"""
+_TRIES = b"""
+INSERT INTO authorization_audit
+SELECT who, %s || action, %s, now() - make_interval(mins => %s) - n * interval '10 s'
+FROM unnest(%s::text[]) who, generate_series(1, 3) action, generate_series(1, 9) n"""
+
+
+def test_who_lost_a_role_is_no_suspect(
+    seedshop: tuple[RawConnection, Connection], session: Session
+) -> None:
+    raw, _ = seedshop
+    lost = ["orders:1", "orders:2", "orders:3"]
+
+    def seen() -> tuple[list[str], list[str]]:
+        """Actions that were withdrawn, and users who try what they may not."""
+        frame = ask(session, "audit/refused")
+        return (
+            sorted(set(frame.loc[frame["withdrawn"].eq(True), "action"])),
+            sorted(set(frame.loc[frame["probing"].eq(True), "user"])),
+        )
+
+    raw.execute(_REFUSALS.encode())
+    try:
+        assert seen() == (lost, [])
+        # nothing was taken from strangers who never had it
+        raw.execute(_TRIES, ["admin:", True, 30, ["owner"]])
+        raw.execute(_TRIES, ["admin:", False, 3, ["x", "y", "z"]])
+        assert seen() == (lost, [])
+        # the clerks are victims although the owner still has it
+        raw.execute(_TRIES, ["orders:", True, 0, ["owner"]])
+        assert seen() == ([], [])
+        raw.execute(_TRIES, ["keys:", False, 3, ["partner"]])
+        assert seen() == ([], ["partner"])
+    finally:
+        raw.execute("DROP TABLE authorization_audit")
+
+
+def test_a_young_log_says_what_is_usual_since_it_began(
+    seedshop: tuple[RawConnection, Connection], session: Session
+) -> None:
+    raw, _ = seedshop
+    raw.execute(_REFUSALS.encode())
+    try:
+        assert ask(session, "audit/refused")["usual"].isna().all()
+        raw.execute(
+            "INSERT INTO authorization_audit SELECT 'x', 'y', false, now() - n * interval '6 min'"
+            " FROM generate_series(11, 250) n"
+        )
+        frame = ask(session, "audit/refused")
+        assert frame["usual"].iloc[0] == pytest.approx(10, abs=0.1)
+    finally:
+        raw.execute("DROP TABLE authorization_audit")
+
+
 @pytest.mark.parametrize(
     ("create", "values", "expected"),
     [

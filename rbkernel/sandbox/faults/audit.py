@@ -13,6 +13,7 @@ from rbkernel.sandbox.access import Access
 
 TABLE = "authorization_audit"
 WITHDRAWN = "orders:refund"
+_ROLE = [WITHDRAWN, "orders:cancel", "orders:return"]
 LOGIN, POWER = "shop_report", "pg_execute_server_program"
 _ACTIONS = ("orders:read", "orders:refund", "users:export", "users:delete", "keys:rotate")
 _CREATE = f"""
@@ -34,7 +35,8 @@ SELECT 'clerk-' || n % 9, (ARRAY['orders:read', 'orders:refund'])[1 + n % 2], 'o
 FROM generate_series(0, 1200) AS n"""
 _NOW = f"""
 INSERT INTO {TABLE} (user_id, action, resource_type, granted, occurred_at)
-SELECT %s, action, split_part(action, ':', 1), %s, now() - make_interval(secs => 30 * n)
+SELECT %s, action, split_part(action, ':', 1), %s,
+       now() - make_interval(mins => %s, secs => 30 * n)
 FROM generate_series(1, %s) AS n, unnest(%s::text[]) AS action"""
 
 
@@ -58,10 +60,11 @@ def probe(access: Access, seed: int) -> dict[str, Any]:
 
 
 def withdraw(access: Access, _: int) -> dict[str, Any]:
-    """Refuse one action to all users, as a wrong deployment would."""
+    """Refuse all actions of a role to all users, as a wrong deployment 13 min ago would."""
     log(access)
     for clerk in range(9):
-        _enter(access, f"clerk-{clerk}", False, 25, [WITHDRAWN])
+        _enter(access, f"clerk-{clerk}", True, 3, _ROLE, mins_ago=40)
+        _enter(access, f"clerk-{clerk}", False, 25, _ROLE)
     return {"action": WITHDRAWN, "users": 9}
 
 
@@ -85,6 +88,8 @@ def disempower(access: Access, _: int) -> None:
         raw.execute(f"DROP ROLE IF EXISTS {LOGIN}".encode())
 
 
-def _enter(access: Access, user: str, granted: bool, times: int, actions: list[str]) -> None:
+def _enter(
+    access: Access, user: str, granted: bool, times: int, actions: list[str], mins_ago: int = 0
+) -> None:
     with access.connect("postgres") as raw:
-        raw.execute(_NOW.encode(), [user, granted, times, actions])
+        raw.execute(_NOW.encode(), [user, granted, mins_ago, times, actions])

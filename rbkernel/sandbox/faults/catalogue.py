@@ -178,7 +178,7 @@ _OURS: dict[str, Fault] = {
         ),
         Fault(
             name="audit-withdrawn",
-            summary="an action that all users need is refused to all of them",
+            summary="the actions of a role that all users have are refused to all of them",
             start=audit.withdraw,
             stop=audit.remove,
             look_alike_of="audit-probing",

@@ -22,11 +22,13 @@ columns:
   user_refused: refusals of this user for all actions
   user_actions: how many actions were refused to this user
   action_users: users to whom this action was refused
-  usual: refusals of an average window in the :days days before, all users together
+  usual: >-
+    refusals of an average window in the :days days before, or in as much of them as the log holds,
+    all users together
   all_refused: refusals in the window, all users together
   rise: all_refused as a multiple of usual; 0 below :many refusals
-  probing: one user, many refusals of several actions, and nobody else has such a problem
-  withdrawn: one action, refused to many users, and granted to nobody in the window
+  probing: one user, many refusals of several actions, none of which is refused to :several users
+  withdrawn: one action, refused to :several users who had it before, and granted to nobody since
   last_at: when the newest was refused
   sampled_at: the server's clock
 parameters:
@@ -96,19 +98,31 @@ split AS (
     SELECT *, at > now() - make_interval(hours => :window_h) AS recent FROM seen WHERE at <= now()
 ),
 usual AS (
-    -- NULL without any entry before, since nothing is known then of what is usual
+    -- NULL without any entry before, since nothing is known then of what is usual; a log may be
+    -- younger than the days, but what is younger than a window is not multiplied
     SELECT CASE WHEN count(*) > 0 THEN count(*) FILTER (WHERE granted IS NOT TRUE) END
-               * CAST(:window_h AS float8) / nullif(:days * 24, 0) AS usual
+               * CAST(:window_h AS float8)
+               / nullif(greatest(extract(epoch FROM now() - min(at)) / 3600 - :window_h, :window_h),
+                        0)::float8 AS usual
     FROM split
     WHERE NOT recent
 ),
+held AS (
+    SELECT "user", action, max(at) AS last_at FROM split WHERE granted GROUP BY "user", action
+),
+grants AS (
+    SELECT action, max(last_at) AS last_at FROM held GROUP BY action
+),
 actions AS (
-    SELECT action,
-           count(DISTINCT "user") FILTER (WHERE recent AND granted IS NOT TRUE) AS users,
-           count(*) FILTER (WHERE recent AND granted) AS granted_now,
-           count(*) FILTER (WHERE NOT recent AND granted) AS granted_before
-    FROM split
-    GROUP BY action
+    SELECT s.action,
+           count(DISTINCT s."user") AS users,
+           -- who had it, and is refused since nobody is granted it any more
+           count(DISTINCT h."user") FILTER (WHERE s.at > g.last_at) AS lost_by
+    FROM split s
+    LEFT JOIN grants g ON g.action = s.action
+    LEFT JOIN held h ON h.action = s.action AND h."user" = s."user"
+    WHERE s.recent AND s.granted IS NOT TRUE
+    GROUP BY s.action
 ),
 pairs AS (
     SELECT "user", action,
@@ -124,18 +138,19 @@ pairs AS (
 ),
 totals AS (
     SELECT p.*,
-           a.users >= :several AND a.granted_now = 0 AND a.granted_before > 0 AS withdrawn,
+           a.lost_by >= :several AS withdrawn,
+           a.users >= :several AS shared,
            a.users AS action_users
     FROM pairs p
     JOIN actions a ON a.action IS NOT DISTINCT FROM p.action
 ),
--- what everybody has lost is no reason to suspect one of them
+-- what many are refused is no reason to suspect one of them, although some may still be granted it
 own AS (
     SELECT "user",
            sum(refused)::bigint AS user_refused,
            count(*) AS user_actions,
-           coalesce(sum(refused) FILTER (WHERE NOT withdrawn), 0) AS suspect,
-           count(*) FILTER (WHERE NOT withdrawn) AS suspect_actions
+           coalesce(sum(refused) FILTER (WHERE NOT shared), 0) AS suspect,
+           count(*) FILTER (WHERE NOT shared) AS suspect_actions
     FROM totals
     GROUP BY "user"
 )
@@ -147,7 +162,7 @@ SELECT t."user", t.action, t.refused, t.unclear, t.granted, t.resources,
             WHEN sum(t.refused) OVER () < :many THEN 0
             WHEN u.usual IS NOT NULL THEN sum(t.refused) OVER () / greatest(u.usual, 1)
         END)::float8 AS rise,
-       NOT t.withdrawn AND o.suspect >= :many AND o.suspect_actions >= :several AS probing,
+       NOT t.shared AND o.suspect >= :many AND o.suspect_actions >= :several AS probing,
        t.withdrawn,
        t.last_at,
        statement_timestamp() AS sampled_at
