@@ -401,6 +401,57 @@ def naptime(alone: Servers, value: str) -> Iterator[None]:
         admin.execute("SELECT pg_reload_conf()")
 
 
+def pretended(session: Session, name: str, values: dict[str, Any], **parts: str) -> pd.DataFrame:
+    """The answer of a diagnostic, of which some parts are replaced by what a test knows."""
+    sql = diagnostics.get(name).sql
+    for part, known in parts.items():
+        assert part in sql
+        sql = sql.replace(part, known)
+    return session.query(sql, values)
+
+
+class TestWhatAFailoverLoses:
+    @pytest.mark.parametrize(
+        ("newest", "stopped_at", "end", "lost_s"),
+        [
+            ("'2026-11-30 02:00Z'", "2026-11-30T02:00:09Z", "0/3000000", 9),
+            ("NULL", "", "0/3000000", None),  # the standby was restarted
+            ("NULL", "2026-11-30T02:00:09Z", "0/3000000", None),
+            ("'2026-11-30 02:00Z'", "2026-11-30T01:59:00Z", "0/3000000", None),
+            ("NULL", "", "0/2000000", 0),  # all is here
+        ],
+    )
+    def test_seconds(
+        self, diag: Session, newest: str, stopped_at: str, end: str, lost_s: float | None
+    ) -> None:
+        parts = {
+            "pg_last_wal_receive_lsn()": "NULL",
+            "pg_last_wal_replay_lsn()": "CAST('0/2000000' AS pg_lsn)",
+            "pg_last_xact_replay_timestamp()": f"CAST({newest} AS timestamptz)",
+            "pg_is_wal_replay_paused()": "false",
+        }
+        values = {"end_lsn": end, "stopped_at": stopped_at, "lives": 0}
+        frame = pretended(diag, "replication/promotion", values, **parts)
+        verdict = verdicts("replication/promotion", frame)["Commits that a promotion would lose"]
+        if lost_s is None:
+            assert frame["lost_bytes"].iloc[0] == 0x1000000
+            assert verdict is Verdict.UNKNOWN
+        else:
+            assert frame["lost_s"].iloc[0] == lost_s
+            assert verdict is (Verdict.WARNING if lost_s else Verdict.OK)
+
+
+def test_damage_of_a_shared_catalogue_is_counted(diag: Session) -> None:
+    view = "pg_stat_database"
+    counts = "blks_hit, blks_read, temp_bytes, deadlocks, xact_commit, xact_rollback, conflicts"
+    damaged = f"(SELECT datname, {counts}, stats_reset, CASE WHEN datid = 0 THEN 2 END"
+    parts = {f"FROM {view}": f"FROM {damaged} AS checksum_failures FROM {view}) d"}
+    frame = pretended(diag, "io/cache", {}, **parts)
+    assert verdicts("io/cache", frame)["Damaged pages"] is Verdict.CRITICAL
+    assert "(shared catalogues)" in frame["database"].tolist()
+    assert "(shared catalogues)" not in ask(diag, "io/cache")["database"].tolist()
+
+
 class TestConfiguration:
     def test_dangers_are_those_that_are_there(self, diag: Session) -> None:
         frame = ask(diag, "settings/notable").set_index("setting")

@@ -1,7 +1,7 @@
 /*
 purpose: How often each database finds its pages in shared_buffers, and its other counters
 columns:
-  database: the database
+  database: the database; (shared catalogues) for those of all databases, if a page is damaged there
   hit_pct: "%, pages found of all asked for since stats_reset; NULL when none was"
   enough: more than 100 000 pages were asked for, so that the share is meaningful
   hits: pages found
@@ -41,7 +41,7 @@ rules:
     source: any damaged page is one too many
 figure: {kind: bars, x: reads, y: database, title: Pages that were not in shared_buffers}
 */
-SELECT datname::text AS database,
+SELECT coalesce(datname::text, '(shared catalogues)') AS database,
        (100.0 * blks_hit / nullif(blks_hit + blks_read, 0))::float8 AS hit_pct,
        blks_hit + blks_read > 100000 AS enough,
        blks_hit AS hits,
@@ -54,5 +54,5 @@ SELECT datname::text AS database,
        stats_reset,
        statement_timestamp() AS sampled_at
 FROM pg_stat_database
-WHERE datname IS NOT NULL
+WHERE datname IS NOT NULL OR checksum_failures > 0
 ORDER BY reads DESC, database
