@@ -74,8 +74,9 @@ def _concluded(scenario: Scenario, result: Result) -> Iterator[str]:
         yield f"the headline does not name it: {result.headline}"
     if not _names(says, result.title):
         yield f"the notification does not name it: {result.title}"
-    if truth.opens not in {"", result.runbook, *_opened(result.findings)}:
-        yield f"names {', '.join(_opened(result.findings)) or 'no runbook'}, not {truth.opens}"
+    opens = (alone and truth.opens_alone) or truth.opens
+    if opens not in {"", result.runbook, *_opened(result.findings)}:
+        yield f"names {', '.join(_opened(result.findings)) or 'no runbook'}, not {opens}"
     if scenario.within_s is not None and result.first_s is not None:
         if result.first_s > scenario.within_s:
             yield f"the first finding took {result.first_s:.1f} s"

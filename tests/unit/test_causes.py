@@ -10,7 +10,7 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import causes, diagnosis
-from rbkernel.sources.postgres.causes import Cause
+from rbkernel.sources.postgres.causes import Cause, pair
 from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation, settled
@@ -169,6 +169,12 @@ class TestReplication:
         cause = only(situation(replication=told, standby_name="standby"))
         assert cause.headline == "standby is not connected to db"
         assert not cause.late
+
+    def test_two_primaries_open_the_failover(self) -> None:
+        one = pair.Member(connection="one", standby=False, system_identifier="7", started_at=1)
+        [cause] = pair.roles(one, replace(one, connection="two", started_at=2))
+        assert (cause.verdict, cause.opens) == (Verdict.CRITICAL, "RUN-030")
+        assert "RUN-005" in cause.explains
 
     def test_a_paused_replay_is_resumed(self) -> None:
         told = (self.found("paused", 1), self.found("stalled_s", 40))

@@ -32,6 +32,8 @@ class Truth:
         the verdict of such a runbook.
     opens
         The runbook for the problem, which every other runbook must name; empty if there is none.
+    opens_alone
+        The runbook that a runbook of only one server must name instead; empty if it is the same.
     verdicts
         The allowed verdicts.
     step
@@ -57,6 +59,7 @@ class Truth:
     says: str = ""
     alone: str = ""
     opens: str = ""
+    opens_alone: str = ""
     verdicts: frozenset[Verdict] = WRONG
     step: tuple[Literal["cancel", "terminate"], tuple[str, ...]] | None = None
     may: tuple[str, ...] = ()

@@ -195,7 +195,8 @@ SCENARIOS = (
         truth=Truth(
             says="(?i)two .*primaries",
             alone="sandbox-standby is not connected",
-            opens="RUN-005",
+            opens="RUN-030",
+            opens_alone="RUN-005",
             verdicts=CRITICAL,
         ),
     ),
@@ -207,7 +208,7 @@ SCENARIOS = (
         standby="",
         standby_name="",
         on="standby",
-        truth=Truth(says="(?i)two .*primaries", opens="RUN-005", verdicts=CRITICAL),
+        truth=Truth(says="(?i)two .*primaries", opens="RUN-030", verdicts=CRITICAL),
     ),
     Scenario(
         name="failed-over",

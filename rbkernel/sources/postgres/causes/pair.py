@@ -85,7 +85,7 @@ def roles(primary: Member, standby: Member) -> Iterator[Cause]:
             next_step="Decide which of them is the primary, and stop all writes to the other one"
             " now; save what was written there, then rebuild it as a standby (pg_rewind or a new"
             " base backup)",
-            opens="RUN-005",
+            opens="RUN-030",
             explains=("RUN-005", "RUN-018"),
         )
     elif primary.standby and not standby.standby:
