@@ -75,7 +75,7 @@ class TestDailyCheck:
         found = look("RUN-016", shop, backup_at=ago(hours=27))
         assert found.outcome.verdict is Verdict.WARNING
         assert found.recommended == "see about the backup"
-        weekly = {"backup_warn_h": 170.0, "backup_critical_h": 340.0}
+        weekly: dict[str, Any] = {"backup_warn_h": 170.0, "backup_critical_h": 340.0}
         found = look("RUN-016", shop, backup_at=ago(hours=100), **weekly)
         assert (found.outcome.verdict, found.recommended) == (Verdict.OK, "wait until tomorrow")
 
