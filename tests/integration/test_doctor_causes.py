@@ -55,7 +55,7 @@ def role(access: Access, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection
         user="patient",
         passfile=None,
         password_env="PATIENT_PASSWORD",
-        connect_timeout_s=2,
+        connect_timeout_s=20,
     )
     with access.connect("postgres") as admin:
         admin.execute(
@@ -386,7 +386,8 @@ class TestTheWay:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             for mode in (None, "disable", "require"):
-                to = role.model_copy(update={"port": server.server_port, "sslmode": mode})
+                elsewhere = {"port": server.server_port, "connect_timeout_s": 2}
+                to = role.model_copy(update={**elsewhere, "sslmode": mode})
                 title, told, next_step = broken(examine(to))
                 assert title == "reach"
                 assert "not PostgreSQL" in told

@@ -31,6 +31,7 @@ from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.driver import RawConnection
 from rbkernel.sources.postgres.connection.session import Session
+from tests.support.waiting import until
 
 SETTINGS = """
 max_connections = 460
@@ -95,9 +96,10 @@ class Servers:
         """Close every session that a test opened, waiting ones too, and what it prepared."""
         with self.access.connect("postgres") as raw:
             pids = [session.info.backend_pid for session in self.sessions]
-            raw.execute(
-                b"SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) p (pid)", [pids]
-            )
+            # with a time-out, the server would end one after the other, each in 100 ms
+            raw.execute(b"SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) p (pid)", [pids])
+            left = b"SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
+            until(lambda: raw.execute(left, [pids]).fetchone() == (0,), "the sessions have ended")
             for (gid,) in raw.execute(b"SELECT gid FROM pg_prepared_xacts").fetchall():
                 raw.execute(sql.SQL("ROLLBACK PREPARED {}").format(gid))
         for session in self.sessions:
