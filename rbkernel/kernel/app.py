@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from rbkernel.kernel.session import RecordingSession
 _CANCELLED = "CancelledError"  # IPython's error for an interrupted cell that awaits something
 # how long a thread may take to end: a client waits 2.5 s before it kills a kernel
 _THREAD_END_S = 1.0
+# how long after Python has dropped an interrupt the cell is interrupted again
+_AGAIN_S = 0.01
 
 
 class RecordingKernel(IPythonKernel):
@@ -51,6 +53,7 @@ class RecordingKernel(IPythonKernel):
         super().__init__(**options)
         self._working_on: dict[int, str] = {}
         self.session.gate.interrupt = self._interrupt_cell
+        sys.unraisablehook = partial(self._not_raised, sys.unraisablehook)
 
     @property
     def recorder(self) -> Recorder:
@@ -134,6 +137,25 @@ class RecordingKernel(IPythonKernel):
         # IPython asks the error object for its traceback lines
         error._render_traceback_ = partial(self._lines_of, error)  # type: ignore[attr-defined]
         raise error
+
+    def _not_raised(self, report: Callable[[Any], Any], dropped: sys.UnraisableHookArgs) -> None:
+        """Interrupt the request again if Python dropped the interrupt; else report the error.
+
+        Python drops every exception of a finalizer or of a weak reference's callback, also a
+        KeyboardInterrupt that arrived while one ran. The second interrupt comes from another thread
+        and a moment later, because this call would drop it as well.
+        """
+        main = threading.main_thread().ident or 0
+        cell = self._working_on.get(main)
+
+        def interrupt_again() -> None:
+            if self._working_on.get(main) == cell:
+                signal.pthread_kill(main, signal.SIGINT)
+
+        if cell is not None and isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(_AGAIN_S, interrupt_again).start()
+        else:
+            report(dropped)
 
     def _lines_of(self, error: BaseException) -> list[str]:
         """Return the lines of an error's traceback, cut after the last frame of the cell's code."""

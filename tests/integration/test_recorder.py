@@ -126,14 +126,9 @@ os.waitpid(pid, 0)
 
     def test_an_interrupted_cell_is_called_so(self, evidence: Path) -> None:
         with kernel() as running:
-            running.client.execute("print('began', flush=True)\nimport time; time.sleep(60)")
-            while running.client.get_iopub_msg(timeout=PATIENCE_S)["msg_type"] != "stream":
-                pass
-            running.manager.interrupt_kernel()
-            reply = running.client.get_shell_msg(timeout=PATIENCE_S)
-            while reply["msg_type"] != "execute_reply":
-                reply = running.client.get_shell_msg(timeout=PATIENCE_S)
-        assert reply["content"]["ename"] == "KeyboardInterrupt"
+            code = "print('began', flush=True)\nimport time; time.sleep(600)"
+            answer = running.interrupted(code, "began")
+        assert answer.reply["ename"] == "KeyboardInterrupt"
         [folder] = (evidence / "open").iterdir()
         [cell] = reading.read(folder).cells
         assert cell.status == "interrupted"

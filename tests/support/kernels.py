@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +24,6 @@ from tests.support.waiting import until
 
 # a test that waits so long has failed, also on a machine that does much else
 PATIENCE_S = 180.0
-_AGAIN_S = 10.0
 RUNBOOK = "RUN-900"
 FRONT_MATTER = f"""\
 ---
@@ -125,33 +122,17 @@ class Kernel:
         return Answer(reply["content"], tuple(shown))
 
     def interrupted(self, code: str, begun: str) -> Answer:
-        """Run a cell, and interrupt it when it has printed these words."""
+        """Run a cell, and interrupt it once when it has printed these words."""
         messages: list[dict[str, Any]] = []
-        pid: int = self.manager.provisioner.pid  # type: ignore[union-attr]  # of a local kernel
-        ended = threading.Event()
-
-        def press_again() -> None:
-            # as a person would after a while: Python drops an interrupt that comes in a callback
-            while not ended.wait(_AGAIN_S):
-                os.kill(pid, signal.SIGINT)
-
-        presser = threading.Thread(target=press_again)
 
         def hear(message: dict[str, Any]) -> None:
-            messages.append(message)
-            said = message["content"]["text"] if message["msg_type"] == "stream" else ""
-            if begun in said and presser.ident is None:
+            if message["msg_type"] == "stream" and begun in message["content"]["text"]:
                 self.manager.interrupt_kernel()
-                presser.start()
+            messages.append(message)
 
-        try:
-            reply = self.client.execute_interactive(
-                code, stop_on_error=False, timeout=PATIENCE_S, output_hook=hear
-            )
-        finally:
-            ended.set()
-            if presser.ident:
-                presser.join()
+        reply = self.client.execute_interactive(
+            code, stop_on_error=False, timeout=PATIENCE_S, output_hook=hear
+        )
         return Answer(reply["content"], tuple(messages))
 
     def restart(self) -> None:
