@@ -16,8 +16,9 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.ready
 
-# a file is run by one worker, in the order that tests/conftest.py gives
-WORKERS ?= 2
+# a file is run by one worker, in the order that tests/conftest.py gives; the tests wait for servers
+# and browsers for half of their time, so there are more workers than cores
+WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all conformance screenshots lock clean
