@@ -59,7 +59,7 @@ quick: setup
 	$(MAKE) --jobs 2 lint unit
 
 unit: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not soak and not slow' tests/unit rbkernel
+	$(BIN)/python -m pytest -n logical -m 'not soak and not slow' tests/unit rbkernel
 
 lint: setup
 	$(BIN)/ruff check .

@@ -57,8 +57,8 @@ _NOT_OURS = (
 
 # the files that take longest; the others of a folder follow, and the folders in this order
 _LONGEST = (
-    *("test_gateway_work", "test_alertmanager", "test_jupyterlab", "test_serve", "test_kill"),
-    *("test_engine_kill", "test_matrix", "test_overview", "test_runbooks", "test_sandbox"),
+    *("test_pages", "test_serve", "test_runbooks", "test_sandbox", "test_gateway_work"),
+    *("test_jupyterlab", "test_overview", "test_matrix", "test_boundary", "test_readme"),
 )
 _FOLDERS = ("acceptance", "integration", "unit")
 
