@@ -22,6 +22,12 @@ _WRONG = re.compile(
 )
 _STATES = ("STATUS", "STATE", "PHASE")
 _PARTS = re.compile(r"(\d+)/(\d+)")
+# what makes the opposite of the words that follow it in the same line
+_DENIED = re.compile(
+    r"(?:\b(?:not|no|never|non|cannot|without)|n't)"
+    r"(?:[ \t]+(?:yet|been|be|currently|in|an?|the))*[ \t_-]+$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +70,17 @@ class Judged:
 
 
 def holds(text: str, words: str) -> bool:
-    """Tell whether a text contains words, which are not parts of longer words.
+    """Tell whether a text contains words that are no parts of longer words, and never denies them.
 
     >>> holds("db:5432 - accepting connections", "accepting"), holds("inactive (dead)", "active")
     (True, False)
+    >>> holds("not ok", "ok"), holds("is not yet ready", "ready"), holds("api ok, db not ok", "ok")
+    (False, False, False)
     """
     first = r"(?<!\w)" if re.match(r"\w", words) else ""
     last = r"(?!\w)" if re.search(r"\w$", words) else ""
-    return re.search(f"{first}{re.escape(words)}{last}", text) is not None
+    found = [one.start() for one in re.finditer(f"{first}{re.escape(words)}{last}", text)]
+    return bool(found) and not any(_DENIED.search(text[max(0, at - 40) : at]) for at in found)
 
 
 def judge(output: str, quoted: Quoted) -> list[Judged]:
@@ -112,7 +121,12 @@ def _text(output: str, wanted: str) -> Judged:
         return Judged(actual=repr(wanted), met=True)
     said = next(filter(None, lines), "")
     shown = f"{said[:79]}…" if len(said) > 80 else said
-    longer = any(re.search(rf"(?<![\w-]){re.escape(wanted)}(?![\w-])", line) for line in lines)
+    filled = [*filter(None, lines)]
+    if len(filled) == 1 and re.search(rf"[:=]\s*{re.escape(wanted)}$", filled[0]):
+        return Judged(actual=repr(filled[0]), met=True)  # "result: PASSED"
+    pattern = re.compile(rf"(?<![\w-]){re.escape(wanted)}(?![\w-])")
+    found = [(line, one.start()) for line in lines for one in pattern.finditer(line)]
+    longer = any(not _DENIED.search(line[:at]) for line, at in found)
     return Judged(actual=f"answers {shown!r}", met=None if longer else False)
 
 

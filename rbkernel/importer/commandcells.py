@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from rbkernel.importer import calls, sqlchecks, titles
 from rbkernel.importer.cells import Cell, Went, as_fence
+from rbkernel.importer.checktables import Row
 from rbkernel.importer.page import Page
 from rbkernel.importer.reading import (
     commands,
@@ -28,7 +29,7 @@ from rbkernel.importer.reading.commands import Piece
 from rbkernel.importer.reading.holes import Hole
 from rbkernel.importer.sqlchecks import Check
 from rbkernel.importer.stated import expectations, permissions, sides
-from rbkernel.importer.stated.expectations import Expectation
+from rbkernel.importer.stated.expectation import Expectation
 from rbkernel.runbook.placeholders import placeholder
 
 NOTHING = Expectation()
@@ -97,6 +98,19 @@ class CommandCells:
             elif spans.is_command(code):
                 self._pieces(block, went, shell.read(code))
 
+    def table(self, block: Block, went: Went, rows: Sequence[Row]) -> None:
+        """Write cells for the commands and queries in a table, with the answers that it expects."""
+        for row in rows:
+            self._page.label = row.title
+            if statements.is_sql(row.code):
+                for one in statements.split(row.code):
+                    self._sql(block, went, one, "", expected=row.expected)
+            else:
+                self._pieces(block, went, shell.read(row.code), stated=row.expected)
+            if row.words and not row.expected:
+                went.notes.append(_IN_WORDS)
+        self._page.label = ""
+
     def fence(self, block: Block, went: Went) -> None:
         """Write cells for the content of a fence, in order."""
         if block.caption:
@@ -150,7 +164,9 @@ class CommandCells:
             block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
         )
 
-    def _pieces(self, block: Block, went: Went, pieces: Sequence[Piece]) -> None:
+    def _pieces(
+        self, block: Block, went: Went, pieces: Sequence[Piece], stated: Expectation = NOTHING
+    ) -> None:
         said: list[str] = []
         place, above = "", False
         pieces = sides.parted(pieces)
@@ -170,14 +186,14 @@ class CommandCells:
             elif piece.kind == "comment":
                 said += piece.text.splitlines()
             elif piece.kind in {"words", "text", "http"}:
-                expected = expectations.of_piece(pieces, number)
+                expected = expectations.of_piece(pieces, number, stated)
                 if answer := permissions.answer(piece.words, block.codes, block.text):
                     expected = replace(expected, answers=answer)
                 self._command(block, went, piece, [*said, piece.behind], expected)
                 said = []
             elif piece.kind == "sql":
                 remarks = "\n".join(filter(None, [*said, piece.behind]))
-                expected = expectations.of_piece(pieces, number)
+                expected = expectations.of_piece(pieces, number, stated)
                 self._sql(block, went, piece.text, remarks, piece.target, expected)
                 said = []
             else:

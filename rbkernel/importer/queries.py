@@ -13,11 +13,25 @@ from typing import Any
 from rbkernel.importer import tables
 from rbkernel.importer.reading import holes, languages, plaintext, statements
 from rbkernel.importer.reading.blocks import Block
+from rbkernel.runbook.quantities import threshold
 from rbkernel.sql.words import only_reads
 
 _COLUMN = re.compile(r"\bas\s+\"?(?P<alias>[a-z_]\w*)\"?\s*$", re.IGNORECASE)
-_FUNCTION = re.compile(r"(?P<name>[a-z_]\w*)\s*\(.*\)\s*$", re.IGNORECASE | re.DOTALL)
-_SELECTED = re.compile(r"^\s*select\s+(?P<what>.+?)\s+from\b", re.IGNORECASE | re.DOTALL)
+# PostgreSQL names a column without an alias after its function or column, but not `extract`
+_FUNCTION = re.compile(
+    r"(?!extract\b|coalesce\b|case\b)(?P<name>[a-z_]\w*)\s*\([^()]*(?:\([^()]*\)[^()]*)*\)(?:::\w+)?\s*$",
+    re.IGNORECASE,
+)
+_PLAIN_COLUMN = re.compile(
+    r"(?:distinct\s+)?(?:[a-z_]\w*\.)?(?P<name>[a-z_]\w*)(?:::\w+)?\s*$", re.IGNORECASE
+)
+_SELECTED = re.compile(
+    r"^\s*select\s+(?P<what>.+?)(?:\s+from\b|\s*;?\s*\Z)", re.IGNORECASE | re.DOTALL
+)
+AGGREGATE = re.compile(
+    r"\b(?:count|sum|max|min|avg|bool_and|bool_or|every|\w+_agg)\s*\((?![^)]*\)\s*over\b)",
+    re.IGNORECASE,
+)
 _MEASURED_BY = ("diagnostic", "column", "agg", "unit")
 
 
@@ -42,7 +56,37 @@ def _with_query(
     if not column or languages.dialect(sql) or holes.find(sql) or refuses(sql):
         return {key: value for key, value in metric.items() if key != "query"}
     rest = {key: value for key, value in metric.items() if key not in _MEASURED_BY}
-    return {**rest, "query": sql.rstrip().rstrip(";"), "column": column}
+    limit = threshold(metric.get("critical") or metric.get("warning"))
+    # of several rows, the worst counts
+    agg = {"agg": "min"} if limit and limit.below and has_rows(sql) else {}
+    return {**rest, "query": sql.rstrip().rstrip(";"), "column": column, **agg}
+
+
+def what_is_selected(sql: str) -> str:
+    """Return what a query selects, up to the FROM outside all parentheses; empty if there is none.
+
+    >>> what_is_selected("SELECT extract(epoch FROM now()) AS s FROM t")
+    'extract(epoch FROM now()) AS s'
+    """
+    text = re.sub(r"^(?:\s|--[^\n]*\n|/\*.*?\*/)+", "", sql, flags=re.DOTALL)
+    plain, inner = text, ""
+    while plain != inner:
+        inner = plain
+        # parentheses, and what is between them, become letters
+        plain = re.sub(r"\([^()]*\)", lambda found: "_" * len(found[0]), inner)
+    selected = _SELECTED.match(plain)
+    return text[selected.start("what") : selected.end("what")].strip() if selected else ""
+
+
+def has_rows(sql: str) -> bool:
+    """Tell whether a query may return several rows.
+
+    >>> has_rows("SELECT free_pct FROM disks"), has_rows("SELECT min(free_pct) FROM disks")
+    (True, False)
+    """
+    what = what_is_selected(sql)
+    grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
+    return not what or bool(grouped) or not AGGREGATE.search(what)
 
 
 def column_of(sql: str) -> str:
@@ -52,17 +96,20 @@ def column_of(sql: str) -> str:
     ('count', '')
     >>> column_of("SELECT max(age(now(), t)) AS oldest_s FROM x"), column_of("DELETE FROM x")
     ('oldest_s', '')
+    >>> column_of("SELECT pg_is_in_recovery()"), column_of("SELECT s.deadlocks FROM s")
+    ('pg_is_in_recovery', 'deadlocks')
+    >>> column_of("SELECT max(a) - min(b) FROM t"), column_of("SELECT * FROM t")
+    ('', '')
     """
-    selected = _SELECTED.match(sql)
-    if selected is None or not only_reads(sql) or ";" in sql.strip().rstrip(";"):
+    what = what_is_selected(sql)
+    if not what or not only_reads(sql) or ";" in sql.strip().rstrip(";"):
         return ""
-    what = selected["what"].strip()
     if _top_level_commas(what):
         return ""
     named = _COLUMN.search(what)
     if named:
         return named["alias"].lower()
-    called = _FUNCTION.match(what)
+    called = _FUNCTION.match(what) or _PLAIN_COLUMN.match(what)
     return called["name"].lower() if called else ""
 
 

@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rbkernel.importer import calls, queries
-from rbkernel.importer.stated.expectations import Expectation
+from rbkernel.importer.stated.expectation import Expectation
 from rbkernel.runbook.quantities import Threshold, converted, needs_unit
 
-_SELECTED = re.compile(
-    r"^\s*(?:--[^\n]*\n\s*)*select\b(?P<what>.+?)\bfrom\b", re.IGNORECASE | re.DOTALL
-)
-_AGGREGATE = re.compile(
-    r"\b(?:count|sum|max|min|avg|bool_and|bool_or|every|\w+_agg)\s*\((?![^)]*\)\s*over\b)",
-    re.IGNORECASE,
-)
 # columns of PostgreSQL that are intervals, and expressions that give one; a check reads them as s
 _INTERVALS = re.compile(r"^(?:replay_lag|write_lag|flush_lag)$")
+# what certainly gives a boolean
+_BOOLEAN = re.compile(
+    r"^\s*(?:pg_is_in_recovery|pg_is_wal_replay_paused|bool_and|bool_or|every|exists|not|has_\w+_privilege"
+    r"|pg_has_role)\b|[^-<>]\s*[<>=]=?\s*[^<>]|\bis (?:not )?(?:null|true|false)\b|::bool",
+    re.IGNORECASE,
+)
+_TRUE, _FALSE = frozenset({"t", "true"}), frozenset({"f", "false"})
 _ROWS = frozenset({"row", "rows"})
 _SUFFIXES = {"s": "s", "sec": "s", "secs": "s", "seconds": "s", "ms": "ms", "min": "min"}
 _SUFFIXES |= {"minutes": "min", "bytes": "B", "kb": "kB", "mb": "MB", "gb": "GB", "pct": "%"}
@@ -33,8 +33,8 @@ _SUFFIXES |= {"percent": "%"}
 class Check:
     """A limit for a value in the answer to a query.
 
-    ``column`` is the column of the value; empty if the number of rows is the value.
-    ``mild`` is true for a limit that is a warning.
+    ``column`` is the column of the value; empty if the number of rows is the value. ``least`` is
+    true if the smallest of several values counts, ``mild`` for a limit that is a warning.
     """
 
     column: str
@@ -43,19 +43,23 @@ class Check:
     at_limit: bool = False
     unit: str = ""
     mild: bool = False
+    least: bool = False
 
 
 def of(sql: str, expected: Expectation) -> list[Check]:
     """Return the checks of a query; none if it is not certain that the query returns the figures.
 
     >>> from rbkernel.importer.stated import expectations
-    >>> of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
-    [Check(column='stuck', limit=0.0, below=False, at_limit=False, unit='', mild=False)]
+    >>> [one] = of("SELECT count(*) AS stuck FROM outbox", expectations.read(["expected: 0"]))
+    >>> one.column, one.limit, one.below
+    ('stuck', 0.0, False)
     >>> of("SELECT * FROM outbox", expectations.read(["expected: 0"]))
     []
     """
     if expected.no_rows or expected.empty:
-        return _none(re.sub(r"--[^\n]*", "", sql).strip())
+        return _none(_without_comments(sql))
+    if expected.answers in _TRUE | _FALSE:
+        return _boolean(_without_comments(sql), true=expected.answers in _TRUE)
     found = [_check(sql, column, limit) for column, limit in expected.limits]
     mild = [_check(sql, column, limit) for column, limit in expected.warnings]
     if not all((*found, *mild)):
@@ -69,23 +73,31 @@ def _none(sql: str) -> list[Check]:
     It checks that there is no row. An aggregate always returns one row; so for ``count(…)`` it
     checks that the count is 0, and for another aggregate there is no check.
     """
-    selected = _SELECTED.match(sql)
-    grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
-    if not selected and _AGGREGATE.search(sql):
+    what = queries.what_is_selected(sql)
+    if not what and queries.AGGREGATE.search(sql):
         return []  # it is unknown whether the aggregate makes the last row
-    if not selected or grouped or not _AGGREGATE.search(selected["what"]):
+    if queries.has_rows(sql):
         return [Check(column="", limit=0)]
-    counts = re.match(r"\s*count\s*\(", selected["what"], re.IGNORECASE)
+    counts = re.match(r"count\s*\(", what, re.IGNORECASE)
     column = queries.column_of(sql)
     return [Check(column=column, limit=0)] if counts and column else []
 
 
+def _boolean(sql: str, *, true: bool) -> list[Check]:
+    """Return the check of a column that is certainly boolean; none for other columns."""
+    what, column = queries.what_is_selected(sql), queries.column_of(sql)
+    if not column or not _BOOLEAN.search(what):
+        return []
+    if true:
+        return [Check(column=column, limit=1, below=True, least=queries.has_rows(sql))]
+    return [Check(column=column, limit=0)]
+
+
 def _check(sql: str, named: str, limit: Threshold) -> Check | None:
-    bare = re.sub(r"--[^\n]*", "", sql)
-    column = queries.column_of(bare.strip())
+    bare = _without_comments(sql)
+    column = queries.column_of(bare)
     if named and named != column:
-        selected = _SELECTED.match(sql)
-        what = re.sub(r"\([^()]*\)", "", selected["what"]) if selected else ""
+        what = re.sub(r"\([^()]*\)", "", queries.what_is_selected(sql))
         alone = rf"(?:^|,|\bas\s|\.)\s*{re.escape(named)}\s*(?:,|$)"
         column = named if re.search(alone, what.strip(), re.IGNORECASE) else ""
     if not column or (limit.unit in _ROWS and not _counts_rows(bare)):
@@ -98,6 +110,7 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
             below=limit.below,
             at_limit=limit.inclusive,
             unit=unit,
+            least=limit.below and queries.has_rows(bare),
         )
     value = converted(limit.value, limit.unit, unit) if unit else None
     if value is None and (unit or needs_unit(limit.unit)):
@@ -108,15 +121,18 @@ def _check(sql: str, named: str, limit: Threshold) -> Check | None:
         below=limit.below,
         at_limit=limit.inclusive,
         unit=unit,
+        least=limit.below and queries.has_rows(bare),
     )
 
 
 def _counts_rows(sql: str) -> bool:
     """Tell whether the only row of an answer is a count, so that "5 rows" may mean its figure."""
-    selected = _SELECTED.match(sql.strip())
-    grouped = re.search(r"\bgroup\s+by\b", sql, re.IGNORECASE)
-    what = selected["what"].strip().lower() if selected and not grouped else ""
-    return re.match(r"count\s*\(", what) is not None
+    what = "" if queries.has_rows(sql) else queries.what_is_selected(sql)
+    return re.match(r"count\s*\(", what, re.IGNORECASE) is not None
+
+
+def _without_comments(sql: str) -> str:
+    return re.sub(r"--[^\n]*|/\*.*?\*/", "", sql, flags=re.DOTALL).strip()
 
 
 def _unit(column: str, sql: str) -> str:
@@ -129,6 +145,13 @@ def _unit(column: str, sql: str) -> str:
     return _SUFFIXES.get(suffix, "") if stem else ""
 
 
+def _aggregate(check: Check) -> str:
+    """Return the argument ``agg`` as source; empty for the default, the largest value."""
+    if not check.column:
+        return calls.quoted("rows")
+    return calls.quoted("min") if check.least else ""
+
+
 def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
     """Return the `rb.check` calls as source; a figure with two limits has two calls."""
     return "\n".join(
@@ -137,7 +160,7 @@ def calls_of(checks: Sequence[Check], title: str, frame: str) -> str:
             calls.quoted(title + (", warning" if check.mild else ", at least" if number else "")),
             frame,
             *([calls.quoted(check.column)] if check.column else []),
-            agg="" if check.column else calls.quoted("rows"),
+            agg=_aggregate(check),
             **{"warn" if check.mild else "critical": f"{check.limit:.15g}"},
             below="True" if check.below else "",
             at_limit="True" if check.at_limit else "",

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rbkernel.importer import calls, fields, measured, tables, titles
+from rbkernel.importer import calls, checktables, fields, measured, tables, titles
 from rbkernel.importer.cells import Went, as_fence, entry, plain_lines, tasks, unfolded, with_breaks
 from rbkernel.importer.commandcells import CommandCells
 from rbkernel.importer.conditions import Conditions
 from rbkernel.importer.fields import Fields
 from rbkernel.importer.page import Page, Refuses
-from rbkernel.importer.reading import holes, plaintext
+from rbkernel.importer.reading import holes, plaintext, wikitables
 from rbkernel.importer.reading.blocks import Block
 from rbkernel.importer.report import Entry
 from rbkernel.importer.stated import communications, permissions
@@ -56,8 +56,11 @@ class Steps(Page):
             "html": self._html,
             "definition": self.text,
         }
-        if block.kind in handlers:
-            handlers[block.kind](block, went)
+        kind = block.kind
+        if kind in {"html", "paragraph", "step"} and wikitables.is_table(block.text):
+            kind = "table"
+        if kind in handlers:
+            handlers[kind](block, went)
 
     def bound(self, block: Block, name: str) -> None:
         """Record that the front matter already holds the content of a block."""
@@ -183,13 +186,17 @@ class Steps(Page):
 
     def _table(self, block: Block, went: Went) -> None:
         self.text(block, went)
-        table = tables.read(block.text)
+        table, checks = tables.read(block.text), checktables.rows(block.text)
         pairs = tables.pairs(table)
         for key, value in pairs:
             if found := fields.of_pair(key, value):
                 self.say(went, *found)
         bound = None if pairs else tables.bind(table)
+        if any(one.words for one in checks) and (bound is None or bound.field != "metrics"):
+            self._commands.table(block, went, checks)
+            return
         if bound is None:
+            self._commands.table(block, went, checks)
             if went.fate == "text":
                 went.reasons.append("the front matter has no field for such a table")
             return

@@ -16,7 +16,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from rbkernel.importer import measured
-from rbkernel.importer.reading import holes, plaintext
+from rbkernel.importer.reading import holes, plaintext, wikitables
 from rbkernel.importer.stated import escalations
 from rbkernel.model import Severity
 
@@ -82,18 +82,29 @@ def read(text: str) -> Table:
     >>> read("| A | `b\\|c` |\n|---|---|\n| **1** | [x](y) |\n").rows
     (('1', 'x (y)'),)
     """
-    tokens = MarkdownIt("commonmark").enable("table").parse(re.sub(r"(?m)^[ \t]+", "", text))
+    rows = [[plaintext.plain(cell) for cell in row] for row in cells(text)]
+    if not rows:
+        return Table(header=(), rows=())
+    header = tuple(name.lower() for name in rows[0])
+    body = (tuple(row) for row in rows[1:] if any(row))
+    return Table(header=header, rows=tuple(row for row in body if len(row) == len(header)))
+
+
+def cells(text: str) -> list[list[str]]:
+    """Return the cells of a table as Markdown, row by row; the first row is the header.
+
+    >>> cells("| A | `b` |\\n|---|---|\\n| **1** | 2 |\\n")
+    [['A', '`b`'], ['**1**', '2']]
+    """
+    text = re.sub(r"(?m)^[ \t]+", "", wikitables.as_markdown(text))
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
     rows: list[list[str]] = []
     for at, token in enumerate(tokens):
         if token.type == "tr_open":
             rows.append([])
         if token.type in {"th_open", "td_open"}:
-            rows[-1].append(plaintext.plain(tokens[at + 1].content))
-    if not rows:
-        return Table(header=(), rows=())
-    header = tuple(name.lower() for name in rows[0])
-    body = (tuple(cells) for cells in rows[1:] if any(cells))
-    return Table(header=header, rows=tuple(cells for cells in body if len(cells) == len(header)))
+            rows[-1].append(tokens[at + 1].content)
+    return rows
 
 
 def bind(table: Table) -> Bound | None:

@@ -152,6 +152,8 @@ def looking_shell(document: Document) -> Iterator[Found]:
         effect, what = shelltext.judged(text)
         if effect is not Effect.CHANGES:
             doubt = f", and it is unknown whether {what} only reads" if what else ""
+            if effect is Effect.TELLS:
+                doubt = f", and {what} prints a secret"
             yield in_cell(cell, line, f"a shell command runs here{doubt}", "call it with rb.shell")
 
 

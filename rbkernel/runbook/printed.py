@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbkernel.runbook.quantities import Threshold, converted, threshold
 
@@ -25,6 +25,10 @@ _ALIASES = {
     "error rate": ("http_req_failed", "error rate", "errors", "failed requests", "failure rate"),
     "throughput": ("http_reqs", "throughput", "requests/sec", "requests per second"),
 }
+
+
+# from the worst result to the best
+_RANK = {False: 0, None: 1, True: 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
         The text that the program printed.
     expected
         Name → limit, such as ``{"p95": "< 800ms", "error rate": "< 0.1%"}``. The name ``output``
-        means the whole output, if it is only a figure.
+        means the whole output, if it is only a figure. A limit may be a range: ``>= 2, <= 9``.
 
     >>> k6 = '''http_req_duration......: avg=130ms min=99ms med=121ms p(90)=201ms p(95)=1.2s
     ...   { expected_response:true }...: avg=100ms p(90)=150ms p(95)=160ms
@@ -58,11 +62,20 @@ def judged(output: str, expected: Mapping[str, str]) -> tuple[Expected, ...]:
     True
     >>> [judged(text, {"output": "< 9"})[0].met for text in ("8\\n", "9", "8 of 9")]
     [True, False, None]
+    >>> [judged(text, {"output": ">= 2, <= 9"})[0].met for text in ("1", "2", "9", "10")]
+    [False, True, True, False]
     """
     return tuple(_held(output, name, limit) for name, limit in expected.items())
 
 
 def _held(output: str, name: str, words: str) -> Expected:
+    """Compare a figure with its limits: ``< 9``, or the two of a range, ``>= 2, <= 9``."""
+    judged = [_compared(output, name, part) for part in re.split(r",\s+(?=[<>≤≥])", words)]
+    worst = min(judged, key=lambda one: _RANK[one.met])
+    return replace(worst, limit=words)
+
+
+def _compared(output: str, name: str, words: str) -> Expected:
     limit = threshold(words)
     if limit is None:
         return Expected(

@@ -64,8 +64,12 @@ _QUANTITIES: tuple[dict[str, float], ...] = (
     {**_SECONDS, **dict.fromkeys(("µs", "us"), 1e-6), "ns": 1e-9},
     {
         **dict.fromkeys(("b", "byte", "bytes"), 1.0),
-        **{f"{prefix}b": 1000.0**power for power, prefix in enumerate("kmgtp", 1)},
-        **{f"{prefix}ib": 1024.0**power for power, prefix in enumerate("kmgtp", 1)},
+        # as PostgreSQL, `df`, `du` and `free` count: 1 MB is 1024 kB, the same as 1 MiB
+        **{
+            f"{prefix}{i}b": 1024.0**power
+            for power, prefix in enumerate("kmgtp", 1)
+            for i in ("", "i")
+        },
     },
     {**dict.fromkeys(("%", "percent", "pct"), 1.0)},
 )
@@ -76,8 +80,8 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
 
     An unknown unit (sessions, rows, $) can only be converted to itself.
 
-    >>> converted(500, "ms", "s"), converted(2, "GiB", "MB"), converted(90, "%", "percent")
-    (0.5, 2147.483648, 90.0)
+    >>> converted(500, "ms", "s"), converted(64, "MB", "bytes"), converted(90, "%", "percent")
+    (0.5, 67108864.0, 90.0)
     >>> converted(500, "ms", "MB"), converted(3, "sessions", "rows")
     (None, None)
     """

@@ -113,7 +113,10 @@ def _corpus() -> list[tuple[str, str]]:
     own = [line.partition(" ")[::2] for line in lines if line and not line.startswith("#")]
     field = (folder / "markdown" / "field" / "adversarial_commands.md").read_text("utf-8")
     commands = re.findall(r"## s(\d+)\n\n```bash\n(.*?)\n```", field, re.DOTALL)
-    found = [("looks" if int(n) in _FIELD_LOOKS else "not", text) for n, text in commands]
+    found = [
+        ("looks" if int(n) in _FIELD_LOOKS else "tells" if int(n) in _FIELD_TELLS else "not", text)
+        for n, text in commands
+    ]
     assert len(found) == 70
     assert len(own) > 800
     return [
@@ -128,8 +131,6 @@ _FIELD_LOOKS = frozenset(
         23,
         24,
         26,
-        28,
-        29,
         31,
         32,
         33,
@@ -156,6 +157,8 @@ _FIELD_LOOKS = frozenset(
         69,
     ]
 )
+# those print secrets: `kubectl config view --raw`, `kubectl get secret db -o yaml`
+_FIELD_TELLS = frozenset([28, 29])
 
 
 def test_nothing_that_may_change_something_is_taken_for_a_look() -> None:
@@ -166,6 +169,12 @@ def test_nothing_that_may_change_something_is_taken_for_a_look() -> None:
 def test_what_only_looks_is_known_to() -> None:
     looks = [text for what, text in _corpus() if what == "looks"]
     assert [text for text in looks if not _looks(text)] == ["redis-cli monitor"]
+
+
+def test_what_prints_a_secret_is_no_look() -> None:
+    tells = [text for what, text in _corpus() if what == "tells"]
+    assert [text for text in tells if judged(text).effect is not Effect.TELLS] == []
+    assert len(tells) > 20
 
 
 def _looks(text: str) -> bool:

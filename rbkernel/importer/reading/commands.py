@@ -59,14 +59,17 @@ _READS_CODE = re.compile(
 # the last program of a command that prints one figure, or one word
 _PRINTS_A_FIGURE = re.compile(
     r"wc\s+-[lwcm](?:\s*<\s*\S+)?|[ef]?grep\s+(?:-\w+\s+)*(?:-\w*c\w*|--count)(?:\s+-\w+)*\s+\S+(?:\s+\S+)?"
-    r"|jq\s+(?:-r\s+)?Q(?:\s+\S+)?|cat\s+/(?:proc|sys|var|run)/\S+|sysctl\s+-n\s+\S+|nproc"
+    r"|jq\s+(?:-\w+\s+)*(?:Q|\.[\w.]+|length)(?:\s+\S+)?|cat\s+/(?:proc|sys|var|run)/\S+|sysctl\s+-n\s+\S+|nproc"
     r"|(?:echo\s+)?\$\?|echo\s+\$\?|date\s+\+%s|stat\s+-c\s*\S*%s\S*\s+\S+"
-    r"|redis-cli\s+(?:-\w\s+\S+\s+)*(?:llen|dbsize|[szhx](?:card|len)|strlen|ttl)\b.*"
+    r"|redis-cli\s+(?:-\w\s+\S+\s+)*(?:llen|dbsize|[szhx](?:card|len)|strlen|ttl|exists)\b.*"
+    r"|(?:kubectl|oc)\b.*\s(?:-o|--output)[\s=]*jsonpath=\S+.*|aws\b.*\s--query[\s=]\S+.*"
+    r"|gcloud\b.*\s--format[\s=]\S*(?:value\(|Q).*|az\b.*\s--query[\s=]\S+.*\s-o\s*tsv.*"
+    r"|systemctl\s+show\b.*\s--value\b.*|pgrep\s+-\w*c\w*\s.*|ulimit\s+-\w|mongosh?\b.*--eval\s+Q.*"
 )
 _WRITES_A_FIGURE = re.compile(
     r"\s(?:-\w*w|--write-out)[\s=]*(?P<quote>['\"]?)%\{\w+\}(?:\\n)?(?P=quote)(?=\s|$)"
 )
-_ONE_COLUMN = re.compile(r"\s--output=\w+\s|\bprint\s*\$\w+\s*\}|\bcut\s+-")
+_ONE_COLUMN = re.compile(r"\s--output=\w+\s|\bprint\s*\$?\w+\s*\}|\bcut\s+-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,20 +161,25 @@ def prints_a_figure(text: str) -> bool:
     if last.startswith("curl "):
         drops = re.search(r"\s(?:-\w*o|--output)\s*\S", last)
         return bool(drops and _WRITES_A_FIGURE.search(text))
-    if re.fullmatch(r"(?:tail|head)\s+(?:-n\s*)?-?1|tr\s+-d\s+\S+|awk\s+Q", last):
+    last = last.removeprefix("sudo ")
+    if re.fullmatch(r"(?:tail|head)\s+(?:-n\s*)?-?1|tr\s+-dc?\s+\S+|awk\s+Q", last):
         return _ONE_COLUMN.search(text) is not None
     return _PRINTS_A_FIGURE.fullmatch(last) is not None
 
 
 def changes(text: str) -> str:
-    """Return the reason why a command may change something; empty if it is known to only read.
+    """Return why a command is not run: it may change something, or it prints a secret; else empty.
 
     >>> changes("kubectl get pods"), changes("kubectl delete pod x"), changes("./frobnicate")
     ('', 'kubectl delete changes something', 'it is unknown whether frobnicate changes something')
+    >>> changes("vault read x"), changes("vault read x | wc -c")
+    ('vault read prints a secret, which would stay in the evidence', '')
     """
     found = shelltext.judged(text)
     if found.effect is Effect.CHANGES:
         return f"{found.what} changes something"
+    if found.effect is Effect.TELLS:
+        return f"{found.what} prints a secret, which would stay in the evidence"
     return f"it is unknown whether {found.what} changes something" if found.what else ""
 
 

@@ -182,8 +182,10 @@ def dialect(sql: str) -> str:
     ('pgbouncer', 'MySQL', '')
     >>> dialect("SELECT * FROM `p.d.t`"), dialect("SELECT a FROM information_schema.processlist")
     ('BigQuery', 'MySQL')
+    >>> dialect("SELECT 1 -- must be `t`")
+    ''
     """
-    bare = re.sub(r"'(?:[^']|'')*'", "''", sql)
+    bare = re.sub(r"'(?:[^']|'')*'|--[^\n]*", "''", sql)
     return next((name for name, pattern in _DIALECTS if pattern.search(bare)), "")
 
 

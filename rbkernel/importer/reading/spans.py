@@ -9,6 +9,9 @@ from rbkernel.errors import SecretParameter
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.shell import programs, syntax
 
+# of the lines of a fence without a language, the part that may be unknown programs
+_MOST_UNKNOWN = 0.4
+
 
 def is_command(text: str) -> bool:
     """Tell whether an inline code span is a command, not a name or a path.
@@ -54,16 +57,33 @@ def _is_prose(words: Sequence[str]) -> bool:
 
 
 def looks_like_one(text: str) -> bool:
-    """Tell whether a fence without a language is shell: it has only known commands, or a prompt."""
+    """Tell whether a fence without a language is shell: it has known commands, or a prompt.
+
+    In a longer list of commands, a few may be unknown programs.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     commands_only = [line for line in lines if not line.startswith("#")]
     if any(re.match(r"\$ \S", line) for line in commands_only):
         return True
     sure = [is_command(line) or line.startswith(("./", "sudo ")) for line in commands_only]
-    return any(sure) and all(
-        one or (programs.named(line) is not None and line not in _ENGLISH | _PLAIN_PROGRAMS)
+    known = [
+        one
+        or is_surely_one(line)
+        or (programs.named(line) is not None and line not in _ENGLISH | _PLAIN_PROGRAMS)
         for one, line in zip(sure, commands_only, strict=True)
-    )
+    ]
+    if not any(sure) or all(known):
+        return any(sure)
+    rest = [line for one, line in zip(known, commands_only, strict=True) if not one]
+    few = len(rest) <= len(known) * _MOST_UNKNOWN
+    return few and all(map(_may_be_one, rest)) and syntax.is_complete(text)
+
+
+def _may_be_one(line: str) -> bool:
+    """Tell whether a line may call a program that is not known; no sentence, and no output."""
+    words = re.sub(r"\s#\s.*", "", line).split()
+    odd = re.search(r"\w[.:,;!?]$|\s(?:the|an?|is|are|of|to)\s", " ".join(words))
+    return bool(words) and not odd and re.match(r"[\w./~$\\\"'\[({:=-]+;?$", words[0]) is not None
 
 
 def holds_a_secret(text: str) -> bool:

@@ -58,7 +58,7 @@ _EITHER = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _DOUBT = (
     r"may|might|could|can|usual(?:ly)?|typical(?:ly)?|normally|mostly|about|approx\w*|around|roughly"
     r"|sometimes|e\.g|for example|such as|than (?:last|usual|before)|of the usual|between|was|were"
-    r"|has been|had"
+    r"|has been|had|used to|formerly|previously|in the past"
 )
 _EXCEPT = r"unless|except|until|no longer|only|ignore|acceptable|harmless|problem|normal"
 _FINE = r"proceed|continue|fine|okay|acceptable|tolerable|harmless|normal"
@@ -211,6 +211,11 @@ def two_levels(first: Comparison, second: Comparison, line: str) -> tuple[str, s
     if (warn.value <= critical.value) if warn.below else (warn.value >= critical.value):
         return None
     return mild, found["critical"]
+
+
+def is_critical(text: str) -> bool:
+    """Tell whether a text names the critical level: "critical", "page", "P1"."""
+    return any(one["critical"] for one in LEVEL.finditer(text))
 
 
 def _level_of(part: str) -> str:

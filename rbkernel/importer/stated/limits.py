@@ -20,6 +20,7 @@ from rbkernel.importer.stated.grammar import (
     PASSES,
     Comparison,
     comparisons,
+    is_critical,
     two_levels,
 )
 from rbkernel.runbook.quantities import threshold
@@ -50,7 +51,6 @@ _SAYS_WRONG = re.compile(r"symptom|trigger|alert|detect|condition|warning", re.I
 # a figure that is no part of a name such as p99, RUN-005 or 5xx
 _FIGURE = re.compile(rf"(?<![\w./#-])[$€£]?{NUMBER}(?!\d*xx|[\w-]*-\d)", re.IGNORECASE)
 _ASKS = re.compile(r"\b(?:page|alert|escalate|investigate|restart)\b", re.IGNORECASE)
-_CRITICAL = re.compile(r"\b(?:critical|page|outage|sev-?[01]|p[01])\b", re.IGNORECASE)
 _LEAD = re.compile(
     r"^.*(?:\(|(?:[:.;]|\b(?:if|when|whenever|once|that|until|because|while|after|and|or|then|to|by"
     r"|fires (?:for|on))\b)\s+)",
@@ -212,7 +212,8 @@ def _clauses(line: str) -> Iterator[tuple[Comparison, str]]:
 def _limit(one: Comparison, before: str, line: str, heading: str) -> Limit | None:
     about = line[: one.start] + line[one.end :]
     name = _name(before)
-    if not name or DOUBT.search(about) or _OF_AN_INCIDENT.search(before):
+    was = re.match(r"(?:was|were)\b", one.said) and not one.lasts
+    if not name or was or DOUBT.search(about) or _OF_AN_INCIDENT.search(before):
         return None
     if NEGATED.search(about) and not _NOT.search(before):
         return None
@@ -221,7 +222,7 @@ def _limit(one: Comparison, before: str, line: str, heading: str) -> Limit | Non
     limit = threshold(words)
     if limit is None or _is_misread(name, "<" if limit.below else ">"):
         return None
-    return Limit(name=name, words=words, critical=_CRITICAL.search(line) is not None)
+    return Limit(name=name, words=words, critical=is_critical(line))
 
 
 def _is_misread(name: str, sign: str) -> bool:

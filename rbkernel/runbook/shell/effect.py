@@ -12,6 +12,8 @@ class Effect(StrEnum):
     """The effect of a command, from harmless to harmful."""
 
     LOOKS = "only looks"
+    # it only looks, but what it prints is a secret, which would stay in the evidence
+    TELLS = "prints a secret"
     UNKNOWN = "unknown"
     CHANGES = "changes"
 
@@ -37,6 +39,11 @@ def changes_something(*words: str) -> Judgement:
 def unknown(*words: str) -> Judgement:
     """Return the judgement "unknown", with the words of the command."""
     return Judgement(Effect.UNKNOWN, " ".join(filter(None, words)))
+
+
+def tells(words: str) -> Judgement:
+    """Return the judgement "prints a secret", with the words of the command."""
+    return Judgement(Effect.TELLS, words)
 
 
 def written(target: str) -> Judgement:

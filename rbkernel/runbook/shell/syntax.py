@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import tree_sitter_bash
@@ -58,13 +58,16 @@ class Command:
     ``words`` are unquoted; an expansion stays as it is written (``$POD``, ``$(date)``).
     ``assignments`` are the ``NAME=value`` before the command. ``writes`` are the files that it
     writes. ``stdin`` is its input, if known: a here-document, a here-string, or the text of an
-    ``echo`` before the pipe.
+    ``echo`` before the pipe. ``into`` is the last command of its pipeline, if that is another one.
+    ``kept`` is true if a variable takes its output.
     """
 
     words: tuple[str, ...] = ()
     assignments: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     stdin: str | None = None
+    into: tuple[str, ...] = ()
+    kept: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +187,7 @@ class _Tree:
             self.commands.append(
                 Command(assignments=(self._value(node),), writes=tuple(around.writes))
             )
-            self._inside(node.children, _Around(), depth)
+            self._inside(node.children, _Around(kept=True), depth)
         elif node.type == "file_redirect":
             self._bare_redirect(node, depth)
         else:
@@ -196,7 +199,7 @@ class _Tree:
 
     def _redirected(self, node: Node, around: _Around, depth: int) -> None:
         redirects = [one for one in node.children if one.type.endswith("_redirect")]
-        inner = _Around(writes=[*around.writes], stdin=around.stdin)
+        inner = _Around(writes=[*around.writes], stdin=around.stdin, kept=around.kept)
         for one in redirects:
             inner.take(self, one)
         body = node.child_by_field_name("body")
@@ -233,15 +236,21 @@ class _Tree:
         self._inside(node.children, _Around(), depth)
 
     def _pipeline(self, node: Node, around: _Around, depth: int) -> None:
-        stdin = around.stdin
+        stdin, before, start = around.stdin, len(self.commands), 0
         for part in node.named_children:
             start = len(self.commands)
-            self._walk(part, _Around(writes=around.writes, stdin=stdin), depth + 1)
+            inner = _Around(writes=around.writes, stdin=stdin, kept=around.kept)
+            self._walk(part, inner, depth + 1)
             first = self.commands[start] if start < len(self.commands) else Command()
             stdin = _echoed(first.words)
+        last = self.commands[start].words if start < len(self.commands) else ()
+        self.commands[before:start] = [
+            replace(one, into=one.into or last) for one in self.commands[before:start]
+        ]
 
     def _command(self, node: Node, around: _Around, depth: int) -> None:
         inner = _Around(writes=[*around.writes], stdin=around.stdin, words=[*around.words])
+        inner.kept = around.kept
         words: list[str] = []
         assignments: list[str] = []
         for part in node.children:
@@ -262,6 +271,7 @@ class _Tree:
                 assignments=tuple(assignments),
                 writes=tuple(inner.writes),
                 stdin=inner.stdin,
+                kept=inner.kept,
             )
         )
         redirects = [one for one in node.children if one.type.endswith("_redirect")]
@@ -269,9 +279,9 @@ class _Tree:
         rest = (one for one in node.children if not one.type.endswith("_redirect"))
         for part in rest:
             if part.type == "variable_assignment":
-                self._inside(part.children, _Around(), depth)
+                self._inside(part.children, _Around(kept=True), depth)
             else:
-                self._walk(part, _Around(), depth + 1)
+                self._walk(part, _Around(kept=inner.kept), depth + 1)
 
     # values
 
@@ -333,11 +343,14 @@ class _Tree:
 
 @dataclass(kw_only=True)
 class _Around:
-    """The redirections that apply to a statement: files written, standard input, further words."""
+    """What applies to a statement: files written, standard input, further words, a variable that
+    takes its output.
+    """
 
     writes: list[str] = field(default_factory=list)
     stdin: str | None = None
     words: list[str] = field(default_factory=list)
+    kept: bool = False
 
     def take(self, tree: _Tree, redirect: Node) -> None:
         self.words += tree.words_of(redirect)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from rbkernel.runbook.shell import programs, syntax
+from rbkernel.runbook.shell import programs, secrets, syntax
 from rbkernel.runbook.shell.effect import (
     LOOKS,
     Effect,
     Judgement,
     changes_something,
+    tells,
     unknown,
     worst,
     written,
@@ -78,13 +79,22 @@ def _command(command: Command, functions: frozenset[str], depth: int) -> Judgeme
     own = not command.words or command.words[0] in _SETS_VARIABLES
     assigned = of_the_shell if own else of_a_command
     further = [one for one in command.words[1:] if own and _ASSIGNMENT.match(one)]
+    found = _of_words(command.words, command.stdin, depth, functions)
     return worst(
         [
             *map(assigned, [*command.assignments, *further]),
             *map(written, command.writes),
-            _of_words(command.words, command.stdin, depth, functions),
+            LOOKS if found.effect is Effect.TELLS and _is_hidden(command) else found,
         ]
     )
+
+
+def _is_hidden(command: Command) -> bool:
+    """Tell whether nobody sees what a command prints, or only figures and facts about it."""
+    if command.kept or "/dev/null" in command.writes or secrets.hidden_by(command.into):
+        return True
+    lists = command.words[-1:] in {("env",), ("printenv",)}
+    return lists and secrets.filtered_by(command.into)
 
 
 def _of_words(
@@ -114,7 +124,9 @@ def _of_words(
         of_words=lambda inner: _of_words(inner, stdin, depth - 1),
         of_text=lambda text: _judged(text, depth - 1),
     )
-    return _program(call)
+    found = _program(call)
+    said = secrets.printed(name, call.arguments) if found is LOOKS else ""
+    return tells(said) if said else found
 
 
 def _program(call: Call) -> Judgement:
