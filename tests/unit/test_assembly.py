@@ -31,6 +31,7 @@ def test_a_variable_that_is_not_set(settings: Settings) -> None:
         must_be_set(settings)
 
 
+@pytest.mark.slow
 def test_it_is_told_before_anything_heavy_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -324,6 +324,7 @@ def test_a_registered_id_needs_a_runbook() -> None:
     assert set(found.unanswered) == {"MON-2", "RISK-1"}
 
 
+@pytest.mark.slow
 def test_the_heat_map_counts_what_the_table_says(mixins: Coverage) -> None:
     judged, informing = coverage_figure.heat_map(mixins.rows).data
     row = list(judged.y).index("postgresql")
@@ -341,6 +342,7 @@ def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path
     assert "<script src=" not in page
 
 
+@pytest.mark.slow
 def test_the_heat_map_is_a_picture(mixins: Coverage, tmp_path: Path) -> None:
     path = tmp_path / "coverage.png"
     try:

@@ -123,6 +123,7 @@ def hostile(evidence: Path) -> Path:
     return evidence
 
 
+@pytest.mark.slow
 def test_pages_and_reports_show_nothing_unseen(hostile: Path, tmp_path: Path) -> None:
     store = Store.open(f"sqlite:///{tmp_path}/store.sqlite")
     told = [page_scenes.alert(n, labels={text: text}) for n, text in enumerate(HOSTILE[:-1])]

@@ -184,6 +184,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_without_a_free_file_it_waits_and_makes_room() -> None:
     """The limit of the process is met below the limit of connections: no loop, no traceback."""
 

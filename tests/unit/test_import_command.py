@@ -11,6 +11,7 @@ import pytest
 from tests.support.markdown_corpus import FOLDER, by_command, called, command
 
 
+@pytest.mark.slow
 def test_the_same_again_says_so_and_keeps_the_id(tmp_path: Path) -> None:
     [first] = by_command("service", tmp_path)
     before = Path(first["notebook"]).read_bytes()
@@ -52,6 +53,7 @@ def test_a_notebook_of_somebody_else_is_not_written_over(tmp_path: Path) -> None
     assert path.read_text() == "not a notebook"
 
 
+@pytest.mark.slow
 def test_the_report_gives_the_source_back(tmp_path: Path) -> None:
     source = FOLDER / "seeds" / "incident.md"
     for name in ("report.json", "report.md"):

@@ -122,6 +122,7 @@ TEXTS = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(KINDS, TEXTS), max_size=5), st.integers(0, 11))
 def test_random_cells_break_nothing(cells: list[tuple[str, str]], place: int) -> None:

@@ -231,6 +231,7 @@ class TestSecrets:
         refuse_secret(name, value, "RUN-900")
 
 
+@pytest.mark.slow
 def test_papermill_knows_every_declared_parameter(tmp_path: Path) -> None:
     """Else it warns of an unknown parameter, although the value is passed."""
     source = (

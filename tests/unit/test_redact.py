@@ -185,6 +185,7 @@ class TestStreams:
             "done\n",
         ]
 
+    @pytest.mark.slow
     def test_a_long_line_moves(self, redactor: Redactor) -> None:
         carry, sent = Carry(redactor), 0
         for _ in range(100):

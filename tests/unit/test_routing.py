@@ -173,6 +173,7 @@ TEXT = st.text(max_size=30) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.sampled_from(["alertname", "cluster", "limit", "who", "severity"]), TEXT))
 def test_whatever_the_labels_say_routes_are_typed_and_within_what_is_listed(

@@ -181,6 +181,7 @@ def _looks(text: str) -> bool:
     return judged(text).effect is Effect.LOOKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap", ["sudo {}", "time {}", "ssh db-1 {}", "( {} )", "true && {}", "if true; then {}; fi"]
 )

@@ -179,6 +179,7 @@ class TestLint:
         assert [one.name for one in named([stray], [folder])] == ["tables/create"]
         assert named([folder.parent / "schema"], [folder]) == []
 
+    @pytest.mark.slow
     def test_ours_keep_to_the_rules_for_a_teams(self) -> None:
         ours = Path(of_ours.__file__).parent / "sql"
         found = [problem for file in linted.files([ours]) for problem in linted.check(file, AROUND)]
