@@ -13,9 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import nbformat
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, cast
 
 from rbkernel import notebookformat
 from rbkernel.errors import ExecutedNotebook, RbkernelError, RunbookError, UnknownRunbook
@@ -25,6 +23,9 @@ from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.runbook.parameters import Parameter
 from rbkernel.runbook.placeholders import hints
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 POSTMORTEM = "POSTMORTEM"
 _PACKAGE = Path(__file__).parents[1]
@@ -102,7 +103,8 @@ def read(path: Path) -> Runbook:
 def _opened(path: Path) -> tuple[bytes, NotebookNode]:
     try:
         document = path.read_bytes()
-        return document, parse(document)
+        plain = notebookformat.plain(notebookformat.load(document))
+        return document, cast("NotebookNode", plain) if plain else parse(document)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RunbookError(
@@ -147,6 +149,8 @@ def parse(document: bytes) -> NotebookNode:
     ValueError
         The bytes are not a notebook.
     """
+    import nbformat  # slow
+
     notebookformat.load(document)
     try:
         notebook: NotebookNode = nbformat.reads(document.decode("utf-8-sig"), as_version=4)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from nbformat import NotebookNode
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from rbkernel.errors import RunbookError
@@ -45,6 +44,9 @@ from rbkernel.runbook.frontmatter_sections import (
 )
 from rbkernel.runbook.frontmatter_text import Problem
 from rbkernel.runbook.placeholders import unfilled
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 Category = Literal["incident", "deployment", "maintenance", "recovery", "escalation"]
 _Item = TypeVar("_Item")

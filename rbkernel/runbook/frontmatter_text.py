@@ -12,10 +12,9 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
-from nbformat import NotebookNode
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
@@ -27,6 +26,9 @@ from ruamel.yaml.scalarstring import (
 )
 
 from rbkernel.errors import RunbookError
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WIDTH = 98

@@ -10,13 +10,15 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbformat import NotebookNode
 from pydantic import ValidationError
 
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.frontmatter_sections import Trigger, many
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _ID = re.compile(r"RUN-\d{3,}|TEMPLATE(?:-[A-Z]+)+|POSTMORTEM")
 _FIELD = re.compile(r"^\w+[ \t]*:", re.MULTILINE)

@@ -13,15 +13,19 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from nbformat import NotebookNode
 from pydantic import TypeAdapter
 
+from rbkernel import redact
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter
-from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_secret
 from rbkernel.spelling import nearest
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from rbkernel.redact import Redactor
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list[str] | list[int] | list[float]
@@ -226,7 +230,7 @@ def _is_secret_name(name: str) -> bool:
 
 
 def _is_secret(value: str, redactor: Redactor | None) -> bool:
-    return bool(_SECRET_VALUE.search(value) or (redactor or Redactor()).spans(value))
+    return bool(_SECRET_VALUE.search(value) or (redactor or redact.Redactor()).spans(value))
 
 
 def _parameter(node: ast.stmt, lines: list[str], where: str) -> Parameter:
