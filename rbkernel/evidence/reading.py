@@ -9,6 +9,7 @@ remaining lines are still read.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -129,17 +130,19 @@ def read(folder: Path) -> Record:
     ------
     EvidenceError
         There is no journal, or no line of it can be read.
+    NewerEvidence
+        A later version of rbkernel wrote the journal, in a format that is not supported here.
     """
     path = folder / store.JOURNAL
     try:
-        data = path.read_bytes()
+        with path.open("rb") as journal:
+            return _read(journal, folder)
     except OSError as error:
         raise EvidenceError(
             f"no journal to read: {error.strerror}",
             where=str(path),
             next_step="`rbkernel evidence list` lists all runs",
         ) from error
-    return read_journal(data, folder)
 
 
 def snapshot_of(record: Record) -> bytes | None:
@@ -151,21 +154,18 @@ def snapshot_of(record: Record) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == record.snapshot_sha256 else None
 
 
-def read_journal(data: bytes, folder: Path) -> Record:
-    """Read the record of a run from the bytes of its journal; ``folder`` holds the snapshot.
-
-    Raises
-    ------
-    EvidenceError
-        The journal has lines, but none of them can be read.
-    NewerEvidence
-        A later version of rbkernel wrote the journal, in a format that is not supported here.
-    """
+def _read(journal: Iterable[bytes], folder: Path) -> Record:
+    """Read the record of a run line by line; ``folder`` holds the snapshot."""
     reader = _Reader()
-    # text after the last line feed is a line that was cut off
-    lines = data.split(b"\n")[:-1]
-    for number, line in enumerate(lines, 1):
-        reader.read(number, line, last=number == len(lines))
+    # text after the last line feed is a line that was cut off, or that is being written
+    lines = itertools.takewhile(lambda line: line.endswith(b"\n"), journal)
+    line = next(lines, None)
+    for number in itertools.count(1):
+        if line is None:
+            break
+        following = next(lines, None)
+        reader.read(number, line, last=following is None)
+        line = following
     formats.refuse_newer(reader.kernel, str(folder / store.JOURNAL))
     if reader.unreadable and not reader.any_read:
         raise EvidenceError(
