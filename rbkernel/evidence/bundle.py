@@ -1,10 +1,12 @@
 """Seal a run: move `open/<run_id>` into the incident, with hashes that make changes detectable.
 
-Ordering rules: all new files are first written and fsynced in a staging folder inside the open
-run, where a full disk does no harm. They are then renamed into place in this order: run folder,
+Ordering rules: the contents are made first, without a lock, because the report takes time and
+others write into the evidence folder. Then, with the lock of the evidence folder, all new files are
+written and fsynced in a staging folder inside the open run, where a full disk does no harm. They
+are renamed into place in this order: files that the incident's runs share, run folder,
 `incident.jsonl`, `MANIFEST.NNNN`, `HEADS`. The line in `HEADS` is the seal; the open folder is
 removed after it is written. After a crash at any point, the run can be sealed again. Sealing a
-sealed run changes nothing. The lock of the evidence folder is held during all of these steps.
+sealed run changes nothing.
 
 Optional parts never prevent a seal: without a key or a report the run is sealed, and the seal says
 what is missing.
@@ -17,9 +19,11 @@ detected if `HEADS` is published.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rbkernel.errors import EvidenceError
@@ -103,15 +107,26 @@ def seal(
     given = executed
     if not (given is None or isinstance(given, bytes)):
         given = documents.dump(given)
+    sealing = _Seal(root, run_id, edited=edited, key=key, report=report)
     try:
+        sealing.prepare(given)
         with store.locked(root / store.LOCK):
-            return _Seal(root, run_id, edited=edited, key=key, report=report).run(given)
+            return sealing.run(given)
     except OSError as error:
         raise store.evidence_error(error, root) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """What is sealed: the record of a run, the run's files, and the files that runs share."""
+
+    record: Record
+    files: Mapping[str, bytes]
+    shared: Mapping[str, Callable[[], bytes]]
+
+
 class _Seal:
-    """One sealing operation, during which the evidence folder is locked."""
+    """One sealing operation: `prepare` without a lock, then `run` with the evidence folder's."""
 
     def __init__(
         self, root: Path, run_id: str, *, edited: bool, key: Path | None, report: Report | None
@@ -124,9 +139,30 @@ class _Seal:
         self.missing: Sequence[str] = ()
         self.open = store.open_folder(root, run_id)
         self.staging = self.open / _STAGING
-        self.heads = seals.read_heads(root)
+        self.contents: _Contents | None = None
+        self.heads: list[Head] = []
+
+    def prepare(self, given: bytes | None) -> None:
+        """Make the contents, unless the run is sealed, or was moved into place before a crash."""
+        self.heads = seals.read_heads(self.root)
+        if self._has_begun():
+            return
+        try:
+            self._check_open()
+            self.contents = self._make_contents(given)
+            self._new_shared(self.contents, self.root / self.contents.record.incident)
+        except (EvidenceError, OSError):
+            if not self._has_begun():
+                raise
+            # another process has sealed the run meanwhile, and removed the open folder
+
+    def _has_begun(self) -> bool:
+        """Tell whether a seal of this run was written, or was interrupted while it was written."""
+        sealed = any(head.run_id == self.run_id for head in self.heads)
+        return sealed or seals.sealed_folder(self.root, self.run_id) is not None
 
     def run(self, given: bytes | None) -> SealedRun:
+        self.heads = seals.read_heads(self.root)
         head = next((head for head in self.heads if head.run_id == self.run_id), None)
         folder = seals.sealed_folder(self.root, self.run_id)
         is_new = head is None
@@ -162,29 +198,34 @@ class _Seal:
             )
 
     def _seal(self, folder: Path | None, given: bytes | None) -> tuple[Path, Head]:
-        record = read(self.open)
         store.make_folder(self.staging, exist_ok=False)
+        shared: dict[str, bytes] = {}
         if folder is None:
-            target = self._target(record)
-            files, missing = self._content(record, given)
-            self.missing = (*self.missing, *missing)
+            contents = self.contents or self._make_contents(given)
+            record, target = contents.record, self._target(contents.record)
+            files = self._with_sums(contents.files)
+            shared = self._new_shared(contents, target.parent)
             store.write_folder(self.staging / "run", files)
+            if shared:
+                store.write_folder(self.staging / "shared", shared)
         else:  # an interrupted seal has already moved the run folder
-            target, files = folder, _intact_files(folder)
+            record, target, files = read(self.open), folder, _intact_files(folder)
         record_bytes = self._incident_lines(target, record)
         sealed_at = sealed_line(record_bytes, self.run_id)["at"]
         head, listing = new_generation(
-            self.heads, target, files, record_bytes, self.run_id, sealed_at
+            self.heads, target, files, record_bytes, self.run_id, sealed_at, shared=shared
         )
         store.write_atomically(self.staging / manifest.INCIDENT, record_bytes)
         stage_generation(self.staging, self.heads, head, listing)
-        self._put_in_place(target, head, new=folder is None)
+        self._put_in_place(target, head, shared, new=folder is None)
         return target, head
 
-    def _put_in_place(self, target: Path, head: Head, *, new: bool) -> None:
+    def _put_in_place(self, target: Path, head: Head, shared: Iterable[str], *, new: bool) -> None:
         incident = target.parent
         if new:
             store.make_folder(incident)
+            for name in shared:
+                store.move(self.staging / "shared" / name, incident / name)
             store.move(self.staging / "run", target)
         store.seal_folder(target)
         store.move(self.staging / manifest.INCIDENT, incident / manifest.INCIDENT)
@@ -194,9 +235,8 @@ class _Seal:
         incident = record.incident or new_incident_id()
         if MASK.search(incident):
             incident = new_incident_id()
-            self.missing = (
-                f"its incident id contained a secret, so the run is in a new incident, {incident}",
-            )
+            why = "its incident id contained a secret, so the run is in a new incident"
+            self.missing = (f"{why}, {incident}", *self.missing)
         if not INCIDENT_ID.fullmatch(incident):
             raise EvidenceError(
                 f"{incident!r} is not an incident id",
@@ -208,13 +248,25 @@ class _Seal:
             runbook = f"{runbook}_"
         return seals.numbered(self.root / incident, runbook or "notebook", self.run_id)
 
-    def _content(
-        self, record: Record, given: bytes | None
-    ) -> tuple[dict[str, bytes], Sequence[str]]:
+    def _make_contents(self, given: bytes | None) -> _Contents:
+        record = read(self.open)
         files = content.files(record, content.executed(record, given, edited=self.edited))
         report, no_report = content.report(record, files[content.EXECUTED], self.report)
-        sums, unsigned = content.sums(files | report, seals.previous(self.heads), self.key)
-        return files | report | sums, (*no_report, *unsigned)
+        self.missing = (*self.missing, *no_report)
+        shared = {name: cache(make) for name, make in report.shared.items()}
+        return _Contents(record=record, files={**files, **report.own}, shared=shared)
+
+    def _with_sums(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the files of the run together with `SHA256SUMS` and its signature."""
+        sums, unsigned = content.sums(files, seals.previous(self.heads), self.key)
+        self.missing = (*self.missing, *unsigned)
+        return {**files, **sums}
+
+    def _new_shared(self, contents: _Contents, incident: Path) -> dict[str, bytes]:
+        """Return the shared files that the incident does not have under an earlier seal."""
+        known = _newest_sums(incident, self.heads) if contents.shared else {}
+        there = {name for name in known if (incident / name).is_file()}
+        return {name: make() for name, make in contents.shared.items() if name not in there}
 
     def _incident_lines(self, target: Path, record: Record) -> bytes:
         """Return the incident's record with the line of this seal appended."""
@@ -244,6 +296,8 @@ def new_generation(
     record_bytes: bytes,
     run_id: str,
     at: str,
+    *,
+    shared: Mapping[str, bytes] = MappingProxyType({}),
 ) -> tuple[Head, bytes]:
     """Return the entry in `HEADS` for an incident's next manifest, and the manifest's bytes.
 
@@ -259,6 +313,8 @@ def new_generation(
         The incident's record, with the line of this seal.
     run_id, at
         The id of the sealed run, and the time of the seal.
+    shared
+        New files of the incident that are not in place yet: name → bytes.
     """
     incident = target.parent
     sums = {
@@ -266,6 +322,7 @@ def new_generation(
         for name in store.files_below(incident)
         if manifest.is_sealable(name) and name != manifest.INCIDENT
     }
+    sums |= {name: digest(data) for name, data in shared.items()}
     sums |= {f"{target.name}/{name}": digest(data) for name, data in files.items()}
     listing = Listing(previous=seals.previous(heads), sums=sums, record=Prefix.of(record_bytes))
     data = listing.text.encode()
@@ -288,6 +345,18 @@ def move_generation(staging: Path, root: Path, head: Head) -> None:
     incident = root / head.incident
     store.move(staging / "MANIFEST", incident / manifest.manifest_name(head.generation))
     store.move(staging / manifest.HEADS, root / manifest.HEADS)
+
+
+def _newest_sums(incident: Path, heads: Sequence[Head]) -> Mapping[str, str]:
+    """Return the hashes in the newest manifest of an incident; empty without a readable one."""
+    newest = next((head for head in reversed(heads) if head.incident == incident.name), None)
+    if newest is None:
+        return {}
+    path = incident / manifest.manifest_name(newest.generation)
+    try:
+        return manifest.read_listing(path.read_bytes(), str(path)).sums
+    except (OSError, EvidenceError):
+        return {}  # `rbkernel evidence verify` reports it
 
 
 def _intact_files(folder: Path) -> dict[str, bytes]:

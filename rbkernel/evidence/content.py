@@ -8,7 +8,7 @@ the journal is redacted, but papermill and people also write into notebooks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
@@ -20,8 +20,22 @@ from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.redact import leaks
 
-# makes the report files (name → bytes) from the record and the bytes of the sealed notebook
-Report = Callable[[Record, bytes], Mapping[str, bytes]]
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFiles:
+    """The files of a run's report by name, for people.
+
+    ``own`` files are in the folder of the run. ``shared`` files are in the folder of the incident,
+    where the next run finds them: they are only made if the incident does not have them. A file's
+    name therefore changes with its content.
+    """
+
+    own: Mapping[str, bytes] = field(default_factory=dict)
+    shared: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
+
+
+# makes the report files from the record and the bytes of the sealed notebook
+Report = Callable[[Record, bytes], ReportFiles]
 # the optional parts that a seal lacks, in words
 Missing = tuple[str, ...]
 
@@ -71,14 +85,12 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
     return given
 
 
-def report(
-    record: Record, notebook: bytes, make: Report | None
-) -> tuple[dict[str, bytes], Missing]:
+def report(record: Record, notebook: bytes, make: Report | None) -> tuple[ReportFiles, Missing]:
     """Return the readable report files, or the reason why there are none."""
     try:
-        return dict(make(record, notebook) if make else {}), ()
+        return make(record, notebook) if make else ReportFiles(), ()
     except EvidenceError as error:
-        return {}, (f"the report could not be made: {error}",)
+        return ReportFiles(), (f"the report could not be made: {error}",)
 
 
 def sums(

@@ -62,7 +62,14 @@ def _use() -> None:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from rbkernel.render.documents import figures, page
+
     frame = pd.DataFrame({"at": [pd.Timestamp(0)], "value": [1.0]})
     frame._repr_html_()  # type: ignore[operator]
     go.Figure(go.Scatter(x=frame["at"], y=frame["value"]))._repr_mimebundle_()
     nbformat.validate(nbformat.v4.new_notebook())
+    # what every report needs: templates, style sheet, the highlighting of code, plotly.js
+    page.render(page.Report(title="", subtitle="", sections=(), incident="INC-0"))
+    page.environment().filters["code"]("x = 1")
+    figures.plotly_hash()
+    figures.packed_plotly()

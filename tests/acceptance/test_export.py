@@ -6,20 +6,24 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import mistune
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from rbkernel.evidence import bundle
-from rbkernel.render.documents import page, report, wiki, writing
+from rbkernel.evidence import bundle, store
+from rbkernel.evidence.verify import verify_folder
+from rbkernel.render.documents import figures, page, report, wiki, writing
 from rbkernel.render.documents.formats import Format
 from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.svg import clean_svg
 from tests.support.hostile_evidence import PLOTLY, hostile_run, payloads
-from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, runbook
+from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook
 
 # what could run, load, send or cover; plotly.js draws with none of it
 LIVE_NODES = r"""() => {
@@ -71,19 +75,25 @@ class Seen:
 
 @contextmanager
 def opened(
-    browser: Browser, path: Path, *, width: int = 1280, dark: bool = False, drawn: bool = True
+    browser: Browser,
+    place: Path | str,
+    *,
+    width: int = 1280,
+    dark: bool = False,
+    drawn: bool = True,
+    offline: bool = True,
 ) -> Iterator[tuple[Page, Seen]]:
-    """Open a file without network; wait until its figures are drawn."""
+    """Open a file or an address, without network; wait until its figures are drawn."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
         color_scheme="dark" if dark else "light",
-        offline=True,
+        offline=offline,
     )
     shown, seen = context.new_page(), Seen()
     shown.on("request", lambda request: seen.requests.append(request.url))
     shown.on("console", seen.hear)
     shown.on("pageerror", lambda error: seen.errors.append(str(error)))
-    shown.goto(path.as_uri())
+    shown.goto(place.as_uri() if isinstance(place, Path) else place)
     if drawn:
         shown.wait_for_selector("html[data-ready=yes]", state="attached", timeout=90_000)
     yield shown, seen
@@ -94,9 +104,9 @@ def of_network(seen: Seen) -> list[str]:
     return [url for url in seen.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
-def cartesian_run(root: Path) -> Journal:
-    """A sealed run with four figures, as `rb.figure` draws them, and a 3-D one's caption."""
-    journal = Journal(root)
+def cartesian_run(root: Path, run_id: str = RUN_ID) -> Path:
+    """Return the sealed folder of a run with four figures, as `rb.figure` draws them."""
+    journal = Journal(root, run_id)
     journal.snapshot(runbook())
     cell = journal.request("figures")
     journal.begin(cell, "figures")
@@ -116,8 +126,7 @@ def cartesian_run(root: Path) -> Journal:
     journal.event("summary", cell, verdict="critical")
     journal.reply(cell)
     journal.line("end")
-    bundle.seal(root, RUN_ID)
-    return journal
+    return bundle.seal(root, run_id, report=report.report_files).folder
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +164,58 @@ def test_a_page_without_network_draws_every_plot(
         assert shown.locator("img.still").evaluate_all(widths) == [680] * 4
     assert of_network(seen) == []
     assert seen.errors == []
+
+
+def test_the_sealed_reports_of_an_incident_share_plotly(browser: Browser, tmp_path: Path) -> None:
+    runs = [cartesian_run(tmp_path, other_run(number)) for number in range(10)]
+    incident = tmp_path / INCIDENT
+    size_bytes = sum((incident / name).stat().st_size for name in store.files_below(incident))
+    assert size_bytes <= 4_000_000
+    assert verify_folder(tmp_path) == ()
+    with served(incident) as address:
+        for place in (runs[0].as_uri(), runs[9].as_uri(), f"{address}/{runs[9].name}"):
+            with opened(browser, f"{place}/report.html", offline=False) as (shown, seen):
+                assert shown.locator(".live[data-drawn=yes] .main-svg").first.is_visible()
+                assert shown.locator(".live[data-drawn=yes]").count() == 4
+                assert shown.locator("img.still").count() == 4
+            assert [url for url in seen.requests if not url.startswith("data:")] == [
+                f"{place}/report.html",
+                f"{place.rpartition('/')[0]}/{figures.shared_plotly_name()}",
+            ]
+            assert seen.errors == []
+
+
+def test_a_sealed_report_without_its_incident_says_what_it_needs(
+    browser: Browser, tmp_path: Path
+) -> None:
+    alone = tmp_path / "report.html"
+    alone.write_bytes((cartesian_run(tmp_path / "evidence") / "report.html").read_bytes())
+    with opened(browser, alone.as_uri(), drawn=False) as (shown, _):
+        missing = f"The figures need the file ../{figures.shared_plotly_name()}"
+        expect(shown.locator(".live", has_text=missing)).to_have_count(4)
+        assert "figure 1 in words" in shown.locator("main").inner_text()
+
+
+def test_nothing_in_a_sealed_report_is_live(browser: Browser, tmp_path: Path) -> None:
+    hostile_run(tmp_path, payloads())
+    sealed = bundle.seal(tmp_path, RUN_ID, report=report.report_files)
+    with opened(browser, (sealed.folder / "report.html").as_uri()) as (shown, seen):
+        assert shown.evaluate(LIVE_NODES) == {"live": [], "scripts": 3, "pwned": "undefined"}
+        assert shown.locator(".live[data-drawn=yes]").count() == 1
+    assert of_network(seen) == []
+    assert seen.errors == []
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder; yield the address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def test_a_figure_that_cannot_be_drawn_says_so_and_the_others_are_drawn(

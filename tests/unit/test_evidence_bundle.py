@@ -14,8 +14,9 @@ from rbkernel.evidence import notebook as documents
 from rbkernel.evidence import seals, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.evidence.bundle import SealedRun, seal
+from rbkernel.evidence.content import ReportFiles
 from rbkernel.evidence.manifest import NO_PREVIOUS
-from rbkernel.evidence.reading import read, snapshot_of
+from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.runs import find, list_runs
 from rbkernel.evidence.verify import verify_folder
@@ -24,6 +25,7 @@ from tests.support.crash import dies_at
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook, whole_run
 
 pytestmark = pytest.mark.slow
+SHARED = "plotly-0123456789abcdef.js"
 
 
 def coreutils_agree(folder: Path, sums: str) -> bool:
@@ -104,9 +106,51 @@ def test_threads_that_seal_at_once_agree(tmp_path: Path) -> None:
     assert verify_folder(tmp_path) == ()
 
 
+def drawn(_record: Record, _executed: bytes) -> ReportFiles:
+    """A report whose script is shared by the runs of an incident."""
+    return ReportFiles(own={"report.html": b"a page"}, shared={SHARED: lambda: b"draw()"})
+
+
+def test_the_reports_of_an_incident_share_a_file(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def counted(record: Record, _executed: bytes) -> ReportFiles:
+        def make() -> bytes:
+            made.append(record.run_id)
+            return b"draw()"
+
+        return ReportFiles(shared={SHARED: make})
+
+    for number in range(3):
+        whole_run(tmp_path, other_run(number))
+        seal(tmp_path, other_run(number), report=counted)
+    assert made == [other_run(0)]
+    file = tmp_path / INCIDENT / SHARED
+    assert file.stat().st_mode & 0o777 == 0o400
+    assert verify_folder(tmp_path) == ()
+    assert coreutils_agree(tmp_path / INCIDENT, "MANIFEST.0003")
+    file.chmod(0o600)
+    file.write_bytes(b"draw(other)")
+    assert {one.file for one in verify_folder(tmp_path)} == {file}
+    assert not coreutils_agree(tmp_path / INCIDENT, "MANIFEST.0003")
+    # the next seal does not hide that
+    whole_run(tmp_path, other_run(4))
+    seal(tmp_path, other_run(4), report=counted)
+    assert {one.file for one in verify_folder(tmp_path)} == {file}
+
+
+def test_a_file_that_no_seal_covers_is_not_believed(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    (tmp_path / INCIDENT).mkdir()
+    (tmp_path / INCIDENT / SHARED).write_bytes(b"put there by somebody")
+    seal(tmp_path, RUN_ID, report=drawn)
+    assert (tmp_path / INCIDENT / SHARED).read_bytes() == b"draw()"
+    assert verify_folder(tmp_path) == ()
+
+
 def seal_and_crash(root: Path, moment: int) -> int:
     names = ("move", "write_atomically", "write_folder", "remove_folder", "sync_folder")
-    return dies_at(moment, names, lambda: seal(root, RUN_ID))
+    return dies_at(moment, names, lambda: seal(root, RUN_ID, report=drawn))
 
 
 def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
@@ -120,8 +164,9 @@ def test_a_crash_at_any_step_is_mended_by_sealing_again(tmp_path: Path) -> None:
         kept = tree(first.folder)
         whole_run(root)
         code = seal_and_crash(root, moment)
-        sealed = seal(root, RUN_ID)
+        sealed = seal(root, RUN_ID, report=drawn)
         assert verify_folder(root) == (), moment
+        assert (root / INCIDENT / SHARED).read_bytes() == b"draw()"
         assert sealed.folder.name.startswith("0002-")
         assert [entry.state for entry in list_runs(root)] == ["sealed", "sealed"]
         assert not store.open_folder(root, RUN_ID).exists()

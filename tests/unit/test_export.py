@@ -73,7 +73,7 @@ def test_a_sealed_run_has_its_report_and_the_same_evidence_gives_the_same_bytes(
     assert run.missing == ()
     assert not verify_folder(run.folder)
     record, executed = read(run.folder), (run.folder / "executed.ipynb").read_bytes()
-    assert report_files(record, executed)["report.html"] == lying
+    assert report_files(record, executed).own["report.html"] == lying
 
 
 def test_findings_come_first_and_what_is_wrong_before_what_is_well(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_cell_that_was_edited_after_the_run_is_marked(tmp_path: Path) -> None:
     whole_run(tmp_path)
     run = bundle.seal(tmp_path, RUN_ID)
     executed = (run.folder / "executed.ipynb").read_text().replace("31.5", "0.5")
-    wording = text_of(report_files(read(run.folder), executed.encode())["report.html"])
+    wording = text_of(report_files(read(run.folder), executed.encode()).own["report.html"])
     assert "Differs from the journal" in wording
     assert "edited after the run" in wording
 
@@ -372,7 +372,7 @@ def test_fields_of_any_type_make_a_report_or_a_clear_error(tmp_path: Path, odd: 
         journal.iopub(cell, "display_data", data=data, metadata={}, transient={})
     journal.reply(cell)
     executed = documents.dump(rebuild(read(journal.folder), None))
-    assert b"said" in report_files(read(journal.folder), executed)["report.html"]
+    assert b"said" in report_files(read(journal.folder), executed).own["report.html"]
 
 
 def test_evidence_that_is_damaged_gives_an_error_and_no_seal_fails(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.bundle import seal
+from rbkernel.evidence.content import ReportFiles
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.verify import verify_folder
@@ -17,11 +18,12 @@ from rbkernel.render import verification
 from tests.support.journal_builder import RUN_ID, whole_run
 
 
-def page(record: Record, executed: bytes) -> dict[str, bytes]:
-    return {"report.html": f"{record.run_id} {len(executed)}".encode(), "table-01.csv": b"a\n"}
+def page(record: Record, executed: bytes) -> ReportFiles:
+    page = f"{record.run_id} {len(executed)}".encode()
+    return ReportFiles(own={"report.html": page, "table-01.csv": b"a\n"})
 
 
-def no_page(record: Record, executed: bytes) -> dict[str, bytes]:
+def no_page(record: Record, executed: bytes) -> ReportFiles:
     raise EvidenceError("a cell holds what no page can show", where="cell 3")
 
 

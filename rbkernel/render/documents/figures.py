@@ -1,8 +1,10 @@
-"""Put plotly figures into a page: remove URLs, and embed plotly.js once, compressed.
+"""Put plotly figures into a page: remove URLs, and add plotly.js, compressed.
 
 The package plotly contains the complete plotly.js (4.8 MB) of the matching version. Deflated and
 written in base 85, plotly.js takes 1.8 MB. So this repository needs no copy of plotly.js, and every
 kind of trace that needs no network can be drawn. Browsers since 2023 can unpack plotly.js.
+
+A page holds plotly.js itself, or loads it from a file that several pages share.
 """
 
 from __future__ import annotations
@@ -19,7 +21,17 @@ from typing import Any
 from rbkernel.displaytext import visible
 from rbkernel.evidence.normal import PLOTLY_MIMETYPE
 
-__all__ = ["PLOTLY_MIMETYPE", "csp_hash", "for_script", "packed_plotly", "plotly_path", "readable"]
+__all__ = [
+    "PLOTLY_MIMETYPE",
+    "csp_hash",
+    "for_script",
+    "packed_plotly",
+    "plotly_hash",
+    "plotly_path",
+    "readable",
+    "shared_plotly",
+    "shared_plotly_name",
+]
 
 # `<` could end the script element, `&` is an entity elsewhere; neither `.` nor `,` is in base 85
 _FOR_HTML = bytes.maketrans(b"<&", b".,")
@@ -36,11 +48,27 @@ def plotly_path() -> Path:
 
 
 @cache
-def packed_plotly() -> tuple[str, str]:
-    """Return plotly.js, compressed and as text, and the hash that allows it in the page."""
-    source = plotly_path().read_bytes()
-    packed = base64.b85encode(zlib.compress(source)).translate(_FOR_HTML)
-    return packed.decode("ascii"), csp_hash(source)
+def packed_plotly() -> str:
+    """Return plotly.js, compressed and as text without quotes, backslashes, `<` and `&`."""
+    packed = base64.b85encode(zlib.compress(plotly_path().read_bytes(), level=9))
+    return packed.translate(_FOR_HTML).decode("ascii")
+
+
+@cache
+def plotly_hash() -> str:
+    """Return the hash that allows plotly.js in a page."""
+    return csp_hash(plotly_path().read_bytes())
+
+
+def shared_plotly_name() -> str:
+    """Return the name of the file that `shared_plotly` makes, which contains its version's hash."""
+    digest = base64.b64decode(plotly_hash().strip("'").partition("-")[2])
+    return f"plotly-{digest.hex()[:16]}.js"
+
+
+def shared_plotly() -> bytes:
+    """Return a script that holds plotly.js, compressed, for pages that share it."""
+    return f'var packedPlotly="{packed_plotly()}";\n'.encode()
 
 
 def csp_hash(script: bytes) -> str:

@@ -1,7 +1,8 @@
 """Render a report as one HTML page that needs only a browser. Pure.
 
-The page is self-contained and deterministic: the same evidence gives the same bytes. Its
-Content-Security-Policy forbids all requests, and all scripts except two, which are named by hash.
+The page is deterministic: the same evidence gives the same bytes. Its Content-Security-Policy
+forbids all requests, and all scripts except two, which are named by hash. One of them may be told
+to load plotly.js from a file that several pages share; else the page is self-contained.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Report:
         return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
 
 
-def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
+def render(report: Report, stills: Mapping[int, str] | None = None, *, library: str = "") -> bytes:
     """Return the HTML page of a report.
 
     Parameters
@@ -77,18 +78,23 @@ def render(report: Report, stills: Mapping[int, str] | None = None) -> bytes:
     stills
         Pictures of the figures by their number, as data URLs. If given, the page contains these
         instead of interactive figures, and has no script.
+    library
+        The relative address of the file with plotly.js (see `figures.shared_plotly`). If empty, the
+        page contains plotly.js.
     """
     live = bool(report.figures) and stills is None
     scripts = ("plots.js", "report.js") if live else ()
     script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
-    packed, packed_hash = figures.packed_plotly() if live else ("", "")
-    hashes = f"{packed_hash} {figures.csp_hash(script.encode())}" if live else "'none'"
+    allowed = f"{figures.plotly_hash()} {figures.csp_hash(script.encode())}" if live else "'none'"
+    if live and library:
+        allowed += " 'strict-dynamic'"  # the script may load a file; the page itself still may not
     return from_template(
         "report.html.j2",
         report=report,
-        policy=f"{POLICY}; script-src {hashes}",
+        policy=f"{POLICY}; script-src {allowed}",
         script=script,
-        plotly=packed,
+        plotly=figures.packed_plotly() if live and not library else "",
+        library=library,
         stills=stills or {},
         unfolded=stills is not None,  # a printed page cannot be unfolded
     )

@@ -14,13 +14,14 @@ from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats, content, incident, manifest, runs, seals
 from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.content import ReportFiles
 from rbkernel.evidence.incident import AlertHistory, IncidentRecord
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
 from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.model import INCIDENT_ID, RUN_ID
-from rbkernel.render.documents import page
+from rbkernel.render.documents import figures, page
 from rbkernel.render.documents.blocks import Html, Reader
 from rbkernel.render.documents.contents import Section, section
 from rbkernel.render.documents.page import Report
@@ -45,8 +46,10 @@ class Source:
     head: Head | None
 
 
-def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
-    """Return the files of one run's report by name: the page, and CSV files of tables it cuts.
+def report_files(record: Record, executed: bytes) -> ReportFiles:
+    """Return the files of one run's report: the page, and CSV files of tables it cuts.
+
+    The reports of an incident share the file with plotly.js, which is most of a report's size.
 
     Parameters
     ----------
@@ -63,7 +66,10 @@ def report_files(record: Record, executed: bytes) -> dict[str, bytes]:
     with fit_for_a_report(record.run_id):
         one_run = section(record, executed, Reader(), seal=[("Report", _AT_SEAL)])
         made = _of_run(one_run)
-        return {NAME: page.render(made), **csv_files(made)}
+        shared = {figures.shared_plotly_name(): figures.shared_plotly} if made.figures else {}
+        library = "".join(f"../{name}" for name in shared)
+        own = {NAME: page.render(made, library=library), **csv_files(made)}
+        return ReportFiles(own=own, shared=shared)
 
 
 def csv_files(report: Report) -> dict[str, bytes]:

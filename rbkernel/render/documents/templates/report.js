@@ -4,6 +4,20 @@
   const places = [...document.querySelectorAll("figure.plot .live")];
   const figures = places.map((place) => JSON.parse(place.textContent));
 
+  // plotly.js, packed: the page holds it, or a file that the reports of an incident share
+  const packed = async (place) => {
+    const file = place.dataset.file;
+    if (!file) return place.textContent.trim();
+    await new Promise((loaded, failed) => {
+      const script = document.createElement("script");
+      script.onload = loaded;
+      script.onerror = () => failed(new Error(`The figures need the file ${file}, next to the folder of this page. The words below say what they show.`));
+      script.src = file;
+      document.head.append(script);
+    });
+    return packedPlotly;
+  };
+
   // base 85 as Python's b85encode writes it, with "." and "," for "<" and "&"; then zlib
   const unpack = async (text) => {
     const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;.=>?@^_`{|}~";
@@ -30,12 +44,21 @@
     place.after(picture);
   };
 
+  const cannotDraw = (why) => places.forEach((place) => { place.style.height = "auto"; place.textContent = why; });
+
+  let text = "";
+  try {
+    text = await packed(document.getElementById("plotly"));
+  } catch (error) {
+    cannotDraw(error.message);
+    return;
+  }
   try {
     const library = document.createElement("script");
-    library.textContent = await unpack(document.getElementById("plotly").textContent.trim());
+    library.textContent = await unpack(text);
     document.head.append(library);
   } catch (error) {
-    places.forEach((place) => { place.style.height = "auto"; place.textContent = "This browser is too old to draw figures: the words below say what they show."; });
+    cannotDraw("This browser is too old to draw figures: the words below say what they show.");
     return;
   }
   for (let n = 0; n < places.length; n += 1) {
