@@ -81,7 +81,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
         # imported last because it is slow: a wrong configuration is reported first
         from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
-        work = Supervisor(settings, store, kernels=kernels)
+        work = Supervisor(settings, store, kernels=kernels, recorded=parts.notifier.wake)
         gateway = server.Server.start(bound, store, work=work, pages=parts.pages)
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")

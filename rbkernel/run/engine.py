@@ -30,6 +30,7 @@ import rbkernel.run.translator  # noqa: F401  # papermill imports this module at
 from rbkernel import strictjson
 from rbkernel.evidence import store
 from rbkernel.evidence.reading import DONE, FAILED, INTERRUPTED, NOT_RUN
+from rbkernel.kernel.client import KernelClient
 from rbkernel.run.caller import Caller, of_papermill
 from rbkernel.run.stopping import Stop
 
@@ -178,6 +179,12 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill has n
     """papermill's client, except that it never marks a cell as completed by default."""
 
     nb_man: _Run
+
+    def create_kernel_manager(self) -> Any:
+        """Return the kernel's manager, whose client waits for the kernel without a fixed pause."""
+        manager = super().create_kernel_manager()
+        manager.client_factory = KernelClient
+        return manager
 
     def papermill_execute_cells(self) -> None:
         for index, cell in enumerate(self.nb.cells):

@@ -89,6 +89,18 @@ def test_a_turn_is_taken_once_the_urgent_first_and_no_more_than_may_run(
     assert hands.most_at_once == 1
 
 
+def test_what_is_put_in_here_is_taken_without_waiting_for_the_next_look(
+    start: Callable[..., Queue], hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbkernel.gateway.jobs.queue._POLL_S", 3_600.0)
+    queue = start("one", kernels=1)
+    queue.put([attempt("first"), attempt("second")])
+    until(lambda: hands.taken == [("first", 1)])
+    hands.may_end.set()
+    queue.wake()  # an attempt has ended
+    until(lambda: hands.taken == [("first", 1), ("second", 1)])
+
+
 def test_only_so_many_are_started_in_a_minute(start: Callable[..., Queue], hands: Hands) -> None:
     hands.may_end.set()
     queue = start("one", kernels=5, starts_per_minute=2)

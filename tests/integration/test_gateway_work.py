@@ -73,6 +73,18 @@ def test_killed_twenty_times_during_two_hundred_alerts(tmp_path: Path) -> None:
     killed_while_it_works(place, alerts=200, kills=20, seed=2)
 
 
+def test_the_verdict_is_recorded_before_the_seal(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.fire(alert("Quick", "a"))
+    with place.process("worker"):
+        place.until(ended(1))
+    (job,) = place.jobs()
+    lines = records.read(place.evidence, job.incident).lines
+    told = [line.text("state") or line.kind for line in lines if line.data.get("run_id")]
+    assert told == ["queued", "started", "ended", "sealed"]
+    assert [line.text("verdict") for line in lines if line.text("state") == "ended"] == ["unknown"]
+
+
 def test_later_alerts_join_the_live_run_and_show_in_the_evidence(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     place.fire(*(alert("Quick", "same", pod=str(number)) for number in range(30)))

@@ -22,6 +22,7 @@ from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import Notifier
 from tests.integration.receiver import Receiver, receiver
 from tests.support.journal_builder import INCIDENT, RUN_ID, whole_run
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 PATIENCE_S = 30.0
@@ -95,6 +96,21 @@ def test_a_message_with_finding_decision_and_head_and_a_link_that_opens(
     assert notifier.sweep() == 1
     assert sealed.head in chat.messages[-1]["message"]
     assert records.read(evidence, INCIDENT).lines[-1].kind == "sealed"
+
+
+def test_what_this_process_records_is_sent_without_waiting_for_the_next_look(
+    settings: Settings,
+    store: Store,
+    chat: Receiver,
+    evidence: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rbkernel.gateway.notify.notifier._LOOK_EVERY_S", 3_600.0)
+    with Notifier(settings, store) as notifier:
+        a_run_ends(evidence)
+        notifier.wake()
+        until(lambda: len(chat.messages) == 1)
+    assert chat.messages[0]["title"] == "RUN-005 CRITICAL: Replay lag"
 
 
 def test_a_receiver_that_is_down_gets_it_later(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.evidence.reading import Record, read
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import apprise_channel as channel
-from rbkernel.gateway.notify.events import Event, due
+from rbkernel.gateway.notify.events import SITUATION_WAIT, Event, due
 from rbkernel.gateway.notify.messages import Words, level_of
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Outbox
@@ -86,6 +87,23 @@ def test_the_first_message_has_what_was_wrong_when_the_alert_arrived(root: Path)
     message = Words(None, ADDRESS).message(events(root, Told()))
     assert f"UTC, orders when the alert arrived: {cause}\n" in message.body
     assert "stock" not in message.body
+
+
+def test_the_first_message_waits_a_moment_for_what_was_wrong_when_the_alert_arrived(
+    root: Path,
+) -> None:
+    alerted = {"source": "generic", "fingerprint": "f", "status": "firing", "identity": "i" * 64}
+    say(root, "alert", **alerted, outcome="started")
+    say(root, state="started")
+    [run] = records.read(root, INCIDENT).runs
+    began = datetime.fromisoformat(run.started_at)
+    at_once = due(records.read(root, INCIDENT), Told(), known=(), now=began)
+    assert (at_once.events, at_once.look_again) == ((), began + SITUATION_WAIT)
+    [late] = events(root, Told(), now=began + SITUATION_WAIT)
+    assert late.facts["seen"] == []
+    say(root, "situation", connection="orders", verdict="critical", causes=["it blocks 47"])
+    [started] = events(root, Told(), now=began)
+    assert "it blocks 47" in started.facts["seen"][0]
 
 
 def test_a_run_is_told_at_its_start_and_at_its_end(root: Path) -> None:
@@ -237,6 +255,7 @@ def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
     assert message.level == "failure"
     assert message.body.splitlines() == [
         "CRITICAL Replay lag: 31.5 s",
+        "The evidence is being sealed.",
         "",
         "RUN-005 needs a decision: What now?",
         "- wait",
@@ -318,6 +337,29 @@ def test_who_is_told_of_some_things_gets_no_link_to_everything(
     assert notifier._link(NIGHT, "") == console
     assert notifier._link(ALL, "").startswith(f"{console}?link=everything~")
     assert notifier._link(NIGHT, INCIDENT).startswith(f"{console}/incidents/{INCIDENT}?link=")
+
+
+def test_the_seal_of_a_run_waits_for_company_but_not_for_long(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [time.time()]
+    monkeypatch.setattr("rbkernel.gateway.notify.outbox.time.time", lambda: clock[0])
+    outbox.add([event("sealed", head="ab" * 32)], [ALL])
+    assert outbox.claim("all", Notify()) is None
+    outbox.add([event("finding")], [ALL])
+    claimed = outbox.claim("all", Notify())
+    assert claimed is not None
+    assert {one.kind for one in claimed.events} == {"finding", "sealed"}
+    outbox.sent("all", claimed.events)
+    outbox.add([event("sealed", "INC-2", head="cd" * 32)], [ALL])
+    assert outbox.claim("all", Notify()) is None
+    clock[0] += 10
+    claimed = outbox.claim("all", Notify())
+    assert claimed is not None
+    outbox.sent("all", claimed.events)
+    # who closed an incident waits for the head of its record
+    outbox.add([event("sealed", "INC-3", head="ef" * 32, closed=True)], [NIGHT, ALL])
+    assert outbox.claim("all", Notify()) is not None
 
 
 def test_each_target_is_told_what_it_wants_once(outbox: Outbox) -> None:

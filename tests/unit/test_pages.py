@@ -405,9 +405,16 @@ def test_a_run_from_alerts_is_shown_from_before_its_kernel_on(
     with serving(opened(), store) as client:
         before = client.get(address)
         console = words(client.get(CONSOLE))
-        whole_run(evidence, job.run_id, job.incident)
+        journal = whole_run(evidence, job.run_id, job.incident)
         after = words(client.get(address))
+        with journal.kernel():
+            during = words(client.get(address))
+        bundle.seal(evidence, job.run_id)
+        sealed = words(client.get(address))
     store.close()
+    assert "sealing…" in after
+    assert "Sealing: the run has ended, and its report is being made." in after
+    assert "ealing" not in during + sealed
     assert before.status_code == 200
     assert "RUN-005 is about to start" in words(before)
     assert "1 running" in console

@@ -1,9 +1,10 @@
 """Execute an attempt at a job: one run in a separate process, until its evidence is sealed.
 
-Ordering rules: the ledger records the attempt as running before its process starts. The ledger
-records the result only after the evidence is sealed, or cannot be sealed. A worker ends its own
-processes when it learns that other workers have taken over its jobs, or when it could not send a
-heartbeat for a whole lease. If the worker is killed, the system kills its runs' processes, and
+Ordering rules: the ledger records the attempt as running before its process starts. The incident's
+record gets the verdict as soon as the last cell has ended: nobody should wait for the seal. The
+ledger records the result only after the evidence is sealed, or cannot be sealed. A worker ends its
+own processes when it learns that other workers have taken over its jobs, or when it could not send
+a heartbeat for a whole lease. If the worker is killed, the system kills its runs' processes, and
 another worker finds their evidence.
 """
 
@@ -23,14 +24,22 @@ from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
+from rbkernel.evidence import reading, store
 from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.run.outcome import Ending, Outcome, ending_of, kernel_has_ended, last_line
+from rbkernel.run.outcome import (
+    Ending,
+    Outcome,
+    ending_of,
+    kernel_has_ended,
+    last_line,
+    outcome_of,
+)
 from rbkernel.run.preflight import accept
 from rbkernel.run.process import Process, start_process
 from rbkernel.runbook import catalogue
 
-_LOOK_EVERY_S = 0.2
+_LOOK_EVERY_S = 0.05  # a look takes microseconds
 _TO_SEAL_S = 20.0  # a run that is asked to stop seals its evidence within this time
 _TRY_AGAIN_S = 1.0
 _OUTPUT_CHARACTERS = 1_000_000
@@ -114,7 +123,7 @@ class JobExecutor:
                 return Ending(
                     outcome=Outcome.INTERRUPTED, failure=f"no process could be started: {error}"
                 )
-            self._watch(live)
+            self._watch(job, live)
             with self._lock:
                 del self._live[job.id, job.attempt]
             why = _why(said, complained)
@@ -132,8 +141,12 @@ class JobExecutor:
             live = self._live[job.id, job.attempt] = _Live(process)
         return live
 
-    def _watch(self, live: _Live) -> None:
-        """Wait for a run's process to end; stop it, by force if need be, if there is a reason."""
+    def _watch(self, job: Job, live: _Live) -> None:
+        """Wait for a run's process to end; stop it, by force if need be, if there is a reason.
+
+        Meanwhile, record the verdict when the run's kernel has ended.
+        """
+        told = False
         deadline = time.monotonic() + self._context.settings.queue.run_timeout_s
         while True:
             try:
@@ -141,6 +154,7 @@ class JobExecutor:
                 return
             except subprocess.TimeoutExpired:
                 now = time.monotonic()
+            told = told or self._record_verdict(job)
             if not live.stop and now > deadline:
                 live.stop = TOO_LONG
             if live.stop == LOST or (live.asked_at and now - live.asked_at > _TO_SEAL_S):
@@ -148,6 +162,23 @@ class JobExecutor:
             elif live.stop and not live.asked_at:
                 live.asked_at = now
                 live.process.terminate()
+
+    def _record_verdict(self, job: Job) -> bool:
+        """Record a finished run's verdict before the seal; return whether the kernel has ended.
+
+        Only for a run that finished. Why another run did not finish is known when its process ends.
+        """
+        folder = store.open_folder(self._context.settings.evidence_root, job.run_id)
+        if not (folder / store.JOURNAL).is_file() or store.kernel_is_alive(folder):
+            return False
+        try:
+            record = reading.read(folder)
+            if outcome_of(record)[0] == Outcome.DONE:
+                self._context.incident_log.record_verdict(job, record.verdict)
+        except RbkernelError as error:
+            # the run may be sealed by now; in any case, `_tell` writes the verdict at the end
+            _log.info("the verdict of run %s is recorded after its seal: %s", job.run_id, error)
+        return True
 
     def _ending(self, job: Job, live: _Live, why: str) -> Ending | None:
         """Return the outcome of an attempt; None if another worker has taken the attempt over."""

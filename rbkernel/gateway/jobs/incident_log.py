@@ -7,6 +7,7 @@ is lost or doubled.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rbkernel.evidence.incident import (
     SEALING,
     AlertStatus,
     IncidentState,
+    Line,
     RunState,
     instant,
 )
@@ -34,6 +36,7 @@ from rbkernel.gateway.jobs.tables import alerts, incidents
 from rbkernel.model import Severity, Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents.wording import clock
+from rbkernel.run.outcome import Outcome
 from rbkernel.sources.postgres import stored
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 
@@ -44,16 +47,28 @@ _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
 
 
 class IncidentLog:
-    """Writes incidents' records in one evidence folder; ``key`` signs records on closing."""
+    """Writes incidents' records in one evidence folder.
+
+    ``key`` signs records on closing. ``recorded`` is called after each line, and when a run has
+    ended, which may have written lines itself.
+    """
 
     def __init__(
-        self, root: Path, store: Store, ledger: Ledger, rules: Grouping, *, key: Path | None = None
+        self,
+        root: Path,
+        store: Store,
+        ledger: Ledger,
+        rules: Grouping,
+        *,
+        key: Path | None = None,
+        recorded: Callable[[], None],
     ) -> None:
         self._root = root
         self._store = store
         self._ledger = ledger
         self._rules = rules
         self._key = key
+        self._recorded = recorded
 
     def closed_at(self, incident: str) -> datetime | None:
         """Return when an incident was closed; None while it is open."""
@@ -120,6 +135,13 @@ class IncidentLog:
         if job.state in Job.ENDED:
             self._weigh(job)
         self._ledger.mark_recorded(job)
+        self._recorded()  # the run's process has sealed the run since the last line
+
+    def record_verdict(self, job: Job, verdict: Verdict) -> None:
+        """Write that a run has ended with a verdict, before its evidence is sealed."""
+        self._say_run(
+            *(job, job.run_id, RunState.ENDED, job.attempt), outcome=Outcome.DONE, verdict=verdict
+        )
 
     def settle(self, incident: str) -> None:
         """If all alerts of an incident are resolved, note that once; close it if so configured.
@@ -196,7 +218,7 @@ class IncidentLog:
         self._say_run(job, attempt.run_id, RunState.QUEUED, attempt.number, why=why)
         self._say_run(job, attempt.run_id, RunState.STARTED, attempt.number)
         if attempt.ended_at:
-            self._say_run(
+            line = self._say_run(
                 job,
                 attempt.run_id,
                 RunState.ENDED,
@@ -205,10 +227,13 @@ class IncidentLog:
                 verdict=attempt.verdict,
                 why=attempt.failure,
             )
+            if attempt.failure and not line.is_new and not line.text("why"):
+                # the verdict was recorded before the seal failed
+                self._note_once(job.incident, f"run {attempt.run_id}: {attempt.failure}")
 
-    def _say_run(self, job: Job, run_id: str, state: RunState, attempt: int, **said: str) -> None:
+    def _say_run(self, job: Job, run_id: str, state: RunState, attempt: int, **said: str) -> Line:
         mind = {"mind": job.mind} if job.mind else {}
-        self._say(
+        return self._say(
             job.incident,
             "run",
             run_id=run_id,
@@ -219,8 +244,10 @@ class IncidentLog:
             **said,
         )
 
-    def _say(self, incident: str, kind: str, **said: Any) -> None:
-        records.append(self._root, incident, kind, by=BY, **said)
+    def _say(self, incident: str, kind: str, **said: Any) -> Line:
+        line = records.append(self._root, incident, kind, by=BY, **said)
+        self._recorded()
+        return line
 
     def _has(self, incident: str, words: str) -> bool:
         """Return whether an incident's record contains this text, without parsing the record."""

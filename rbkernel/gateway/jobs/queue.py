@@ -13,6 +13,8 @@ rate limit, on SQLite and on PostgreSQL. DBOS has these pitfalls, handled as fol
 - DBOS uses an SQL function that old SQLite versions lack. `old_sqlite.Connection` adds it.
 - A workflow that has ended is not run again under the same id, even without a result. `restore`
   first deletes its remains.
+- DBOS looks for workflows at an interval, and cannot be told that there are new ones. So its thread
+  for this queue is started here, with an event that ends the pause between two looks: `Attention`.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, EnqueueOptions
 from dbos import error as dbos_error
+from dbos._queue import queue_worker_thread
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,7 +42,10 @@ VERSION = "rbkernel-1"  # increase it when the arguments of a workflow change
 _APPLICATION = "rbkernel"
 _WORKFLOW, _QUEUE = "rbkernel_turn", "rbkernel_runs"
 _SCHEMA = "rbkernel_queue"
-_POLL_S = 0.5
+_POLL_S = 0.5  # finds attempts that other processes have put in
+# after a call of `wake`, DBOS looks this often, for this long: a workflow leaves its place a moment
+# after the attempt has ended
+_SOON_S, _ATTENTIVE_S = 0.05, 0.5
 _UNUSABLE_FILE = (
     "check that this user may write to the file and its folder, and that the disk has space"
 )
@@ -48,6 +56,32 @@ _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 Perform = Callable[[str, int], None]
 
 
+class Attention(threading.Event):
+    """The event that stops DBOS's thread for the queue; `wake` makes the thread look at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._called = threading.Event()
+        self._attentive_until = 0.0
+
+    def wake(self) -> None:
+        """End the current pause, and make the next pauses short."""
+        self._attentive_until = time.monotonic() + _ATTENTIVE_S
+        self._called.set()
+
+    def set(self) -> None:
+        """Stop the thread."""
+        super().set()
+        self._called.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Pause until `wake` or `set` is called, or the time is over; return whether to stop."""
+        attentive = time.monotonic() < self._attentive_until
+        self._called.wait(_SOON_S if attentive else timeout)
+        self._called.clear()
+        return self.is_set()
+
+
 class Queue:
     """The queue of attempts in DBOS, which this process launches once, under a unique id."""
 
@@ -55,6 +89,7 @@ class Queue:
         self._url = _beside(tables.address(store_url))
         self._rules = rules
         self._perform = perform
+        self._attention = Attention()
 
     def start(self, executor: str, *, kernels: int) -> None:
         """Launch DBOS: accept attempts and, if ``kernels`` is not 0, execute them.
@@ -95,7 +130,7 @@ class Queue:
             perform(job, number)
 
         self._dbos = DBOS(config=config)
-        DBOS.listen_queues([_QUEUE] if kernels else [])
+        DBOS.listen_queues([])
         try:
             DBOS.launch()
         except (dbos_error.DBOSException, SQLAlchemyError) as error:
@@ -104,7 +139,7 @@ class Queue:
                 where=self._url.render_as_string(hide_password=True),
                 next_step=_UNUSABLE_FILE if is_file else _UNUSABLE_DATABASE,
             ) from error
-        DBOS.register_queue(
+        queue = DBOS.register_queue(
             _QUEUE,
             worker_concurrency=kernels or 1,
             limiter={"limit": self._rules.starts_per_minute, "period": 60.0},
@@ -112,6 +147,20 @@ class Queue:
             # a process that takes no attempts must not set the limit for the others
             on_conflict="always_update" if kernels else "never_update",
         )
+        if kernels:
+            self._dbos.background_thread_stop_events.append(self._attention)
+            thread = threading.Thread(
+                target=queue_worker_thread,
+                args=(self._attention, self._dbos, queue),
+                name="rbkernel-queue",
+                daemon=True,
+            )
+            thread.start()
+            self._dbos._background_threads.append(thread)  # `stop` waits for it
+
+    def wake(self) -> None:
+        """Look for attempts now: some were put in, or an attempt has ended."""
+        self._attention.wake()
 
     def pause(self) -> None:
         """Start no more attempts in this process; running attempts continue."""
@@ -134,6 +183,7 @@ class Queue:
             }
             with self._errors():
                 DBOS.enqueue_workflow_with_options(options, attempt.job, attempt.number)
+            self.wake()
 
     def taken(self) -> list[tuple[str, str]]:
         """Return the name and the executor of each attempt that has started but not ended."""

@@ -34,7 +34,7 @@ from rbkernel.errors import EvidenceError, RbkernelError, StoreError
 from rbkernel.evidence.store import prepare
 from rbkernel.forkserver.client import prepare as prepare_fast_start
 from rbkernel.gateway.jobs import route_checks
-from rbkernel.gateway.jobs.context import GatewayContext
+from rbkernel.gateway.jobs.context import GatewayContext, nothing
 from rbkernel.gateway.jobs.dispatch import Dispatcher
 from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.queue import Queue
@@ -60,10 +60,27 @@ _log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Executes jobs in this process, and keeps the alerts and jobs of all processes moving."""
+    """Executes jobs in this process, and keeps the alerts and jobs of all processes moving.
 
-    def __init__(self, settings: Settings, store: Store, *, kernels: int | None = None) -> None:
-        self._context = GatewayContext.of(settings, store)
+    Parameters
+    ----------
+    settings, store
+        The configuration, and the gateway's store.
+    kernels
+        How many runs this process executes at once; None for the configured number.
+    recorded
+        Called after this process wrote into an incident's record, from any thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        kernels: int | None = None,
+        recorded: Callable[[], None] = nothing,
+    ) -> None:
+        self._context = GatewayContext.of(settings, store, recorded)
         self._rules = settings.queue
         self.kernels = self._rules.kernels if kernels is None else kernels
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -199,6 +216,7 @@ class Supervisor:
             self._draining.wait(_TICK_S)
         self._executor.perform(job, number)
         self.wake()  # a connection may have room now
+        self._queue.wake()  # as has this process
 
     def _tick_clock(self) -> None:
         self._scheduler.sweep(_log.warning)

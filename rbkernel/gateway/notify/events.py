@@ -47,6 +47,8 @@ _BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
 _RBKERNEL = "rbkernel"
 # a run that has not started after this time is an event: nothing has checked its alert
 WAITS_TOO_LONG = timedelta(minutes=5)
+# a situation is captured in a tenth of a second, unless its server is slow
+SITUATION_WAIT = timedelta(seconds=1)
 _ENDINGS = frozenset({"closed", "reopened"})
 
 
@@ -105,7 +107,7 @@ def due(
     """
     said = _Incident(record, evidence, frozenset(known), now)
     events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
-    timed = [*said.escalations(), *said.not_started()]
+    timed = [*said.started(), *said.escalations(), *said.not_started()]
     late = [event for at, event in timed if at <= now and event.key not in known]
     later = [at for at, _event in timed if at > now]
     return Due(events=(*events, *late), look_again=min(later, default=None))
@@ -175,12 +177,24 @@ class _Incident:
             key = f"unhandled/{run.run_id}"
             yield at, self._event("unhandled", key, at.isoformat(), run, facts)
 
+    def started(self) -> Iterator[tuple[datetime, Event]]:
+        """Yield an event for each run that started.
+
+        It is due when the record has the situation at the time of the alert, which is part of the
+        message: a moment later. The message does not wait longer than `SITUATION_WAIT`.
+        """
+        seen = any(line.kind == "situation" for line in self.record.lines)
+        facts = {"seen": wrong_when_alerted(self.record)}
+        for run in self.record.runs:
+            key = f"started/{run.run_id}"
+            if key not in self.known and _said(self.record, run, RunState.STARTED):
+                at = instant(run.started_at)
+                over = seen or run.state in _OVER or not self.record.alerts
+                event = self._event("started", key, run.started_at, run, facts)
+                yield at if over else at + SITUATION_WAIT, event
+
     def of_runs(self) -> Iterator[Event]:
         for run in self.record.runs:
-            started = f"started/{run.run_id}"
-            if started not in self.known and _said(self.record, run, RunState.STARTED):
-                facts = {"seen": wrong_when_alerted(self.record)}
-                yield self._event("started", started, run.started_at, run, facts)
             found = f"finding/{run.run_id}"
             if run.state in _OVER and found not in self.known:
                 yield from self._ended(run, found)
@@ -205,6 +219,7 @@ class _Incident:
             "findings": [_finding(one) for one in _worst_first(journal)],
             "checks": len(journal.findings) if journal else 0,
             "complete": bool(journal and journal.complete),
+            "sealed": bool(run.sealed_at),
         }
         yield self._event("finding", key, at, run, found, verdict)
 

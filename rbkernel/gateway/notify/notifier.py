@@ -1,5 +1,8 @@
 """The thread of `rbkernel serve` that finds new events in the evidence and notifies people.
 
+It looks at the evidence when this process has written into a record, and every two seconds for what
+other processes have written.
+
 No run waits for this thread, and the thread stops no run: it only reads the files of runs. Sending
 to a target that does not answer is retried at growing intervals. Each sent message is written into
 the incident's own record, without the signatures of links.
@@ -39,6 +42,8 @@ from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter import FrontMatter
 
 _LOOK_EVERY_S = 2.0
+# the pause after each look: a storm of alerts causes no storm of looks
+_PAUSE_S = 0.1
 # an event that is older when it is first found is not sent: the evidence was copied here, or the
 # gateway was down for long
 _NEWS = timedelta(hours=6)
@@ -76,6 +81,7 @@ class Notifier:
             log.info("target %s is new: it gets notifications from now on", name)
         self._watch = Watch(settings.evidence_root)
         self._stop = threading.Event()
+        self._awake = threading.Event()
         self._thread = threading.Thread(target=self._work, name="rbkernel-notify", daemon=True)
 
     def start(self) -> None:
@@ -86,8 +92,13 @@ class Notifier:
     def stop(self, timeout_s: float = 10.0) -> None:
         """Stop the notifier's thread; unsent events are sent after the next start."""
         self._stop.set()
+        self._awake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """Look for events now, because this process wrote into an incident's record."""
+        self._awake.set()
 
     def __enter__(self) -> Self:
         self.start()
@@ -206,7 +217,11 @@ class Notifier:
                 log.warning("a notification was sent but not recorded: %s", error)
 
     def _work(self) -> None:
-        while not self._stop.wait(_LOOK_EVERY_S):
+        while not self._stop.wait(_PAUSE_S):
+            self._awake.wait(min(_LOOK_EVERY_S, self._watch.wait_s(datetime.now(UTC))))
+            self._awake.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.sweep()
             except RbkernelError as error:
@@ -248,6 +263,11 @@ class Watch:
                 continue
             self._sizes[id_] = size
             yield id_
+
+    def wait_s(self, now: datetime) -> float:
+        """Return how long no time passes that makes an event due, in seconds."""
+        waits = ((again - now).total_seconds() for again in self._again.values())
+        return max(0.0, min(waits, default=_NEWS.total_seconds()))
 
     def seen(self, id_: str, *, look_again: datetime | None) -> None:
         """Store when to check an incident again even if its record does not change."""

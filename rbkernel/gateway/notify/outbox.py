@@ -34,6 +34,8 @@ from rbkernel.model import Severity
 _CLAIM_S = 120.0  # longer than one sending may take
 _LONGEST_WAIT_S = 60.0
 _AT_ONCE = 200
+# a run is sealed half a second after its finding was sent; the seals of several runs come together
+_SEALS_WAIT_S = 10.0
 
 
 class NotificationState(StrEnum):
@@ -137,6 +139,8 @@ class Outbox:
             if not pending or any(max(row.next_at, row.claimed_until) > now for row in pending):
                 return None
             events = tuple(_event(row) for row in pending)
+            if now - pending[0].created_at < _SEALS_WAIT_S and all(map(_can_wait, events)):
+                return None
             sent = _sent(connection, target, limits, now)
             allowed = allowance([row.sent_at for row in sent], now, limits)
             if not allowed:
@@ -247,6 +251,11 @@ def _with_critical(events: Sequence[Event]) -> tuple[Event, ...]:
     """Return the events of those incidents that have at least one critical event."""
     critical = {event.incident for event in events if _is_critical(event)}
     return tuple(event for event in events if event.incident in critical)
+
+
+def _can_wait(event: Event) -> bool:
+    """Tell whether an event needs nobody's attention: the seal of a run."""
+    return event.kind == "sealed" and not event.facts.get("closed")
 
 
 def _is_critical(event: Event) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.web.evidence_cache import RunSummary
 from rbkernel.gateway.web.site import Answer, Asked, Site
 from rbkernel.model import Finding, Verdict
@@ -34,6 +35,7 @@ def show(site: Site, asked: Asked) -> Answer:
         if answer := _without_evidence(site, asked.what):
             return answer
         raise
+    sealing = _is_being_sealed(site, summary)
     figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",
@@ -48,8 +50,18 @@ def show(site: Site, asked: Asked) -> Answer:
         waits=[one for one in summary.section.decisions if one.is_waiting],
         alerts=_alerts(site, asked.what),
         xsrf=asked.xsrf,
-        refresh_s=_refresh_s(summary),
+        sealing=sealing,
+        refresh_s=_LIVE_REFRESH_S if sealing else _refresh_s(summary),
     )
+
+
+def _is_being_sealed(site: Site, summary: RunSummary) -> bool:
+    """Return whether a worker will seal this run in a moment: its kernel has ended, its job not."""
+    if summary.live or summary.head or site.store is None:
+        return False
+    job = site.store.job_of_run(summary.section.run_id)
+    current = job is not None and job.run_id == summary.section.run_id
+    return bool(current and job and job.state == JobState.RUNNING)
 
 
 def _mind(site: Site, summary: RunSummary) -> str:
