@@ -8,6 +8,7 @@
 #   make matrix   every runbook on every scenario, held against the truth
 #   make drills  every runbook on its faults
 #   make soak    the long counts, a sample of them; make soak-all: all
+#   make bench   how fast it is, beside papermill and nbclient; writes docs/explanation/performance.md
 #   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,7 +22,7 @@ STAMP := $(VENV)/.ready
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all conformance screenshots lock clean
+.PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all bench conformance screenshots lock clean
 
 setup: $(STAMP)
 
@@ -106,6 +107,10 @@ matrix: setup debian
 # every runbook on the faults that its front matter names, and on a healthy database; see docs/how-to/drill.md
 drills: setup
 	$(BIN)/python -m rbkernel drill
+
+# on a quiet machine: ten minutes; see docs/explanation/performance.md
+bench: setup
+	$(BIN)/python -m benchmarks.speed
 
 # the kernel and the engine, held against the test suites of other projects; see docs/explanation/conformance.md
 conformance: setup
