@@ -36,6 +36,7 @@ NOTHING = Expectation()
 _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
 _PRINTS = "(?:return|print|show|say|output|report|answer|respond)s?(?: with)?"
 _IN_WORDS = "the expected result is kept as text, because only a person can judge it"
+_BEHIND_CODE = re.compile(r"\s*(?P<mark>→|->|=>|[–—:(-]\s)?\s*(?P<what>\S.*?)[\s.)]*")
 _FOR_YOU = "*For you to judge:*"
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
@@ -63,7 +64,8 @@ class _Asked:
             return calls.call(self.function, *self.arguments, status=status, **named)
         figures = calls.mapped({name: calls.quoted(of) for name, of in expected.figures.items()})
         rows = calls.literal(expected.rows) if expected.rows else ""
-        code = expectations.exit_code(self.text, expected) if expected.compares_text else 0
+        of_text = expected.compares_text or expected.wrong
+        code = expectations.exit_code(self.text, expected) if of_text else 0
         ends = str(code) if code else ""
         more = {"exit_code": ends, "expect": figures, "rows": rows}
         return calls.call(self.function, *self.arguments, **more, **named)
@@ -92,11 +94,12 @@ class CommandCells:
         for code in block.codes:
             if _is_printed(block.text, code):
                 continue
+            stated = _stated_behind(block.text, code)
             if statements.is_sql(code):
                 for one in statements.split(code):
-                    self._sql(block, went, one, "")
+                    self._sql(block, went, one, "", expected=stated)
             elif spans.is_command(code):
-                self._pieces(block, went, shell.read(code))
+                self._pieces(block, went, shell.read(code), stated=stated)
 
     def table(self, block: Block, went: Went, rows: Sequence[Row]) -> None:
         """Write cells for the commands and queries in a table, with the answers that it expects."""
@@ -435,6 +438,22 @@ class CommandCells:
             self._page.options.append(option)
         when = f"choice.chose({calls.quoted(option)})"
         self._page.code(block, went, calls.call("rb.act", plan, when=when), joins=True, act=option)
+
+
+def _stated_behind(text: str, code: str) -> Expectation:
+    """Return what the words behind a code span, in its line, expect of the command in it.
+
+    >>> _stated_behind("- `nproc` → must be at least 4", "nproc").limits[0][1].value
+    4.0
+    >>> bool(_stated_behind("`nproc` shows the cores", "nproc"))
+    False
+    """
+    behind = text.partition(f"`{code}`")[2].partition("\n")[0]
+    found = _BEHIND_CODE.fullmatch(behind)
+    if found is None:
+        return NOTHING
+    words = re.sub(r"^is (?=[\d`\"'])", "should be ", found["what"])
+    return expectations.read([words], beside=bool(found["mark"]))
 
 
 def _is_printed(text: str, code: str) -> bool:

@@ -138,15 +138,15 @@ def pairs(table: Table) -> list[tuple[str, str]]:
 
 
 def _metrics(table: Table) -> Bound | None:
-    limits = table.has("warn|critical|alert|threshold")
+    limits = table.has("warn|critical|alert|threshold") or table.has("amber|yellow|red\\b")
     if not table.has("metric|indicator|signal|kpi|sli") or not limits:
         return None
     picked = table.picked(
         name="metric|indicator|signal|kpi|sli",
-        critical="critical|alert threshold|alert|threshold",
-        warning="warn",
+        critical="critical|red\\b|alert threshold|alert|threshold",
+        warning="warn|amber|yellow",
         slo="slo|target",
-        normal="normal|baseline|expected",
+        normal="normal|baseline|expected|green",
         query="query|sql",
         panel="dashboard|panel",
         next_step="action|response",

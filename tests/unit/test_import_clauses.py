@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import ast
 import re
+import time
+from collections.abc import Callable
 
 import pytest
 
 from rbkernel.checks.quoted import Quoted
 from rbkernel.checks.rule import violates
+from rbkernel.importer.convert import convert
 from rbkernel.importer.stated import expectations
 from rbkernel.model import Verdict
 from rbkernel.triage.shell import _Right
-from tests.support.markdown_corpus import code_of, front_of, imported
+from tests.support.markdown_corpus import code_of, front_of, imported, refuses
 
 
 def _imported(body: str) -> str:
@@ -227,3 +230,74 @@ def test_a_table_keeps_what_changes_something_behind_the_decision() -> None:
     code = _imported(MARKDOWN.format("Clean", "DELETE FROM carts", "0 rows"))
     assert "rb.actions.statement(" in code
     assert "%%sql" not in code
+
+
+@pytest.mark.parametrize(
+    ("item", "healthy", "failing"),
+    [
+        ("- `df --output=pcent / | tail -1 | tr -dc 0-9` → must be lower than 90", "89", "90"),
+        ("- `cat /sys/class/net/eth0/operstate` → up", "up", "down"),
+        ("Run `kubectl get deploy -o jsonpath='{.x}'` – it needs to show 3 or higher.", "3", "2"),
+        ("Check with `nc -z api 8443 && echo up` (expected: `up`).", "up", ""),
+        ("- `redis-cli llen errors` is 0", "0", "2"),
+    ],
+)
+def test_the_words_behind_a_command_in_a_line_are_its_check(
+    item: str, healthy: str, failing: str
+) -> None:
+    [call] = _called(_imported(item), "rb.shell")
+    assert _of_output(call, healthy) is Verdict.OK
+    assert _of_output(call, failing) is Verdict.CRITICAL
+
+
+@pytest.mark.parametrize(
+    "item",
+    ["- `nproc -x` shows the cores", "- `kubectl get pods` is slow", "- `cat /run/x` - see below"],
+)
+def test_other_words_behind_a_command_are_no_check(item: str) -> None:
+    [call] = _called(_imported(item), "rb.shell")
+    assert call == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [
+        ("Deferred mails: warn at 200, page at 1000", (">= 200", ">= 1000")),
+        ("Slot lag: warn > 1GiB, crit > 10GiB", ("> 1GiB", "> 10GiB")),
+        ("|Metric|Green|Amber|Red|\n|-|-|-|-|\n|Errors|< 1%|1-5%|> 5%|", ("1-5%", "> 5%")),
+        ("We used to alert when the lag was over 60 seconds.", None),
+    ],
+)
+def test_levels_of_a_metric(text: str, metric: tuple[str, str] | None) -> None:
+    [one] = imported(f"# T\n\n## Limits\n\n{text}\n".encode())
+    found = [(row.warning, row.critical) for row in front_of(one).metrics]
+    assert found == ([metric] if metric else [])
+
+
+LONG: dict[str, Callable[[int], str]] = {
+    "open blocks": lambda n: "- <pre>\n" * n,
+    "a long figure": lambda n: f"lag > {'1' * 8 * n}\n",
+    "a long blank": lambda n: f"```bash\nls | wc -l  # 0{' ' * 8 * n}x\n```\n",
+    "many clauses": lambda n: f"```bash\nls | wc -l  # {'0, otherwise 1, ' * n}\n```\n",
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_a_long_text_takes_no_quadratic_time(kind: str) -> None:
+    def takes_s(n: int) -> float:
+        document = f"# T\n\n{LONG[kind](n)}".encode()
+        start = time.process_time()
+        convert(document, name="x.md", refuses=refuses)
+        return time.process_time() - start
+
+    takes_s(10)  # the parsers load
+    # eight times as much takes about eight times as long; with quadratic time, 64 times
+    assert takes_s(1600) < 24 * takes_s(200) + 0.1
+
+
+def test_is_failed_ends_with_1_if_all_is_well() -> None:
+    [call] = _called(
+        _imported("- `systemctl is-failed api` should not print `failed`."), "rb.shell"
+    )
+    assert _of_output(call, "active", 1) is Verdict.OK
+    assert _of_output(call, "failed", 0) is Verdict.CRITICAL

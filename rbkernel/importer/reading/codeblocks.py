@@ -129,11 +129,17 @@ def _inside(
                 None if one.origin in held else one.origin for one in (lines[at], lines[number])
             ]
             return content, (marks[0], marks[1] if number > at else None), number + 1
-        if number > at and (FENCE.match(text) or begins.re.match(text.lstrip(" \t>"))):
+        if number > at and (FENCE.match(text) or begins.re.match(text, _marked_at(text))):
             return None  # what looks like its end is that of another block
         if (plain := _RAW.sub("", text)).strip() or (number > at and plain == text):
             content.append(Line(text=plain, origin=lines[number].origin))
     return None
+
+
+def _marked_at(text: str) -> int:
+    """Return where a mark of a code block may begin in a line, behind a quote or a list item."""
+    prefix = _PREFIX.match(text)
+    return prefix.end() if prefix else 0
 
 
 def _of_html(text: str) -> str:

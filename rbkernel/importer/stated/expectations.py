@@ -171,10 +171,14 @@ def exit_code(text: str, expected: Expectation) -> int:
     1
     >>> exit_code("systemctl is-active old-api", Expectation(answers="inactive"))
     3
+    >>> exit_code("systemctl is-failed api", Expectation(answers="active"))
+    1
     """
     last = re.split(r"\||;|&&", _QUOTED.sub("Q", text).strip())[-1].split()
     if expected.empty and _searches(last):
         return 1  # nothing was found
+    if re.match(r"(?:sudo )?systemctl is-failed\b", " ".join(last)):
+        return 0 if expected.answers == "failed" else 1
     if re.match(r"(?:sudo )?systemctl is-(?:active|enabled)\b", " ".join(last)):
         return _ENDS_WITH.get(expected.answers, 0)
     return 0

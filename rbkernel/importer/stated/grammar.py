@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from rbkernel.runbook.quantities import Threshold, needs_unit, threshold
 
-NUMBER = r"\d[\d,]*(?:\.\d+)?"
+# possessive, and from its first digit on: else a very long figure takes quadratic time
+NUMBER = r"(?<!\d)\d[\d,]*+(?:\.\d++)?"
 SECONDS = r"(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)"
 TIME = rf"(?:{SECONDS}|d|days?)"
 _UNIT = (
     rf"(?:%|(?:percent|[kmgtp]i?b|bytes?|ms|milliseconds?|{TIME}|x)\b"
     r"|(?!(?:as|is|was|its|this|times|minutes|pods?)\b)[a-z]{3,}s\b(?!\s*:))"
 )
-_FIGURE = rf"(?:-?[$€£]?{NUMBER}(?:\s?k\b|\s?(?-i:M)\b)?|zero\b)"
+_FIGURE = rf"(?<![\d,])(?:-?[$€£]?{NUMBER}(?:\s?k\b|\s?(?-i:M)\b)?|zero\b)"
 _MOVES = (
     r"(?:(?:is|are|was|goes|go|grows?|rises?|climbs?|increases?|gets?|stays?|remains?|drops?|falls?"
     r"|sinks?)\s+)?"
@@ -28,11 +29,17 @@ _MOVES = (
 _MORE = r"(?:greater|more|higher|larger|bigger|longer)"
 _LESS = r"(?:less|lower|smaller|fewer|shorter)"
 _BEHIND = rf"(?P<up>\+(?!\w)|or (?:{_MORE}|above|over)\b)|(?P<down>or (?:{_LESS}|below|under)\b)"
+# "warn at 200, page at 1000"
+_LEVEL_AT = "|".join(
+    rf"(?<=\b{word} )at(?!\s+\S+\s+or\b)"
+    for word in ("warn", "warning", "crit", "critical", "page", "alert")
+)
 # "most" and "least" include their figure, and promise that it is right
 _SIDES = (
     rf"(?P<most>at most|(?:no|not) {_MORE} than|up to|max(?:imum)?(?: of)?\b|(?:not|cannot) exceed)"
     rf"|(?P<least>at least|(?:no|not) {_LESS} than|min(?:imum)?(?: of)?\b)"
-    rf"|(?P<above>>=?|≥|(?:at or )?above|{_MORE} than|over|beyond|in excess of|exceed(?:s|ed|ing)?)"
+    rf"|(?P<above>>=?|≥|{_LEVEL_AT}|(?:at or )?above|{_MORE} than|over|beyond|in excess of"
+    r"|exceed(?:s|ed|ing)?)"
     rf"|(?P<below><=?|≤|(?:at or )?below|under|{_LESS} than)"
 )
 _COMPARISON = re.compile(
@@ -81,7 +88,7 @@ NEGATED = _words(_NOT, more="|n't\\b")
 UNSURE = _words(_DOUBT, _EXCEPT, _FINE, _TIED, "not|never|cannot", more="|n't\\b|[~±]")
 
 LEVEL = re.compile(
-    r"\b(?:(?P<critical>critical|page[sd]?|outage|sev-?[01]|p[01])|(?P<warning>warn(?:s|ing)?)"
+    r"\b(?:(?P<critical>crit(?:ical)?|page[sd]?|outage|sev-?[01]|p[01])|(?P<warning>warn(?:s|ing)?)"
     r"|(?P<right>healthy|good|ok|normal))\b",
     re.IGNORECASE,
 )

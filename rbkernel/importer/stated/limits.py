@@ -44,7 +44,8 @@ _ALERTS = re.compile(
     re.IGNORECASE,
 )
 _IS_RIGHT = re.compile(
-    r"success|verif|acceptance|healthy|normal|expected|recovered|exit criteria|done when|resolved",
+    r"success|verif|acceptance|healthy|normal|expected|recovered|exit criteria|done when|resolved"
+    r"|good again|is it over|all clear|green again|ok again",
     re.IGNORECASE,
 )
 _SAYS_WRONG = re.compile(r"symptom|trigger|alert|detect|condition|warning", re.IGNORECASE)
