@@ -87,11 +87,15 @@ def _counts(name: str) -> bool:
     return _COUNTS.match(plaintext.plain(name).strip()) is not None
 
 
+def _speaks(code: str) -> bool:
+    return spans.is_command(code) or spans.is_surely_one(code) or statements.is_sql(code)
+
+
 def _code(cell: str) -> str:
     """Return the only command or query in a cell; empty if there is none."""
     found = [one["code"].strip() for one in _CODE.finditer(cell)]
     bare = cell.strip()
-    known = [one for one in found if spans.is_command(one) or statements.is_sql(one)]
+    known = [one for one in found if _speaks(one)]
     if not found and statements.is_sql(bare):
         known = [bare]
     return known[0] if len(known) == 1 else ""

@@ -103,6 +103,14 @@ COUNT = "kubectl get pods --no-headers | wc -l"
         ('curl -s http://app/api/state  # {"status": "UP"}', '{"status":"UP"}', '{"status":"X"}'),
         ("kubectl get pvc -o name  # nothing must come back", "", "pvc/a"),
         ("cat /run/app/lag  # true is bad", "false", "true"),
+        (f"{COUNT}  # we expect zero here", "0", "2"),
+        (f"{COUNT}  # nothing is listed on a quiet cluster", "0", "2"),
+        (f"{COUNT}  # a non-zero count means that a consumer fails", "0", "2"),
+        (f"{COUNT}  # anything above 1000 means that the uploader is stuck", "1000", "1001"),
+        (f"{COUNT}  # exactly 1, or the cluster has no leader", "1", "0"),
+        (f"{COUNT}  # should not drop below 3", "3", "2"),
+        ("ulimit -n  # should not be below 65535", "65535", "1024"),
+        ("kubectl get pvc -o name  # empty, otherwise a volume is lost", "", "pvc/a"),
     ],
 )
 def test_a_comment_beside_a_command_is_its_check(line: str, healthy: str, failing: str) -> None:
@@ -201,7 +209,10 @@ CARTS = "SELECT count(*) FROM carts"
 @pytest.mark.parametrize("table", [MARKDOWN, HTML, WIKI], ids=["markdown", "html", "wiki"])
 @pytest.mark.parametrize(
     ("says", "ok", "critical"),
-    [("0", 0, 1), ("fewer than 500", 499, 500), ("at least one", 1, 0), ("between 2 and 4", 2, 5)],
+    [
+        *[("0", 0, 1), ("fewer than 500", 499, 500), ("at least one", 1, 0)],
+        *[("between 2 and 4", 2, 5), ("exactly 2", 2, 1)],
+    ],
 )
 def test_a_row_of_a_table_is_a_check(table: str, says: str, ok: int, critical: int) -> None:
     code = _imported(table.format("Carts", CARTS, says))

@@ -199,7 +199,7 @@ def test_the_prompt_of_a_host_is_no_placeholder() -> None:
 
 
 def test_a_limit_that_is_only_shown_is_not_repeated() -> None:
-    assert "ulimit" not in _code("ulimit -n\nkubectl get pods")
+    assert _code("ulimit -n\nkubectl get pods").count("ulimit") == 1
     assert "ulimit -n 9" in _code("ulimit -n 9\nkubectl get pods")
 
 

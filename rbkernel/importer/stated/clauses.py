@@ -193,9 +193,11 @@ def _must(part: str) -> _Clause | None:
 
 
 def _nothing(part: str) -> _Clause | None:
-    return (
-        _Clause(right=Expectation(empty=True)) if phrases.PRINTS_NOTHING.fullmatch(part) else None
-    )
+    """Read "prints nothing", and "empty" if another clause says what else would mean."""
+    if part.lower() in {"empty", "nothing", "no output", "no rows"}:
+        return _Clause(right=Expectation(empty=True), bare=True, loose=True)
+    found = phrases.PRINTS_NOTHING.fullmatch(part)
+    return _Clause(right=Expectation(empty=True)) if found else None
 
 
 def _good(part: str) -> _Clause | None:

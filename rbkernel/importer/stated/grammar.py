@@ -19,7 +19,8 @@ SECONDS = r"(?:s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)"
 TIME = rf"(?:{SECONDS}|d|days?)"
 _UNIT = (
     rf"(?:%|(?:percent|[kmgtp]i?b|bytes?|ms|milliseconds?|{TIME}|x)\b"
-    r"|(?!(?:as|is|was|its|this|times|minutes|pods?)\b)[a-z]{3,}s\b(?!\s*:))"
+    r"|(?!(?:as|is|was|its|this|times|minutes|pods?|means|needs|indicates|requires|shows)\b)"
+    r"[a-z]{3,}s\b(?!\s*:))"
 )
 _FIGURE = rf"(?<![\d,])(?:-?[$€£]?{NUMBER}(?:\s?k\b|\s?(?-i:M)\b)?|zero\b)"
 _MOVES = (

@@ -24,6 +24,7 @@ WORDS_OF_NUMBER = re.compile(
     rf"|(?<=\bmost )(?P<most>{'|'.join(DIGITS)})\b",
     re.IGNORECASE,
 )
+_MUST_NOT = r"(?:should|must|may|shall) (?:not|never)"
 # other words for the comparisons of `grammar`
 OTHER_WORDS = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
@@ -36,6 +37,8 @@ OTHER_WORDS = tuple(
         (rf"\b({NUMBER}\s?%?) (?:at most|max(?:imum)?|tops)$", r"at most \1"),
         (rf"\b({NUMBER}\s?%?) (?:at least|min(?:imum)?)$", r"at least \1"),
         (rf"\b(?:tolerate|limit:?) ({NUMBER})$", r"at most \1"),
+        (rf"\b{_MUST_NOT} (?:be |go |rise )?(?:over|above|beyond)\b", "should be at most"),
+        (rf"\b{_MUST_NOT} (?:be |go |fall |drop )?(?:under|below)\b", "should be at least"),
         (r"\b(?:not|never|nothing|none) (?:be |go |rise )?(?:over|above|beyond)\b", "at most"),
         (r"\b(?:not|never|nothing|none) (?:be |go |fall )?(?:under|below)\b", "at least"),
         (r"\bno (?:older|later|slower|higher) than\b", "at most"),
@@ -80,7 +83,7 @@ NEGATIVE = re.compile(
     r"\b(?:bad|wrong|broken|stuck|behind|dead|down|gone|lost|fail\w*|crash\w*|problems?|trouble|too"
     r"|late|stale|missing|corrupt\w*|leak\w*|unhealthy|degraded|blocked|full|forgot\w*|stop\w*"
     r"|rebuild|restart\w*|page|alert|escalate|call|investigate|worry|emergency|needs? attention"
-    r"|overload\w*|dying|exhausted|empty)\b",
+    r"|overload\w*|dying|exhausted|empty|kill\w*|no (?!problem|action|need)\w+)\b",
     re.IGNORECASE,
 )
 BENIGN = re.compile(
@@ -112,7 +115,8 @@ BETWEEN_LEVELS = re.compile(
 OTHER = re.compile(
     r"(?:(?:anything|everything|something|any (?:number|value|result|output|answer|status|state"
     r"|difference)|a difference)\s+(?:but|(?:else|other) than|except|different from|besides)\s+"
-    r"(?P<value>\S+)|(?P<zero>non-?zero|any non-?zero (?:value|number|count)))"
+    r"(?P<value>\S+)"
+    r"|(?P<zero>(?:an?y? )?non-?zero(?: (?:value|number|count|result))?))"
     r"(?P<rest>(?:\W|\s).*)?",
     re.IGNORECASE,
 )
@@ -125,8 +129,9 @@ MUST_NOT = re.compile(
     re.IGNORECASE,
 )
 PRINTS_NOTHING = re.compile(
-    r"nothing (?:(?:must|should|may) (?:come back|be (?:printed|returned|listed))|is (?:printed"
-    r"|returned|listed))|(?:prints|returns|lists) nothing",
+    r"(?:nothing (?:(?:must|should|may) (?:come back|be (?:printed|returned|listed))"
+    r"|is (?:printed|returned|listed|shown))|(?:prints|returns|lists|shows) nothing)"
+    r"(?: (?:on an? (?:healthy|quiet|idle|good) \w+|(?:if|when) all is (?:well|good|fine|ok)))?",
     re.IGNORECASE,
 )
 BARE_STATE = re.compile(rf"(?:{values.STATE.pattern}|[A-Z][A-Z_]+)")

@@ -64,7 +64,7 @@ def read(line: str, *, beside: bool = False) -> Expectation:
     >>> read("must return HTTP 204").status, read("ok", beside=True).answers, read("ok").answers
     (204, 'ok', '')
     """
-    line = " ".join(line.split())
+    line = re.sub(r"\s+(?:here|now)(?=[.!]?$)", "", " ".join(line.split()))
     if holes.find(line):
         return Expectation()
     return _of_sentence(line) or clauses.read(line, beside=beside)

@@ -36,7 +36,7 @@ STATE = re.compile(
 )
 _PROSE = re.compile(
     r"\b(?:an?|the|list|of|current|something|similar|like|with|your|some|all|every|no|not|see|one"
-    r"|and|or|time|empty|blank|nothing|none|within|even|odd|about|around|small|low|high|large|stable"
+    r"|and|or|time|empty|blank|nothing|none|within|even|odd|about|around|here|now|only|just|exactly|always|still|back|small|low|high|large|stable"
     r"|similar|minimal|few|many|short|long|fast|slow|reasonable|varies|depends|steady|growing|close)\b",
     re.IGNORECASE,
 )
@@ -76,6 +76,7 @@ def of_figure(what: str) -> Expectation | None:
 
     None for other words. The expectation has no fields if the words cannot be checked.
     """
+    what = re.sub(r"^(?:exactly|precisely)\s+(?=\d)", "", what, flags=re.IGNORECASE)
     if _EMPTY.match(what):
         return Expectation(empty=True)
     if _NONE.match(what):

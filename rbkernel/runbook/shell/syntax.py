@@ -157,7 +157,9 @@ class _Tree:
         if node.type == "list":
             return all(map(self._sets, node.named_children))
         if node.type == "command" and (name := node.child_by_field_name("name")):
-            return self._source(name) in _STATE
+            arguments = map(self._source, node.named_children[1:])
+            prints = self._source(name) == "ulimit" and all(one[:1] == "-" for one in arguments)
+            return self._source(name) in _STATE and not prints
         return node.type in _SETTING
 
     def _problem(self, root: Node) -> str:
