@@ -341,13 +341,17 @@ class ActionPlan:
     The change is SQL for a connection, or a ``command`` for a shell. ``targets`` are rows that
     identify the objects that would change, with their present values. ``effect`` describes the
     expected result. ``verify`` is the diagnostic that shows whether the change worked; its
-    parameters are ``verify_values``.
+    parameters are ``verify_values``. ``action`` names the function of `rb.actions` that made the
+    plan, and ``arguments`` identify its targets exactly, as JSON values. If rbkernel executes the
+    plan, it computes the statements from these two, and never sends ``sql``.
     """
 
     id: str
     title: str
     connection: str
     sql: str
+    action: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     targets: tuple[Mapping[str, Any], ...] = ()
     undo: str = ""
     risk: str = ""

@@ -34,6 +34,7 @@ _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # characters of a hint that might end a literal, a statement or a command
 _NOT_IN_HINT = re.compile(r"[^\w .,/-]")
 _TIME = "pg_catalog.timestamptz"
+RESUME_REPLAY = "SELECT pg_catalog.pg_wal_replay_resume();"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
@@ -57,10 +58,13 @@ def terminate_sessions(
     """
     ended, cancelled, effect = _chosen(sessions, "terminate")
     title = f"Terminate {amounts.count(len(ended), 'session')}"
+    arguments = {"terminate": _identified(ended), "cancel": _identified(cancelled, "query_start")}
     return planned(
         title=f"{title}, cancel {_queries(cancelled)}" if len(cancelled) else title,
         connection=db,
-        sql=_script(_terminate(ended), _cancel(cancelled)),
+        sql=sessions_sql(arguments),
+        action="terminate_sessions",
+        arguments=arguments,
         targets=(
             *rows_of(ended, [*_SESSION_COLUMNS, "query"]),
             *rows_of(cancelled, [*_SESSION_COLUMNS, "query"]),
@@ -93,10 +97,13 @@ def cancel_queries(
     """
     given, cancelled, effect = _chosen(sessions, "cancel")
     running = cancelled if isinstance(sessions, Diagnosis) else given
+    arguments = {"cancel": _identified(running, "query_start")}
     return planned(
         title=f"Cancel {_queries(running)}",
         connection=db,
-        sql=_script(_cancel(running)),
+        sql=sessions_sql(arguments),
+        action="cancel_queries",
+        arguments=arguments,
         targets=rows_of(running, [*_SESSION_COLUMNS, "query_start", "query"]),
         effect=effect,
         undo="None: the clients must run the query again.",
@@ -123,7 +130,8 @@ def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
     return planned(
         title="Resume replay",
         connection=db,
-        sql="SELECT pg_catalog.pg_wal_replay_resume();",
+        sql=RESUME_REPLAY,
+        action="resume_replay",
         targets=rows_of(standby.tail(1), columns) if standby is not None else (),
         undo="SELECT pg_catalog.pg_wal_replay_pause();",
         risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
@@ -344,14 +352,26 @@ def _queries(sessions: pd.DataFrame) -> str:
     return f"{len(sessions)} {'query' if len(sessions) == 1 else 'queries'}"
 
 
-def _terminate(sessions: pd.DataFrame) -> str:
-    identities = _identities(sessions, ["pid", "backend_start"], ["int", _TIME])
+def sessions_sql(arguments: Mapping[str, Any]) -> str:
+    """Return the SQL to copy, which terminates and cancels sessions. Pure.
+
+    Parameters
+    ----------
+    arguments
+        ``terminate``: rows of pid and backend_start; ``cancel``: rows of pid, backend_start and
+        query_start. Times are ISO 8601. A missing list is empty.
+    """
+    return _script(_terminate(arguments.get("terminate", ())), _cancel(arguments.get("cancel", ())))
+
+
+def _terminate(rows: Sequence[Mapping[str, Any]]) -> str:
+    identities = _identities(rows, ["pid", "backend_start"], ["int", _TIME])
     return _signal("pg_terminate_backend", "(a.pid, a.backend_start)", identities)
 
 
-def _cancel(sessions: pd.DataFrame) -> str:
+def _cancel(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = ["pid", "backend_start", "query_start"]
-    identities = _identities(sessions, columns, ["int", _TIME, _TIME])
+    identities = _identities(rows, columns, ["int", _TIME, _TIME])
     return _signal("pg_cancel_backend", "(a.pid, a.backend_start, a.query_start)", identities)
 
 
@@ -377,18 +397,32 @@ def _signal(function: str, identity: str, identities: Sequence[str]) -> str:
     )
 
 
-def _identities(rows: pd.DataFrame, columns: list[str], types: list[str]) -> list[str]:
+def _identities(
+    rows: Sequence[Mapping[str, Any]], columns: list[str], types: list[str]
+) -> list[str]:
     lines = []
-    for row in rows[columns].itertuples(index=False):
-        values = (f"{_literal(value)}::{kind}" for value, kind in zip(row, types, strict=True))
+    for row in rows:
+        values = (
+            f"{_literal(row[name])}::{kind}" for name, kind in zip(columns, types, strict=True)
+        )
         lines.append(f"({', '.join(values)})")
     return lines
 
 
-def _literal(value: Any) -> str:
-    if isinstance(value, pd.Timestamp):
-        return quote_literal(value.isoformat(sep=" "))
-    return quote_literal(value.item() if hasattr(value, "item") else value)
+def _literal(value: int | str | None) -> str:
+    return quote_literal(value.replace("T", " ", 1) if isinstance(value, str) else value)
+
+
+def _identified(sessions: pd.DataFrame, *more: str) -> list[dict[str, Any]]:
+    """Return the columns that identify sessions, as JSON values."""
+    rows = rows_of(sessions, ["pid", "backend_start", *more])
+    return [
+        {
+            name: value.isoformat() if name != "pid" and value else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def rows_of(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any], ...]:
