@@ -15,6 +15,25 @@ from rbkernel.errors import ConfigError
 from rbkernel.redact.columns import Redaction
 
 
+class ActionRole(BaseModel):
+    """The role with which approved actions are executed, on the server of its connection.
+
+    Its password has a source of its own. Kernels do not get it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: Annotated[str, Field(min_length=1)]
+    passfile: Path | None = None
+    password_env: str | None = None
+    password_command: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        return _without_secrets(data)
+
+
 class Connection(BaseModel):
     """How to connect to a database with its diagnostic role; contains no secret.
 
@@ -22,7 +41,8 @@ class Connection(BaseModel):
     server's standby, ``standby_name`` that standby's application_name, as the primary sees it.
     ``read_schemas`` names the schemas whose tables the role should be able to read: `doctor`
     reports tables that the role cannot read, and `grant` prints the SQL. The default is the schemas
-    with at least one readable table.
+    with at least one readable table. ``action`` is the role that executes approved actions;
+    without it, no action can be executed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,23 +71,38 @@ class Connection(BaseModel):
     default: bool = False
     standby: str = ""
     standby_name: str = ""
+    action: ActionRole | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _no_secrets(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            for key in ("password", "dsn", "url", "conninfo"):
-                if key in data:
-                    raise ValueError(
-                        f"{key!r} would put a secret into the file: use host, port, dbname, user"
-                        " and password_env, passfile, service or password_command"
-                    )
-            for key in ("host", "user", "dbname", "service"):
-                value = str(data.get(key) or "")
-                if "://" in value or (key == "host" and "@" in value):
-                    # the text is not shown, because it may contain a password
-                    raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
-        return data
+        return _without_secrets(data)
+
+    @model_validator(mode="after")
+    def _another_role(self) -> Connection:
+        if self.action and self.action.user == self.user:
+            raise ValueError(
+                f"action: has the role {self.user!r} of the diagnostics: use another role"
+            )
+        return self
+
+    def for_actions(self) -> Connection:
+        """Return the connection with which approved actions log in.
+
+        Raises
+        ------
+        ConfigError
+            No role for actions is configured.
+        """
+        if self.action is None:
+            raise ConfigError(
+                f"no role for actions is configured for {self.name}",
+                where=f"connection {self.name}",
+                next_step=f"add [connections.{self.name}.action] with user and passfile;"
+                f" `rbkernel grant {self.name}` prints the SQL that creates the role",
+            )
+        role = self.action.model_dump()
+        return self.model_copy(update={**role, "action": None})
 
     def libpq_parameters(self) -> dict[str, str | int]:
         """Return libpq's connection parameters, without the password."""
@@ -108,6 +143,23 @@ class Connection(BaseModel):
             where = f"connection {self.name}"
             return printed_by(self.password_command, "password_command", where).rstrip("\n")
         return None
+
+
+def _without_secrets(data: Any) -> Any:
+    """Return the fields of a connection; raise an error if one of them contains a secret."""
+    if isinstance(data, Mapping):
+        for key in ("password", "dsn", "url", "conninfo"):
+            if key in data:
+                raise ValueError(
+                    f"{key!r} would put a secret into the file: use host, port, dbname, user"
+                    " and password_env, passfile, service or password_command"
+                )
+        for key in ("host", "user", "dbname", "service"):
+            value = str(data.get(key) or "")
+            if "://" in value or (key == "host" and "@" in value):
+                # the text is not shown, because it may contain a password
+                raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
+    return data
 
 
 _listeners: list[Callable[[Connection, str], None]] = []

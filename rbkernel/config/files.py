@@ -172,6 +172,8 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
                 "passfile": place(one.passfile),
                 "sslrootcert": place(one.sslrootcert),
                 "redaction": one.redaction.over(settings.redaction),
+                "action": one.action
+                and one.action.model_copy(update={"passfile": place(one.action.passfile)}),
             }
         )
         for name, one in settings.connections.items()
@@ -193,6 +195,9 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
                 field: place(getattr(settings.gateway, field))
                 for field in ("tls_certificate", "tls_key", "tls_client_ca")
             }
+        ),
+        "actions": settings.actions.model_copy(
+            update={"approvers": place(settings.actions.approvers)}
         ),
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}

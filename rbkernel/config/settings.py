@@ -11,6 +11,7 @@ from typing import Literal
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.config.actions import Actions
 from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
@@ -96,6 +97,7 @@ class Settings(BaseModel):
     notify: Notify = Notify()
     redaction: Redaction = Redaction()
     kernel: Kernel = Kernel()
+    actions: Actions = Actions()
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
     sources: Mapping[str, Source] = Field(default_factory=dict)

@@ -311,6 +311,8 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
     run_id = os.environ.pop("RBKERNEL_RUN_ID", None)
     named = os.environ.get("RBKERNEL_RUNBOOK") if run_id else None
     redactor = secrets.redactor(settings, os.environ)
+    for name in os.environ.keys() - secrets.without_action_passwords(settings, os.environ).keys():
+        del os.environ[name]  # a cell can propose an action, and not execute it
     document = Path(named) if named else None
     group = settings.evidence.group_access
     recorder = Recorder(settings.evidence_root, run_id, redactor, document, group=group)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -26,7 +27,11 @@ class KernelProvisioner(LocalProvisioner):
     """The Jupyter provisioner that starts a local rbkernel kernel, forked if possible."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Start the kernel: forked if possible, else as a new process."""
+        """Start the kernel: forked if possible, else as a new process.
+
+        It does not get the passwords of the roles that execute actions.
+        """
+        kwargs["env"] = _for_kernels(kwargs.get("env") or os.environ)
         forked = _forked(cmd, kwargs)
         if forked is None:
             return await super().launch_kernel(cmd, **kwargs)
@@ -58,6 +63,20 @@ class KernelProvisioner(LocalProvisioner):
                 await asyncio.wait_for(ended.wait(), timeout_s)
         finally:
             loop.remove_reader(number)
+
+
+def _for_kernels(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a kernel; if the configuration is broken, the kernel reports it."""
+    # imported late, because Jupyter loads this module when it lists kernels
+    from rbkernel import config
+    from rbkernel.errors import ConfigError
+    from rbkernel.kernel import secrets
+
+    try:
+        settings = config.load()
+    except ConfigError:
+        return dict(environment)
+    return secrets.without_action_passwords(settings, environment)
 
 
 def _forked(cmd: list[str], kwargs: dict[str, Any]) -> ForkedProcess | None:

@@ -101,8 +101,24 @@ def of_connection(connection: Connection, password: str) -> Secret:
 
 
 def _of_connection(connection: Connection, environment: Mapping[str, str]) -> Iterator[Secret]:
-    if connection.password_env and (value := environment.get(connection.password_env)):
-        yield of_connection(connection, value)
+    for name in filter(None, (connection.password_env, action_variable(connection))):
+        if value := environment.get(name):
+            yield of_connection(connection, value)
+
+
+def action_variable(connection: Connection) -> str:
+    """Return the variable with the password of a connection's role for actions; empty if none."""
+    return (connection.action.password_env or "") if connection.action else ""
+
+
+def without_action_passwords(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the passwords of roles for actions, for a kernel.
+
+    A variable that a diagnostic role uses as well is kept.
+    """
+    needed = {one.password_env for one in settings.connections.values()}
+    hidden = {action_variable(one) for one in settings.connections.values()} - needed
+    return {name: value for name, value in environment.items() if name not in hidden}
 
 
 def _of_variable(name: str, value: str) -> Iterator[Secret]:
@@ -117,7 +133,8 @@ def _of_variable(name: str, value: str) -> Iterator[Secret]:
 
 def _passfiles(settings: Settings, environment: Mapping[str, str]) -> set[Path]:
     own = environment.get("PGPASSFILE") or "~/.pgpass"
-    named = {one.passfile for one in settings.connections.values() if one.passfile}
+    roles = [role for one in settings.connections.values() for role in (one, one.action) if role]
+    named = {role.passfile for role in roles if role.passfile}
     return {Path(own).expanduser(), *named}
 
 

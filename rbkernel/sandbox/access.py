@@ -39,6 +39,8 @@ PUBLISHED: dict[str, tuple[Role, Server]] = {
 }
 
 
+# the connections of the diagnostic role, for which approved actions can be executed, too
+_ACTION: Role = "rb_action"
 _DEFAULT, _STANDBY = "sandbox-primary", "sandbox-standby"
 STANDBY_NAME = "sandbox-standby"  # the standby's application_name
 
@@ -110,6 +112,10 @@ class Access:
             # JSON strings, numbers and booleans are also valid TOML
             lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
             text += "\n".join([f"\n[connections.{name}]", *lines, ""])
+            if role == "rb_diag":
+                path = json.dumps(str(passfile(self.home, _ACTION)))
+                action = [f'user = "{_ACTION}"', f"passfile = {path}"]
+                text += "\n".join([f"\n[connections.{name}.action]", *action, ""])
         self.home.write(self.home.connections_file, text)
 
 

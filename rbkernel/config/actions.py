@@ -1,0 +1,103 @@
+"""Read `[actions]`: which actions rbkernel may execute, and who must approve them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
+from rbkernel.model import Severity
+
+ActionName = Literal["cancel_queries", "terminate_sessions", "resume_replay"]
+
+
+def _parsed(value: Any) -> Any:
+    return Severity.parse(value) if isinstance(value, str) else value
+
+
+class ActionRule(BaseModel):
+    """The conditions under which actions of one name may be executed.
+
+    ``severities`` limits the rule to incidents of these severities; empty for all. Without
+    ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
+    approve it. ``most_targets`` limits the number of sessions. ``cool_down_s`` is the least time
+    between two executions of the action on one connection. The effect is watched for ``watch_s``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: ActionName
+    severities: tuple[Annotated[Severity, BeforeValidator(_parsed)], ...] = ()
+    approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
+    proposer_may_approve: bool = False
+    most_targets: Count = 1
+    cool_down_s: Pause = 0.0
+    approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
+    execute_within_min: Annotated[Minutes, Field(gt=0)] = 10.0
+    watch_s: Annotated[Seconds, Field(le=300)] = 5.0
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> ActionRule:
+        if not self.approvers and "proposer_may_approve" in self.model_fields_set:
+            raise ValueError(
+                "has approvers = 0, so nobody approves: remove proposer_may_approve, or ask for"
+                " approvers"
+            )
+        return self
+
+    def applies(self, action: str, severity: str) -> bool:
+        """Return whether the rule is about an action in an incident of this severity.
+
+        An unknown severity matches only a rule for all severities.
+        """
+        if self.action != action:
+            return False
+        return not self.severities or _severity(severity) in self.severities
+
+
+def _severity(words: str) -> Severity | None:
+    try:
+        return Severity.parse(words)
+    except ValueError:
+        return None
+
+
+class Actions(BaseModel):
+    """The policy of actions. Without a rule for an action, the action cannot be executed.
+
+    ``approvers`` is an OpenSSH file of allowed signers: the people who may approve.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    approvers: Path | None = None
+    rules: tuple[ActionRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _approvers_are_known(self) -> Actions:
+        if self.approvers is None and any(rule.approvers for rule in self.rules):
+            raise ValueError(
+                "approvers is missing: name the OpenSSH file of the people who may approve"
+            )
+        unreachable = next(
+            (
+                rule.action
+                for place, rule in enumerate(self.rules)
+                if any(
+                    one.action == rule.action and not one.severities for one in self.rules[:place]
+                )
+            ),
+            "",
+        )
+        if unreachable:
+            raise ValueError(
+                f"a rule for {unreachable} comes after one for all severities, so that it never"
+                " applies: write the rule for all severities last"
+            )
+        return self
+
+    def rule(self, action: str, severity: str) -> ActionRule | None:
+        """Return the first rule for an action and a severity; None if no rule allows it."""
+        return next((one for one in self.rules if one.applies(action, severity)), None)
