@@ -178,6 +178,10 @@ class ExtensionError(RbkernelError):
     """An extension of another package is broken, of the wrong kind, or has a name that is taken."""
 
 
+class ActionRefused(RbkernelError):
+    """An action is not approved, not executed or not undone; nothing was changed."""
+
+
 class SandboxError(RbkernelError):
     """The sandbox cannot be started, changed or stopped."""
 

@@ -13,6 +13,7 @@ import re
 import socket
 import subprocess
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rbkernel.errors import EvidenceError
@@ -123,7 +124,7 @@ def public_half(key: Path) -> Path:
     return key if key.suffix == ".pub" else key.with_name(f"{key.name}.pub")
 
 
-def sign(key: Path, data: bytes) -> bytes:
+def sign(key: Path, data: bytes, namespace: str = NAMESPACE) -> bytes:
     """Return the signature of these bytes, as OpenSSH writes it.
 
     Raises
@@ -131,7 +132,7 @@ def sign(key: Path, data: bytes) -> bytes:
     EvidenceError
         `ssh-keygen` is missing, or cannot use the key.
     """
-    return _ssh_keygen("-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(key), given=data)
+    return _ssh_keygen("-q", "-Y", "sign", "-n", namespace, "-f", str(key), given=data)
 
 
 def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
@@ -148,6 +149,38 @@ def refusal(signed: Path, signature: Path, signer: str, allowed: Path) -> str:
     except EvidenceError as error:
         return f"is not valid: {error.what}"
     return ""
+
+
+def verify(
+    data: bytes, signature: Path, signer: str, allowed: Path, *, namespace: str, at: datetime
+) -> None:
+    """Check that a person signed these bytes with a key that was allowed at a time.
+
+    Raises
+    ------
+    EvidenceError
+        The signature is not valid, or `ssh-keygen` is missing.
+    """
+    identity = ("-n", namespace, "-I", signer, "-f", str(allowed), *_verify_time(at))
+    _ssh_keygen("-q", "-Y", "verify", *identity, "-s", str(signature), given=data)
+
+
+def names_of(signature: Path, allowed: Path, *, at: datetime) -> list[str]:
+    """Return the names, or patterns of names, of those whose key made a signature.
+
+    Raises
+    ------
+    EvidenceError
+        The key belongs to nobody, or `ssh-keygen` is missing.
+    """
+    files = ("-s", str(signature), "-f", str(allowed))
+    found = _ssh_keygen("-Y", "find-principals", *files, *_verify_time(at))
+    return found.decode(errors="replace").split()
+
+
+def _verify_time(at: datetime) -> tuple[str, str]:
+    # in UTC, see the environment of `_ssh_keygen`
+    return "-O", f"verify-time={at.astimezone(UTC):%Y%m%d%H%M%S}"
 
 
 def _allow(signer: Signer, allowed: Path) -> None:
@@ -175,7 +208,7 @@ def _ssh_keygen(*arguments: str, given: bytes = b"") -> bytes:
             timeout=_PATIENCE_S,
             check=True,
             start_new_session=True,  # no terminal, so no prompt
-            env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
+            env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C", "TZ": "UTC"},
         )
     except OSError as error:
         raise EvidenceError(

@@ -207,6 +207,21 @@ def wrong_when_alerted(record: IncidentRecord) -> list[str]:
     ]
 
 
+def action_step(line: Line) -> str:
+    """Describe a step of an action: who it needs, how it was proved, and how it ended.
+
+    >>> data = {"state": "approved", "title": "Terminate 1 session", "connection": "orders",
+    ...         "key": "SHA256:abc", "digest": "9b1c0d77e2aa55"}
+    >>> action_step(Line(number=1, kind="action", at="", by="bob", data=data))
+    'action approved with the SSH key SHA256:abc: Terminate 1 session, on orders (9b1c0d77e2aa)'
+    """
+    proved = f" with the SSH key {line.text('key')}" if line.text("key") else ""
+    what = f"{line.text('title')}, on {line.text('connection')} ({line.text('digest')[:12]})"
+    limits = line.text("boundary")
+    boundary = f"boundary: {limits}" if limits else ""
+    return _said(f"action {line.text('state')}{proved}", what, line.text("result"), boundary)
+
+
 def _merged(line: Line) -> str:
     if line.data.get("into"):
         return f"merged into {line.text('into')}"
@@ -238,6 +253,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "sealed": _sealed,
     SEALING: lambda line: f"not {_sealed(line)}: the seal was interrupted",
     "merged": _merged,
+    "action": action_step,
     "notified": _notified,
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),

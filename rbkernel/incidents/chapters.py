@@ -7,11 +7,18 @@ shows it as plain text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, timedelta
 
 from rbkernel import amounts
-from rbkernel.evidence.incident import SEALING, IncidentRecord, IncidentState, instant, shown
+from rbkernel.evidence.incident import (
+    SEALING,
+    ActionState,
+    IncidentRecord,
+    IncidentState,
+    instant,
+    shown,
+)
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
@@ -203,20 +210,25 @@ def _finding(finding: Finding) -> str:
 
 def _left_open(known: Known) -> Iterator[str]:
     """Yield lines about the unanswered questions and proposed actions of the last runs."""
-    left = [line for run in last_of_each(known.runs) for line in _open(run)]
+    executed = {
+        action.plan
+        for action in known.record.actions
+        if action.recorded in {ActionState.VERIFIED, ActionState.UNDONE}
+    }
+    left = [line for run in last_of_each(known.runs) for line in _open(run, executed)]
     if left:
         yield "**Open in the record.** Is each of these already done, or still to do?\n"
         yield from left
 
 
-def _open(run: Record) -> Iterator[str]:
+def _open(run: Record, executed: Collection[str]) -> Iterator[str]:
     where = f"{quoted(run.runbook)}, run `{run.run_id}`"
     for decision in run.decisions:
         if decision.is_waiting:
             yield f"- {quoted(decision.question)} {_options(decision)} ({where})"
     last = {str(event.data.get("id")): event.data for event in run.of_kind("plan")}
     for plan in last.values():
-        if plan.get("state") == PlanState.PROPOSED:
+        if plan.get("state") == PlanState.PROPOSED and plan.get("id") not in executed:
             yield f"- proposed, not recorded as done: {quoted(plan.get('title', ''))} ({where})"
 
 

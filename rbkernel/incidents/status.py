@@ -16,6 +16,7 @@ from rbkernel.evidence.incident import (
     AHEAD,
     SEALING,
     STATUSES,
+    ActionState,
     AlertStatus,
     IncidentRecord,
     IncidentState,
@@ -180,7 +181,8 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     """
     firing = any(alert.status == AlertStatus.FIRING for alert in record.alerts)
     over = bool(record.alerts) and not firing
-    done = any(entry.kind == "done" for entry in entries)
+    verified = any(one.recorded is ActionState.VERIFIED for one in record.actions)
+    done = verified or any(entry.kind == "done" for entry in entries)
     wrong = any(e.kind == "finding" and e.verdict in {"warning", "critical"} for e in entries)
     derived = MONITORING if over or done else IDENTIFIED if wrong else INVESTIGATING
     said = record.statuses[-1].status if record.statuses else INVESTIGATING
@@ -191,13 +193,13 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
 
 def _action_after(since: Sequence[Entry]) -> str:
     """Describe the last action or note after the incident was resolved; "none" without one."""
-    found = [entry for entry in since if entry.kind in {"done", "note"}]
+    found = [entry for entry in since if entry.kind in {"done", "note", "action"}]
     return f"{found[-1].what} ({_minute(found[-1].at)})" if found else "none"
 
 
 def _action(entries: Sequence[Entry]) -> str:
     """Describe the last action, decision or proposal in a timeline; without one, the last run."""
-    for kinds in ({"done", "decision", "plan"}, {"run"}):
+    for kinds in ({"done", "decision", "plan", "action"}, {"run"}):
         found = [entry for entry in entries if entry.kind in kinds]
         if found:
             return f"{found[-1].what} ({_minute(found[-1].at)})"

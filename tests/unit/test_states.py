@@ -16,6 +16,8 @@ import pytest
 import rbkernel
 from rbkernel.config.queue import Queue
 from rbkernel.evidence.incident import (
+    ACTION_TRANSITIONS,
+    ActionState,
     AlertOutcome,
     AlertStatus,
     IncidentState,
@@ -48,6 +50,7 @@ TABLES: tuple[tuple[type[StrEnum], Transitions[Any]], ...] = (
     (IncidentState, INCIDENT_TRANSITIONS),
     (DecisionState, DECISION_TRANSITIONS),
     (PlanState, PLAN_TRANSITIONS),
+    (ActionState, ACTION_TRANSITIONS),
 )
 ENUMS: tuple[type[StrEnum], ...] = (
     *(states for states, _table in TABLES),

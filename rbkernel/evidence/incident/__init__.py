@@ -25,9 +25,13 @@ notified    whom, how
 merged      into; or in the other incident: from, severity (of the incident in ``from``)
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
+action      plan, digest, state (see `ActionState`), title, connection; previewed: document,
+            requested_by, signature, signers; approved: key, signature, signers; executing and
+            undoing: until, boundary; an outcome: result, and facts of it
 ==========  ===================================================================================
 """
 
+from rbkernel.evidence.incident.actions import ActionHistory, Approval, actions_of
 from rbkernel.evidence.incident.file import (
     KINDS,
     append,
@@ -56,6 +60,8 @@ from rbkernel.evidence.incident.record import (
     tell,
 )
 from rbkernel.evidence.incident.states import (
+    ACTION_TRANSITIONS,
+    ActionState,
     AlertOutcome,
     AlertStatus,
     IncidentState,
@@ -72,15 +78,19 @@ from rbkernel.evidence.incident.text import (
 )
 
 __all__ = [
+    "ACTION_TRANSITIONS",
     "AHEAD",
     "KINDS",
     "RBKERNEL",
     "SEALING",
     "SEVERE",
     "STATUSES",
+    "ActionHistory",
+    "ActionState",
     "AlertHistory",
     "AlertOutcome",
     "AlertStatus",
+    "Approval",
     "Damage",
     "IncidentRecord",
     "IncidentState",
@@ -89,6 +99,7 @@ __all__ = [
     "RunHistory",
     "RunState",
     "StatusUpdate",
+    "actions_of",
     "append",
     "closing",
     "entry",

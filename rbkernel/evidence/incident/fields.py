@@ -31,6 +31,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
     "merged": ("into", "from", "severity"),
     "closed": ("resolution",),
     "reopened": ("why",),
+    "action": ("state", "plan", "digest", "document", "signature", "signers", "key", "until"),
 }
 _TIMES = ("starts_at", "ends_at")
 _MAPPINGS = ("labels", "annotations")

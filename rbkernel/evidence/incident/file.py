@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +29,13 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "run": ("run_id", "state", "attempt"),
     "merged": ("into", "from"),
 }
-KINDS = frozenset({*_KEYS, "situation", "note", "status", "notified", "closed", "reopened"})
+KINDS = frozenset(
+    {*_KEYS, "situation", "note", "status", "notified", "closed", "reopened", "action"}
+)
 # names and hashes used as references: they hold no free text, and may look like tokens
 _PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
+# exact bytes that a digest or a signature covers; the writer has searched them for secrets
+_SIGNED = frozenset({"digest", "document", "signature", "signers", "key"})
 
 
 def append(
@@ -41,6 +45,7 @@ def append(
     *,
     by: str,
     redactor: Redactor | None = None,
+    check: Callable[[IncidentRecord], None] | None = None,
     **fields: Any,
 ) -> Line:
     """Append a line to an incident's record; the first line creates the record.
@@ -57,6 +62,9 @@ def append(
         The author of the line: a user, or "rbkernel".
     redactor
         Removes secrets from the texts; if None, a redactor that finds secrets by form only.
+    check
+        Called with the record while the evidence folder is locked; if it raises an error, nothing
+        is written.
     **fields
         The fields of the line. Times may be `datetime`.
 
@@ -77,10 +85,12 @@ def append(
     if "at" in fields:
         raise ValueError("a line cannot be given a time: it gets the time at which it is written")
     check_id(incident)
-    said = _redacted(fields, redactor)
+    said = _redacted(fields, redactor, exact=_SIGNED if kind == "action" else frozenset())
     try:
         store.make_root(root)
         with store.locked(root / store.LOCK):
+            if check:
+                check(look(root, incident))
             return _append(root / incident, kind, by, said)
     except OSError as error:
         raise store.evidence_error(error, root / incident) from error
@@ -177,7 +187,12 @@ def _same(record_bytes: bytes, kind: str, said: Mapping[str, Any]) -> Line | Non
     return next((one for one in alike if all(one.data.get(k) == said.get(k) for k in keys)), None)
 
 
-def _redacted(fields: Mapping[str, Any], redactor: Redactor | None) -> dict[str, Any]:
+def _redacted(
+    fields: Mapping[str, Any],
+    redactor: Redactor | None,
+    *,
+    exact: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
     """Return the fields as JSON values, with secrets removed from texts of people and senders."""
     from rbkernel import redact
 
@@ -185,7 +200,7 @@ def _redacted(fields: Mapping[str, Any], redactor: Redactor | None) -> dict[str,
     times = {name: _time(value) for name, value in fields.items() if isinstance(value, datetime)}
     plain = strictjson.normal({**fields, **times}, _unknown)
     return {
-        name: value if name in _PLAIN else redactor.value([value])[0]
+        name: value if name in _PLAIN | exact else redactor.value([value])[0]
         for name, value in plain.items()
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rbkernel.evidence.incident.actions import ActionHistory, actions_of
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
 from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
@@ -76,6 +77,7 @@ class IncidentRecord:
     exports: tuple[str, ...]
     alerts: tuple[AlertHistory, ...]
     runs: tuple[RunHistory, ...]
+    actions: tuple[ActionHistory, ...]
     notes: tuple[Note, ...]
     statuses: tuple[StatusUpdate, ...]
     merged_into: str
@@ -164,6 +166,7 @@ def tell(
         exports=_names(closed.data.get("exports")) if closed else (),
         alerts=tuple(alerts_of(lines)),
         runs=runs,
+        actions=actions_of(lines),
         notes=tuple(
             Note(at=line.at, by=line.by, text=line.text("text")) for line in _of("note", lines)
         ),

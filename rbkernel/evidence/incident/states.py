@@ -1,4 +1,4 @@
-"""The states of an incident, its alerts and its runs, as a record holds them. Pure."""
+"""The states of an incident, its alerts, runs and actions, as a record holds them. Pure."""
 
 from __future__ import annotations
 
@@ -67,3 +67,58 @@ class RunState(StrEnum):
     STARTED = "started"  # a worker executes it
     ENDED = "ended"  # it has an outcome
     SEALED = "sealed"  # its evidence is sealed
+
+
+class ActionState(StrEnum):
+    """The state of an action that rbkernel may execute, from its proposal to its undo.
+
+    EXPIRED, and INDETERMINATE after a crash, are never written: they follow from the time.
+    """
+
+    PROPOSED = "proposed"  # a runbook proposed it; its preview is not recorded
+    PREVIEWED = "previewed"  # its preview is recorded, and waits for approvals
+    APPROVED = "approved"  # it has all approvals that the policy requires
+    REJECTED = "rejected"  # somebody rejected it
+    EXPIRED = "expired"  # it was not approved, or not executed, in time
+    EXECUTING = "executing"  # the intent is recorded; the outcome is not
+    VERIFIED = "verified"  # executed, and its effect was seen
+    FAILED = "failed"  # not executed, or executed without the effect
+    INDETERMINATE = "indeterminate"  # the outcome is not known: a human must look
+    UNDOING = "undoing"  # the intent to undo it is recorded; the outcome is not
+    UNDONE = "undone"  # the change was undone, and this was seen
+
+
+ACTION_TRANSITIONS = Transitions(
+    "action",
+    {
+        None: {ActionState.PROPOSED},
+        ActionState.PROPOSED: {ActionState.PREVIEWED},
+        ActionState.PREVIEWED: {
+            ActionState.APPROVED,
+            ActionState.REJECTED,
+            ActionState.EXPIRED,
+        },
+        ActionState.APPROVED: {
+            ActionState.EXECUTING,
+            ActionState.REJECTED,
+            ActionState.EXPIRED,
+        },
+        ActionState.EXECUTING: {
+            ActionState.VERIFIED,
+            ActionState.FAILED,
+            ActionState.INDETERMINATE,
+        },
+        ActionState.VERIFIED: {ActionState.UNDOING},
+        ActionState.UNDOING: {
+            ActionState.UNDONE,
+            ActionState.FAILED,
+            ActionState.INDETERMINATE,
+        },
+        # an action is executed once: after these states, a new preview is a new action
+        ActionState.REJECTED: (),
+        ActionState.EXPIRED: (),
+        ActionState.FAILED: (),
+        ActionState.INDETERMINATE: (),
+        ActionState.UNDONE: (),
+    },
+)

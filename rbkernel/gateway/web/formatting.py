@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rbkernel.displaytext import visible
 from rbkernel.evidence.incident import Line
-from rbkernel.evidence.timeline import alert_name, when_alerted
+from rbkernel.evidence.timeline import action_step, alert_name, when_alerted
 
 
 def counted(numbers: Mapping[str, int]) -> str:
@@ -66,6 +66,8 @@ def _said(line: Line) -> str:
         return f"sealed: {what}{': ' if line.text('verdict') else ''}{line.text('verdict')}"
     if line.kind == "situation":
         return when_alerted(line)
+    if line.kind == "action":
+        return action_step(line)
     if line.kind == "note":
         return line.text("text")
     if line.kind == "status":

@@ -1,0 +1,182 @@
+"""Collect the history of each action from the lines of a record. Pure.
+
+An action is identified by the digest of its document: the canonical form of everything that its
+approvers saw. A line whose state may not follow the state before is ignored. So neither a line that
+was written twice, nor one that came too late, changes what an action is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rbkernel.evidence.incident.line import Line, instant
+from rbkernel.evidence.incident.states import ACTION_TRANSITIONS, ActionState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """One person's approval: the signature, and what is needed to check it later.
+
+    ``key`` is the fingerprint of the key; ``signers`` is the text of the file of approvers.
+    """
+
+    by: str
+    key: str
+    at: str
+    signature: str
+    signers: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionHistory:
+    """An action, and everything that was recorded about it.
+
+    ``document`` is the text whose SHA-256 is the digest. Times are ISO 8601. ``until`` is the
+    time by which an execution in progress has recorded its outcome. ``result`` describes the last
+    outcome in words; ``lines`` are the lines of the record that count.
+    """
+
+    plan: str
+    digest: str
+    document: str
+    recorded: ActionState
+    approvals: tuple[Approval, ...] = ()
+    until: str = ""
+    result: str = ""
+    lines: tuple[Line, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the document is the one of which the digest was taken."""
+        return hashlib.sha256(self.document.encode()).hexdigest() == self.digest
+
+    @property
+    def approve_by(self) -> datetime:
+        """The time until which the action can be approved."""
+        return instant(str(self.facts.get("approve_by", "")))
+
+    @property
+    def execute_by(self) -> datetime | None:
+        """The time until which the approved action can be executed; None before the approval."""
+        if len(self.approvals) < self.needed:
+            return None
+        last = self.approvals[-1].at if self.needed else str(self.facts.get("previewed_at", ""))
+        return instant(last) + timedelta(seconds=float(self.facts.get("execute_within_s", 0)))
+
+    @property
+    def needed(self) -> int:
+        """The number of approvals that the action needs."""
+        return int(self.facts.get("approvers", 1))
+
+    def state(self, now: datetime) -> ActionState:
+        """Return the state of the action at a time.
+
+        An approval that came in time may be executed until `execute_by`. An execution that has not
+        recorded its outcome by ``until`` was interrupted.
+        """
+        if self.recorded is ActionState.PREVIEWED and now > self.approve_by:
+            return ActionState.EXPIRED
+        if self.recorded is ActionState.APPROVED and self.execute_by and now > self.execute_by:
+            return ActionState.EXPIRED
+        if self.recorded in {ActionState.EXECUTING, ActionState.UNDOING}:
+            return ActionState.INDETERMINATE if now > instant(self.until) else self.recorded
+        return self.recorded
+
+
+def actions_of(lines: Iterable[Line]) -> tuple[ActionHistory, ...]:
+    """Return the history of each action in a record, in the order of their previews."""
+    found: dict[str, ActionHistory] = {}
+    for line in lines:
+        if line.kind == "action":
+            digest = line.text("digest")
+            if told := after(found.get(digest), line):
+                found[digest] = told
+    return tuple(found.values())
+
+
+def after(history: ActionHistory | None, line: Line) -> ActionHistory | None:
+    """Return the history with one more line; unchanged if the line may not follow.
+
+    Parameters
+    ----------
+    history
+        The history so far; None before the preview.
+    line
+        A line of the kind ``action``.
+    """
+    state = _state(line)
+    if history is None:
+        return _previewed(line) if state is ActionState.PREVIEWED else None
+    if state is ActionState.APPROVED:
+        return _approved(history, line)
+    if state is None or not ACTION_TRANSITIONS.allows(history.recorded, state):
+        return history
+    told = replace(history, recorded=state, lines=(*history.lines, line))
+    if state in {ActionState.EXECUTING, ActionState.UNDOING}:
+        return replace(told, until=line.text("until"))
+    return replace(told, result=line.text("result"))
+
+
+def _state(line: Line) -> ActionState | None:
+    said = line.text("state")
+    return ActionState(said) if said in list(ActionState) else None
+
+
+def _previewed(line: Line) -> ActionHistory:
+    """Return a new history; an action that needs no approval is approved at once."""
+    facts = _facts(line.text("document"))
+    history = ActionHistory(
+        plan=line.text("plan"),
+        digest=line.text("digest"),
+        document=line.text("document"),
+        recorded=ActionState.PREVIEWED,
+        lines=(line,),
+        facts=facts,
+    )
+    return history if history.needed else replace(history, recorded=ActionState.APPROVED)
+
+
+def _facts(document: str) -> Mapping[str, Any]:
+    """Return the fields of a document; empty if it is not a document, so that nothing is allowed.
+
+    >>> _facts("nonsense"), _facts('{"approvers": -1}')
+    ({}, {})
+    """
+    try:
+        said = json.loads(document)
+    except ValueError:
+        return {}
+    needed, within = (
+        (said.get("approvers"), said.get("execute_within_s")) if isinstance(said, dict) else (0, 0)
+    )
+    sound = isinstance(needed, int) and needed >= 0 and isinstance(within, int | float)
+    return said if sound and isinstance(said, dict) else {}
+
+
+def _approved(history: ActionHistory, line: Line) -> ActionHistory:
+    """Return the history with one more approval, if it came in time, and is another person's."""
+    came = instant(line.at)
+    known = {name for one in history.approvals for name in (one.by, one.key)}
+    if history.state(came) is not ActionState.PREVIEWED or known & {line.by, line.text("key")}:
+        return history
+    approval = Approval(
+        by=line.by,
+        key=line.text("key"),
+        at=line.at,
+        signature=line.text("signature"),
+        signers=line.text("signers"),
+    )
+    told = replace(history, approvals=(*history.approvals, approval), lines=(*history.lines, line))
+    whole = len(told.approvals) >= told.needed
+    return replace(told, recorded=ActionState.APPROVED) if whole else told
+
+
+def latest(histories: Sequence[ActionHistory], plan: str) -> ActionHistory | None:
+    """Return the newest action that was previewed for a plan; None if there is none."""
+    return next((one for one in reversed(histories) if one.plan == plan), None)
