@@ -16,6 +16,7 @@ import typer
 
 from rbkernel import __version__, config
 from rbkernel.cli import (
+    acting,
     connections,
     documents,
     drilling,
@@ -62,6 +63,7 @@ sandbox_app = typer.Typer(
     "Exit codes: 0 done, 3 error; `status` has 1 for a sandbox that is down.\n\n"
     "Example: rbkernel sandbox up"
 )
+app.add_typer(acting.app, name="action", no_args_is_help=True)
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(kernel.app, name="kernel", no_args_is_help=True)

@@ -317,6 +317,14 @@ def execute(raw: RawConnection, statement: str, *, name: str) -> None:
         raise translate(error, name) from error
 
 
+def commit(raw: RawConnection, *, name: str) -> None:
+    """Commit the current transaction; errors as for `fetch`."""
+    try:
+        raw.commit()
+    except psycopg.Error as error:
+        raise translate(error, name) from error
+
+
 def roll_back(raw: RawConnection) -> None:
     """Roll back the current transaction; close the connection if that fails."""
     try:

@@ -1,0 +1,263 @@
+"""The commands for actions: `rbkernel action …`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rbkernel import config
+from rbkernel.cli.output import AsJson, Ending, print_json, print_table
+from rbkernel.errors import ActionRefused
+
+if TYPE_CHECKING:
+    from rbkernel.evidence.incident import ActionHistory
+    from rbkernel.execution.ledger import Ledger
+
+app = typer.Typer(help="Actions that runbooks propose: list, show, approve, execute, undo.")
+Plan = Annotated[str, typer.Argument(help="The plan's id, or its first characters.")]
+Digest = Annotated[
+    str,
+    typer.Option(
+        help="The digest that you saw, at least 8 characters. Without it, the command shows the"
+        " action and asks."
+    ),
+]
+_KEY = Path("~/.ssh/id_ed25519")
+_KEY_HELP = "Your private SSH key; with .pub, the key in your SSH agent."
+
+
+@app.command("list")
+def list_actions(
+    incident: Annotated[
+        str, typer.Argument(help="An incident. Default: all that are not closed.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the actions that runbooks proposed, with their states.
+
+    Exit codes: 0 listed, 3 error.
+
+    Example: rbkernel action list
+    """
+    from rbkernel.evidence.incident import ActionState
+    from rbkernel.execution import approval
+
+    now = datetime.now(UTC)
+    found = [
+        (one, history.state(now) if history else ActionState.PROPOSED)
+        for one, history in approval.proposed(_ledger(), incident)
+    ]
+    if as_json:
+        print_json(
+            [
+                {
+                    **{name: getattr(one, name) for name in ("plan", "title", "action")},
+                    **{name: getattr(one, name) for name in ("connection", "incident", "run_id")},
+                    "state": state,
+                }
+                for one, state in found
+            ]
+        )
+        return
+    names = ("plan", "state", "action", "connection", "incident", "proposed in")
+    rows = [
+        (one.plan, state, one.title, one.connection, one.incident, f"{one.runbook} {one.run_id}")
+        for one, state in found
+    ]
+    print_table(names, rows)
+
+
+@app.command()
+def show(plan: Plan, as_json: AsJson = False) -> None:
+    """Show what an action would do now, who must approve it, and what is recorded about it.
+
+    Exit codes: 0 shown, 3 error.
+
+    Example: rbkernel action show 3fa9c1d20b7e
+    """
+    from rbkernel.cli import action_text
+    from rbkernel.execution import approval
+
+    shown, now = approval.show(_ledger(), plan), datetime.now(UTC)
+    if not as_json:
+        for line in action_text.shown_lines(shown, now):
+            typer.echo(line)
+        return
+    preview = shown.preview
+    print_json(
+        {
+            "plan": shown.proposal.plan,
+            "title": shown.proposal.title,
+            "refusal": shown.refusal,
+            "void": shown.void,
+            "effect": preview.effect if preview else "",
+            "targets": preview.targets if preview else (),
+            "recorded": _json(shown.recorded) if shown.recorded else None,
+        }
+    )
+
+
+@app.command()
+def request(
+    plan: Plan,
+    key: Annotated[Path | None, typer.Option(help=_KEY_HELP)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record the preview of an action, so that others can approve exactly this.
+
+    Exit codes: 0 recorded, 3 refused, or error.
+
+    Example: rbkernel action request 3fa9c1d20b7e --key ~/.ssh/id_ed25519
+    """
+    from rbkernel.execution import approval
+
+    history = approval.request(_ledger(), plan, key and key.expanduser())
+    if as_json:
+        print_json(_json(history))
+        return
+    _print_document(history)
+    short = f"{history.plan} --digest {history.digest[:12]}"
+    verb = "approve" if history.needed else "execute"
+    typer.echo(f"Next: rbkernel action {verb} {short}")
+
+
+@app.command()
+def approve(
+    plan: Plan,
+    key: Annotated[Path, typer.Option(help=_KEY_HELP)] = _KEY,
+    digest: Digest = "",
+    as_json: AsJson = False,
+) -> None:
+    """Approve an action with an SSH signature over exactly what you saw.
+
+    Exit codes: 0 approved, 3 refused, or error.
+
+    Example: rbkernel action approve 3fa9c1d20b7e --digest 9b1c0d77e2aa
+    """
+    from rbkernel.execution import approval
+
+    ledger = _ledger()
+    digest = digest or _asked(ledger, plan, "Approve this action?")
+    history = approval.approve(ledger, plan, digest, key.expanduser())
+    _print(history, as_json=as_json)
+
+
+@app.command()
+def reject(
+    plan: Plan, why: Annotated[str, typer.Argument(help="The reason.")], as_json: AsJson = False
+) -> None:
+    """Reject an action, so that it cannot be executed; this needs no key.
+
+    Exit codes: 0 rejected, 3 refused, or error.
+
+    Example: rbkernel action reject 3fa9c1d20b7e "the job is nearly done"
+    """
+    from rbkernel.execution import approval
+
+    _print(approval.reject(_ledger(), plan, why), as_json=as_json)
+
+
+@app.command()
+def execute(plan: Plan, digest: Digest = "", as_json: AsJson = False) -> None:
+    """Execute an approved action once, watch its effect, and record both.
+
+    Exit codes: 0 verified, 2 failed, 3 refused (nothing was executed), indeterminate, or error.
+
+    Example: rbkernel action execute 3fa9c1d20b7e --digest 9b1c0d77e2aa
+    """
+    from rbkernel.execution import executor
+
+    ledger = _ledger()
+    digest = digest or _asked(ledger, plan, "Execute this action?")
+    _end(executor.execute(ledger, plan, digest), as_json=as_json)
+
+
+@app.command()
+def undo(plan: Plan, as_json: AsJson = False) -> None:
+    """Undo an action that was executed and verified, if it can be undone.
+
+    Exit codes: 0 undone, 2 failed, 3 refused (nothing was changed), indeterminate, or error.
+
+    Example: rbkernel action undo 3fa9c1d20b7e
+    """
+    from rbkernel.execution import executor
+
+    _end(executor.undo(_ledger(), plan), as_json=as_json)
+
+
+def _ledger() -> Ledger:
+    from rbkernel.execution.ledger import Ledger
+    from rbkernel.kernel import secrets
+
+    settings = config.load()
+    return Ledger(settings, secrets.redactor(settings, os.environ, later=True))
+
+
+def _asked(ledger: Ledger, plan: str, question: str) -> str:
+    """Show the recorded preview, recording it first if needed; return its digest if confirmed."""
+    from rbkernel.execution import approval
+
+    if not sys.stdin.isatty():
+        raise ActionRefused(
+            "nobody can be asked here",
+            where=f"plan {plan}",
+            next_step="give --digest, which `rbkernel action request` prints",
+        )
+    history = ledger.recorded(ledger.find(plan))
+    if history is None or history.state(datetime.now(UTC)) not in _pending():
+        history = approval.request(ledger, plan)
+    _print_document(history)
+    if not typer.confirm(question):
+        raise ActionRefused("not confirmed: nothing was recorded", where=f"plan {plan}")
+    return history.digest
+
+
+def _pending() -> Any:
+    from rbkernel.execution.ledger import PENDING
+
+    return PENDING
+
+
+def _end(history: ActionHistory, *, as_json: bool) -> None:
+    from rbkernel.evidence.incident import ActionState
+
+    _print(history, as_json=as_json)
+    codes = {ActionState.VERIFIED: 0, ActionState.UNDONE: 0, ActionState.FAILED: 2}
+    raise Ending(codes.get(history.recorded, 3))
+
+
+def _print_document(history: ActionHistory) -> None:
+    from rbkernel.cli import action_text
+
+    for line in action_text.document_lines(history):
+        typer.echo(line)
+
+
+def _print(history: ActionHistory, *, as_json: bool) -> None:
+    from rbkernel.cli import action_text
+
+    if as_json:
+        print_json(_json(history))
+        return
+    for line in action_text.history_lines(history, datetime.now(UTC)):
+        typer.echo(line)
+
+
+def _json(history: ActionHistory) -> dict[str, Any]:
+    return {
+        "plan": history.plan,
+        "digest": history.digest,
+        "state": history.state(datetime.now(UTC)),
+        "needed": history.needed,
+        "approvals": [
+            {name: getattr(one, name) for name in ("by", "key", "at", "signature", "signers")}
+            for one in history.approvals
+        ],
+        "result": history.result,
+        "document": history.document,
+    }

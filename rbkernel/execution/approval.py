@@ -1,0 +1,242 @@
+"""Show an action, ask for its approval, approve it and reject it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbkernel.config.actions import ActionRule
+from rbkernel.errors import RbkernelError
+from rbkernel.evidence import incident
+from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
+from rbkernel.evidence.incident.actions import latest
+from rbkernel.evidence.runs import list_runs
+from rbkernel.execution import approvers, document, policy, proposal
+from rbkernel.execution.document import Preview
+from rbkernel.execution.ledger import AGAIN, PENDING, RUNNING, Ledger, now, refused
+from rbkernel.execution.proposal import Proposal
+
+# the fewest characters of a digest that say which document was seen
+_SHORTEST = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A proposed action: what it would do now, and what is recorded about it.
+
+    ``rule`` is the rule of the policy; None if no rule allows the action. ``refusal`` says why the
+    action cannot be previewed, ``void`` why the recorded preview is not valid any more; both are
+    empty if all is well.
+    """
+
+    proposal: Proposal
+    rule: ActionRule | None
+    preview: Preview | None
+    recorded: ActionHistory | None
+    refusal: str
+    void: str
+
+
+def proposed(ledger: Ledger, only: str = "") -> list[tuple[Proposal, ActionHistory | None]]:
+    """Return the proposals of one incident, or of all that are not closed, with their histories."""
+    records = {one.id: one for one in incident.list_incidents(ledger.root)}
+    closed = {name for name, one in records.items() if one.state is IncidentState.CLOSED}
+    # the incident of a run that is not sealed may have no record yet
+    known = {only} if only else {one.incident for one in list_runs(ledger.root)} - closed
+    return [
+        (one, latest(records[one.incident].actions, one.plan) if one.incident in records else None)
+        for one in proposal.in_incidents(ledger.root, frozenset(known))
+    ]
+
+
+def show(ledger: Ledger, plan: str) -> Shown:
+    """Resolve the targets of a plan again, and compare them with the recorded preview.
+
+    Nothing is recorded. If the server cannot be examined, ``refusal`` says so.
+
+    Raises
+    ------
+    ActionRefused
+        There is no such plan.
+    """
+    found = ledger.named(plan)
+    history = ledger.recorded(found)
+    rule, preview, refusal = None, None, proposal.refusal(found)
+    try:
+        if not refusal:
+            rule = ledger.rule(found)
+            preview = ledger.preview(found)
+            refusal = _refusal(preview, rule)
+    except RbkernelError as error:
+        refusal = error.what
+    pending = history is not None and history.state(now()) in PENDING
+    return Shown(
+        proposal=found,
+        rule=rule,
+        preview=preview,
+        recorded=history,
+        refusal=refusal,
+        void=ledger.void(found, history, preview) if pending and history and preview else "",
+    )
+
+
+def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory:
+    """Record the preview of an action, for people to approve; one that is still valid is kept.
+
+    Parameters
+    ----------
+    ledger
+        The actions.
+    plan
+        The plan's id, or its beginning.
+    key
+        The SSH key of the person who asks; needed if the policy wants another person to approve.
+
+    Raises
+    ------
+    ActionRefused
+        The policy forbids the action, a target changed, or it is executed already.
+    """
+    found = ledger.find(plan)
+    rule, preview = ledger.rule(found), ledger.preview(found)
+    if why := _refusal(preview, rule):
+        raise refused(found, why)
+    known = ledger.recorded(found)
+    if known and known.state(now()) in PENDING and not ledger.void(found, known, preview):
+        return known
+    at = now()
+    signers = "" if rule.proposer_may_approve or not rule.approvers else _approvers(ledger)
+    who = approvers.owner(_needed(found, key), signers, at) if signers else None
+    asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
+    text = ledger.document(found, rule, preview, asked, at)
+    signature = ""
+    if who:
+        signature = approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at).text
+
+    def check(history: ActionHistory | None) -> str:
+        return _not_again(found, history, previous=known)
+
+    return ledger.append(
+        *(found, document.digest(text), ActionState.PREVIEWED, check),
+        by=who.by if who else "",
+        document=text,
+        signature=signature,
+        signers=signers,
+    )
+
+
+def _approvers(ledger: Ledger) -> str:
+    return approvers.read(ledger.settings.actions.approvers)
+
+
+def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
+    """Approve an action with an SSH signature over its document.
+
+    Parameters
+    ----------
+    ledger
+        The actions.
+    plan
+        The plan's id, or its beginning.
+    seen
+        The digest that the approver saw, or its beginning, at least 8 characters.
+    key
+        The private key of the approver.
+
+    Raises
+    ------
+    ActionRefused
+        What the approver saw has changed or expired, or this person may not approve it.
+    """
+    found = ledger.find(plan)
+    rule, history = ledger.rule(found), pending(ledger, found, seen)
+    if why := ledger.void(found, history, ledger.preview(found)):
+        raise refused(found, f"{why}. It is not approved", AGAIN)
+    signers = _approvers(ledger)
+    signed = approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+
+    def check(latest_: ActionHistory | None) -> str:
+        if latest_ is None:
+            return "its preview is not recorded"
+        return policy.may_approve(latest_, rule, signed.by, signed.key, now())
+
+    return ledger.append(
+        *(found, history.digest, ActionState.APPROVED, check),
+        by=signed.by,
+        key=signed.key,
+        signature=signed.text,
+        signers=signed.signers,
+    )
+
+
+def reject(ledger: Ledger, plan: str, why: str) -> ActionHistory:
+    """Reject an action that is not executed yet; needs neither a key nor the server.
+
+    Raises
+    ------
+    ActionRefused
+        Its preview is not recorded, or it is executed, rejected or expired already.
+    """
+    found = ledger.named(plan)
+    history = ledger.recorded(found)
+    if history is None:
+        raise refused(found, "its preview is not recorded, so there is nothing to reject")
+
+    def check(latest_: ActionHistory | None) -> str:
+        state = latest_.state(now()) if latest_ else ActionState.PROPOSED
+        return "" if state in PENDING else f"it is {state}"
+
+    return ledger.append(found, history.digest, ActionState.REJECTED, check, result=why)
+
+
+def pending(ledger: Ledger, found: Proposal, seen: str) -> ActionHistory:
+    """Return the action that a person saw, as recorded.
+
+    Raises
+    ------
+    ActionRefused
+        No preview is recorded, or the person saw another one.
+    """
+    history = ledger.recorded(found)
+    if history is None:
+        raise refused(found, "its preview is not recorded", AGAIN)
+    if len(seen) < _SHORTEST or not history.digest.startswith(seen):
+        raise refused(
+            found,
+            f"the recorded preview has the digest {history.digest[:12]}…, not {seen!r}",
+        )
+    return history
+
+
+def _refusal(preview: Preview, rule: ActionRule) -> str:
+    return preview.refusal or policy.too_many(rule, len(preview.targets))
+
+
+def _not_again(
+    found: Proposal, history: ActionHistory | None, previous: ActionHistory | None
+) -> str:
+    """Return why no new preview may be recorded; empty if it may.
+
+    After a success, only a new proposal can be previewed: a plan is executed once.
+    """
+    if history is None:
+        return ""
+    if previous is None or history.digest != previous.digest:
+        return "somebody else recorded a preview of it in this moment"
+    state = history.state(now())
+    if state in RUNNING:
+        return f"it is {state}"
+    before = instant(str(history.facts.get("previewed_at", "")))
+    if state is ActionState.VERIFIED and instant(found.at) <= before:
+        return "it is executed and verified; a runbook must propose it again"
+    return ""
+
+
+def _needed(found: Proposal, key: Path | None) -> Path:
+    if key is None:
+        raise refused(
+            found,
+            "the policy wants another person to approve it, so the request must be signed",
+            "name your private key with --key",
+        )
+    return key

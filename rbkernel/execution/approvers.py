@@ -1,0 +1,168 @@
+"""Sign the document of an action with an SSH key, and check who signed it.
+
+The signature covers the whole document, so that ``ssh-keygen -Y verify`` alone proves it later.
+Requests and approvals have namespaces of their own: a signature of one is never the other. A name
+is never taken from the caller: it is the name that the file of approvers gives to the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rbkernel.errors import ActionRefused, EvidenceError
+from rbkernel.evidence import manifest, signing
+
+REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
+# the file is copied into the record with each signature
+_MOST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A checked signature: the signer's name, the key's fingerprint, and the evidence for both."""
+
+    by: str
+    key: str
+    text: str
+    signers: str
+
+
+def read(approvers: Path | None) -> str:
+    """Return the text of the file of approvers.
+
+    Raises
+    ------
+    ActionRefused
+        The file is not configured, cannot be read, or is too long.
+    """
+    try:
+        text = approvers.read_text(encoding="utf-8") if approvers else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ActionRefused(
+            f"the file of approvers cannot be read: {error}",
+            where=str(approvers),
+            next_step="write a line for each approver: name, then public key (see ssh-keygen(1),"
+            " ALLOWED SIGNERS)",
+        ) from error
+    if not text.strip() or len(text.encode()) > _MOST_BYTES:
+        raise ActionRefused(
+            "the file of approvers is empty" if not text.strip() else "the file is over 64 KiB",
+            where=str(approvers or "[actions] approvers"),
+            next_step="write a line for each approver: name, then public key",
+        )
+    return text
+
+
+def sign(key: Path, document: str, namespace: str, signers: str, at: datetime) -> Signature:
+    """Sign a document, and check the signature as everybody else will.
+
+    Parameters
+    ----------
+    key
+        The private key; with ``.pub``, a key in the SSH agent.
+    document
+        The text to sign.
+    namespace
+        `REQUEST` or `APPROVAL`.
+    signers
+        The text of the file of approvers.
+    at
+        The time of the signature.
+
+    Raises
+    ------
+    ActionRefused
+        The key cannot be used, or is not the key of exactly one approver.
+    """
+    try:
+        text = signing.sign(key, document.encode(), namespace).decode()
+    except EvidenceError as error:
+        raise ActionRefused(
+            f"the key cannot sign: {error.what}",
+            where=str(key),
+            next_step="name your private key with --key, or its .pub if it is in the SSH agent",
+        ) from error
+    by = _name_of(text, signers, at)
+    if not by:
+        raise ActionRefused(
+            "this key does not belong to exactly one approver",
+            where=str(key),
+            next_step="have its public key added to the file [actions] approvers of rbkernel.toml,"
+            " on a line with one name",
+        )
+    if why := refusal(document, namespace, by=by, text=text, signers=signers, at=at):
+        raise ActionRefused(
+            f"the signature is not accepted: {why}",
+            where=str(key),
+            next_step="check the line of this key in the file of approvers: namespaces, valid-after"
+            " and valid-before",
+        )
+    return Signature(by=by, key=fingerprint(text), text=text, signers=signers)
+
+
+def owner(key: Path, signers: str, at: datetime) -> Signature:
+    """Return whose key this is, by a signature of a text that is used for nothing else."""
+    return sign(key, "whose key is this?\n", REQUEST, signers, at)
+
+
+def refusal(
+    document: str, namespace: str, *, by: str, text: str, signers: str, at: datetime
+) -> str:
+    """Return why a signature does not prove that this person signed; empty if it does."""
+    if _name_of(text, signers, at) != by:
+        return f"it is not by {by}"
+    with tempfile.TemporaryDirectory() as folder:
+        signature, allowed = Path(folder, "sig"), Path(folder, "signers")
+        signature.write_text(text, encoding="utf-8")
+        allowed.write_text(signers, encoding="utf-8")
+        try:
+            signing.verify(document.encode(), signature, by, allowed, namespace=namespace, at=at)
+        except EvidenceError as error:
+            return error.what
+    return ""
+
+
+def _name_of(text: str, signers: str, at: datetime) -> str:
+    """Return the name that the file of approvers gives to the key of a signature; empty if none."""
+    with tempfile.TemporaryDirectory() as folder:
+        signature, allowed = Path(folder, "sig"), Path(folder, "signers")
+        signature.write_text(text, encoding="utf-8")
+        allowed.write_text(signers, encoding="utf-8")
+        try:
+            names = signing.names_of(signature, allowed, at=at)
+        except EvidenceError:
+            return ""
+    # a pattern or a list of names does not say who signed
+    return names[0] if len(names) == 1 and manifest.is_signer(names[0]) else ""
+
+
+def fingerprint(text: str) -> str:
+    """Return the fingerprint of the key in an armored signature, as OpenSSH prints it.
+
+    Raises
+    ------
+    ActionRefused
+        The text is not a signature of OpenSSH.
+    """
+    try:
+        lines = [line for line in text.split("\n") if line and not line.startswith("-----")]
+        data = base64.b64decode("".join(lines), validate=True)
+        # PROTOCOL.sshsig: the magic, a version of 4 bytes, then the public key with its length
+        if data[:6] != b"SSHSIG":
+            raise ValueError("no magic")
+        key = data[14 : 14 + int.from_bytes(data[10:14])]
+    except (ValueError, binascii.Error) as error:
+        raise ActionRefused("the text is not a signature of OpenSSH") from error
+    hashed = base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+    return f"SHA256:{hashed}"
+
+
+def utc(at: str) -> datetime:
+    """Return a time of the record, without fractions of a second, as OpenSSH takes it."""
+    return datetime.fromisoformat(at).astimezone(UTC).replace(microsecond=0)

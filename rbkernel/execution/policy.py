@@ -1,0 +1,134 @@
+"""Decide whether the policy and the record allow a step of an action. Pure.
+
+Each function returns why the step is refused; an empty text allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rbkernel import amounts
+from rbkernel.config.actions import ActionRule
+from rbkernel.evidence.incident import ActionHistory, ActionState, instant
+from rbkernel.execution.document import Facts
+
+# the fields of a rule that a document repeats; if one of them changed since, the document is void
+_TERMS = ("approvers", "proposer_may_approve", "most_targets", "cool_down_s", "watch_s")
+
+
+def terms(rule: ActionRule) -> Facts:
+    """Return the part of a document that says under which conditions the action is approved."""
+    return {
+        **{name: getattr(rule, name) for name in _TERMS},
+        "approve_within_s": rule.approve_within_min * 60,
+        "execute_within_s": rule.execute_within_min * 60,
+    }
+
+
+def no_rule(action: str, severity: str) -> str:
+    """Return the refusal of an action that no rule of the policy allows."""
+    return (
+        f"no rule allows {action} in an incident of severity {severity or 'unknown'}"
+        " ([[actions.rules]] of rbkernel.toml)"
+    )
+
+
+def too_many(rule: ActionRule, targets: int) -> str:
+    """Return why an action has too many targets; empty if not.
+
+    >>> too_many(ActionRule(action="cancel_queries", approvers=0, most_targets=2), 3)
+    'the policy allows 2 targets, and these are 3'
+    """
+    if targets <= rule.most_targets:
+        return ""
+    return (
+        f"the policy allows {amounts.count(rule.most_targets, 'target')}, and these are {targets}"
+    )
+
+
+def too_soon(rule: ActionRule, last: Iterable[str], now: datetime) -> str:
+    """Return why an action must wait after the last execution on its connection; empty if not.
+
+    Parameters
+    ----------
+    rule
+        The rule of the action.
+    last
+        The times of its earlier executions on the connection, in any incident.
+    now
+        The current time.
+    """
+    times = [instant(at) for at in last]
+    if not times or not rule.cool_down_s:
+        return ""
+    left = rule.cool_down_s - (now - max(times)).total_seconds()
+    if left <= 0:
+        return ""
+    return f"the same action was executed on this connection: wait {amounts.duration(left)}"
+
+
+def executions(histories: Iterable[ActionHistory], action: str, connection: str) -> list[str]:
+    """Return the times at which an action began to be executed on a connection."""
+    return [
+        line.at
+        for one in histories
+        if one.facts.get("action") == action and one.facts.get("connection") == connection
+        for line in one.lines
+        if line.text("state") == ActionState.EXECUTING
+    ]
+
+
+def may_approve(history: ActionHistory, rule: ActionRule, by: str, key: str, at: datetime) -> str:
+    """Return why a person may not approve an action now; empty if they may."""
+    if not history.is_intact:
+        return "its document in the record was altered"
+    state = history.state(at)
+    if state is ActionState.APPROVED:
+        return "it has all approvals that it needs"
+    if state is not ActionState.PREVIEWED:
+        return f"it is {state}"
+    if not rule.proposer_may_approve and by == history.facts.get("requested_by"):
+        return f"{by} asked for the approval, and the policy wants another person"
+    if not rule.proposer_may_approve and key == history.facts.get("requested_key"):
+        return "this key asked for the approval, and the policy wants another person"
+    if any(by == one.by or key == one.key for one in history.approvals):
+        return f"{by} has approved it already"
+    return ""
+
+
+def may_execute(history: ActionHistory, rule: ActionRule, at: datetime) -> str:
+    """Return why an action may not be executed now; empty if it may."""
+    if not history.is_intact:
+        return "its document in the record was altered"
+    state = history.state(at)
+    if state is ActionState.PREVIEWED:
+        return f"it has {len(history.approvals)} of {history.needed} approvals"
+    if state is not ActionState.APPROVED:
+        return _ended(history, state)
+    if any(history.facts.get(name) != value for name, value in terms(rule).items()):
+        return "the policy changed since its preview"
+    if len(history.approvals) < rule.approvers:
+        return f"it has {len(history.approvals)} of {rule.approvers} approvals"
+    asked = {history.facts.get("requested_by"), history.facts.get("requested_key")}
+    own = any({one.by, one.key} & asked for one in history.approvals)
+    return "" if rule.proposer_may_approve or not own else "the person who asked has approved it"
+
+
+def may_undo(history: ActionHistory, at: datetime) -> str:
+    """Return why an action may not be undone now; empty if it may."""
+    if not history.is_intact:
+        return "its document in the record was altered"
+    if not history.facts.get("undo"):
+        return "it is irreversible"
+    state = history.state(at)
+    return "" if state is ActionState.VERIFIED else f"it is {state}, not verified"
+
+
+def _ended(history: ActionHistory, state: ActionState) -> str:
+    if state is ActionState.INDETERMINATE:
+        return (
+            "it is indeterminate: an execution was begun and has no outcome. Look at the server:"
+            " nothing is tried again"
+        )
+    return f"it is {state}{f' ({history.result})' if history.result else ''}: it is executed once"

@@ -1,0 +1,115 @@
+"""Find the actions that runbooks have proposed, in the journals of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbkernel.errors import ActionRefused, EvidenceError
+from rbkernel.evidence import reading, runs, store
+from rbkernel.evidence.reading import Event, Record
+from rbkernel.model import PlanState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A plan as the newest run proposed it; ``state`` is the text of a `PlanState`.
+
+    ``owner`` is the id of the OS user who owns the journal, so that its kernel ran as this user.
+    """
+
+    plan: str
+    title: str
+    action: str
+    arguments: Mapping[str, Any]
+    connection: str
+    sql: str
+    undo: str
+    risk: str
+    incident: str
+    run_id: str
+    runbook: str
+    owner: int
+    at: str
+    state: str
+
+
+def find(root: Path, plan: str) -> Proposal:
+    """Return the newest proposal of a plan.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    plan
+        The plan's id, or its first characters, at least 4.
+
+    Raises
+    ------
+    ActionRefused
+        There is no such plan, or several begin with these characters.
+    """
+    found = {one.plan: one for one in _all(root, plan) if one.plan.startswith(plan)}
+    if len(found) == 1 and len(plan) >= 4:
+        return next(iter(found.values()))
+    what = f"{len(found)} plans begin with {plan!r}" if found else f"there is no plan {plan!r}"
+    raise ActionRefused(
+        what, where=str(root), next_step="`rbkernel action list` lists the proposed plans"
+    )
+
+
+def in_incidents(root: Path, incidents: frozenset[str]) -> list[Proposal]:
+    """Return the newest proposal of each plan that can be executed, in these incidents."""
+    found = {one.plan: one for one in _all(root, "") if one.incident in incidents and one.action}
+    return sorted(found.values(), key=lambda one: one.at)
+
+
+def _all(root: Path, plan: str) -> Iterator[Proposal]:
+    """Yield the proposals of all runs, oldest first."""
+    for entry in runs.list_runs(root):
+        try:
+            # most journals do not contain the plan, and need not be parsed
+            if plan.encode() in (entry.folder / store.JOURNAL).read_bytes():
+                yield from _of_run(reading.read(entry.folder), entry.incident)
+        except (OSError, EvidenceError):
+            continue  # `rbkernel evidence list` reports an unreadable journal
+
+
+def _of_run(run: Record, incident: str) -> Iterator[Proposal]:
+    for event in run.of_kind("plan"):
+        if event.data.get("sql"):
+            yield _proposal(event, run, incident)
+
+
+def _proposal(event: Event, run: Record, incident: str) -> Proposal:
+    texts = {
+        name: str(event.data.get(name) or "")
+        for name in ("title", "action", "connection", "sql", "undo", "risk", "state")
+    }
+    arguments = event.data.get("arguments")
+    return Proposal(
+        **texts,
+        plan=str(event.data.get("id", "")),
+        arguments=arguments if isinstance(arguments, Mapping) else {},
+        incident=run.incident or incident,
+        run_id=run.run_id,
+        runbook=run.runbook,
+        owner=run.folder.stat().st_uid,
+        at=event.at,
+    )
+
+
+def refusal(proposal: Proposal) -> str:
+    """Return why a proposal cannot be executed; empty if it may be.
+
+    Its runbook may have asked a question whose answer is another option.
+    """
+    if not proposal.incident:
+        return "its run belongs to no incident, so that nothing could be recorded"
+    if not proposal.action:
+        return "plans of this kind are not executed by rbkernel: copy the SQL"
+    if proposal.state != PlanState.PROPOSED:
+        return f"its state in the runbook is “{proposal.state}”"
+    return ""

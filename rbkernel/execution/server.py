@@ -1,0 +1,100 @@
+"""Identify a server, and log in with the role for actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from rbkernel.config import Connection
+from rbkernel.errors import ActionRefused, RbkernelError
+from rbkernel.execution.document import Facts
+from rbkernel.sources.postgres.connection import driver
+from rbkernel.sources.postgres.connection.deadline import Deadline
+from rbkernel.sources.postgres.connection.session import Session
+
+APPLICATION = "rbkernel/action"
+# s for the two logins, the signals and the lines of the record, besides the time-outs
+GRACE_S = 15.0
+
+_IDENTITY = """
+SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
+       pg_catalog.pg_postmaster_start_time()::text AS started_at,
+       pg_catalog.current_database()::text AS database,
+       pg_catalog.pg_is_in_recovery() AS standby
+"""
+# for a statement of an action: true only on the server that was previewed
+SAME_SERVER = """
+       (SELECT system_identifier::text FROM pg_catalog.pg_control_system())
+           = %(system_identifier)s
+   AND pg_catalog.pg_postmaster_start_time() = %(started_at)s::timestamptz
+   AND pg_catalog.current_database()::text = %(database)s
+   AND pg_catalog.pg_is_in_recovery() = %(standby)s::boolean
+"""
+_SETTINGS = """
+SELECT pg_catalog.set_config('search_path', 'pg_catalog', true),
+       pg_catalog.set_config('statement_timeout', %(statement_ms)s, true),
+       pg_catalog.set_config('lock_timeout', %(lock_ms)s, true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '60000', true)
+"""
+_WORDS = {
+    "system_identifier": "the connection leads to another cluster",
+    "database": "the connection leads to another database",
+    "standby": "the server changed between primary and standby (a failover)",
+    "started_at": "the server was restarted, or the connection leads to another server",
+}
+
+
+def identify(session: Session) -> Facts:
+    """Return what identifies a server: cluster, database, role, and when it was started."""
+    [row] = session.answer(_IDENTITY, name="identity of the server").records()
+    return row
+
+
+def changed(before: Facts, now: Facts) -> str:
+    """Return why a server is not the one that was previewed; empty if it is. Pure.
+
+    >>> changed({"standby": True}, {"standby": False})
+    'the server changed between primary and standby (a failover)'
+    """
+    return next((why for name, why in _WORDS.items() if before.get(name) != now.get(name)), "")
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[driver.RawConnection]:
+    """Yield a transaction of the role for actions, which is committed at the end.
+
+    Parameters
+    ----------
+    connection
+        The connection with the role for actions, see `Connection.for_actions`.
+
+    Raises
+    ------
+    ActionRefused
+        The role cannot log in: nothing was sent.
+    """
+    try:
+        opened = driver.connect(connection, application_name=APPLICATION)
+    except RbkernelError as error:
+        raise ActionRefused(
+            f"the role for actions cannot log in, nothing was executed: {error}",
+            where=f"connection {connection.name}",
+            next_step="correct [connections.NAME.action] in rbkernel.toml, and preview it again",
+        ) from error
+    limit_s = connection.statement_timeout_s + 2
+    with closing(opened) as raw, Deadline(limit_s, lambda: raw):
+        values = {
+            "statement_ms": f"{connection.statement_timeout_s * 1000:.0f}",
+            "lock_ms": f"{connection.lock_timeout_s * 1000:.0f}",
+        }
+        send(raw, _SETTINGS, values, connection)
+        yield raw
+        driver.commit(raw, name=connection.name)
+
+
+def send(
+    raw: driver.RawConnection, statement: str, values: Mapping[str, Any], connection: Connection
+) -> list[tuple[Any, ...]]:
+    """Send one statement, and return its rows; errors as for `driver.fetch`."""
+    return driver.fetch(raw, statement, values, name=connection.name)

@@ -1,0 +1,355 @@
+"""The actions `cancel_queries` and `terminate_sessions`: preview, execute, and watch the effect.
+
+A session is signalled only if it is the session that was previewed, still in the same transaction
+and at the same query, and only if all the others are, too. One statement checks this and signals.
+A session that is to be terminated while its query runs is cancelled first: the client then gets the
+error of a cancelled query, and only a session that is still there is terminated.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rbkernel.actions.plans import sessions_sql
+from rbkernel.config import Connection
+from rbkernel.errors import ActionRefused, DatabaseError
+from rbkernel.evidence.incident import ActionState
+from rbkernel.execution import server
+from rbkernel.execution.document import Facts, Preview
+from rbkernel.execution.outcome import NotSent, Outcome
+from rbkernel.execution.proposal import Proposal
+from rbkernel.sources.postgres import remedy, situation
+from rbkernel.sources.postgres.blocking import Freed, trees
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.remedy import Remedy
+from rbkernel.sources.postgres.situation import Backend, Situation
+
+# s between two looks at the sessions, and s for a cancelled query to end before its session does
+_EVERY_S, _CANCEL_S = 0.2, 2.0
+_IDENTIFYING = ("pid", "backend_start", "xact_start", "query_start", "state")
+
+_LOOK = """
+SELECT a.pid, a.backend_start, a.xact_start, a.query_start, a.state, a.backend_type,
+       a.application_name AS application, a.usename::text AS username, a.datname::text AS database,
+       pg_catalog.host(a.client_addr) AS client, a.query
+  FROM pg_catalog.pg_stat_activity a
+ WHERE a.pid = ANY (:pids)
+ ORDER BY a.pid
+"""
+# `whole` asks that all sessions are as they were; else each session that is left is signalled
+SIGNAL = f"""
+WITH wanted AS (
+    SELECT *
+      FROM unnest(%(pids)s::int[], %(verbs)s::text[], %(backend_starts)s::timestamptz[],
+                  %(xact_starts)s::timestamptz[], %(query_starts)s::timestamptz[],
+                  %(states)s::text[])
+           AS w (pid, verb, backend_start, xact_start, query_start, state)
+), found AS MATERIALIZED (
+    SELECT w.pid, w.verb
+      FROM wanted w JOIN pg_catalog.pg_stat_activity a USING (pid)
+     WHERE a.backend_start = w.backend_start
+       AND a.backend_type = 'client backend'
+       AND a.pid <> pg_catalog.pg_backend_pid()
+       AND (NOT %(whole)s::boolean
+            OR (a.xact_start IS NOT DISTINCT FROM w.xact_start
+                AND a.query_start IS NOT DISTINCT FROM w.query_start
+                AND a.state IS NOT DISTINCT FROM w.state))
+), ready AS MATERIALIZED (
+    SELECT (NOT %(whole)s::boolean
+            OR (SELECT count(*) FROM found) = (SELECT count(*) FROM wanted))
+       AND {server.SAME_SERVER} AS yes
+)
+SELECT f.pid, r.yes,
+       CASE WHEN NOT r.yes THEN false
+            WHEN f.verb = 'cancel' THEN pg_catalog.pg_cancel_backend(f.pid)
+            ELSE pg_catalog.pg_terminate_backend(f.pid) END AS signalled
+  FROM found f CROSS JOIN ready r
+"""
+
+
+def preview(session: Session, proposal: Proposal) -> Preview:
+    """Resolve the targets of a proposal again, and foretell the effect.
+
+    Raises
+    ------
+    ActionRefused
+        The server could not be examined, or the SQL shown is not the SQL of these targets.
+    """
+    wanted = _wanted(proposal)
+    seen = situation.look(session)
+    if seen.reason:
+        raise ActionRefused(
+            f"the server cannot be examined: {seen.reason}",
+            where=f"connection {proposal.connection}",
+            next_step=seen.next_step,
+        )
+    identity = server.identify(session)
+    now = _look(session, [one["pid"] for one in wanted])
+    refusals = [_refusal(one, now.get(one["pid"]), seen) for one in wanted]
+    targets = [
+        {"verb": one["verb"], **now[one["pid"]], **_holds(seen.backend(one["pid"]))}
+        for one in wanted
+        if one["pid"] in now
+    ]
+    step = _remedy(wanted, seen)
+    return Preview(
+        server=identity,
+        targets=tuple(targets),
+        effect=_effect(step),
+        loss=step.loss,
+        foretold={
+            "freed": [_who(seen.backend(pid)) for pid in sorted(step.freed.all)],
+            "waiting": step.left,
+        },
+        statement=SIGNAL.strip(),
+        values=_values(targets, identity),
+        refusal="; ".join(filter(None, refusals)),
+    )
+
+
+def changed(document: Facts, now: Preview) -> str:
+    """Return what changed since the preview that was approved; empty if nothing did. Pure.
+
+    More sessions may wait than at the time of the preview; but if nobody would be freed any more,
+    there is no reason left to execute the action.
+    """
+    if why := now.refusal or server.changed(document["server"], now.server):
+        return why
+    before = {one["pid"]: one for one in document["targets"]}
+    for one in now.targets:
+        was = before.get(one["pid"], {})
+        if one["verb"] != was.get("verb"):
+            return f"pid {one['pid']} was not a target of the approved action"
+        if [name for name in _IDENTIFYING if not _same(was.get(name), one.get(name))]:
+            return (
+                f"pid {one['pid']} went on since the preview: it is {one['state']}, with another"
+                " transaction or query"
+            )
+        if was.get("writes") is False and one.get("writes"):
+            return f"pid {one['pid']} has written since the preview, and would lose that"
+    if document["foretold"]["freed"] and not now.foretold["freed"]:
+        return "no session waits for the targets any more"
+    return "" if len(before) == len(now.targets) else "the targets are not those of the preview"
+
+
+def execute(connection: Connection, document: Facts) -> Facts:
+    """Signal the sessions, and return what was signalled; nothing is sent twice.
+
+    Raises
+    ------
+    NotSent
+        A target had changed, so that no session was signalled.
+    DatabaseError, QueryError
+        The server refused the statement, or did not answer: sessions may have been signalled.
+    """
+    targets = document["targets"]
+    running = [one for one in targets if one["verb"] == "terminate" and one["state"] == "active"]
+    first = [{**one, "verb": "cancel"} if one in running else one for one in targets]
+    signalled = {"first": _signal(connection, _values(first, document["server"]))}
+    if not running:
+        return signalled
+    time.sleep(_CANCEL_S)
+    later = {**_values(running, document["server"]), "whole": False}
+    return {**signalled, "terminated after the cancel": _signal(connection, later)}
+
+
+def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
+    """Watch the targets for some seconds, and count the sessions that were freed.
+
+    Raises
+    ------
+    DatabaseError
+        The server cannot be examined.
+    """
+    until = time.monotonic() + watch_s
+    targets = document["targets"]
+    left = targets
+    while left and time.monotonic() < until:
+        time.sleep(_EVERY_S)
+        now = _look(session, [one["pid"] for one in targets])
+        left = [one for one in targets if _is_left(one, now.get(one["pid"]))]
+    time.sleep(max(0.0, until - time.monotonic()))
+    seen = situation.look(session)
+    if seen.reason:
+        raise DatabaseError(seen.reason, where=f"connection {document['connection']}")
+    return _outcome(document, left, seen)
+
+
+def _outcome(document: Facts, left: Sequence[Facts], seen: Situation) -> Outcome:
+    foretold = document["foretold"]["freed"]
+    waits = {(one.pid, _iso(one.backend_start)) for one in seen.backends if one.held_up}
+    still = [one for one in foretold if (one["pid"], one["backend_start"]) in waits]
+    ended = len(document["targets"]) - len(left)
+    freed = len(foretold) - len(still)
+    survivors = ", ".join(f"pid {one['pid']}" for one in left)
+    words = f"{ended} of {len(document['targets'])} done"
+    words += f", {freed} of {len(foretold)} waiting sessions freed" if foretold else ""
+    words += f"; still there: {survivors}" if left else ""
+    without_effect = bool(left) or bool(foretold and not freed)
+    return Outcome(
+        state=ActionState.FAILED if without_effect else ActionState.VERIFIED,
+        result=words,
+        facts={
+            "survivors": [one["pid"] for one in left],
+            "freed": freed,
+            "foretold": len(foretold),
+            "waiting": len(waits),
+        },
+    )
+
+
+def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
+    """Return the targets of a proposal: verb, pid and times.
+
+    Raises
+    ------
+    ActionRefused
+        The proposal is malformed, or its SQL is not the SQL of its targets.
+    """
+    try:
+        wanted = [
+            {
+                "verb": verb,
+                "pid": int(one["pid"]),
+                "backend_start": str(one["backend_start"]),
+                "query_start": str(one["query_start"]) if verb == "cancel" else None,
+            }
+            for verb in ("terminate", "cancel")
+            for one in proposal.arguments.get(verb, ())
+        ]
+        same = sessions_sql(proposal.arguments) == proposal.sql
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _altered(proposal, f"its targets cannot be read: {error!r}") from error
+    if proposal.action == "cancel_queries" and proposal.arguments.get("terminate"):
+        raise _altered(proposal, "it cancels queries, but would terminate sessions")
+    if not same or len({one["pid"] for one in wanted}) < len(wanted):
+        raise _altered(proposal, "the SQL that it shows is not the SQL of its targets")
+    if not wanted:
+        raise ActionRefused(f"plan {proposal.plan} has no target: there is nothing to do")
+    return wanted
+
+
+def _altered(proposal: Proposal, why: str) -> ActionRefused:
+    return ActionRefused(
+        f"plan {proposal.plan} was altered: {why}",
+        where=f"run {proposal.run_id}",
+        next_step="run the runbook again, and check the notebook that proposed it",
+    )
+
+
+def _look(session: Session, pids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return what identifies the sessions that exist now, by pid; times are ISO 8601."""
+    answer = session.answer(_LOOK, {"pids": list(pids)}, name="targets of the action")
+    rows = answer.protected(session.connection.redaction).records()
+    return {
+        row["pid"]: {
+            name: _iso(value) if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _same(one: object, other: object) -> bool:
+    """Compare two values of a session; times may be written in different zones.
+
+    >>> _same("2026-11-20T03:02:11+00:00", "2026-11-20T04:02:11+01:00"), _same("idle", "active")
+    (True, False)
+    """
+    try:
+        return datetime.fromisoformat(str(one)) == datetime.fromisoformat(str(other))
+    except (ValueError, TypeError):
+        return one == other
+
+
+def _refusal(wanted: Facts, now: Facts | None, seen: Situation) -> str:
+    """Return why a target must not be signalled; empty if it may be."""
+    who = f"pid {wanted['pid']}"
+    if now is None:
+        return f"{who} has ended"
+    if not _same(wanted["backend_start"], now["backend_start"]):
+        return f"{who} is another session now: the one in the plan has ended"
+    if wanted["verb"] == "cancel" and (
+        now["state"] != "active" or not _same(wanted["query_start"], now["query_start"])
+    ):
+        return f"the query of {who} has ended"
+    backend = seen.backend(wanted["pid"])
+    if backend is None:
+        return f"{who} is not in the snapshot of the server's sessions"
+    why = remedy.forbidden(backend)
+    return f"{who} must not be signalled: {why}" if why else ""
+
+
+def _holds(backend: Backend | None) -> Facts:
+    if backend is None:
+        return {}
+    names = ("transaction_s", "writes", "strong_lock", "relation")
+    return {name: getattr(backend, name) for name in names}
+
+
+def _who(backend: Backend | None) -> Facts:
+    if backend is None:
+        return {}
+    start = _iso(backend.backend_start)
+    return {"pid": backend.pid, "backend_start": start, "application": backend.application}
+
+
+def _remedy(wanted: Sequence[Facts], seen: Situation) -> Remedy:
+    """Return the step with its effect: the sessions of all blocking trees that it frees."""
+    pids = {one["pid"] for one in wanted}
+    backends = [one for one in seen.backends if one.pid in pids]
+    freed = [(tree, tree.freed(pids)) for tree in trees(seen)]
+    at_once = frozenset().union(*(one.at_once for _, one in freed)) - pids
+    later = frozenset().union(*(one.later for _, one in freed)) - pids
+    left = {pid for tree, one in freed for pid in tree.waiters.keys() - one.all} - pids
+    return Remedy(
+        targets=tuple(backends),
+        loss=remedy.loss(backends) if backends else "",
+        freed=Freed(at_once=at_once, later=later),
+        left=len(left),
+    )
+
+
+def _effect(step: Remedy) -> str:
+    if step.freed.all or not step.targets:
+        return step.effect
+    return f"no session waits for {'it' if len(step.targets) == 1 else 'them'}"
+
+
+def _is_left(target: Facts, now: Facts | None) -> bool:
+    """Return whether a target is still there: the session, or the query that was cancelled."""
+    if now is None or not _same(target["backend_start"], now["backend_start"]):
+        return False
+    if target["verb"] == "terminate":
+        return True
+    return now["state"] == "active" and _same(target["query_start"], now["query_start"])
+
+
+def _values(targets: Sequence[Facts], identity: Facts) -> dict[str, Any]:
+    """Return the values of `SIGNAL`; lists in the order of the targets."""
+    names = {
+        "pids": "pid",
+        "verbs": "verb",
+        "backend_starts": "backend_start",
+        "xact_starts": "xact_start",
+        "query_starts": "query_start",
+        "states": "state",
+    }
+    columns = {place: [one.get(name) for one in targets] for place, name in names.items()}
+    return {**columns, **identity, "whole": True}
+
+
+def _signal(connection: Connection, values: Mapping[str, Any]) -> list[int]:
+    """Signal sessions in one transaction; return the pids that were signalled."""
+    with server.transaction(connection) as raw:
+        rows = server.send(raw, SIGNAL, values, connection)
+    if values["whole"] and not (rows and all(ready for _, ready, _ in rows)):
+        raise NotSent("a target or the server changed in the last moment: nothing was signalled")
+    return [pid for pid, _, signalled in rows if signalled]

@@ -1,0 +1,543 @@
+"""Approved actions on a real server: exactly what was approved, once, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from rbkernel import actions
+from rbkernel.cli import incident_text
+from rbkernel.errors import ActionRefused, DatabaseError
+from rbkernel.evidence import incident
+from rbkernel.evidence.incident import ActionHistory, ActionState
+from rbkernel.execution import approval, executor, server, sessions
+from rbkernel.execution.executor import carried_out
+from rbkernel.execution.ledger import now
+from rbkernel.execution.outcome import Outcome
+from rbkernel.incidents import workflow
+from rbkernel.sources.postgres.connection.session import Session
+from rbkernel.sources.postgres.diagnosis import diagnose
+from tests.support.approvals import TWO_PEOPLE, Queue, Room, lives, queue, terminate
+from tests.support.journal_builder import INCIDENT, other_run
+from tests.support.servers import ROW, Servers
+from tests.support.waiting import until
+
+ONE_PERSON = f"{TWO_PEOPLE}proposer_may_approve = true\n"
+
+
+@pytest.fixture
+def room(tmp_path: Path, alone: Servers, monkeypatch: pytest.MonkeyPatch) -> Room:
+    made = Room(tmp_path / "room", alone)
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(made.file))
+    monkeypatch.delenv("RBKERNEL_EVIDENCE")
+    return made
+
+
+@pytest.fixture
+def locks(alone: Servers, diag: Session) -> Queue:
+    return queue(alone, diag)
+
+
+@pytest.fixture
+def plan(room: Room, locks: Queue) -> str:
+    return room.propose(locks.plan, other_run(1))
+
+
+def refusal(what: Callable[[], object]) -> str:
+    with pytest.raises(ActionRefused) as caught:
+        what()
+    return caught.value.what
+
+
+class TestTerminate:
+    def test_two_people_end_the_blocker(
+        self, room: Room, locks: Queue, plan: str, alone: Servers, tmp_path: Path
+    ) -> None:
+        asked = approval.request(room.ledger, plan, room.key("ann"))
+        [target] = asked.facts["targets"]
+        assert target["pid"] == locks.holder
+        assert target["writes"]
+        assert {one["pid"] for one in asked.facts["foretold"]["freed"]} == set(locks.waiters)
+        why = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("ann")))
+        assert "ann asked for the approval" in why
+        assert "0 of 1 approvals" in refusal(lambda: room.execute(plan, asked))
+        ok = approval.approve(room.ledger, plan, asked.digest[:8], room.key("bob"))
+        assert lives(alone, locks.holder)
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.VERIFIED
+        assert done.result == "1 of 1 done, 2 of 2 waiting sessions freed"
+        assert not lives(alone, locks.holder)
+        self._is_proven_by_openssh_alone(room, tmp_path)
+        self._is_shown(room)
+        assert "it is executed once" in refusal(lambda: room.execute(plan, ok))
+        assert "must propose it again" in refusal(
+            lambda: approval.request(room.ledger, plan, room.key("ann"))
+        ) or "has ended" in refusal(lambda: approval.request(room.ledger, plan, room.key("ann")))
+
+    def _is_proven_by_openssh_alone(self, room: Room, folder: Path) -> None:
+        """As docs/how-to/act.md says it: the record, ssh-keygen and sha256sum, no rbkernel."""
+        lines = (room.root / INCIDENT / "incident.jsonl").read_text().splitlines()
+        said = [one for one in map(json.loads, lines) if one["kind"] == "action"]
+        [preview] = [one for one in said if one["state"] == "previewed"]
+        [approved] = [one for one in said if one["state"] == "approved"]
+        (folder / "document").write_text(preview["document"])
+        digest = hashlib.sha256((folder / "document").read_bytes()).hexdigest()
+        assert digest == approved["digest"]
+        (folder / "sig").write_text(approved["signature"])
+        (folder / "signers").write_text(approved["signers"])
+        at = approved["at"][:19].translate(str.maketrans("", "", "-:T"))
+        command = ["ssh-keygen", "-Y", "verify", "-n", "rbkernel-action-approval", "-I", "bob"]
+        files = ["-f", f"{folder}/signers", "-s", f"{folder}/sig", "-O", f"verify-time={at}"]
+        told = subprocess.run(
+            [*command, *files],
+            input=(folder / "document").read_bytes(),
+            capture_output=True,
+            check=False,
+            env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
+        )
+        assert told.returncode == 0, told.stderr
+        wrong = subprocess.run(
+            [*command, *files], input=b"x", capture_output=True, check=False, env={"TZ": "UTC"}
+        )
+        assert wrong.returncode
+
+    def _is_shown(self, room: Room) -> None:
+        found = workflow.look(room.root, INCIDENT)
+        told = [one.what for one in found.timeline if one.kind == "action"]
+        assert [one.split()[1].rstrip(":") for one in told] == [
+            "previewed",
+            "approved",
+            "executing",
+            "verified",
+        ]
+        assert "with the SSH key SHA256:" in told[1]
+        assert "the approval is a convenience" in told[2]
+        assert "2 of 2 waiting sessions freed" in told[3]
+        text = "\n".join(incident_text.incident_lines(found, None))
+        assert "action verified: Terminate 1 session" in text
+
+    def test_only_the_targets_end(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        bystander = alone.start("bystander", "BEGIN", "SELECT 1")
+        room.execute(plan, room.approve(plan, "bob"))
+        assert lives(alone, bystander)
+        assert all(lives(alone, pid) for pid in locks.waiters)
+
+    def test_a_running_query_is_cancelled_before_its_session_ends(
+        self, room: Room, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pid = alone.send("report", "SELECT pg_sleep(60)")
+        with alone.access.connect("postgres") as raw:
+            row = raw.execute(
+                b"SELECT pid, backend_start, query_start FROM pg_stat_activity WHERE pid = %s",
+                [pid],
+            ).fetchall()[0]
+        frame = pd.DataFrame([row], columns=["pid", "backend_start", "query_start"])
+        plan = room.propose(actions.terminate_sessions("orders", frame), other_run(2))
+        asked: list[Any] = []
+        sent = sessions._signal
+
+        def signal(connection: Any, values: Any) -> Any:
+            asked.append(values["verbs"])
+            return sent(connection, values)
+
+        monkeypatch.setattr(sessions, "_signal", signal)
+        monkeypatch.setattr(sessions, "_CANCEL_S", 0.3)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        assert asked == [["cancel"], ["terminate"]]
+        assert done.recorded is ActionState.VERIFIED
+        assert not lives(alone, pid)
+
+
+class TestCancel:
+    def test_the_query_ends_and_its_session_stays(
+        self, room: Room, alone: Servers, diag: Session
+    ) -> None:
+        room.configure(TWO_PEOPLE, 'action = "cancel_queries"\napprovers = 0\nwatch_s = 1.0\n')
+        holder = alone.send("report", "SELECT pg_sleep(60)", "BEGIN", ROW)
+        locked = alone.send("web", ROW)
+        until(lambda: diagnose(diag).first is not None)
+        planned = actions.cancel_queries("orders", diagnose(diag))
+        plan = room.propose(planned, other_run(3))
+        done = room.execute(plan, approval.request(room.ledger, plan))
+        assert done.recorded is ActionState.VERIFIED
+        assert lives(alone, holder)
+        assert lives(alone, locked)
+        assert done.approvals == ()
+
+
+class TestRefused:
+    """Each change between preview, approval and execution is refused with its reason."""
+
+    def _both(self, room: Room, plan: str, change: Callable[[], object]) -> tuple[str, str]:
+        """Change something after the approval; return why execution and approval are refused."""
+        ok = room.approve(plan, "bob")
+        change()
+        return (
+            refusal(lambda: room.execute(plan, ok)),
+            refusal(lambda: approval.approve(room.ledger, plan, ok.digest, room.key("bob"))),
+        )
+
+    def test_the_target_ended(self, room: Room, plan: str, locks: Queue, alone: Servers) -> None:
+        def end() -> None:
+            terminate(alone, [locks.holder])
+
+        for why in self._both(room, plan, end):
+            assert f"pid {locks.holder} has ended" in why
+
+    def test_the_pid_was_reused(
+        self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look = sessions._look
+
+        def other(*given: Any) -> Any:
+            return {
+                pid: {**one, "backend_start": "2026-11-20T03:02:11+00:00"}
+                for pid, one in look(*given).items()
+            }
+
+        for why in self._both(room, plan, lambda: monkeypatch.setattr(sessions, "_look", other)):
+            assert f"pid {locks.holder} is another session now" in why
+        assert lives(alone, locks.holder)
+
+    def test_the_target_went_on(self, room: Room, plan: str, locks: Queue, alone: Servers) -> None:
+        go_on = lambda: alone.sessions[0].execute(b"SELECT 1")  # noqa: E731
+        for why in self._both(room, plan, go_on):
+            assert f"pid {locks.holder} went on since the preview" in why
+        assert lives(alone, locks.holder)
+
+    def test_it_went_on_after_the_last_look(
+        self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The statement itself checks, too: here, all looks before it see nothing."""
+        ok = room.approve(plan, "bob")
+        begin = executor._begin
+
+        def late(*given: Any) -> None:
+            begin(*given)
+            alone.sessions[0].execute(b"SELECT 1")
+
+        monkeypatch.setattr(executor, "_begin", late)
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.FAILED
+        assert "nothing was signalled" in done.result
+        assert lives(alone, locks.holder)
+
+    def test_nobody_waits_any_more(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        def end() -> None:
+            terminate(alone, locks.waiters)
+
+        for why in self._both(room, plan, end):
+            assert "no session waits for the targets any more" in why
+        assert lives(alone, locks.holder)
+
+    def test_a_failover(
+        self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        identify = server.identify
+        ok = room.approve(plan, "bob")
+        for change, words in (
+            ({"system_identifier": "1"}, "another cluster"),
+            ({"standby": True}, "a failover"),
+            ({"started_at": "2026-01-01"}, "was restarted"),
+            ({"database": "postgres"}, "another database"),
+        ):
+            monkeypatch.setattr(server, "identify", lambda one, c=change: {**identify(one), **c})
+            assert words in refusal(lambda: room.execute(plan, ok))
+        assert lives(alone, locks.holder)
+
+    def test_the_plan_expired(
+        self, room: Room, plan: str, alone: Servers, locks: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        monkeypatch.setattr(executor, "now", lambda: now() + timedelta(minutes=11))
+        assert "expired" in refusal(lambda: room.execute(plan, ok))
+        assert lives(alone, locks.holder)
+
+    def test_bytes_of_the_record_were_edited(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        path = room.root / INCIDENT / "incident.jsonl"
+        before = path.read_text()
+        path.write_text(before.replace("frees 2 sessions", "frees 9 sessions"))
+        assert "was altered" in refusal(lambda: room.execute(plan, ok))
+        path.write_text(before)
+        # an approval of somebody else under the same name, and one that was copied
+        lines = [json.loads(one) for one in before.splitlines()]
+        forged = next(one for one in lines if one.get("state") == "approved")
+        forged["signature"] = next(o for o in lines if o.get("state") == "previewed")["signature"]
+        path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+        assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
+        assert lives(alone, locks.holder)
+
+    def test_the_notebook_was_edited(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        def edit() -> None:
+            room.propose(locks.plan, other_run(9), title="Something else")
+
+        for why in self._both(room, plan, edit):
+            assert "the plan in the runbook was altered: title" in why
+        other = room.propose(locks.plan, other_run(10), sql="DROP TABLE orders")
+        assert "the SQL that it shows is not the SQL of its targets" in refusal(
+            lambda: approval.request(room.ledger, other, room.key("ann"))
+        )
+        assert lives(alone, locks.holder)
+
+    def test_the_runbook_chose_otherwise(self, room: Room, locks: Queue) -> None:
+        plan = room.propose(locks.plan, other_run(1), state="not chosen")
+        assert "“not chosen”" in refusal(lambda: room.approve(plan, "bob"))
+
+    def test_a_stranger_and_a_removed_approver(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        asked = approval.request(room.ledger, plan, room.key("ann"))
+        why = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("eve")))
+        assert "does not belong to exactly one approver" in why
+        ok = approval.approve(room.ledger, plan, asked.digest, room.key("bob"))
+        room.approvers.write_text(room.approvers.read_text().splitlines()[0] + "\n")
+        assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
+        assert lives(alone, locks.holder)
+
+    def test_without_a_rule_or_a_role_nothing_is_executed(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        room.configure('action = "cancel_queries"\n')
+        assert "no rule allows terminate_sessions" in refusal(lambda: room.approve(plan))
+        room.configure(TWO_PEOPLE + 'severities = ["P3"]\n')
+        assert "severity P1" in refusal(lambda: room.approve(plan))
+        room.configure(TWO_PEOPLE, action_role="")
+        with pytest.raises(Exception, match="no role for actions is configured"):
+            room.approve(plan)
+        assert lives(alone, locks.holder)
+
+    def test_too_many_targets_and_too_soon(
+        self, room: Room, locks: Queue, alone: Servers, diag: Session
+    ) -> None:
+        rows = [
+            {"pid": one.pid, "backend_start": one.backend_start}
+            for one in locks.diagnosis.situation.clients
+            if one.pid in {locks.holder, *locks.waiters}
+        ]
+        both = room.propose(actions.terminate_sessions("orders", pd.DataFrame(rows)), other_run(5))
+        assert "the policy allows 1 target, and these are 3" in refusal(lambda: room.approve(both))
+        room.configure(f"{TWO_PEOPLE}cool_down_s = 60.0\n")
+        first = room.propose(locks.plan, other_run(6))
+        room.execute(first, room.approve(first, "bob"))
+        alone.end_sessions()
+        again = queue(alone, diag, "another-job")
+        second = room.propose(again.plan, other_run(7))
+        ok = room.approve(second, "bob")
+        assert "wait" in refusal(lambda: room.execute(second, ok))
+        assert lives(alone, again.holder)
+
+    def test_rejected_and_indeterminate(
+        self, room: Room, plan: str, locks: Queue, alone: Servers
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        approval.reject(room.ledger, plan, "it is nearly done")
+        assert "rejected (it is nearly done)" in refusal(lambda: room.execute(plan, ok))
+        assert "it is rejected" in refusal(lambda: approval.reject(room.ledger, plan, "again"))
+        assert lives(alone, locks.holder)
+
+
+class TestOnce:
+    def test_of_two_at_once_one_executes(
+        self, room: Room, plan: str, locks: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        sent: list[int] = []
+        signal = sessions._signal
+
+        def counted(*given: Any) -> Any:
+            sent.append(1)
+            return signal(*given)
+
+        monkeypatch.setattr(sessions, "_signal", counted)
+        ready, begin = Barrier(4), executor._begin
+
+        def together(*given: Any) -> None:
+            ready.wait(20)
+            begin(*given)
+
+        monkeypatch.setattr(executor, "_begin", together)
+
+        def one(_: int) -> ActionHistory | str:
+            try:
+                return executor.execute(room.ledger, plan, ok.digest)
+            except ActionRefused as error:
+                return error.what
+
+        with ThreadPoolExecutor(4) as pool:
+            told = list(pool.map(one, range(4)))
+        assert len(sent) == 1
+        assert sum(isinstance(one, ActionHistory) for one in told) == 1
+        assert all("it is executing" in one for one in told if isinstance(one, str))
+
+
+class TestOutcome:
+    def test_a_session_that_survives_is_a_failure(
+        self, room: Room, plan: str, locks: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        monkeypatch.setattr(
+            sessions,
+            "SIGNAL",
+            sessions.SIGNAL.replace("pg_catalog.pg_terminate_backend(f.pid)", "true"),
+        )
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.FAILED
+        assert f"still there: pid {locks.holder}" in done.result
+
+    def test_an_effect_that_cannot_be_seen_is_indeterminate(self) -> None:
+        def fail(what: str) -> Any:
+            raise DatabaseError(what)
+
+        seen = Outcome(state=ActionState.VERIFIED, result="1 of 1 done")
+        assert carried_out(dict, lambda: fail("down")).state is ActionState.INDETERMINATE
+        assert carried_out(lambda: fail("lost"), lambda: seen).state is ActionState.INDETERMINATE
+        assert carried_out(lambda: fail("lost"), lambda: seen).result == "lost; 1 of 1 done"
+
+
+@pytest.fixture
+def standby(server: Servers) -> Servers:
+    if not server.access.home.data("standby").exists():
+        server.add_standby()
+    return server
+
+
+class TestReplay:
+    def test_resume_and_undo(
+        self, tmp_path: Path, standby: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rule = (
+            'action = "resume_replay"\napprovers = 1\nproposer_may_approve = true\nwatch_s = 0.5\n'
+        )
+        room = Room(tmp_path / "room", standby, rules=(rule,), database="standby")
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(room.file))
+        monkeypatch.delenv("RBKERNEL_EVIDENCE")
+        with standby.access.connect("postgres", "standby") as raw:
+
+            def state() -> Any:
+                return raw.execute(b"SELECT pg_get_wal_replay_pause_state()").fetchall()[0][0]
+
+            plan = room.propose(actions.resume_replay("orders"), other_run(1))
+            assert "replay is not paused" in refusal(lambda: room.approve(plan, "ann"))
+            raw.execute(b"SELECT pg_wal_replay_pause()")
+            until(lambda: state() == "paused")
+            ok = room.approve(plan, "ann")
+            done = room.execute(plan, ok)
+            assert (done.recorded, state()) == (ActionState.VERIFIED, "not paused")
+            undone = executor.undo(room.ledger, plan)
+            assert (undone.recorded, state()) == (ActionState.UNDONE, "paused")
+            assert "undone, not verified" in refusal(lambda: executor.undo(room.ledger, plan))
+            raw.execute(b"SELECT pg_wal_replay_resume()")
+        [history] = incident.look(room.root, INCIDENT).actions
+        assert history.state(now()) is ActionState.UNDONE
+
+
+_KILLED = """
+import os, signal, sys
+from rbkernel.execution import approval, executor, sessions
+from rbkernel.execution.ledger import Ledger
+from rbkernel.redact import Redactor
+from rbkernel import config
+
+def killed(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def then(module, name):
+    was = getattr(module, name)
+    setattr(module, name, lambda *given: (was(*given), killed()))
+
+plan, digest, point = sys.argv[1:]
+if point == "before the intent":
+    executor._begin = killed
+elif point == "after the intent":
+    then(executor, "_begin")
+elif point == "after the signal":
+    then(sessions, "_signal")
+executor.execute(Ledger(config.load(), Redactor()), plan, digest)
+"""
+
+
+class TestKilled:
+    @pytest.mark.parametrize(
+        ("point", "begun", "ended"),
+        [
+            ("before the intent", False, False),
+            ("after the intent", True, False),
+            ("after the signal", True, True),
+        ],
+    )
+    def test_it_is_never_executed_again(
+        self,
+        room: Room,
+        plan: str,
+        locks: Queue,
+        alone: Servers,
+        point: str,
+        begun: bool,
+        ended: bool,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        command = [sys.executable, "-c", _KILLED, plan, ok.digest, point]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+        until(lambda: lives(alone, locks.holder) is not ended)
+        if not begun:
+            assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+            return
+        with pytest.raises(ActionRefused):
+            room.execute(plan, ok)
+        [history] = incident.look(room.root, INCIDENT).actions
+        assert history.state(now()) is ActionState.EXECUTING
+        later = now() + timedelta(minutes=5)
+        assert history.state(later) is ActionState.INDETERMINATE
+        monkeypatch.setattr(executor, "now", lambda: later)
+        with pytest.raises(ActionRefused) as caught:
+            room.execute(plan, ok)
+        assert ended or "nothing is tried again" in caught.value.what
+        assert lives(alone, locks.holder) is not ended
+
+    @pytest.mark.soak
+    def test_at_two_hundred_moments(
+        self, room: Room, alone: Servers, diag: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sessions, "_EVERY_S", 0.05)
+        command = [sys.executable, "-m", "rbkernel", "action", "execute"]
+        rows: dict[str, int] = {}
+        for number in range(200):
+            alone.end_sessions()
+            locks = queue(alone, diag, f"job-{number}")
+            plan = room.propose(locks.plan, other_run(100 + number))
+            ok = room.approve(plan, "bob")
+            with subprocess.Popen([*command, plan, "--digest", ok.digest]) as process:
+                time.sleep(0.02 * number)
+                process.kill()
+            history = incident.look(room.root, INCIDENT).actions[-1]
+            state = history.state(now() + timedelta(minutes=5))
+            rows[state] = rows.get(state, 0) + 1
+            if lives(alone, locks.holder):
+                assert state in {ActionState.APPROVED, ActionState.INDETERMINATE}
+                assert sum(one.text("state") == "executing" for one in history.lines) <= 1
+            else:
+                assert state in {ActionState.INDETERMINATE, ActionState.VERIFIED}
+        assert rows[ActionState.INDETERMINATE] > 5, rows
