@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import groupby
 
 from rbkernel.displaytext import one_line
 from rbkernel.evidence import caveats
-from rbkernel.evidence.incident import AlertHistory, IncidentRecord, IncidentState, instant
+from rbkernel.evidence.incident import (
+    ActionHistory,
+    ActionState,
+    AlertHistory,
+    IncidentRecord,
+    IncidentState,
+    instant,
+)
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.incidents.status import Draft, Due
@@ -76,6 +83,8 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
             for run, decision in found.waiting
         ],
     )
+    now = datetime.now(UTC)
+    yield from _block("Actions", [_action(one, now) for one in found.record.actions])
     entries = list(_folded(found.timeline))
     earlier = _others(len(entries) - _MOST_ENTRIES, "earlier entries")
     latest = _timeline(entries[-_MOST_ENTRIES:])
@@ -87,6 +96,20 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
         yield ""
         yield f"Next: `rbkernel incident status {found.record.id} --draft`, and when it is over"
         yield f"      `rbkernel incident close {found.record.id}`"
+
+
+def _action(action: ActionHistory, now: datetime) -> str:
+    """Describe an action, and the command that goes on with it, if one does."""
+    state = action.state(now)
+    commands = {ActionState.PREVIEWED: "approve", ActionState.APPROVED: "execute"}
+    command = f" `rbkernel action {commands[state]} {action.plan}`" if state in commands else ""
+    by = ", ".join(one.by for one in action.approvals)
+    said = [
+        f"{action.facts.get('title', action.plan)}: {state}",
+        f"approved by {by}" if by else "",
+        action.result,
+    ]
+    return f"{line('; '.join(filter(None, said)))}{command}"
 
 
 def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:

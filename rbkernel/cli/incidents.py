@@ -370,6 +370,17 @@ def _details(one: Any) -> dict[str, Any]:
     return {
         "alerts": [dataclasses.asdict(alert) for alert in one.record.alerts],
         "runs": [dataclasses.asdict(run) for run in one.runs],
+        "actions": [
+            {
+                "plan": action.plan,
+                "title": action.facts.get("title", ""),
+                "digest": action.digest,
+                "state": action.state(datetime.now(UTC)),
+                "approved_by": [approval.by for approval in action.approvals],
+                "result": action.result,
+            }
+            for action in one.record.actions
+        ],
         "waiting": [
             {"run_id": run.run_id, **dataclasses.asdict(decision)} for run, decision in one.waiting
         ],

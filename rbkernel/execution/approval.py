@@ -150,6 +150,8 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     """
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
+    if (state := history.state(now())) is not ActionState.PREVIEWED:
+        raise refused(found, f"it is {state}")
     if why := ledger.void(found, history, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
     signers = _approvers(ledger)

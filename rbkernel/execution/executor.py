@@ -42,6 +42,8 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
+    if why := policy.may_execute(history, rule, now()):
+        raise refused(found, why)
     if why := ledger.void(found, history, ledger.preview(found)):
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
 

@@ -104,12 +104,13 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
 def refusal(proposal: Proposal) -> str:
     """Return why a proposal cannot be executed; empty if it may be.
 
-    Its runbook may have asked a question whose answer is another option.
+    The question of its runbook may be open, as after a headless run: who asks for the approval
+    answers it. If another option was chosen, or a human has run the SQL, the proposal is over.
     """
     if not proposal.incident:
         return "its run belongs to no incident, so that nothing could be recorded"
     if not proposal.action:
         return "plans of this kind are not executed by rbkernel: copy the SQL"
-    if proposal.state != PlanState.PROPOSED:
+    if proposal.state not in {PlanState.PROPOSED, PlanState.WAITING}:
         return f"its state in the runbook is “{proposal.state}”"
     return ""

@@ -199,8 +199,14 @@ def plan_card(plan: ActionPlan, state: str, colour: str) -> str:
         f"<div style='margin: 6px 10px'>Not executed by rbkernel. {_by_whom(plan)}:</div>"
         f"{_to_copy(plan.text)}{_targets(plan)}{_undo(plan)}"
         + _facts([("Effect", plan.effect), ("Risk", plan.risk), ("Plan", plan.id)])
+        + _facts([("Or, if your policy allows it", _command(plan))])
     )
     return frame(head + body)
+
+
+def _command(plan: ActionPlan) -> str:
+    """Return the command that leads to the execution of a plan by rbkernel; empty if none does."""
+    return f"rbkernel action show {plan.id}" if plan.action else ""
 
 
 def _undo(plan: ActionPlan) -> str:
@@ -218,7 +224,10 @@ def plan_text(plan: ActionPlan, state: str) -> str:
     if not plan.text:
         return f"Nothing to do: {plan.title}"
     place = f"on {plan.connection}" if plan.sql else "in a shell"
-    facts = [("Effect", plan.effect), ("Risk", plan.risk), ("Undo", plan.undo)]
+    facts = [
+        *(("Effect", plan.effect), ("Risk", plan.risk), ("Undo", plan.undo)),
+        ("Or, if your policy allows it", _command(plan)),
+    ]
     details = "".join(f"\n{name}: {words}" for name, words in facts if words)
     return (
         f"{state.upper()}: {plan.title} {place} (plan {plan.id}, not executed by rbkernel)"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +20,11 @@ import pytest
 
 from rbkernel import actions
 from rbkernel.cli import incident_text
-from rbkernel.errors import ActionRefused, DatabaseError
+from rbkernel.errors import ActionRefused, ConfigError, DatabaseError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
-from rbkernel.execution import approval, executor, server, sessions
+from rbkernel.execution import approval, executor, sessions
+from rbkernel.execution import server as server_of
 from rbkernel.execution.executor import carried_out
 from rbkernel.execution.ledger import now
 from rbkernel.execution.outcome import Outcome
@@ -31,19 +32,25 @@ from rbkernel.incidents import workflow
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from tests.support.approvals import TWO_PEOPLE, Queue, Room, lives, queue, terminate
+from tests.support.command import run_command
 from tests.support.journal_builder import INCIDENT, other_run
+from tests.support.kernels import kernel
 from tests.support.servers import ROW, Servers
 from tests.support.waiting import until
 
 ONE_PERSON = f"{TWO_PEOPLE}proposer_may_approve = true\n"
 
 
-@pytest.fixture
-def room(tmp_path: Path, alone: Servers, monkeypatch: pytest.MonkeyPatch) -> Room:
-    made = Room(tmp_path / "room", alone)
+def made_room(tmp_path: Path, on: Servers, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Room:
+    made = Room(tmp_path / "room", on, **more)
     monkeypatch.setenv("RBKERNEL_CONFIG", str(made.file))
     monkeypatch.delenv("RBKERNEL_EVIDENCE")
     return made
+
+
+@pytest.fixture
+def room(tmp_path: Path, alone: Servers, monkeypatch: pytest.MonkeyPatch) -> Room:
+    return made_room(tmp_path, alone, monkeypatch)
 
 
 @pytest.fixture
@@ -83,9 +90,7 @@ class TestTerminate:
         self._is_proven_by_openssh_alone(room, tmp_path)
         self._is_shown(room)
         assert "it is executed once" in refusal(lambda: room.execute(plan, ok))
-        assert "must propose it again" in refusal(
-            lambda: approval.request(room.ledger, plan, room.key("ann"))
-        ) or "has ended" in refusal(lambda: approval.request(room.ledger, plan, room.key("ann")))
+        assert "has ended" in refusal(lambda: approval.request(room.ledger, plan, room.key("ann")))
 
     def _is_proven_by_openssh_alone(self, room: Room, folder: Path) -> None:
         """As docs/how-to/act.md says it: the record, ssh-keygen and sha256sum, no rbkernel."""
@@ -180,56 +185,51 @@ class TestCancel:
         assert done.approvals == ()
 
 
-class TestRefused:
-    """Each change between preview, approval and execution is refused with its reason."""
+class TestChanged:
+    """What changes on the server after the preview: approval and execution say why not."""
 
-    def _both(self, room: Room, plan: str, change: Callable[[], object]) -> tuple[str, str]:
-        """Change something after the approval; return why execution and approval are refused."""
-        ok = room.approve(plan, "bob")
-        change()
-        return (
-            refusal(lambda: room.execute(plan, ok)),
-            refusal(lambda: approval.approve(room.ledger, plan, ok.digest, room.key("bob"))),
-        )
+    @pytest.fixture
+    def both(self, room: Room, locks: Queue, plan: str) -> Callable[[], tuple[str, str]]:
+        """An approved plan, and one that is only previewed; later, why neither goes on."""
+        approved = room.approve(plan, "bob")
+        other = room.propose(locks.plan, other_run(2), id="b" * 12)
+        asked = room.approve(other)
+        key = room.key("bob")
 
-    def test_the_target_ended(self, room: Room, plan: str, locks: Queue, alone: Servers) -> None:
-        def end() -> None:
-            terminate(alone, [locks.holder])
+        def why() -> tuple[str, str]:
+            return (
+                refusal(lambda: room.execute(plan, approved)),
+                refusal(lambda: approval.approve(room.ledger, other, asked.digest, key)),
+            )
 
-        for why in self._both(room, plan, end):
+        return why
+
+    def test_the_target_ended(self, both: Any, locks: Queue, alone: Servers) -> None:
+        terminate(alone, [locks.holder])
+        for why in both():
             assert f"pid {locks.holder} has ended" in why
 
-    def test_the_pid_was_reused(
-        self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        look = sessions._look
-
-        def other(*given: Any) -> Any:
-            return {
-                pid: {**one, "backend_start": "2026-11-20T03:02:11+00:00"}
-                for pid, one in look(*given).items()
-            }
-
-        for why in self._both(room, plan, lambda: monkeypatch.setattr(sessions, "_look", other)):
-            assert f"pid {locks.holder} is another session now" in why
+    def test_the_target_went_on(self, both: Any, locks: Queue, alone: Servers) -> None:
+        alone.sessions[0].execute(b"SELECT 1")
+        for why in both():
+            assert f"pid {locks.holder} went on since the preview" in why
         assert lives(alone, locks.holder)
 
-    def test_the_target_went_on(self, room: Room, plan: str, locks: Queue, alone: Servers) -> None:
-        go_on = lambda: alone.sessions[0].execute(b"SELECT 1")  # noqa: E731
-        for why in self._both(room, plan, go_on):
-            assert f"pid {locks.holder} went on since the preview" in why
+    def test_nobody_waits_any_more(self, both: Any, locks: Queue, alone: Servers) -> None:
+        terminate(alone, locks.waiters)
+        for why in both():
+            assert "no session waits for the targets any more" in why
         assert lives(alone, locks.holder)
 
     def test_it_went_on_after_the_last_look(
         self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The statement itself checks, too: here, all looks before it see nothing."""
-        ok = room.approve(plan, "bob")
-        begin = executor._begin
+        """The statement that signals checks, too."""
+        ok, begin = room.approve(plan, "bob"), executor._begin
 
-        def late(*given: Any) -> None:
-            begin(*given)
+        def late(*given: Any) -> Any:
             alone.sessions[0].execute(b"SELECT 1")
+            return begin(*given)
 
         monkeypatch.setattr(executor, "_begin", late)
         done = room.execute(plan, ok)
@@ -237,125 +237,169 @@ class TestRefused:
         assert "nothing was signalled" in done.result
         assert lives(alone, locks.holder)
 
-    def test_nobody_waits_any_more(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
-        def end() -> None:
-            terminate(alone, locks.waiters)
-
-        for why in self._both(room, plan, end):
-            assert "no session waits for the targets any more" in why
-        assert lives(alone, locks.holder)
-
-    def test_a_failover(
+    def test_a_failover_after_the_last_look(
         self, room: Room, plan: str, locks: Queue, alone: Servers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        identify = server.identify
+        """The statement that signals checks the server, too."""
         ok = room.approve(plan, "bob")
+        values = sessions._values
+
+        def elsewhere(*given: Any) -> Any:
+            return {**values(*given), "system_identifier": "1"}
+
+        monkeypatch.setattr(sessions, "_values", elsewhere)
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.FAILED
+        assert "nothing was signalled" in done.result
+        assert lives(alone, locks.holder)
+
+
+@pytest.fixture(scope="class")
+def still(server: Servers, diag: Session) -> Iterator[Queue]:
+    """A queue for all tests of a class: none of them may end one of its sessions."""
+    made = queue(server, diag)
+    yield made
+    assert lives(server, made.holder)
+    server.end_sessions()
+
+
+class TestRefused:
+    """What changes elsewhere: nothing is executed, and the reason is told."""
+
+    @pytest.fixture
+    def room(
+        self, tmp_path: Path, server: Servers, still: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> Room:
+        return made_room(tmp_path, server, monkeypatch)
+
+    @pytest.fixture
+    def plan(self, room: Room, still: Queue) -> str:
+        return room.propose(still.plan, other_run(1))
+
+    def test_the_pid_was_reused(
+        self, room: Room, plan: str, still: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok, look = room.approve(plan, "bob"), sessions._look
+
+        def other(*given: Any) -> Any:
+            return {
+                pid: {**one, "backend_start": "2026-11-20T03:02:11+00:00"}
+                for pid, one in look(*given).items()
+            }
+
+        monkeypatch.setattr(sessions, "_look", other)
+        assert f"pid {still.holder} is another session now" in refusal(
+            lambda: room.execute(plan, ok)
+        )
+
+    def test_another_server(self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        ok, identify = room.approve(plan, "bob"), server_of.identify
         for change, words in (
             ({"system_identifier": "1"}, "another cluster"),
             ({"standby": True}, "a failover"),
             ({"started_at": "2026-01-01"}, "was restarted"),
             ({"database": "postgres"}, "another database"),
         ):
-            monkeypatch.setattr(server, "identify", lambda one, c=change: {**identify(one), **c})
+            monkeypatch.setattr(server_of, "identify", lambda one, c=change: {**identify(one), **c})
             assert words in refusal(lambda: room.execute(plan, ok))
-        assert lives(alone, locks.holder)
 
-    def test_the_plan_expired(
-        self, room: Room, plan: str, alone: Servers, locks: Queue, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_plan_expired(self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ok = room.approve(plan, "bob")
         monkeypatch.setattr(executor, "now", lambda: now() + timedelta(minutes=11))
         assert "expired" in refusal(lambda: room.execute(plan, ok))
-        assert lives(alone, locks.holder)
 
-    def test_bytes_of_the_record_were_edited(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
+    def test_bytes_of_the_record_were_edited(self, room: Room, plan: str) -> None:
         ok = room.approve(plan, "bob")
         path = room.root / INCIDENT / "incident.jsonl"
         before = path.read_text()
-        path.write_text(before.replace("frees 2 sessions", "frees 9 sessions"))
+        edited = before.replace("uncommitted work is lost", "nothing is lost")
+        assert edited != before
+        path.write_text(edited)
         assert "was altered" in refusal(lambda: room.execute(plan, ok))
-        path.write_text(before)
-        # an approval of somebody else under the same name, and one that was copied
+        # the signature of the request is none of an approval
         lines = [json.loads(one) for one in before.splitlines()]
-        forged = next(one for one in lines if one.get("state") == "approved")
-        forged["signature"] = next(o for o in lines if o.get("state") == "previewed")["signature"]
-        path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-        assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
-        assert lives(alone, locks.holder)
+        asked = next(one for one in lines if one.get("state") == "previewed")
+        for signature in (asked["signature"], "", "nonsense"):
+            forged = [
+                {**one, "signature": signature} if one.get("state") == "approved" else one
+                for one in lines
+            ]
+            path.write_text("".join(json.dumps(one) + "\n" for one in forged))
+            assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
 
-    def test_the_notebook_was_edited(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
-        def edit() -> None:
-            room.propose(locks.plan, other_run(9), title="Something else")
-
-        for why in self._both(room, plan, edit):
-            assert "the plan in the runbook was altered: title" in why
-        other = room.propose(locks.plan, other_run(10), sql="DROP TABLE orders")
-        assert "the SQL that it shows is not the SQL of its targets" in refusal(
-            lambda: approval.request(room.ledger, other, room.key("ann"))
+    def test_the_notebook_was_edited(self, room: Room, plan: str, still: Queue) -> None:
+        ok = room.approve(plan, "bob")
+        room.propose(still.plan, other_run(9), title="Something else")
+        assert "the plan in the runbook was altered: title" in refusal(
+            lambda: room.execute(plan, ok)
         )
-        assert lives(alone, locks.holder)
+        room.propose(still.plan, other_run(10), sql="DROP TABLE orders")
+        assert "the SQL that it shows is not the SQL of its targets" in refusal(
+            lambda: room.approve(plan)
+        )
+        room.propose(still.plan, other_run(11), arguments={"terminate": [{"pid": "x"}]})
+        assert "its targets cannot be read" in refusal(lambda: room.approve(plan))
+        room.propose(still.plan, other_run(12), action="cancel_queries")
+        assert "would terminate sessions" in refusal(lambda: room.approve(plan))
+        room.propose(still.plan, other_run(13), state="not chosen")
+        assert "“not chosen”" in refusal(lambda: room.approve(plan))
 
-    def test_the_runbook_chose_otherwise(self, room: Room, locks: Queue) -> None:
-        plan = room.propose(locks.plan, other_run(1), state="not chosen")
-        assert "“not chosen”" in refusal(lambda: room.approve(plan, "bob"))
-
-    def test_a_stranger_and_a_removed_approver(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
+    def test_a_stranger_and_a_removed_approver(self, room: Room, plan: str) -> None:
         asked = approval.request(room.ledger, plan, room.key("ann"))
         why = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("eve")))
         assert "does not belong to exactly one approver" in why
         ok = approval.approve(room.ledger, plan, asked.digest, room.key("bob"))
         room.approvers.write_text(room.approvers.read_text().splitlines()[0] + "\n")
         assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
-        assert lives(alone, locks.holder)
 
-    def test_without_a_rule_or_a_role_nothing_is_executed(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
+    def test_without_a_rule_or_a_role(self, room: Room, plan: str) -> None:
         room.configure('action = "cancel_queries"\n')
         assert "no rule allows terminate_sessions" in refusal(lambda: room.approve(plan))
         room.configure(TWO_PEOPLE + 'severities = ["P3"]\n')
         assert "severity P1" in refusal(lambda: room.approve(plan))
         room.configure(TWO_PEOPLE, action_role="")
-        with pytest.raises(Exception, match="no role for actions is configured"):
+        with pytest.raises(ConfigError, match="no role for actions is configured"):
             room.approve(plan)
-        assert lives(alone, locks.holder)
 
-    def test_too_many_targets_and_too_soon(
-        self, room: Room, locks: Queue, alone: Servers, diag: Session
-    ) -> None:
+    def test_too_many_targets(self, room: Room, still: Queue) -> None:
         rows = [
             {"pid": one.pid, "backend_start": one.backend_start}
-            for one in locks.diagnosis.situation.clients
-            if one.pid in {locks.holder, *locks.waiters}
+            for one in still.diagnosis.situation.clients
+            if one.pid in {still.holder, *still.waiters}
         ]
-        both = room.propose(actions.terminate_sessions("orders", pd.DataFrame(rows)), other_run(5))
-        assert "the policy allows 1 target, and these are 3" in refusal(lambda: room.approve(both))
-        room.configure(f"{TWO_PEOPLE}cool_down_s = 60.0\n")
-        first = room.propose(locks.plan, other_run(6))
-        room.execute(first, room.approve(first, "bob"))
-        alone.end_sessions()
-        again = queue(alone, diag, "another-job")
-        second = room.propose(again.plan, other_run(7))
-        ok = room.approve(second, "bob")
-        assert "wait" in refusal(lambda: room.execute(second, ok))
-        assert lives(alone, again.holder)
+        plan = actions.terminate_sessions("orders", pd.DataFrame(rows))
+        three = room.propose(plan, other_run(5))
+        assert "the policy allows 1 target, and these are 3" in refusal(lambda: room.approve(three))
 
-    def test_rejected_and_indeterminate(
-        self, room: Room, plan: str, locks: Queue, alone: Servers
-    ) -> None:
+    def test_too_soon(self, room: Room, plan: str) -> None:
+        room.configure(f"{TWO_PEOPLE}cool_down_s = 60.0\n")
+        ok = room.approve(plan, "bob")
+        _executed_elsewhere(room, ok)
+        assert "the same action was executed on this connection: wait" in refusal(
+            lambda: room.execute(plan, ok)
+        )
+
+    def test_rejected(self, room: Room, plan: str) -> None:
         ok = room.approve(plan, "bob")
         approval.reject(room.ledger, plan, "it is nearly done")
         assert "rejected (it is nearly done)" in refusal(lambda: room.execute(plan, ok))
         assert "it is rejected" in refusal(lambda: approval.reject(room.ledger, plan, "again"))
-        assert lives(alone, locks.holder)
+
+
+def _executed_elsewhere(room: Room, ok: ActionHistory) -> None:
+    """The same action on the same connection, in another incident, a moment ago."""
+    other = INCIDENT[:-1] + "b"
+    said: dict[str, Any] = {"plan": "p", "title": "x", "digest": ok.digest}
+    for state in (ActionState.PREVIEWED, ActionState.APPROVED, ActionState.EXECUTING):
+        incident.append(
+            *(room.root, other, "action"),
+            by="bob",
+            **said,
+            state=state,
+            document=ok.document,
+            key="k",
+            until=now(),
+        )
 
 
 class TestOnce:
@@ -373,9 +417,9 @@ class TestOnce:
         monkeypatch.setattr(sessions, "_signal", counted)
         ready, begin = Barrier(4), executor._begin
 
-        def together(*given: Any) -> None:
+        def together(*given: Any) -> Any:
             ready.wait(20)
-            begin(*given)
+            return begin(*given)
 
         monkeypatch.setattr(executor, "_begin", together)
 
@@ -430,9 +474,7 @@ class TestReplay:
         rule = (
             'action = "resume_replay"\napprovers = 1\nproposer_may_approve = true\nwatch_s = 0.5\n'
         )
-        room = Room(tmp_path / "room", standby, rules=(rule,), database="standby")
-        monkeypatch.setenv("RBKERNEL_CONFIG", str(room.file))
-        monkeypatch.delenv("RBKERNEL_EVIDENCE")
+        room = made_room(tmp_path, standby, monkeypatch, rules=(rule,), database="standby")
         with standby.access.connect("postgres", "standby") as raw:
 
             def state() -> Any:
@@ -482,9 +524,9 @@ class TestKilled:
     @pytest.mark.parametrize(
         ("point", "begun", "ended"),
         [
-            ("before the intent", False, False),
+            pytest.param("before the intent", False, False, marks=pytest.mark.soak),
             ("after the intent", True, False),
-            ("after the signal", True, True),
+            pytest.param("after the signal", True, True, marks=pytest.mark.soak),
         ],
     )
     def test_it_is_never_executed_again(
@@ -541,3 +583,50 @@ class TestKilled:
             else:
                 assert state in {ActionState.INDETERMINATE, ActionState.VERIFIED}
         assert rows[ActionState.INDETERMINATE] > 5, rows
+
+
+def told(*arguments: str, code: int = 0) -> Any:
+    done = run_command(*arguments)
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout + done.stderr
+
+
+def test_from_a_headless_run_to_its_end_by_commands(
+    room: Room, locks: Queue, alone: Servers
+) -> None:
+    run = ("run", "RUN-007", "-p", "db=orders", "--incident", INCIDENT)
+    assert told(*run, "--json", code=2)["verdict"] == "critical"
+    [plan] = [one for one in told("action", "list", "--json") if one["action"]]
+    assert (plan["action"], plan["state"]) == ("terminate_sessions", "proposed")
+    shown = told("action", "show", plan["plan"])
+    assert f"terminate pid {locks.holder} refund-job (shop_app): idle in transaction" in shown
+    assert "uncommitted work is lost" in shown
+    keys = {name: str(room.key(name)) for name in ("ann", "bob")}
+    asked = told("action", "request", plan["plan"], "--key", keys["ann"], "--json")
+    seen = (plan["plan"], "--digest", asked["digest"][:12])
+    assert "ann asked" in told("action", "approve", *seen, "--key", keys["ann"], code=3)
+    assert "nobody can be asked here" in told("action", "approve", plan["plan"], code=3)
+    told("action", "approve", *seen, "--key", keys["bob"])
+    assert "approved" in told("action", "list")
+    done = told("action", "execute", *seen)
+    assert "verified: 1 of 1 done, 2 of 2 waiting sessions freed" in done
+    assert not lives(alone, locks.holder)
+    assert "it is executed once" in told("action", "execute", *seen, code=3)
+    alone.end_sessions()
+    assert told(*run, "--json")["verdict"] == "ok"
+    listed = told("incident", "show", INCIDENT)
+    assert "Terminate 1 session: verified; approved by bob; 1 of 1 done" in listed
+
+
+@pytest.mark.usefixtures("each_start")
+def test_a_kernel_does_not_get_the_password(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = room.file.read_text()
+    place = text.index("passfile", text.index(".action]"))
+    without = text[:place] + 'password_env = "OF_ACTIONS"\n' + text[text.index("[actions]") :]
+    room.file.write_text(without)
+    monkeypatch.setenv("OF_ACTIONS", "s3cret")
+    with kernel() as started:
+        look = "import os; print(os.environ.get('OF_ACTIONS'), os.environ['RBKERNEL_CONFIG'])"
+        assert started.run(look).text.startswith("None /")
+        whole = "print(b'OF_ACTIONS' in open('/proc/self/environ', 'rb').read())"
+        assert started.run(whole).text == "False\n"

@@ -114,7 +114,7 @@ class Room:
         journal.run(journal.cell("rb.start('RUN-007')"))
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         journal.event("plan", **strictjson.normal(data, str))
-        return plan.id
+        return str(data["id"])
 
     def approve(self, plan: str, *names: str, by: str = "ann") -> ActionHistory:
         """Have one person ask, and the others approve."""
