@@ -238,7 +238,7 @@ def _needed(found: Proposal, key: Path | None) -> Path:
     if key is None:
         raise refused(
             found,
-            "the policy wants another person to approve it, so the request must be signed",
-            "name your private key with --key",
+            "the policy wants another person to approve it, so the person who asks must sign",
+            f"`rbkernel action request {found.plan} --key KEY`, with your private SSH key",
         )
     return key

@@ -12,6 +12,9 @@ from rbkernel.evidence import reading, runs, store
 from rbkernel.evidence.reading import Event, Record
 from rbkernel.model import PlanState
 
+# the fewest characters of an id that name a plan
+_SHORTEST = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
@@ -52,9 +55,11 @@ def find(root: Path, plan: str) -> Proposal:
         There is no such plan, or several begin with these characters.
     """
     found = {one.plan: one for one in _all(root, plan) if one.plan.startswith(plan)}
-    if len(found) == 1 and len(plan) >= 4:
+    if len(found) == 1 and len(plan) >= _SHORTEST:
         return next(iter(found.values()))
     what = f"{len(found)} plans begin with {plan!r}" if found else f"there is no plan {plan!r}"
+    if len(plan) < _SHORTEST:
+        what = f"{plan!r} is too short to name a plan"
     raise ActionRefused(
         what, where=str(root), next_step="`rbkernel action list` lists the proposed plans"
     )

@@ -154,6 +154,12 @@ def queue(server: Servers, diag: Session, name: str = "refund-job") -> Queue:
     return Queue(holder, waiters, found[-1])
 
 
+def go_on(server: Servers, pid: int) -> None:
+    """Have a session run another query, in the same transaction."""
+    [raw] = [one for one in server.sessions if one.info.backend_pid == pid]
+    raw.execute(b"SELECT 1")
+
+
 def lives(server: Servers, pid: int) -> bool:
     with server.access.connect("postgres") as raw:
         found = raw.execute(b"SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall()
