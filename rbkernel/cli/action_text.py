@@ -42,8 +42,6 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
         "effect": preview.effect if preview else "",
         "loss": preview.loss if preview else "",
         "undo": preview.undo if preview else "",
-        "statement": preview.statement if preview else proposal.sql,
-        "values": preview.values if preview else {},
     }
     rule = shown.rule
     policy = _policy(rule.model_dump()) if rule else ""

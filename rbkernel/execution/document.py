@@ -24,8 +24,8 @@ class Preview:
 
     ``targets`` are the objects that change, with everything that identifies them. ``effect`` is
     the effect in words; ``foretold`` are the same facts for the check afterwards. ``statement`` is
-    the SQL with its bound ``values``. ``refusal`` says why the action must not be executed; empty
-    if it may.
+    the SQL, which is sent once with each of the ``values``. ``refusal`` says why the action must
+    not be executed; empty if it may.
     """
 
     server: Facts
@@ -35,7 +35,7 @@ class Preview:
     undo: str = ""
     foretold: Facts = field(default_factory=dict)
     statement: str = ""
-    values: Facts = field(default_factory=dict)
+    values: tuple[Facts, ...] = ()
     refusal: str = ""
 
 

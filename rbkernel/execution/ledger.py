@@ -157,7 +157,14 @@ class Ledger:
         altered = [name for name in _PROPOSED if history.facts.get(name) != now[name]]
         if altered:
             return f"the plan in the runbook was altered: {', '.join(altered)}"
-        return kinds.get(found.action).changed(history.facts, preview)
+        if why := kinds.get(found.action).changed(history.facts, preview):
+            return why
+        approved = {name: history.facts.get(name) for name in ("statement", "values")}
+        if document.canonical(approved) != document.canonical(
+            {"statement": preview.statement, "values": preview.values}
+        ):
+            return "the statement is not the approved one: another version of rbkernel wrote it"
+        return ""
 
     def append(
         self,

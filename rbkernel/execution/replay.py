@@ -62,7 +62,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
         undo=PAUSE.strip(),
         foretold={"replay": RUNS},
         statement=RESUME.strip(),
-        values=identity,
+        values=(identity,),
         refusal=_refusal(now),
     )
 

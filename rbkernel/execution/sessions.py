@@ -105,7 +105,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
             "waiting": step.left,
         },
         statement=SIGNAL.strip(),
-        values=_values(targets, identity),
+        values=tuple(_steps(targets, identity)),
         refusal="; ".join(filter(None, refusals)),
     )
 
@@ -145,15 +145,23 @@ def execute(connection: Connection, document: Facts) -> Facts:
     DatabaseError, QueryError
         The server refused the statement, or did not answer: sessions may have been signalled.
     """
-    targets = document["targets"]
+    first, *later = _steps(document["targets"], document["server"])
+    signalled = [_signal(connection, first)]
+    for values in later:
+        time.sleep(_CANCEL_S)
+        signalled.append(_signal(connection, values))
+    return {"signalled": signalled}
+
+
+def _steps(targets: Sequence[Facts], identity: Facts) -> list[dict[str, Any]]:
+    """Return the values with which `SIGNAL` is sent, once or twice.
+
+    A session that is to be terminated while its query runs is cancelled in the first step.
+    """
     running = [one for one in targets if one["verb"] == "terminate" and one["state"] == "active"]
     first = [{**one, "verb": "cancel"} if one in running else one for one in targets]
-    signalled = {"first": _signal(connection, _values(first, document["server"]))}
-    if not running:
-        return signalled
-    time.sleep(_CANCEL_S)
-    later = {**_values(running, document["server"]), "whole": False}
-    return {**signalled, "terminated after the cancel": _signal(connection, later)}
+    steps = [_values(first, identity)]
+    return [*steps, {**_values(running, identity), "whole": False}] if running else steps
 
 
 def watch(session: Session, document: Facts, watch_s: float) -> Outcome:

@@ -259,47 +259,56 @@ class TestRefused:
         ):
             assert f"pid {still.holder} went on since the preview" in why
 
+    @pytest.fixture
+    def late(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+        """Say what happens after the last look before the execution."""
+
+        def given(change: Callable[[], object]) -> None:
+            begin = executor._begin
+            monkeypatch.setattr(executor, "_begin", lambda *all_: change() or begin(*all_))
+
+        return given
+
     def test_it_went_on_after_the_last_look(
-        self,
-        room: Room,
-        plan: str,
-        still: Queue,
-        server: Servers,
-        monkeypatch: pytest.MonkeyPatch,
+        self, room: Room, plan: str, still: Queue, server: Servers, late: Any
     ) -> None:
         """The statement that signals checks, too."""
-        ok, begin = room.approve(plan, "bob"), executor._begin
-
-        def late(*given: Any) -> Any:
-            go_on(server, still.holder)
-            return begin(*given)
-
-        monkeypatch.setattr(executor, "_begin", late)
+        ok = room.approve(plan, "bob")
+        late(lambda: go_on(server, still.holder))
         done = room.execute(plan, ok)
         assert done.recorded is ActionState.FAILED
         assert "nothing was signalled" in done.result
 
     def test_a_failover_after_the_last_look(
-        self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch
+        self, room: Room, plan: str, late: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The statement that signals checks the server, too."""
         ok, values = room.approve(plan, "bob"), sessions._values
-        monkeypatch.setattr(
-            sessions, "_values", lambda *given: {**values(*given), "system_identifier": "1"}
-        )
+
+        def elsewhere(*given: Any) -> Any:
+            return {**values(*given), "system_identifier": "1"}
+
+        late(lambda: monkeypatch.setattr(sessions, "_values", elsewhere))
         done = room.execute(plan, ok)
         assert done.recorded is ActionState.FAILED
         assert "nothing was signalled" in done.result
 
     def test_a_session_that_survives_is_a_failure(
-        self, room: Room, plan: str, still: Queue, monkeypatch: pytest.MonkeyPatch
+        self, room: Room, plan: str, still: Queue, late: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ok = room.approve(plan, "bob")
         harmless = sessions.SIGNAL.replace("pg_catalog.pg_terminate_backend(f.pid)", "true")
-        monkeypatch.setattr(sessions, "SIGNAL", harmless)
+        late(lambda: monkeypatch.setattr(sessions, "SIGNAL", harmless))
         done = room.execute(plan, ok)
         assert done.recorded is ActionState.FAILED
         assert f"still there: pid {still.holder}" in done.result
+
+    def test_a_statement_that_nobody_approved(
+        self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok = room.approve(plan, "bob")
+        monkeypatch.setattr(sessions, "SIGNAL", f"{sessions.SIGNAL} -- another")
+        assert "the statement is not the approved one" in refusal(lambda: room.execute(plan, ok))
 
     def test_another_server(self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ok, identify = room.approve(plan, "bob"), server_of.identify
