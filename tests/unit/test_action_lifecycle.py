@@ -169,7 +169,17 @@ STEPS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
     st.sampled_from(OUTCOMES).map(lambda state: lambda world: world.end(state)),
     st.integers(0, 9).map(lambda place: lambda world: world.replay(place)),
 )
-SEQUENCES = st.lists(STEPS, max_size=14)
+# without these, hardly any sequence would reach an execution
+BY_TWO: list[Callable[[World], None]] = [
+    lambda world: world.approve("bob", "key of bob"),
+    lambda world: world.approve("cleo", "key of cleo"),
+    World.execute,
+]
+SEQUENCES = st.tuples(
+    st.lists(STEPS, max_size=3),
+    st.sampled_from([BY_TWO[:number] for number in range(4)]),
+    st.lists(STEPS, max_size=9),
+).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
 
 
 def _live(steps: list[Callable[[World], None]]) -> World:
