@@ -85,6 +85,7 @@ class CommandCells:
         self._after: list[str] = []
         self._dialect = ""
         self._last: _Asked | None = None
+        self._alone: Piece | None = None
         self._answers: set[str] = set()
         self._asked: list[tuple[_Asked, Went]] = []
 
@@ -203,6 +204,8 @@ class CommandCells:
                 self._aside(block, went, piece, said)
                 said = []
         self._page.remark(block, went, said)
+        asked = [one for one in pieces if one.kind in {"words", "text", "http", "sql", "connect"}]
+        self._alone = asked[0] if len(asked) == 1 else None
         for call in self._after:
             self._page.once(block, went, call)
         self._after = []
@@ -296,22 +299,38 @@ class CommandCells:
         self._last = replace(asked, cell=went.cells[-1], expected=expected)
         self._asked.append((self._last, went))
 
-    def _answers_the_last(self, block: Block, went: Went) -> bool:
-        """Make a fence below "Expected output:" the check of the command above it."""
+    def below(self, block: Block, went: Went) -> None:
+        """Make a paragraph directly below a fence with one command the check of that command."""
+        last, piece, self._alone = self._last, self._alone, None
+        if block.kind != "paragraph" or not last or not piece or last.checks(last.expected):
+            return
+        said = expectations.read([plaintext.plain(block.text, code=True)])
+        self._check_the_last(went, expectations.of_piece([piece], 0, said) if said else NOTHING)
+
+    def _check_the_last(self, went: Went, expected: Expectation) -> bool:
+        """Give the last command an expected answer; return whether its call checks it."""
         last = self._last
-        if last is None or last.cell is None or not expectations.announced(self._page.label):
+        if last is None or last.cell is None or not last.checks(expected):
             return False
-        expected = expectations.with_answer(last.expected, block.content)
-        if not last.checks(expected) or last.call(last.expected) not in last.cell.source:
+        old, new = last.call(last.expected), last.call(expected)
+        if old not in last.cell.source:
             return False
-        last.cell.source = last.cell.source.replace(
-            last.call(last.expected), last.call(expected), 1
-        )
+        last.cell.source = last.cell.source.replace(old, new, 1)
         self._asked.append((replace(last, expected=expected), went))
         went.cells.append(last.cell)
         went.evaluated()
+        self._last = None
+        return True
+
+    def _answers_the_last(self, block: Block, went: Went) -> bool:
+        """Make a fence below "Expected output:" the check of the command above it."""
+        last = self._last
+        if last is None or not expectations.announced(self._page.label):
+            return False
+        if not self._check_the_last(went, expectations.with_answer(last.expected, block.content)):
+            return False
         self._page.text(block, went, as_fence(block))
-        self._last, self._page.label = None, ""
+        self._page.label = ""
         return True
 
     def finish(self) -> None:

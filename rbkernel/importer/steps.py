@@ -61,6 +61,8 @@ class Steps(Page):
             kind = "table"
         if kind in handlers:
             handlers[kind](block, went)
+        if kind not in {"fence", "code"}:
+            self._commands.below(block, went)
 
     def bound(self, block: Block, name: str) -> None:
         """Record that the front matter already holds the content of a block."""

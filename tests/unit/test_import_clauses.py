@@ -312,3 +312,34 @@ def test_is_failed_ends_with_1_if_all_is_well() -> None:
     )
     assert _of_output(call, "active", 1) is Verdict.OK
     assert _of_output(call, "failed", 0) is Verdict.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("command", "below", "healthy", "failing"),
+    [
+        (
+            "nginx -t",
+            "You want to see `test is successful`.",
+            "x test is successful",
+            "test failed",
+        ),
+        ("ls | grep -c ready", "More than 100 means that the archiver is stuck.", "100", "101"),
+        ("etcdctl alarm list", "The command prints nothing on a healthy cluster.", "", "NOSPACE"),
+        ("redis-cli info | grep bgsave", "It has to read `bgsave:ok`.", "bgsave:ok", "bgsave:err"),
+        ("redis-cli llen q", "Up to 200 is fine. Beyond 1000 is a problem.", None, None),
+    ],
+)
+def test_a_paragraph_below_a_command_is_its_check(
+    command: str, below: str, healthy: str | None, failing: str | None
+) -> None:
+    fence = f"```bash\n{command}\n```\n\n{below}"
+    [call] = _called(_imported(fence), "rb.shell")
+    if healthy is None or failing is None:
+        assert call == {}  # a warning cannot be told of an output
+        return
+    assert _of_output(call, healthy) is Verdict.OK
+    assert _of_output(call, failing) is Verdict.CRITICAL
+    apart = f"```bash\n{command}\n```\n\nLook at it.\n\n{below}"
+    several = f"```bash\nuptime\n{command}\n```\n\n{below}"
+    for text in (apart, several):
+        assert not any(_called(_imported(text), "rb.shell"))

@@ -189,6 +189,8 @@ def _must(part: str) -> _Clause | None:
         text = re.fullmatch(r"[`\"'](?P<text>[\w][\w .:-]{2,40})[`\"']", found["value"])
         return _Clause(right=Expectation(wrong=text["text"])) if text else None
     found = phrases.MUST_BE.fullmatch(part)
+    if found and (text := phrases.QUOTED_WORDS.fullmatch(found["value"])):
+        return _Clause(right=Expectation(contains=text["text"]))
     return _right(found["value"]) if found else None
 
 

@@ -24,7 +24,9 @@ WORDS_OF_NUMBER = re.compile(
     rf"|(?<=\bmost )(?P<most>{'|'.join(DIGITS)})\b",
     re.IGNORECASE,
 )
-_MUST_NOT = r"(?:should|must|may|shall) (?:not|never)"
+# a text of several words is a part of what is printed
+QUOTED_WORDS = re.compile(r"[`\"'](?P<text>\w[\w.-]*(?: [\w.-]+)+)[`\"']")
+_SHOULD_NOT = r"(?:should|must|may|shall) (?:not|never)"
 # other words for the comparisons of `grammar`
 OTHER_WORDS = tuple(
     (re.compile(pattern, re.IGNORECASE), words)
@@ -37,8 +39,8 @@ OTHER_WORDS = tuple(
         (rf"\b({NUMBER}\s?%?) (?:at most|max(?:imum)?|tops)$", r"at most \1"),
         (rf"\b({NUMBER}\s?%?) (?:at least|min(?:imum)?)$", r"at least \1"),
         (rf"\b(?:tolerate|limit:?) ({NUMBER})$", r"at most \1"),
-        (rf"\b{_MUST_NOT} (?:be |go |rise )?(?:over|above|beyond)\b", "should be at most"),
-        (rf"\b{_MUST_NOT} (?:be |go |fall |drop )?(?:under|below)\b", "should be at least"),
+        (rf"\b{_SHOULD_NOT} (?:be |go |rise )?(?:over|above|beyond)\b", "should be at most"),
+        (rf"\b{_SHOULD_NOT} (?:be |go |fall |drop )?(?:under|below)\b", "should be at least"),
         (r"\b(?:not|never|nothing|none) (?:be |go |rise )?(?:over|above|beyond)\b", "at most"),
         (r"\b(?:not|never|nothing|none) (?:be |go |fall )?(?:under|below)\b", "at least"),
         (r"\bno (?:older|later|slower|higher) than\b", "at most"),
@@ -130,7 +132,8 @@ MUST_NOT = re.compile(
 )
 PRINTS_NOTHING = re.compile(
     r"(?:nothing (?:(?:must|should|may) (?:come back|be (?:printed|returned|listed))"
-    r"|is (?:printed|returned|listed|shown))|(?:prints|returns|lists|shows) nothing)"
+    r"|is (?:printed|returned|listed|shown))|(?:(?:it|this|the command|the query) )?"
+    r"(?:prints|returns|lists|shows) nothing)"
     r"(?: (?:on an? (?:healthy|quiet|idle|good) \w+|(?:if|when) all is (?:well|good|fine|ok)))?",
     re.IGNORECASE,
 )
