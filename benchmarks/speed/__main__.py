@@ -181,7 +181,7 @@ def _storms(folder: Path, environment: Mapping[str, str], cold_s: float, *, brie
             before = len(gateway.heads(folder / "evidence"))
             begun = time.monotonic()
             for number in range(count):
-                gateway.post(address, f"storm-{kernels}-{number}")
+                gateway.post(address, f"storm-{kernels}-{number}", service=f"storm-{kernels}")
             gateway.await_seals(folder / "evidence", before + count)
             per_minute = 60 * count / (time.monotonic() - begun)
         rows.append([f"rbkernel serve, {kernels} at a time", f"{per_minute:.0f}"])

@@ -94,9 +94,10 @@ def serve(folder: Path, environment: Mapping[str, str], kernels: int) -> Iterato
             server.communicate(timeout=_PATIENCE_S)
 
 
-def post(address: str, which: str) -> None:
-    """Send an alert that starts a run of its own."""
-    alert = {"status": "firing", "labels": {"alertname": "Benchmark", "which": which}}
+def post(address: str, which: str, *, service: str) -> None:
+    """Send an alert that starts a run of its own; alerts of one service join one incident."""
+    labels = {"alertname": "Benchmark", "which": which, "service": service}
+    alert = {"status": "firing", "labels": labels}
     httpx.post(f"{address}/alerts/generic", json=alert, timeout=60).raise_for_status()
 
 
@@ -118,7 +119,7 @@ def answered(address: str, evidence: Path, got: Chat, which: str) -> dict[str, f
     """Send an alert, and wait for its seal; return the seconds from the POST to each step."""
     before = len(heads(evidence))
     posted = time.time()
-    post(address, which)
+    post(address, which, service=which)  # a new incident gets the situation of its server
     found = {"acknowledged": time.time() - posted}
     head = await_seals(evidence, before + 1)[-1]
     sealed = time.time() - posted

@@ -30,7 +30,8 @@ def per_kernel_mb(kernel: str, switch: str) -> float:
     try:
         for _ in range(_KERNELS):
             manager = KernelManager(kernel_name=kernel)
-            manager.start_kernel()
+            with Path(os.devnull).open("w") as nowhere:
+                manager.start_kernel(stderr=nowhere)  # kernels warn about TCP
             managers.append(manager)
             talks.append(manager.client())
         for talk in talks:

@@ -69,7 +69,8 @@ def first_cell(kernel: str, switch: str) -> None:
     """Start a kernel as JupyterLab does, and run a cell that imports pandas and plotly."""
     os.environ[place.SWITCH] = switch
     manager = KernelManager(kernel_name=kernel)
-    manager.start_kernel()
+    with Path(os.devnull).open("w") as nowhere:
+        manager.start_kernel(stderr=nowhere)  # kernels warn about TCP
     talk = manager.client()
     try:
         talk.start_channels()
