@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import groupby
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from rbkernel.sandbox.drill_results import Result
 
 
 def drill(
@@ -35,40 +38,36 @@ def drill(
 
     Example: rbkernel drill RUN-005
     """
-    from rbkernel.runbook import catalogue
-    from rbkernel.sandbox import control
     from rbkernel.sandbox import drill as drills
+    from rbkernel.sandbox import drill_results
 
     settings = config.load()
-    chosen = {one.path: one for one in drills.chosen(runbooks or (), settings)}
-    results = []
-    version = ""
-    with contextlib.closing(drills.run(chosen.values(), settings, progress)) as found:
-        for result in found:
-            results.append(result)
-            version = version or control.status().server_version or ""
+    chosen = drills.chosen(runbooks or (), settings)
+    with contextlib.closing(drills.run(chosen.planned, settings, progress)) as found:
+        results = list(found)
     if as_json:
         print_json([{**dataclasses.asdict(one), "passed": one.passed} for one in results])
     else:
-        rows = [
-            (
-                *(one.runbook, one.fault, one.verdict.value, _seconds(one.seconds)),
-                *(one.found, one.recommended, "; ".join(one.problems) or "passed"),
-            )
-            for one in results
-        ]
-        print_table(("runbook", "fault", "verdict", "s", "found", "recommended", "result"), rows)
-        passed = sum(one.passed for one in results)
-        typer.echo(f"{passed} of {amounts.count(len(results), 'run')} passed")
-    for path, of_one in groupby(results, key=lambda one: one.notebook):
-        own = list(of_one)
-        if record and all(one.passed for one in own):
-            drills.record_result(
-                chosen[path], drills.summary(own, version), datetime.now(UTC).date()
-            )
-    for problem in () if runbooks else catalogue.look(settings.catalogue.paths).problems:
+        _print(results)
+    if record:
+        tested = (one.runbook for one in chosen.planned)
+        drill_results.record_passed(results, tested, datetime.now(UTC).date())
+    for problem in chosen.problems:
         complain(problem)
     raise Ending(0 if all(one.passed for one in results) else 1)
+
+
+def _print(results: Sequence[Result]) -> None:
+    rows = [
+        (
+            *(one.runbook, one.state, one.verdict.value, _seconds(one.seconds)),
+            *(one.found, one.recommended, "; ".join(one.problems) or "passed"),
+        )
+        for one in results
+    ]
+    print_table(("runbook", "fault", "verdict", "s", "found", "recommended", "result"), rows)
+    passed = sum(one.passed for one in results)
+    typer.echo(f"{passed} of {amounts.count(len(results), 'run')} passed")
 
 
 def _seconds(value: float | None) -> str:

@@ -170,10 +170,13 @@ def drills(document: Document, around: Surroundings) -> Iterator[Found]:
     if document.front is None or around.faults is None:
         return
     for one in document.front.drill:
-        if re.fullmatch(r"[a-z0-9-]+", one.fault) and one.fault not in {HEALTHY, *around.faults}:
+        if not one.by_hand and one.fault not in {HEALTHY, *around.faults}:
             message = f"the sandbox has no fault {one.fault}"
             yield in_field(
-                document, "drill", message, "name one of its faults, or describe the drill in words"
+                document,
+                "drill",
+                message,
+                "name one of its faults, or describe the drill in a sentence",
             )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.errors import RunbookError
 from rbkernel.model import Severity
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.quantities import (
@@ -235,12 +236,14 @@ class Metric(Section):
 
 #: In place of a fault: the sandbox as it is.
 HEALTHY = "healthy"
+_TRUTH = "truth."
 
 
 class Drill(Section):
     """A fault of the sandbox, and what the runbook must say of it; `rbkernel drill` tests it.
 
-    ``fault`` may be `HEALTHY`. A drill that people do by hand is described there in words.
+    ``fault`` may be `HEALTHY`. A drill that people do by hand is described there in a sentence; one
+    word is the name of a fault.
     """
 
     plain = "fault"
@@ -250,8 +253,50 @@ class Drill(Section):
     recommends: str = Field("", description="the option that must be recommended")
     harmless: bool = Field(False, description="nothing is wrong: each finding must be ok")
     values: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="parameters of the run"
+        default_factory=dict,
+        description="parameters of the run; `truth.NAME` is what the fault says of itself",
     )
+
+    def filled(self, truth: Mapping[str, Any]) -> Drill:
+        """Return the drill with what an injected fault says of itself in place of `truth.NAME`.
+
+        >>> Drill(fault="x", values={"end_lsn": "truth.end"}).filled({"end": "0/3"}).values
+        {'end_lsn': '0/3'}
+
+        Raises
+        ------
+        RunbookError
+            The fault says nothing of this name.
+        """
+        found = dict(self.values)
+        for name in self.values.keys() - self.fixed_values.keys():
+            asked = str(self.values[name]).removeprefix(_TRUTH)
+            if asked not in truth:
+                raise RunbookError(
+                    f"the fault {self.fault} says nothing of {asked!r}",
+                    where=f"front matter, drill, values, {name}",
+                    next_step=f"name one of {', '.join(truth)}",
+                )
+            found[name] = truth[asked]
+        return self.model_copy(update={"values": found})
+
+    @property
+    def fixed_values(self) -> dict[str, str | int | float | bool]:
+        """The parameters whose values are not said by the fault."""
+        return {
+            name: value
+            for name, value in self.values.items()
+            if not (isinstance(value, str) and value.startswith(_TRUTH))
+        }
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the drill is described in a sentence, so that no program can run it.
+
+        >>> [Drill(fault=one).by_hand for one in ("replay-paused", "failover", "Stop the standby")]
+        [False, False, True]
+        """
+        return len(self.fault.split()) > 1
 
 
 class EscalationLevel(Section):

@@ -16,7 +16,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.model import Decision, Finding, Verdict
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter_sections import Drill
-from rbkernel.sandbox import drill
+from rbkernel.sandbox import drill, drill_results
 from tests.support.good_runbook import document, front, good
 
 SLOT = Finding(
@@ -62,7 +62,7 @@ def record(*findings: Finding, recommended: str | None = None) -> Record:
 def test_what_is_found_is_held_against_the_drill(
     asked: Drill, findings: tuple[Finding, ...], problem: str | None
 ) -> None:
-    found = list(drill.problems(asked, record(*findings)))
+    found = list(drill_results.problems(asked, record(*findings)))
     assert bool(found) is bool(problem)
     assert (problem or "") in "".join(found)
 
@@ -79,11 +79,11 @@ def test_what_is_recommended_is_held_against_the_drill(
     recommended: str | None, problems: list[str]
 ) -> None:
     asked = SAID.model_copy(update={"recommends": "drop"})
-    assert list(drill.problems(asked, record(SLOT, recommended=recommended))) == problems
+    assert list(drill_results.problems(asked, record(SLOT, recommended=recommended))) == problems
 
 
 def test_a_run_that_does_not_finish_does_not_pass() -> None:
-    assert list(drill.problems(SAID, record(SLOT), "the kernel died")) == [
+    assert list(drill_results.problems(SAID, record(SLOT), "the kernel died")) == [
         "the run did not finish: the kernel died"
     ]
 
@@ -91,12 +91,12 @@ def test_a_run_that_does_not_finish_does_not_pass() -> None:
 def test_the_result_is_written_and_the_rest_of_the_notebook_stays(tmp_path: Path) -> None:
     path = write(tmp_path, "replay-paused")
     before, mode = catalogue.read(path), path.stat().st_mode
-    drill.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
+    drill_results.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
     after = catalogue.read(path)
     assert after.front_matter.last_tested == date(2026, 11, 30)
     assert after.front_matter.drill_result == "1 of 1 fault found"
     assert after.cells[1:] == before.cells[1:]
-    drill.record_result(after, "1 of 1 fault found", date(2026, 11, 30))
+    drill_results.record_result(after, "1 of 1 fault found", date(2026, 11, 30))
     assert path.read_bytes() == after.document
     assert path.stat().st_mode == mode
 
@@ -107,23 +107,35 @@ def test_a_notebook_that_was_edited_meanwhile_is_left_as_it_is(tmp_path: Path) -
     path.write_bytes(before.document.replace(b"Connections run out", b"Connections ran out"))
     edited = path.read_bytes()
     with pytest.raises(SandboxError, match="was changed while the drills ran"):
-        drill.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
+        drill_results.record_result(before, "1 of 1 fault found", date(2026, 11, 30))
     assert path.read_bytes() == edited
 
 
-@pytest.mark.parametrize("words", ["Stop the server by hand", "failover"])
-def test_a_drill_in_words_is_left_to_people(tmp_path: Path, words: str) -> None:
-    by_hand = catalogue.read(write(tmp_path, words))
-    assert drill.drills_of(by_hand) == []
+def test_a_drill_in_words_is_left_to_people(tmp_path: Path) -> None:
+    path = write(tmp_path, "Stop the server by hand")
     with pytest.raises(RbkernelError, match="no drill with a fault of the sandbox"):
-        drill.chosen([str(by_hand.path)], config.load())
+        drill.chosen([str(path)], config.load())
 
 
-def test_an_unknown_fault_is_refused_before_anything_is_started(tmp_path: Path) -> None:
-    wrong = catalogue.read(write(tmp_path, "no-such-fault"))
-    with pytest.raises(SandboxError, match="has no fault no-such-fault") as caught:
-        next(drill.run([wrong], config.load()))
+@pytest.mark.parametrize("word", ["no-such-fault", "failover"])
+def test_an_unknown_fault_is_refused_before_anything_is_started(tmp_path: Path, word: str) -> None:
+    path = write(tmp_path, word)
+    with pytest.raises(SandboxError, match=f"has no fault {word}") as caught:
+        drill.chosen([str(path)], config.load())
     assert "replay-paused" in caught.value.next_step
+
+
+def test_an_unknown_fault_keeps_no_other_runbook_from_its_drills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "rbkernel.toml"
+    own.write_text(f'[catalogue]\npaths = ["{tmp_path}"]\n')
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(own))
+    path = write(tmp_path, "no-such-fault")
+    chosen = drill.chosen([], config.load())
+    assert "RUN-005" in {one.runbook.id for one in chosen.planned}
+    assert path not in {one.runbook.path for one in chosen.planned}
+    assert ["has no fault no-such-fault" in str(one) for one in chosen.problems] == [True]
 
 
 def test_no_database_of_the_user_can_be_reached(
