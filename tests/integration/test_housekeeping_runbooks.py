@@ -2,56 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from rbkernel.config import Settings
-from rbkernel.model import Finding, Verdict
-from rbkernel.run import runner
-from rbkernel.run.runner import Outcome
+from rbkernel.model import Verdict
 from rbkernel.sandbox import control
 from rbkernel.sandbox.faults import slots, vacuum
+from tests.support.runbooks import administer, look
 
-
-@dataclass(frozen=True)
-class Found:
-    """What a runbook said of a fault."""
-
-    truth: Mapping[str, Any]
-    outcome: Outcome
-
-    @property
-    def recommended(self) -> str | None:
-        [decision] = self.outcome.record.decisions
-        return decision.recommended
-
-    def finding(self, title: str) -> Finding:
-        return next(one for one in self.outcome.record.findings if one.title == title)
-
-    def plan(self, title: str) -> str:
-        plans = [event.data for event in self.outcome.record.of_kind("plan")]
-        return next(str(plan["sql"]) for plan in plans if plan["title"].startswith(title))
-
-
-@pytest.fixture
-def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path / "evidence"))
-
-
-def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
-    truth = control.inject(fault, 1).truth if fault else {}
-    outcome = runner.run(runbook, values, settings)
-    assert outcome.failure == ""
-    return Found(truth, outcome)
-
-
-def administer(sql: str) -> None:
-    with control.connect_as("postgres") as raw:
-        raw.execute(sql.encode())
+pytestmark = pytest.mark.usefixtures("evidence")
 
 
 def slot_names() -> list[str]:
@@ -59,7 +18,6 @@ def slot_names() -> list[str]:
         return [name for (name,) in raw.execute(b"SELECT slot_name FROM pg_replication_slots")]
 
 
-@pytest.mark.usefixtures("evidence")
 class TestSlots:
     def test_a_slot_without_a_reader_is_named_and_not_to_be_dropped_at_once(
         self, shop: Settings
@@ -67,7 +25,7 @@ class TestSlots:
         found = look("RUN-018", shop, "slot-unread")
         assert found.recommended == "bring the reader of the slot back"
         assert slots.SLOT in found.finding("Slots without a reader").cause
-        administer(found.plan("Drop the replication slot old_standby"))
+        administer(found.sql("Drop the replication slot old_standby"))
         after = look("RUN-018", shop)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
 
@@ -75,7 +33,7 @@ class TestSlots:
         found = look("RUN-018", shop, "slot-lost")
         assert found.recommended == "drop the slot"
         assert found.finding("Slots losing their WAL").verdict is Verdict.CRITICAL
-        administer(found.plan("Drop the replication slot old_standby"))
+        administer(found.sql("Drop the replication slot old_standby"))
         assert slots.SLOT not in slot_names()
 
     def test_the_slot_of_a_standby_that_is_cut_off_is_kept(self, shop: Settings) -> None:
@@ -84,18 +42,17 @@ class TestSlots:
         assert found.recommended == "bring the reader of the slot back"
         control.heal("receiver-down")
         # the statement was for a slot without a reader; this one has its reader again
-        administer(found.plan("Drop the replication slot"))
+        administer(found.sql("Drop the replication slot"))
         assert slot_names() == before != []
 
 
-@pytest.mark.usefixtures("evidence")
 class TestVacuum:
     def test_who_holds_vacuum_back_is_asked_and_may_be_ended(self, shop: Settings) -> None:
         found = look("RUN-019", shop, "vacuum-held-back", held_s=0.5)
         assert found.recommended == "ask who holds it back"
         held = found.finding("Overdue tables held back from vacuum")
         assert vacuum.HOLDER in held.cause
-        administer(found.plan("Terminate 1 session"))
+        administer(found.sql("Terminate 1 session"))
         administer(f"VACUUM (ANALYZE) {vacuum.TABLE}")
         assert look("RUN-019", shop, held_s=0.5).recommended == "wait"
 
@@ -103,7 +60,7 @@ class TestVacuum:
         found = look("RUN-019", shop, "vacuum-switched-off", held_s=0.5)
         assert found.recommended == "vacuum the tables"
         assert vacuum.TABLE in found.finding("Overdue tables with autovacuum off").which
-        administer(found.plan("Vacuum the overdue tables"))
+        administer(found.sql("Vacuum the overdue tables"))
         after = look("RUN-019", shop, held_s=0.5)
         assert after.finding("Dead rows").verdict is Verdict.OK
         assert after.finding("Overdue tables with autovacuum off").verdict is Verdict.OK

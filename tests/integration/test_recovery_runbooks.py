@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from rbkernel.config import Settings
-from rbkernel.model import Finding, Verdict
-from rbkernel.run import runner
-from rbkernel.run.runner import Outcome
+from rbkernel.model import Verdict
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access, Server
 from rbkernel.sandbox.faults import audit
@@ -20,6 +17,7 @@ from rbkernel.sandbox.faults.scenarios import SCENARIOS
 from rbkernel.sandbox.faults.stage import Stage
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
+from tests.support.runbooks import administer, look
 
 _HAS = b"SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _NO_WORKER = b"""
@@ -27,38 +25,6 @@ SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum
 _CUT = b"SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
 
 pytestmark = pytest.mark.usefixtures("evidence")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a runbook said of a state of the sandbox."""
-
-    truth: Mapping[str, Any]
-    outcome: Outcome
-
-    @property
-    def recommended(self) -> str | None:
-        [decision] = self.outcome.record.decisions
-        return decision.recommended
-
-    @property
-    def reason(self) -> str:
-        [decision] = self.outcome.record.decisions
-        return decision.reason
-
-    def finding(self, title: str) -> Finding:
-        return next(one for one in self.outcome.record.findings if one.title == title)
-
-    def plan(self, title: str, kind: str = "sql") -> str:
-        plans = [event.data for event in self.outcome.record.of_kind("plan")]
-        return next(str(plan[kind]) for plan in plans if plan["title"].startswith(title))
-
-
-def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
-    truth = control.inject(fault, 1).truth if fault else {}
-    outcome = runner.run(runbook, values, settings)
-    assert outcome.failure == ""
-    return Found(truth, outcome)
 
 
 def ago(**amount: float) -> str:
@@ -85,17 +51,12 @@ class TestDailyCheck:
         assert found.finding("Age of the newest backup").verdict is Verdict.UNKNOWN
 
 
-def administer(sql: str) -> None:
-    with control.connect_as("postgres") as raw:
-        raw.execute(sql.encode())
-
-
 class TestAuthorizationAudit:
     def test_an_account_that_tries_everything_is_named(self, shop: Settings) -> None:
         found = look("RUN-027", shop, "audit-probing")
         assert found.recommended == "lock the account"
         assert found.truth["user"] in found.finding("Users who try what they may not do").cause
-        assert found.plan("Lock the account", "command").endswith(found.truth["user"])
+        assert found.command("Lock the account").endswith(found.truth["user"])
         assert found.finding("Rise of refusals").verdict is Verdict.WARNING
 
     def test_users_who_lost_an_action_are_victims(self, shop: Settings) -> None:
@@ -103,14 +64,14 @@ class TestAuthorizationAudit:
         assert found.recommended == "restore the permission"
         assert audit.WITHDRAWN in found.finding("Actions refused to everybody").cause
         assert found.finding("Users who try what they may not do").verdict is Verdict.OK
-        assert "clerk" not in found.plan("Lock the account", "command")
+        assert "clerk" not in found.command("Lock the account")
 
     def test_a_login_loses_its_power_and_an_ordinary_log_is_ok(self, shop: Settings) -> None:
         control.inject("audit-withdrawn")
         administer(f"DELETE FROM {audit.TABLE} WHERE NOT granted AND user_id LIKE 'clerk-%'")
         found = look("RUN-027", shop, "login-too-powerful")
         assert found.recommended == "revoke the privilege"
-        administer(found.plan("Revoke"))
+        administer(found.sql("Revoke"))
         after = look("RUN-027", shop)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
 
@@ -124,7 +85,7 @@ class TestBackupAndRestore:
         found = look("RUN-021", shop, "page-damaged", backup_at=ago(hours=30))
         assert found.recommended == "stop writes"
         assert found.finding("Damaged pages").verdict is Verdict.CRITICAL
-        administer(found.plan("Make new sessions of shop read-only"))
+        administer(found.sql("Make new sessions of shop read-only"))
         with (
             control.connect_as("shop_app") as raw,
             pytest.raises(driver.RawConnection.Error, match="read-only transaction"),
@@ -184,7 +145,7 @@ class TestFailover:
         SCENARIOS["two-primaries"].inject(stage)
         found = look("RUN-030", shop, fenced=True)
         assert found.recommended == "stop writes on one primary"
-        administer(found.plan("Make new transactions"))
+        administer(found.sql("Make new transactions"))
         administer("SELECT pg_reload_conf()")
         read_only = b"SELECT current_setting('default_transaction_read_only') = 'on'"
         stage.until(read_only, what="new transactions are read-only")
@@ -219,7 +180,7 @@ class TestFailover:
         sound = look("RUN-030", shop, fenced=True, end_lsn=end)
         assert sound.recommended == "promote the standby"
         assert sound.finding("Commits that a promotion would lose").value == 0
-        stage.administer(sound.plan("Promote sandbox-standby"), server="standby")
+        stage.administer(sound.sql("Promote sandbox-standby"), server="standby")
         assert look("RUN-030", shop, end_lsn=end).recommended == "fence the old primary"
         after = look("RUN-030", shop, fenced=True, end_lsn=end)
         assert after.recommended == "point the applications to the new primary"

@@ -1,61 +1,21 @@
-"""RUN-009, RUN-010 and RUN-011 on real faults: what they conclude, recommend and change."""
+"""RUN-010 and RUN-011, on real faults: what they conclude, recommend and change."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rbkernel.config import Settings
-from rbkernel.model import Finding, Verdict, leading
-from rbkernel.run import runner
-from rbkernel.run.runner import Outcome
+from rbkernel.model import Verdict
 from rbkernel.sandbox import binaries, control, processes
 from rbkernel.sandbox.faults import outbox
 from rbkernel.sandbox.home import Home
+from tests.support.runbooks import administer, look
 from tests.support.waiting import until
 
-
-@dataclass(frozen=True)
-class Found:
-    """What a runbook said of a fault."""
-
-    truth: Mapping[str, Any]
-    outcome: Outcome
-
-    @property
-    def recommended(self) -> str | None:
-        [decision] = self.outcome.record.decisions
-        return decision.recommended
-
-    @property
-    def headline(self) -> str:
-        """The first line of the box at the top."""
-        return leading(self.outcome.record.findings)[0].headline
-
-    def finding(self, title: str) -> Finding:
-        return next(one for one in self.outcome.record.findings if one.title == title)
-
-    def plan(self, title: str) -> Mapping[str, Any]:
-        plans = [event.data for event in self.outcome.record.of_kind("plan")]
-        return next(plan for plan in plans if plan["title"].startswith(title))
-
-
-@pytest.fixture(autouse=True)
-def _evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path / "evidence"))
-
-
-def look(runbook: str, settings: Settings, fault: str | None = None, **values: Any) -> Found:
-    truth = control.inject(fault, 1).truth if fault else {}
-    outcome = runner.run(runbook, values, settings)
-    assert outcome.failure == ""
-    return Found(truth, outcome)
+pytestmark = pytest.mark.usefixtures("evidence")
 
 
 def start_command() -> str:
@@ -73,7 +33,7 @@ class TestServerDown:
         assert found.headline.startswith("sandbox-primary does not answer: nothing listens")
         assert found.recommended == "start the server, if its host says that it is stopped"
         subprocess.run(
-            found.plan("Start sandbox-primary")["command"].split(),
+            found.command("Start sandbox-primary").split(),
             check=True,
             env=processes.environment(),
             stdout=subprocess.DEVNULL,
@@ -111,11 +71,6 @@ class TestServerDown:
         assert found.recommended == "do not start it: use the promoted standby"
 
 
-def administer(sql: str) -> None:
-    with control.connect_as("rb_action") as raw:
-        raw.execute(sql.rstrip(";").encode())
-
-
 class TestOutbox:
     def test_a_rejected_message_is_set_to_failed_and_the_next_ones_go_on(
         self, shop: Settings
@@ -126,7 +81,7 @@ class TestOutbox:
         assert found.recommended == "set the rejected messages to failed"
         plan = found.plan("Set 1 message to failed")
         assert [one["error"] for one in plan["targets"]] == [outbox.REJECTION]
-        administer(plan["sql"])
+        administer(found.sql("Set 1 message to failed"), role="rb_action")
         after = look("RUN-011", shop, table=outbox.TABLE, every_s=1)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
 
