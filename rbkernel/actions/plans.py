@@ -199,7 +199,7 @@ def statement(
     db
         Connection name.
     sql
-        One statement, possibly with ``:name`` values.
+        One statement, possibly with ``:name`` values. If it is empty, there is nothing to do.
     title
         The effect of the statement, in words; by default, its first line.
     values
@@ -212,7 +212,7 @@ def statement(
     >>> statement("orders", "DELETE FROM t WHERE id = :id", values={"id": "it's"}).sql
     "DELETE FROM t WHERE id = 'it''s'"
     """
-    given = values or {}
+    given = (values or {}) if sql else {}
     _must_occur("rb.actions.statement", given, lexer.parameters(sql))
     text = "".join(
         _unfilled(part, given.get(part[1:])) or quote_literal(given[part[1:]])

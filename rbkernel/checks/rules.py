@@ -263,13 +263,13 @@ def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:
     >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=0), rows)
     (1.0, '')
     >>> _count(Rule(title="a", agg="rows", column="dangerous", warn=1), rows)
-    (None, 'dangerous is NULL in 1 of 2 rows')
+    (None, 'dangerous has no value in 1 of 2 rows')
     """
     known = len(_known(rule, rows))
     verdict = _judged(rule, known)
     if known == len(rows) or (verdict is not Verdict.OK and not rule.below):
         return float(known), ""
-    return None, f"{rule.column} is NULL in {len(rows) - known} of {len(rows)} rows"
+    return None, f"{rule.column} has no value{_in(len(rows) - known, len(rows))}"
 
 
 def _known(rule: Rule, rows: pd.DataFrame) -> pd.DataFrame:
@@ -318,7 +318,9 @@ def _no_figure(
     >>> _no_figure("ratio", nans, numbers(nans), "NaN")
     'ratio is NaN in 1 of 2 rows'
     >>> _no_figure("age", texts, numbers(texts))
-    "age is NULL in 1 of 3 rows, and not a number in 1, such as '1 mon'"
+    "age has no value in 1 of 3 rows, and is not a number in 1, such as '1 mon'"
+    >>> _no_figure("age", texts[:1], numbers(texts[:1]))
+    'age has no value'
     """
     without = values[figures.isna()]
     # a Decimal can be NaN beside a NULL, which is None; a float shows both as NaN
@@ -326,15 +328,24 @@ def _no_figure(
     odd = without[without.notna()]
     said = []
     if nulls := len(without) - len(odd) - len(nans):
-        said.append(f"{column} is {missing} in {nulls} of {len(values)} rows")
+        no_value = "has no value" if missing == "NULL" else f"is {missing}"
+        said.append(f"{column} {no_value}{_in(nulls, len(values))}")
     if nans:
-        said.append(f"{column} is NaN in {len(nans)} of {len(values)} rows")
+        said.append(f"{column} is NaN{_in(len(nans), len(values))}")
     if len(odd):
-        said.append(
-            f"{'and' if said else f'{column} is'} not a number in {len(odd)}"
-            f"{'' if said else f' of {len(values)} rows'}, such as {str(odd.iloc[0])[:40]!r}"
-        )
+        where = f" in {len(odd)}" if said else _in(len(odd), len(values))
+        who = "and" if said else column
+        said.append(f"{who} is not a number{where}, such as {str(odd.iloc[0])[:40]!r}")
     return ", ".join(said)
+
+
+def _in(some: int, rows: int) -> str:
+    """Return in how many rows something is so; empty if there is only one row.
+
+    >>> _in(1, 3), _in(1, 1)
+    (' in 1 of 3 rows', '')
+    """
+    return f" in {some} of {rows} rows" if rows > 1 else ""
 
 
 def _top(rule: Rule, rows: pd.DataFrame) -> str:

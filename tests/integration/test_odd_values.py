@@ -208,7 +208,8 @@ class TestIntervals:
         found = rules.apply(Rule(title="age", column="column1", warn=60), frame)
         assert found.verdict is Verdict.UNKNOWN
         assert (
-            found.actual == "column1 is NULL in 1 of 3 rows, and not a number in 1, such as '1 mon'"
+            found.actual
+            == "column1 has no value in 1 of 3 rows, and is not a number in 1, such as '1 mon'"
         )
 
 

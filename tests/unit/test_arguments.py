@@ -353,10 +353,14 @@ def test_a_figure_of_a_column_that_is_not_there(
     ("values", "dtype", "words"),
     [
         ([math.nan, 1.0], "float64", "ratio is NaN in 1 of 2 rows"),
-        ([None, 1.0], "float64", "ratio is NULL in 1 of 2 rows"),
+        ([None, 1.0], "float64", "ratio has no value in 1 of 2 rows"),
         ([None, math.nan], "float64", "ratio is NULL or NaN in 2 of 2 rows"),
         ([Decimal("NaN"), Decimal(1)], "object", "ratio is NaN in 1 of 2 rows"),
-        ([Decimal("NaN"), None], "object", "ratio is NULL in 1 of 2 rows, ratio is NaN in 1 of 2"),
+        (
+            [Decimal("NaN"), None],
+            "object",
+            "ratio has no value in 1 of 2 rows, ratio is NaN in 1 of 2",
+        ),
     ],
 )
 def test_nan_is_not_called_null(values: list[Any], dtype: str, words: str) -> None:
