@@ -9,6 +9,7 @@ import keyword
 from collections.abc import Callable
 from typing import Any
 
+from rbkernel.actions.host import end_on_host, look_at_host
 from rbkernel.actions.messages import set_failed
 from rbkernel.actions.plans import (
     cancel_queries,
@@ -28,6 +29,8 @@ __all__ = [
     "ActionPlan",
     "cancel_queries",
     "command",
+    "end_on_host",
+    "look_at_host",
     "repair_rows",
     "resume_replay",
     "set_failed",
@@ -35,8 +38,8 @@ __all__ = [
     "terminate_sessions",
 ]
 _OURS = (
-    *(cancel_queries, command, repair_rows, resume_replay),
-    *(set_failed, statement, terminate_sessions),
+    *(cancel_queries, command, end_on_host, look_at_host, repair_rows),
+    *(resume_replay, set_failed, statement, terminate_sessions),
 )
 
 

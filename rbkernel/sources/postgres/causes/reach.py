@@ -39,6 +39,7 @@ _OPTIONS = {
     Trouble.NOT_LISTENING: "start",
     Trouble.NO_SOCKET: "start",
     Trouble.STARTING: "let",
+    Trouble.CATALOGUE_LOCKED: "end",
 }
 
 
