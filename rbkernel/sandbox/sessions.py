@@ -13,7 +13,7 @@ from pathlib import Path
 from rbkernel.errors import DatabaseError
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import locks, pool, row_queue, vacuum
+from rbkernel.sandbox.faults import locks, pool, row_queue, schema, unreachable, vacuum
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
@@ -44,6 +44,14 @@ def _session(access: Access, fault: str, seed: int, number: int) -> driver.RawCo
     elif fault == vacuum.HELD_BACK:
         raw = _connect(access, vacuum.HOLDER)
         vacuum.hold(raw)
+    elif fault == schema.BUILDING:
+        raw = _connect(access, schema.session_name(number))
+        if number:
+            raw.rollback()
+        schema.hold(raw, number)
+    elif fault == unreachable.LOCKED:
+        raw = access.connect("postgres", application_name=unreachable.LOCKER, autocommit=False)
+        unreachable.hold_catalogue(raw)
     else:
         raw = _connect(access, locks.session_name(seed, number))
         locks.hold(raw, number)

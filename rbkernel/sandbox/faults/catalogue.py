@@ -16,15 +16,19 @@ from rbkernel.errors import SandboxError
 from rbkernel.extensions import Group, refuses
 from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import (
+    archive,
     audit,
     damage,
     locks,
     orders,
     outbox,
     pool,
+    primaries,
     replication,
     row_queue,
+    schema,
     slots,
+    slow,
     unreachable,
     vacuum,
 )
@@ -63,6 +67,79 @@ def _outbox() -> Iterator[Fault]:
             stop=partial(outbox.stop, outbox.KINDS[name]),
             look_alike_of=None if name == outbox.DEAD else outbox.DEAD,
         )
+
+
+def _slow() -> Iterator[Fault]:
+    summaries = {
+        slow.DROPPED: "an index was dropped, and a statement of the shop reads a whole table",
+        slow.STALE: "a table was loaded without ANALYZE, and a plan is made for other rows",
+        slow.LARGER: "a service asks for a hundred times as many rows with the same statement",
+    }
+    for name, summary in summaries.items():
+        yield Fault(
+            name=name,
+            summary=summary,
+            start=partial(slow.start, slow.KINDS[name]),
+            stop=partial(slow.stop, slow.KINDS[name]),
+            look_alike_of=None if name == slow.DROPPED else slow.DROPPED,
+        )
+
+
+def _schema() -> Iterator[Fault]:
+    yield Fault(
+        name=schema.HALF_WAY,
+        summary="a migration failed in the middle, and left a half-built index behind",
+        start=schema.leave_half_way,
+        stop=schema.drop,
+    )
+    yield Fault(
+        name=schema.BUILDING,
+        summary="a migration is building an index, and waits for an older transaction",
+        start=schema.build,
+        stop=schema.drop,
+        look_alike_of=schema.HALF_WAY,
+    )
+    yield Fault(
+        name=schema.ENDING,
+        summary="the sequence of an integer key is close to its last value",
+        start=schema.use_up,
+        stop=schema.drop,
+    )
+
+
+def _primaries() -> Iterator[Fault]:
+    yield Fault(
+        name=primaries.LOST,
+        summary="the primary is lost, and the standby has everything",
+        start=primaries.lose,
+        stop=primaries.restore,
+        stops=("primary", "traffic"),
+    )
+    yield Fault(
+        name=primaries.LOST_AHEAD,
+        summary="the primary is lost, and with it commits that the standby has not received",
+        start=primaries.lose_ahead,
+        stop=primaries.restore,
+        look_alike_of=primaries.LOST,
+        stops=("primary", "traffic"),
+    )
+    yield Fault(
+        name=primaries.FAILED_OVER,
+        summary="the primary was stopped, and the standby was promoted in its place",
+        start=primaries.fail_over,
+        stop=primaries.rebuild,
+        look_alike_of=primaries.LOST,
+        # the standby for a moment, while it is rebuilt
+        stops=("primary", "standby"),
+    )
+    yield Fault(
+        name=primaries.TWO,
+        summary="the standby was promoted, and the primary still accepts writes",
+        start=primaries.split,
+        stop=primaries.rebuild,
+        look_alike_of=primaries.FAILED_OVER,
+        stops=("standby",),
+    )
 
 
 _OURS: dict[str, Fault] = {
@@ -156,7 +233,26 @@ _OURS: dict[str, Fault] = {
             stop=unreachable.restore_password,
             look_alike_of=unreachable.STOPPED,
         ),
+        Fault(
+            name=unreachable.LOCKED,
+            summary="a lock on the catalogue keeps every login waiting; the server runs",
+            start=unreachable.lock_catalogue,
+            stop=unreachable.unlock_catalogue,
+            look_alike_of=unreachable.STOPPED,
+        ),
+        Fault(
+            name=archive.FAILING,
+            summary="archive_command fails, and the primary keeps its WAL",
+            start=archive.fail,
+            stop=archive.repair,
+            look_alike_of="slot-unread",
+            # for a moment, and longer if the injection is killed between stop and start
+            stops=("primary",),
+        ),
+        *_primaries(),
         *_outbox(),
+        *_slow(),
+        *_schema(),
         Fault(
             name="orders-drift",
             summary="rows of orders are missing, extra or changed against orders_legacy",

@@ -38,7 +38,10 @@ SELECT count(*) = %(count)s
     AND max(state_change) < clock_timestamp() - make_interval(secs => %(age)s)
 FROM pg_stat_activity WHERE pid = ANY(%(pids)s)
 """
-_UNREAD = b"SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s"
+_UNREAD = b"""
+SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = %s AND active"""
+_DROP_SLOT = """
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{}'"""
 _STREAMS = b"""
 SELECT EXISTS (
     SELECT FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming')
@@ -238,7 +241,7 @@ class Stage:
         """Rebuild the standby as a copy of the primary, for example after it was promoted."""
         self._remove("standby")
         self.until(_UNREAD, [SLOT_NAME], what="the slot is free")
-        self.administer(f"SELECT pg_drop_replication_slot('{SLOT_NAME}')")
+        self.administer(_DROP_SLOT.format(SLOT_NAME))
         self.cluster.clone_standby()
         self.bring_back("standby")
         self.until(_STREAMS, [STANDBY_NAME], what="the standby streams")

@@ -1,7 +1,8 @@
-"""Fault: clients cannot log in to the primary: stopped, in recovery, or a changed password.
+"""Fault: clients cannot log in to the primary: stopped, in recovery, locked, a changed password.
 
 The symptom is the same for each: the exporter reports that the server is down. Only a stopped
-server must be started; a server in recovery must be left alone; the third is not down at all.
+server must be started; a server in recovery must be left alone; a lock on the catalogue ends with
+its session; with a changed password the server is not down at all.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from rbkernel.sources.postgres.connection import driver
 
 STOPPED = "server-stopped"
 RECOVERING = "server-recovering"
+LOCKED = "catalogue-locked"
 PASSWORD = "password-changed"  # noqa: S105 - the name of a fault
 ROLE: Role = "rb_diag"
 
 _STREAMS = b"""SELECT EXISTS (SELECT FROM pg_stat_replication
 WHERE application_name = %s AND state = 'streaming')"""
 _STARTING = "57P03"
+_LOCK = b"LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE"
+LOCKER = "dba-console"
 # the server restores from an archive that does not answer, until the fault is healed
 _RESTORE = b"ALTER SYSTEM SET restore_command = 'exec sleep 3600'"
 _RESET = b"ALTER SYSTEM RESET restore_command"
@@ -61,6 +65,34 @@ def end_recovery(access: Access, _: int) -> None:
     _ready(access)
     with access.connect("postgres") as raw:
         raw.execute(_RESET)
+
+
+def lock_catalogue(access: Access, seed: int) -> dict[str, Any]:
+    """Lock the catalogue in a session of its own, so that every login waits."""
+    processes.launch_module(
+        "sessions", access.home, LOCKED, str(seed), "1", log=access.home.log(LOCKED)
+    )
+    waiting.until_true(lambda: not _logs_in(access), what="a login waits")
+    return {"application_name": LOCKER}
+
+
+def unlock_catalogue(access: Access, _: int) -> None:
+    """End the session that locks the catalogue: the server rolls back when its client is gone."""
+    processes.stop(access.home, LOCKED)
+    waiting.until_true(lambda: _logs_in(access), what="clients can log in")
+
+
+def hold_catalogue(raw: driver.RawConnection) -> None:
+    """Take the lock, and keep it in an open transaction."""
+    raw.execute(_LOCK)
+
+
+def _logs_in(access: Access) -> bool:
+    try:
+        access.connect("postgres").close()
+    except DatabaseError:
+        return False
+    return True
 
 
 def change_password(access: Access, _: int) -> dict[str, Any]:

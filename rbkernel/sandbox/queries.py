@@ -1,0 +1,41 @@
+"""Repeat the statement of a fault: ``python -m rbkernel.sandbox.queries HOME FAULT SEED``.
+
+One process with one session, which ends when the server ends the session.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from rbkernel.errors import DatabaseError
+from rbkernel.sandbox import state
+from rbkernel.sandbox.access import Access
+from rbkernel.sandbox.faults import slow
+from rbkernel.sandbox.home import Home
+from rbkernel.sources.postgres.connection import driver
+
+# s between two calls: some hundred calls in the seconds in which a runbook compares
+_PAUSE_S = 0.02
+
+
+def main(arguments: list[str]) -> int:
+    """Repeat the statement on the sandbox in the given folder."""
+    folder, fault, _seed = arguments
+    home = Home(Path(folder))
+    known = state.load(home)
+    if known is None:
+        return 1
+    access = Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
+    try:
+        raw = access.connect("shop_app", application_name=slow.CLIENT)
+        slow.repeat(raw, fault, partial(time.sleep, _PAUSE_S))
+    except (DatabaseError, driver.RawConnection.Error) as error:
+        sys.stderr.write(f"{error}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
