@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.history import history
     from rbkernel.triage.http import http
     from rbkernel.triage.metrics import metrics
+    from rbkernel.triage.migration import migration
     from rbkernel.triage.overview import overview
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
     from rbkernel.triage.validation import validation
+    from rbkernel.triage.watch import watch
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,7 @@ _HOMES = {
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.http",
     "metrics": "rbkernel.triage.metrics",
+    "migration": "rbkernel.triage.migration",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
     "prerequisites": "rbkernel.triage.readiness",
@@ -64,6 +67,7 @@ _HOMES = {
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "validation": "rbkernel.triage.validation",
+    "watch": "rbkernel.triage.watch",
 }
 
 # names of `rb` that are modules
@@ -89,6 +93,7 @@ __all__ = [
     "history",
     "http",
     "metrics",
+    "migration",
     "note",
     "overview",
     "prerequisites",
@@ -102,6 +107,7 @@ __all__ = [
     "start",
     "summary",
     "validation",
+    "watch",
 ]
 
 

@@ -98,8 +98,8 @@ WITH known AS MATERIALIZED (
            concat_ws('|', x.indisunique, x.indnullsnotdistinct, x.indimmediate, x.indisexclusion)
                AS constraint_kind,
            c.relam,
-           s.nspname || '.' || c.relname AS index,
-           s.nspname || '.' || t.relname AS relation,
+           quote_ident(s.nspname) || '.' || quote_ident(c.relname) AS index,
+           quote_ident(s.nspname) || '.' || quote_ident(t.relname) AS relation,
            c.relkind = 'I' AS partitioned,
            c.relispartition AS attached,
            (c.relpages * current_setting('block_size')::bigint / 1048576.0)::float8 AS size_mb,

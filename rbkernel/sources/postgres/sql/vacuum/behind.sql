@@ -93,7 +93,7 @@ source: >-
   judges those that it has not come by
 */
 WITH known AS MATERIALIZED (
-    SELECT c.oid, n.nspname || '.' || c.relname AS relation,
+    SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation,
            pg_stat_get_dead_tuples(c.oid) AS dead,
            greatest(pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid))
                AS vacuumed,

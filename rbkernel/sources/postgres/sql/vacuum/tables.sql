@@ -67,7 +67,7 @@ figure: {kind: bars, x: dead, y: relation, title: Dead rows of each table}
 source: the 50 worst by each rule, and all tables whose autovacuum is off
 */
 WITH known AS (
-    SELECT c.oid, n.nspname || '.' || c.relname AS relation, c.relpages, c.relfrozenxid,
+    SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation, c.relpages, c.relfrozenxid,
            CASE WHEN counts THEN pg_stat_get_live_tuples(c.oid) END AS live,
            CASE WHEN counts THEN pg_stat_get_dead_tuples(c.oid) END AS dead,
            CASE WHEN counts THEN pg_stat_get_mod_since_analyze(c.oid) END AS changed,

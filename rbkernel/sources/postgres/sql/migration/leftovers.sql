@@ -1,0 +1,86 @@
+/*
+purpose: What an interrupted migration leaves behind, and what a running one is building
+runs_on: primary
+columns:
+  relation: the table
+  object: the index, constraint or partition
+  problem: half-built index, constraint not validated, partition half detached
+  building: it is being built now, so that nothing is left behind
+  repair: SQL that finishes it
+  undo: SQL that removes it
+  objects: how many objects of the table are listed
+  sampled_at: the server's clock
+rules:
+  - title: Half-way migrations
+    name: half_way
+    agg: rows
+    where: {building: false, problem: [half-built index, partition half detached]}
+    each: object
+    unit: objects
+    warn: 0
+    cause: "{value} {was|were} left behind by a migration that did not finish"
+    next_step: finish or remove it before the next migration runs; the columns repair and undo say how
+    opens: RUN-004
+    source: pg_index.indisvalid, pg_inherits.inhdetachpending
+  - title: Constraints that are not validated
+    name: not_validated
+    agg: rows
+    where: {building: false, problem: constraint not validated}
+    each: object
+    unit: constraints
+    warn: 0
+    cause: "{value} {holds|hold} for new rows only: older rows may break {it|them}"
+    next_step: ALTER TABLE … VALIDATE CONSTRAINT, which keeps nobody waiting; or the second half of a migration is missing
+    opens: RUN-004
+    source: pg_constraint.convalidated
+figure: {kind: bars, x: objects, y: relation, title: Left behind}
+*/
+WITH building AS (SELECT index_relid FROM pg_stat_progress_create_index)
+SELECT relation, object, problem, building, repair, undo,
+       count(*) OVER (PARTITION BY relation) AS objects,
+       clock_timestamp() AS sampled_at
+FROM (
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(t.relname) AS relation,
+           quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS object,
+           'half-built index' AS problem,
+           i.indexrelid IN (SELECT index_relid FROM building) AS building,
+           -- what REINDEX CONCURRENTLY left behind has its original beside it
+           CASE WHEN c.relname ~ '_cc(new|old)[0-9]*$' THEN 'DROP' ELSE 'REINDEX' END
+               || ' INDEX CONCURRENTLY ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+               AS repair,
+           'DROP INDEX CONCURRENTLY ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS undo
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid AND c.relkind = 'i'
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)
+    UNION ALL
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(t.relname),
+           quote_ident(o.conname),
+           'constraint not validated',
+           false,
+           'ALTER TABLE ' || quote_ident(n.nspname) || '.' || quote_ident(t.relname)
+               || ' VALIDATE CONSTRAINT ' || quote_ident(o.conname),
+           'ALTER TABLE ' || quote_ident(n.nspname) || '.' || quote_ident(t.relname)
+               || ' DROP CONSTRAINT ' || quote_ident(o.conname)
+    FROM pg_constraint o
+    JOIN pg_class t ON t.oid = o.conrelid
+    JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE NOT o.convalidated AND o.contype IN ('c', 'f', 'n')
+    UNION ALL
+    SELECT quote_ident(pn.nspname) || '.' || quote_ident(p.relname),
+           quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+           'partition half detached',
+           false,
+           'ALTER TABLE ' || quote_ident(pn.nspname) || '.' || quote_ident(p.relname)
+               || ' DETACH PARTITION ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+               || ' FINALIZE',
+           NULL
+    FROM pg_inherits h
+    JOIN pg_class c ON c.oid = h.inhrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class p ON p.oid = h.inhparent
+    JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE h.inhdetachpending
+) f
+ORDER BY relation, object

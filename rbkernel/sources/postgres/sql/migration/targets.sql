@@ -1,0 +1,77 @@
+/*
+purpose: The tables that a migration changes, how large they are, and which transactions it must wait for
+needs: [pg_monitor]
+columns:
+  relation: SQL name of the table, as given
+  known: there is such a table
+  rows: rows, estimated
+  size_mb: MiB of the table and its indexes, as of the last vacuum or analyze
+  users: sessions that hold a lock on the table now
+  oldest_s: s since the oldest transaction began that holds a lock on it; 0 for none
+  oldest: application_name and process id of that transaction; empty for none
+  autovacuum: autovacuum works on it; it gives way, except against wraparound
+  sampled_at: the server's clock
+parameters:
+  tables: {help: "SQL names of the tables, separated by commas", default: ""}
+rules:
+  - title: Tables that do not exist
+    name: missing
+    agg: rows
+    where: {known: false}
+    each: relation
+    unit: tables
+    warn: 0
+    cause: "{value} {is|are} not in this database"
+    next_step: >-
+      see whether the connection leads to the right database, and whether the name needs its schema
+    opens: RUN-004
+    source: to_regclass
+  - title: Open transactions on the tables
+    name: oldest_s
+    column: oldest_s
+    empty: 0
+    by: oldest
+    unit: s
+    warn: 5
+    cause: >-
+      A transaction that has used a table for {value} is open: {top}. The statement would wait for
+      it, and all later queries would wait behind the statement
+    next_step: wait until it ends, or ask its owner to commit; run the statement with a lock_timeout
+    opens: RUN-004
+    source: rbkernel's choice; a wait of some seconds is what users of the table notice
+figure: {kind: bars, x: size_mb, y: relation, title: Tables of the migration}
+*/
+SELECT t.relation,
+       c.oid IS NOT NULL AS known,
+       greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::float8 AS rows,
+       (pages * current_setting('block_size')::bigint / 1048576.0)::float8 AS size_mb,
+       coalesce(l.users, 0) AS users,
+       coalesce(l.oldest_s, 0) AS oldest_s,
+       coalesce(l.oldest, '') AS oldest,
+       coalesce(l.autovacuum, false) AS autovacuum,
+       clock_timestamp() AS sampled_at
+FROM regexp_split_to_table(:tables, ' *, *') AS t (relation)
+LEFT JOIN pg_class c ON c.oid = to_regclass(nullif(t.relation, ''))
+LEFT JOIN LATERAL (
+    SELECT sum(greatest(i.relpages, 0)) AS pages
+    FROM pg_class i
+    WHERE i.oid = c.oid
+       OR i.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)
+) p ON true
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT a.pid) AS users,
+           max(extract(epoch FROM clock_timestamp() - a.xact_start))
+               FILTER (WHERE a.backend_type = 'client backend')::float8 AS oldest_s,
+           (array_agg(a.application_name || ', pid ' || a.pid ORDER BY a.xact_start)
+               FILTER (WHERE a.backend_type = 'client backend'))[1] AS oldest,
+           bool_or(a.backend_type = 'autovacuum worker') AS autovacuum
+    FROM pg_locks k
+    JOIN pg_stat_activity a ON a.pid = k.pid
+    WHERE k.relation = c.oid
+      AND k.locktype = 'relation'
+      AND k.granted
+      AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND a.pid <> pg_backend_pid()
+) l ON true
+WHERE t.relation <> ''
+ORDER BY t.relation

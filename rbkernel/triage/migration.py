@@ -1,0 +1,172 @@
+"""`rb.migration`: judge the statements of a migration before they run.
+
+Nothing of the migration is executed: the server is only asked for the tables' sizes and users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rbkernel import amounts
+from rbkernel.arguments import checked
+from rbkernel.checks.assessed import Assessed
+from rbkernel.config.quantities import Number, Pause
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.render import tables
+from rbkernel.runbook.digest import Table
+from rbkernel.sql import ddl
+from rbkernel.sql.ddl import Blocks, Effect
+from rbkernel.triage.assess import assess
+from rbkernel.triage.check import keep
+
+_HEAVY = "Statements that keep others waiting"
+_UNJUDGED = "Statements that are not known"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    """The result of `migration`, which has already been shown.
+
+    ``heavy`` is about statements that keep others waiting for long, ``unjudged`` about those of
+    which the effect is not known, ``targets`` about the tables and their open transactions.
+    """
+
+    effects: tuple[Effect, ...]
+    heavy: Finding
+    unjudged: Finding
+    targets: Assessed
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.migration` has shown the findings."""
+
+
+@checked
+def migration(
+    statements: str, db: str, *, large_mb: Number = 100.0, wait_s: Pause = 5.0
+) -> Migration:
+    """Judge the SQL of a migration before it runs: what it locks, and who is in its way.
+
+    Parameters
+    ----------
+    statements
+        The SQL of the migration, as it will run.
+    db
+        Connection name of the primary.
+    large_mb
+        MiB from which on it takes noticeably long to read or rewrite a table with its indexes.
+    wait_s
+        Seconds from which on an open transaction on one of the tables is in the way.
+
+    Raises
+    ------
+    SqlTextError
+        A literal, a quoted identifier or a comment in the statements is not terminated.
+    """
+    found = ddl.effects(statements)
+    names = dict.fromkeys(one.relation for one in found if one.relation)
+    targets = assess("migration/targets", db, tables=", ".join(names), oldest_s=(wait_s, None))
+    sizes = dict(zip(targets.frame["relation"], targets.frame["size_mb"], strict=True))
+    rows = tuple(_row(one, sizes) for one in found)
+    names_of_columns = ("statement", "keeps waiting", "work", "MB", "safer")
+    tables.show(Table(heading="effects of the migration", names=names_of_columns, rows=rows))
+    return Migration(
+        effects=tuple(found),
+        heavy=keep(heavy(found, sizes, large_mb)),
+        unjudged=keep(unjudged(found)),
+        targets=targets,
+    )
+
+
+def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float) -> Finding:
+    """Return the finding about statements that keep others waiting for as long as they work. Pure.
+
+    ``sizes`` is in MiB; a table that is missing there, or whose size is NaN, is of unknown size.
+
+    >>> effects = ddl.effects("ALTER TABLE orders ALTER id TYPE bigint")
+    >>> sizes = (5000.0, 3.0, float("nan"))
+    >>> [heavy(effects, {"orders": size}, 100).verdict.value for size in sizes]
+    ['critical', 'ok', 'unknown']
+    """
+    slow = [one for one in effects if one.heavy]
+    large = [one for one in slow if sizes.get(one.relation, 0.0) >= large_mb]
+    unsized = [one for one in slow if pd.isna(sizes.get(one.relation, float("nan")))]
+    expected = f"none on a table of {large_mb:g} MB or more"
+    if not effects:
+        return Finding(
+            title=_HEAVY,
+            verdict=Verdict.UNKNOWN,
+            expected=expected,
+            actual="no statement was given",
+            next_step="write the SQL of the migration into the parameters, and run all cells again",
+            at=now(),
+        )
+    if large:
+        worst = any(one.blocks is Blocks.ALL for one in large)
+        return Finding(
+            title=_HEAVY,
+            verdict=Verdict.CRITICAL if worst else Verdict.WARNING,
+            expected=expected,
+            actual=amounts.count(len(large), "statement"),
+            cause="; ".join(_sentence(one, sizes[one.relation]) for one in large),
+            which=", ".join(dict.fromkeys(one.relation for one in large)),
+            next_step=f"do not run it as it is. Safer: {large[0].safer}",
+            value=float(len(large)),
+            at=now(),
+        )
+    if unsized:
+        return Finding(
+            title=_HEAVY,
+            verdict=Verdict.UNKNOWN,
+            expected=expected,
+            actual=f"the size of the table is not known for: {unsized[0].statement}",
+            next_step="name the table with its schema, or run VACUUM or ANALYZE on it first",
+            at=now(),
+        )
+    said = amounts.count(len(effects), "statement")
+    return Finding(
+        title=_HEAVY,
+        verdict=Verdict.OK,
+        expected=expected,
+        actual=f"0 of {said}",
+        value=0.0,
+        at=now(),
+    )
+
+
+def unjudged(effects: Sequence[Effect]) -> Finding:
+    """Return the finding about statements of which nobody knows what they lock. Pure.
+
+    >>> unjudged(ddl.effects("SELECT 1; FROBNICATE t")).actual
+    '1 statement: frobnicate t'
+    """
+    odd = [one.statement for one in effects if one.heavy is None]
+    return Finding(
+        title=_UNJUDGED,
+        verdict=Verdict.UNKNOWN if odd else Verdict.OK,
+        expected="none",
+        actual=f"{amounts.count(len(odd), 'statement')}{': ' if odd else ''}{'; '.join(odd)}",
+        next_step="read in PostgreSQL's manual which lock it takes" if odd else "",
+        at=now(),
+    )
+
+
+def _sentence(effect: Effect, size_mb: float) -> str:
+    """Return what a statement does, in a sentence.
+
+    >>> _sentence(ddl.effects("CREATE INDEX ON a (b)")[0], 20.0)
+    'create index on a (b) builds an index on 20 MB and keeps writes waiting meanwhile'
+    """
+    on = "on" if effect.work is ddl.Work.BUILD else "of"
+    return (
+        f"{effect.statement} {effect.work} {on} {size_mb:,.0f} MB and keeps {effect.blocks}"
+        " waiting meanwhile"
+    )
+
+
+def _row(effect: Effect, sizes: Mapping[str, float]) -> tuple[str, ...]:
+    size = sizes.get(effect.relation)
+    shown = "" if size is None or pd.isna(size) else f"{size:,.0f}"
+    return effect.statement, str(effect.blocks), str(effect.work), shown, effect.safer
