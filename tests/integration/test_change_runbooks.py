@@ -1,0 +1,81 @@
+"""RUN-004, RUN-009 and RUN-017 on real faults: what their steps change, and when a watch stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rbkernel.config import Settings
+from rbkernel.model import Verdict
+from rbkernel.run import runner
+from rbkernel.sandbox import control
+from rbkernel.sandbox.faults import schema, slow
+from tests.support.kernels import write_runbook
+from tests.support.runbooks import administer, look
+
+pytestmark = pytest.mark.usefixtures("evidence")
+HARMLESS = "ALTER TABLE orders ADD COLUMN note text"
+WATCH = 'found = rb.watch(["locks/blocking"], "sandbox-primary", for_s=2.0, every_s=1.0)'
+
+
+class TestHighLatency:
+    def test_stale_statistics_are_renewed_and_the_plan_is_right_again(self, shop: Settings) -> None:
+        found = look("RUN-009", shop, "statistics-stale", every_s=2)
+        assert found.recommended == "analyze the tables"
+        assert found.sql("Analyze the tables") == f"ANALYZE public.{slow.TABLE}"
+        administer(found.sql("Analyze the tables"))
+        after = look("RUN-009", shop, every_s=2)
+        assert after.finding("Tables read in full").verdict is Verdict.OK
+
+    def test_a_larger_request_is_no_missing_index(self, shop: Settings) -> None:
+        found = look("RUN-009", shop, "requests-larger", every_s=2)
+        assert found.recommended == "ask who asks for more"
+        assert found.finding("Tables read in full").verdict is Verdict.OK
+
+
+class TestMigration:
+    def test_what_was_left_half_way_is_removed(self, shop: Settings) -> None:
+        found = look("RUN-004", shop, "migration-half-way", statements=HARMLESS)
+        assert found.recommended == "finish or remove the half-way migration"
+        remove = found.sql("Remove what the half-way migration left behind")
+        # the constraint that is not validated may be meant so
+        assert remove == f"DROP INDEX CONCURRENTLY public.{schema.INDEX}"
+        administer(remove)
+        after = look("RUN-004", shop, statements=HARMLESS)
+        assert after.recommended == "run it with a lock_timeout"
+        for statement in after.sql("Run the migration").split(";\n"):
+            administer(statement)
+        administer("ALTER TABLE orders DROP COLUMN note")
+
+    def test_an_index_that_is_being_built_is_left_alone(self, shop: Settings) -> None:
+        found = look("RUN-004", shop, "index-building", statements=HARMLESS)
+        assert found.recommended == "wait for the migration that is running"
+        assert found.finding("Half-way migrations").verdict is Verdict.OK
+        assert found.sql("Remove what the half-way") == ""
+
+    def test_a_table_that_does_not_exist(self, shop: Settings) -> None:
+        found = look("RUN-004", shop, statements="ALTER TABLE ordres ADD COLUMN note text")
+        assert found.recommended == "correct the connection or the name"
+
+
+class TestWatch:
+    def test_nothing_wrong_for_the_whole_time(self, shop: Settings, tmp_path: Path) -> None:
+        path = tmp_path / "runbook.ipynb"
+        write_runbook(path, ["import rbkernel as rb\nrb.start('RUN-900')", WATCH])
+        record = runner.run(str(path), {}, shop).record
+        [found] = [one for one in record.findings if one.title == "Watch after the change"]
+        assert found.verdict is Verdict.OK
+        assert found.actual.startswith("nothing wrong in 2 looks")
+        assert len(record.of_kind("watch")) == 2
+
+    def test_harm_stops_it(self, shop: Settings, tmp_path: Path) -> None:
+        control.inject("replay-paused")
+        path = tmp_path / "runbook.ipynb"
+        patient = WATCH.replace("for_s=2.0", 'for_s=600.0, standby="sandbox-standby"')
+        write_runbook(path, ["import rbkernel as rb\nrb.start('RUN-900')", patient])
+        record = runner.run(str(path), {}, shop).record
+        [found] = [one for one in record.findings if one.title == "Watch after the change"]
+        assert found.verdict is Verdict.CRITICAL
+        assert found.actual.startswith("stopped after")
+        assert found.opens == "RUN-005"
