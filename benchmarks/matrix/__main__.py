@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.matrix import play
+from benchmarks.matrix import cells, play
 from rbkernel.sandbox.faults.scenarios import SCENARIOS
 
-RUNBOOKS = ("RUN-000", "RUN-001", "RUN-005", "RUN-006", "RUN-007", "step")
+RUNBOOKS = (*cells.NOTEBOOKS, "step")
 # empty: the one that the sandbox finds, 18 as it comes with the venv
 VERSIONS = {"15": "/usr/lib/postgresql/15/bin", "18": ""}
 _UNKNOWN_SHARE = 0.05
@@ -109,9 +109,9 @@ def _show(grid: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
     for name in names:
         line = []
         for version, rows in by_name.items():
-            cells = rows.get(name, {"cells": {}})["cells"]
+            judged = rows.get(name, {"cells": {}})["cells"]
             for runbook in RUNBOOKS:
-                cell = cells.get(runbook) or cells.get("all")
+                cell = judged.get(runbook) or judged.get("all")
                 line.append(_written(cell))
                 every += cell is not None and cell["mark"] != "-"
                 where = f"{version} {name} {runbook}"

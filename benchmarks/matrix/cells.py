@@ -46,6 +46,11 @@ NOTEBOOKS = {
     "RUN-005": "replication_lag",
     "RUN-006": "reconciliation_diff",
     "RUN-007": "blocking_locks",
+    "RUN-009": "high_latency",
+    "RUN-010": "server_down",
+    "RUN-016": "daily_check",
+    "RUN-018": "wal_slots_disk",
+    "RUN-030": "failover",
 }
 _FOLDER = Path(__file__).parents[2] / "notebooks"
 # cells from here on follow what a human has done

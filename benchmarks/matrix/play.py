@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.matrix import cells
@@ -112,9 +113,20 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
         "target_db": scenario.target_db,
         "recheck_after_s": scenario.recheck_after_s,
     }
-    runs = {"RUN-000": pair, "RUN-001": alone, OF_ROWS: tables, "RUN-007": alone}
+    couple = {name: pair[name] for name in ("db", "standby")}
+    runs: dict[str, dict[str, object]] = {
+        "RUN-000": pair,
+        "RUN-001": alone,
+        OF_ROWS: tables,
+        "RUN-007": alone,
+        # short samples: the scenarios have no slow statements to find
+        "RUN-009": {**alone, "every_s": 1.0},
+        "RUN-010": couple,
+        "RUN-016": {**pair, "backup_at": datetime.now(UTC).isoformat()},
+        "RUN-018": {**alone, "every_s": 1.0},
+    }
     if scenario.standby:
-        runs["RUN-005"] = pair
+        runs |= {"RUN-005": pair, "RUN-030": couple}
     seen_by = scenario.truth.seen_by or runs
     return {name: parameters for name, parameters in runs.items() if name in seen_by}
 
