@@ -14,6 +14,8 @@ from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 
 if TYPE_CHECKING:
+    from rbkernel.config import Settings
+    from rbkernel.sandbox.drill import Planned
     from rbkernel.sandbox.drill_results import Result
 
 
@@ -28,11 +30,20 @@ def drill(
             "--record", help="Write date and result into the runbooks that passed (last_tested)."
         ),
     ] = False,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train", help="Training: find a random fault yourself, and compare with the runbook."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Test runbooks in the sandbox: on the faults that they name, and on a healthy database.
 
     No configured database is used. A sandbox that is not up is started and removed again.
+
+    With --train, one fault is injected, and you are asked what it is: look at sandbox-primary and
+    sandbox-standby with `rbkernel why`, a runbook or psql.
 
     Exit codes: 0 all passed, 1 a runbook did not pass, 3 error.
 
@@ -43,6 +54,9 @@ def drill(
 
     settings = config.load()
     chosen = drills.chosen(runbooks or (), settings)
+    if train:
+        _train(chosen.planned, settings)
+        return
     with contextlib.closing(drills.run(chosen.planned, settings, progress)) as found:
         results = list(found)
     if as_json:
@@ -55,6 +69,22 @@ def drill(
     for problem in chosen.problems:
         complain(problem)
     raise Ending(0 if all(one.passed for one in results) else 1)
+
+
+def _train(planned: Sequence[Planned], settings: Settings) -> None:
+    """Ask the user for a fault that is not named, and print a comparison with the runbook."""
+    from rbkernel.sandbox import drill_training
+
+    def ask() -> drill_training.Answer:
+        typer.echo("A fault is active. Look at sandbox-primary and sandbox-standby.")
+        return drill_training.Answer(
+            runbook=typer.prompt("Runbook that you would open, such as RUN-001"),
+            culprit=typer.prompt("Cause: who or what"),
+            step=typer.prompt("Next step"),
+        )
+
+    training = drill_training.train(planned, settings, ask, progress)
+    print_table(("", "you", "runbook"), drill_training.comparison(training))
 
 
 def _print(results: Sequence[Result]) -> None:

@@ -123,19 +123,41 @@ def run(
     KeyboardInterrupt
         A signal asked to stop.
     """
+    with on_the_sandbox(settings, report) as own:
+        for one in planned:
+            for drill in _with_control(one.drills):
+                report(f"{one.runbook.id} on {drill.fault}")
+                yield result_of(one.runbook, drill, own)
+
+
+@contextmanager
+def on_the_sandbox(settings: Settings, report: Callable[[str], None]) -> Iterator[Settings]:
+    """Yield a configuration of which the only database is a sandbox that is up and well.
+
+    Raises
+    ------
+    SandboxError
+        The sandbox has faults already, or does not start.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="rbkernel-drill-") as folder,
         _sandbox(report),
         _only_the_sandbox(settings, Path(folder)) as own,
     ):
-        version = control.status().server_version or ""
-        for one in planned:
-            for drill in _with_control(one.drills):
-                report(f"{one.runbook.id} on {drill.fault}")
-                yield _result(one.runbook, drill, own, version)
+        yield own
 
 
-def _result(runbook: Runbook, drill: Drill, settings: Settings, version: str) -> Result:
+def result_of(
+    runbook: Runbook,
+    drill: Drill,
+    settings: Settings,
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Result:
+    """Inject the fault of a drill, run the runbook on it, heal the fault, and judge the run.
+
+    ``settings`` is what `on_the_sandbox` yields; ``meanwhile`` is called when the fault is active.
+    """
     result = partial(
         Result,
         notebook=runbook.path,
@@ -143,11 +165,12 @@ def _result(runbook: Runbook, drill: Drill, settings: Settings, version: str) ->
         fault=drill.fault,
         harmless=drill.harmless,
         values=drill.values,
-        server_version=version,
+        server_version=control.status().server_version or "",
     )
     try:
         if drill.fault != HEALTHY:
             drill = drill.filled(control.inject(drill.fault).truth)
+        meanwhile()
         started = datetime.now(UTC)
         with Stop(settings.queue.run_timeout_s) as stop:
             outcome = runner.run(str(runbook.path), drill.values, settings, stop=stop)

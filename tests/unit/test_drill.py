@@ -16,7 +16,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.model import Decision, Finding, Verdict
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter_sections import Drill
-from rbkernel.sandbox import drill, drill_results
+from rbkernel.sandbox import drill, drill_results, drill_training
 from tests.support.good_runbook import document, front, good
 
 SLOT = Finding(
@@ -155,3 +155,29 @@ def test_no_database_of_the_user_can_be_reached(
         assert settings.catalogue.paths == users.catalogue.paths
         assert config.load().connections == settings.connections
     assert dict(os.environ) == before
+
+
+def test_a_training_compares_a_person_with_the_runbook(tmp_path: Path) -> None:
+    runbook = catalogue.read(write(tmp_path, "slot-unread"))
+    result = drill_results.Result(
+        notebook=runbook.path,
+        runbook=runbook.id,
+        fault="slot-unread",
+        harmless=False,
+        server_version="18.1",
+        verdict=Verdict.WARNING,
+        found="Nobody reads from 1 slot: old_standby",
+        recommended="drop the slot",
+        seconds=2.4,
+    )
+    answer = drill_training.Answer(runbook=runbook.id.lower(), culprit="the slot", step="drop it")
+    training = drill_training.Training(
+        runbook=runbook, drill=SAID, answer=answer, seconds=95.0, result=result
+    )
+    assert drill_training.comparison(training) == [
+        ("fault", "", "slot-unread"),
+        ("runbook", f"{runbook.id} (right)", runbook.id),
+        ("cause", "the slot (expected: old_standby)", "Nobody reads from 1 slot: old_standby"),
+        ("next step", "drop it", "drop the slot"),
+        ("time", "1 min 35 s", "2 s"),
+    ]
