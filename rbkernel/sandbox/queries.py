@@ -17,8 +17,8 @@ from rbkernel.sandbox.faults import slow
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
-# s between two calls: some hundred calls in the seconds in which a runbook compares
-_PAUSE_S = 0.02
+# s between two calls: so many calls that even the short ones keep a few percent of a session busy
+_PAUSE_S = 0.005
 
 
 def main(arguments: list[str]) -> int:

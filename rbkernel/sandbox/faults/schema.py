@@ -87,6 +87,8 @@ def session_name(number: int) -> str:
 def hold(raw: driver.RawConnection, number: int) -> None:
     """Open the transaction of the reader; or start the build, which waits for it."""
     if number == 0:
+        # a build waits for older snapshots, not for readers
+        raw.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         raw.execute(f"SELECT count(*) FROM {TABLE}".encode())
         return
     raw.autocommit = True

@@ -3,6 +3,7 @@ purpose: The tables that a migration changes, how large they are, and which tran
 needs: [pg_monitor]
 columns:
   relation: SQL name of the table, as given
+  meant: with its schema; a row for each schema that has such a table; NULL if there is none
   known: there is such a table
   rows: rows, estimated
   size_mb: MiB of the table and its indexes, as of the last vacuum or analyze
@@ -25,7 +26,7 @@ rules:
     next_step: >-
       see whether the connection leads to the right database, and whether the name needs its schema
     opens: RUN-004
-    source: to_regclass
+    source: pg_class
   - title: Open transactions on the tables
     name: oldest_s
     column: oldest_s
@@ -42,6 +43,7 @@ rules:
 figure: {kind: bars, x: size_mb, y: relation, title: Tables of the migration}
 */
 SELECT t.relation,
+       quote_ident(s.nspname) || '.' || quote_ident(c.relname) AS meant,
        c.oid IS NOT NULL AS known,
        greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::float8 AS rows,
        (pages * current_setting('block_size')::bigint / 1048576.0)::float8 AS size_mb,
@@ -50,8 +52,25 @@ SELECT t.relation,
        coalesce(l.oldest, '') AS oldest,
        coalesce(l.autovacuum, false) AS autovacuum,
        clock_timestamp() AS sampled_at
-FROM regexp_split_to_table(:tables, ' *, *') AS t (relation)
-LEFT JOIN pg_class c ON c.oid = to_regclass(nullif(t.relation, ''))
+FROM (
+    SELECT relation FROM regexp_split_to_table(:tables, ' *, *') AS r (relation) WHERE relation <> ''
+) t
+-- a name without a schema is looked for in all schemas: which one the migration means is not known
+LEFT JOIN LATERAL (
+    SELECT to_regclass(t.relation) AS oid
+    WHERE array_length(parse_ident(t.relation), 1) > 1
+    UNION
+    SELECT x.oid
+    FROM pg_class x
+    JOIN pg_namespace n ON n.oid = x.relnamespace
+    WHERE x.relname = (parse_ident(t.relation))[1]
+      AND array_length(parse_ident(t.relation), 1) = 1
+      AND x.relkind IN ('r', 'p', 'm')
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND n.nspname NOT LIKE 'pg\_temp%'
+) m ON true
+LEFT JOIN pg_class c ON c.oid = m.oid
+LEFT JOIN pg_namespace s ON s.oid = c.relnamespace
 LEFT JOIN LATERAL (
     SELECT sum(greatest(i.relpages, 0)) AS pages
     FROM pg_class i
@@ -73,5 +92,4 @@ LEFT JOIN LATERAL (
       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND a.pid <> pg_backend_pid()
 ) l ON true
-WHERE t.relation <> ''
-ORDER BY t.relation
+ORDER BY t.relation, meant
