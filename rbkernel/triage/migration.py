@@ -69,7 +69,8 @@ def migration(
     names = dict.fromkeys(one.relation for one in found if one.relation)
     targets = assess("migration/targets", db, tables=", ".join(names), oldest_s=(wait_s, None))
     # of tables of the same name in several schemas, the largest counts
-    sizes: dict[str, float] = targets.frame.groupby("relation")["size_mb"].max().to_dict()
+    largest = targets.frame.groupby("relation")["size_mb"].max()
+    sizes = {str(name): float(size) for name, size in largest.items()}
     rows = tuple(_row(one, sizes) for one in found)
     names_of_columns = ("statement", "keeps waiting", "work", "MB", "safer")
     tables.show(Table(heading="effects of the migration", names=names_of_columns, rows=rows))

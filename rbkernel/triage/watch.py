@@ -74,7 +74,7 @@ def watched(seen: Finding | None, *, looks: int, passed_s: float, for_s: float) 
     'nothing wrong in 61 looks within 15 min'
     >>> bad = Finding(title="Lag", verdict=Verdict.WARNING, expected="", actual="9 s")
     >>> watched(bad, looks=2, passed_s=15.1, for_s=900).actual
-    'stopped after 15 s, at look 2: Lag: 9 s'
+    'stopped after 15 s, at look 2: Lag'
     """
     expected = f"nothing wrong for {amounts.duration(for_s)}"
     if seen is None:
