@@ -51,12 +51,15 @@ EMPTY = {
     "connections/sessions",
     "locks/blocking",
     "locks/prepared",
+    "migration/leftovers",
+    "migration/targets",
     "reconciliation/open",
     "reconciliation/recorded",
     "replication/apply_errors",
     "replication/conflicts",
     "replication/publisher",
     "replication/subscriber",
+    "storage/scans",
     "vacuum/progress",
 }
 EMPTY_ON_STANDBY = EMPTY | {
