@@ -23,13 +23,12 @@ class Found:
 
     @property
     def recommended(self) -> str | None:
-        [decision] = self.outcome.record.decisions
-        return decision.recommended
+        """What the first decision recommends; later ones are about what a person has done."""
+        return self.outcome.record.decisions[0].recommended
 
     @property
     def reason(self) -> str:
-        [decision] = self.outcome.record.decisions
-        return decision.reason
+        return self.outcome.record.decisions[0].reason
 
     @property
     def headline(self) -> str:
