@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rbkernel import config
 from rbkernel.runbook import catalogue
+from rbkernel.sandbox import control, drill, drill_training
 from tests.support.command import run_command
 
 # two connections are set, as in production: a drill must use neither
@@ -53,3 +55,20 @@ def test_a_runbook_that_passes_is_marked_and_another_fails(runbook: Path) -> Non
     assert "recommended “resume replay” instead of “wait”" in failed.stdout
     assert "1 of 2 runs passed" in failed.stdout
     assert runbook.read_bytes() == before
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_person_looks_for_a_fault_that_is_healed_afterwards(runbook: Path) -> None:
+    active: list[str] = []
+
+    def ask() -> drill_training.Answer:
+        active.extend(one.fault for one in control.status().faults)
+        return drill_training.Answer(runbook="RUN-005", culprit="paused", step="resume it")
+
+    chosen = drill.chosen([str(runbook)], config.load())
+    training = drill_training.train(chosen.planned, config.load(), ask)
+    assert active == ["replay-paused"]
+    assert control.status().faults == ()
+    assert training.result.passed
+    rows = {what: (you, it) for what, you, it in drill_training.comparison(training)}
+    assert rows["next step"] == ("resume it", "resume replay")
