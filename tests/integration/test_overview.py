@@ -52,7 +52,7 @@ OPENS = {
     "primary-lost": "RUN-010",
     "primary-lost-ahead": "RUN-010",
     "failed-over": "RUN-010",
-    "two-primaries": "RUN-030",
+    "two-primaries": "RUN-005",  # each server is looked at alone here; a pair opens RUN-030
     "server-recovering": "RUN-010",
     "password-changed": None,  # which says nothing about the server
     # the outbox of the shop has a name of its own, which RUN-011 is given
