@@ -12,7 +12,7 @@ from rbkernel.sandbox.faults.scenario import WRONG, Scenario
 
 # s that all further cells may take where nobody answers: figures, and samples of the other server
 _AFTERWARDS_S = 5.0
-_OF_ONE_SERVER = {"RUN-001", "RUN-006", "RUN-007", "RUN-009", "RUN-018"}
+_OF_ONE_SERVER = {"RUN-001", "RUN-006", "RUN-007", "RUN-009", "RUN-010", "RUN-018"}
 OF_ROWS = "RUN-006"
 _VERBS = {"Terminate": "terminate", "Cancel": "cancel"}
 

@@ -121,7 +121,7 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
         "RUN-007": alone,
         # short samples: the scenarios have no slow statements to find
         "RUN-009": {**alone, "every_s": 1.0},
-        "RUN-010": couple,
+        "RUN-010": {**alone, "standby": scenario.standby if scenario.on == "primary" else ""},
         "RUN-016": {**pair, "backup_at": datetime.now(UTC).isoformat()},
         "RUN-018": {**alone, "every_s": 1.0},
     }
