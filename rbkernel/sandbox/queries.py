@@ -18,7 +18,7 @@ from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
 # s between two calls: so many calls that even the short ones keep a few percent of a session busy
-_PAUSE_S = 0.005
+_PAUSE_S = 0.002
 
 
 def main(arguments: list[str]) -> int:

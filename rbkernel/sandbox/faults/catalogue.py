@@ -73,7 +73,7 @@ def _slow() -> Iterator[Fault]:
     summaries = {
         slow.DROPPED: "an index was dropped, and a statement of the shop reads a whole table",
         slow.STALE: "a table was loaded without ANALYZE, and a plan is made for other rows",
-        slow.LARGER: "a service asks for a hundred times as many rows with the same statement",
+        slow.LARGER: "a service asks for two hundred times as many rows with the same statement",
     }
     for name, summary in summaries.items():
         yield Fault(

@@ -69,7 +69,7 @@ KINDS = {
             change=(_TRUNCATE, _UNASSIGNED, _FLUSH, _ANALYZE, _TRUNCATE, _REAL),
             options=_AUTOVACUUM_OFF,
         ),
-        Kind(fault=LARGER, change=(), customers=100),
+        Kind(fault=LARGER, change=(), customers=200),
     )
 }
 
