@@ -35,7 +35,7 @@ rules:
     by: database
     unit: pages
     critical: 0
-    cause: "{value} failed their checksum: {top}"
+    cause: "{value} failed {its|their} checksum: {top}"
     next_step: stop writing to this disk; fail over or restore, and do not vacuum or dump over it
     opens: RUN-021
     source: any damaged page is one too many

@@ -22,7 +22,7 @@ rules:
     each: version
     unit: migrations
     warn: 0
-    cause: "{value} {is|are} marked as failed by the migration tool"
+    cause: "{value} {is|are} marked as failed by the migration tool: {which}"
     next_step: >-
       see what of it was applied, finish or undo that, and only then tell the tool (such as
       `flyway repair`, `migrate force`)

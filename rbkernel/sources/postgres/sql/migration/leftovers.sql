@@ -18,7 +18,7 @@ rules:
     each: object
     unit: objects
     warn: 0
-    cause: "{value} {was|were} left behind by a migration that did not finish"
+    cause: "{value} {was|were} left behind by a migration that did not finish: {which}"
     next_step: finish or remove it before the next migration runs; the columns repair and undo say how
     opens: RUN-004
     source: pg_index.indisvalid, pg_inherits.inhdetachpending
@@ -29,7 +29,7 @@ rules:
     each: object
     unit: constraints
     warn: 0
-    cause: "{value} {holds|hold} for new rows only: older rows may break {it|them}"
+    cause: "{value} {holds|hold} for new rows only: older rows may break {it|them}: {which}"
     next_step: ALTER TABLE … VALIDATE CONSTRAINT, which keeps nobody waiting; or the second half of a migration is missing
     opens: RUN-004
     source: pg_constraint.convalidated

@@ -22,7 +22,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} {is|are} not in this database"
+    cause: "{value} {is|are} not in this database: {which}"
     next_step: >-
       see whether the connection leads to the right database, and whether the name needs its schema
     opens: RUN-004

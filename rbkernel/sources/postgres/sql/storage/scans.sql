@@ -38,8 +38,8 @@ rules:
     unit: tables
     warn: 0
     cause: >-
-      {value} {is|are} read in full again and again, and {its|their} statistics are of before most of
-      the rows changed, so the plan may be wrong
+      {value} {is|are} read in full again and again, and many rows changed since the last ANALYZE,
+      so the plan may be wrong: {which}
     next_step: ANALYZE the table; then see whether it is still read in full
     opens: RUN-009
     unseen: the counters were reset between the two samples; run it again
@@ -53,7 +53,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} {is|are} read in full again and again, and {has|have} an index that is only half built"
+    cause: "{value} {is|are} read in full again and again, and {has|have} a half-built index: {which}"
     next_step: REINDEX INDEX CONCURRENTLY the index under `invalid_indexes`
     opens: RUN-009
     unseen: the counters were reset between the two samples; run it again
@@ -65,7 +65,7 @@ rules:
     each: relation
     unit: tables
     warn: 0
-    cause: "{value} {is|are} read in full again and again, row by row"
+    cause: "{value} {is|are} read in full again and again: {which}"
     next_step: >-
       find the statement (queries/regression, queries/busiest) and compare its plan with the earlier
       one: was an index dropped? A report that reads a whole table on purpose is no fault
