@@ -48,6 +48,11 @@ class Effect:
     safer: str = ""
 
     @property
+    def loses(self) -> bool:
+        """Whether rows or columns are gone afterwards, which no second statement brings back."""
+        return bool(_LOSES.match(self.statement))
+
+    @property
     def heavy(self) -> bool | None:
         """Whether it keeps others waiting for as long as a large table takes; None if unknown."""
         if Work.UNKNOWN in (self.work, self.blocks):
@@ -70,12 +75,16 @@ _CHECK_FIRST = (
 _NEW_THINGS = (
     "table|sequence|view|materialized view|type|domain|schema|function|procedure|extension"
 )
-_HARMLESS = (
-    "insert|select|with|set|reset|show|begin|start transaction|commit|end|comment|grant|revoke"
-)
+# a function may do anything, except these
+_SELECT = r"select (?:(?:pg_catalog ?\. ?)?(?:setval|nextval|set_config) ?\(|(?!.*[\w$\"] ?\())"
+_HARMLESS = "insert|set|reset|show|begin|start transaction|commit|end|comment|grant|revoke"
 _QUICK = (
     "rename|drop|owner|set schema|set without|replica identity|inherit|no inherit|cluster|enable"
     "|disable|force|no force|alter constraint"
+)
+_LOSES = re.compile(
+    r"drop (?:table|schema|database|materialized view|owned)\b|truncate\b|delete from\b"
+    r"|alter table \S+ drop (?!constraint\b)"
 )
 _ALTER = re.compile(
     rf"alter (?:foreign )?table (?:if exists )?(?:only )?{_RELATION} ?\*? (?P<rest>.*)"
@@ -119,6 +128,7 @@ _STATEMENTS = (
     (rf"create (?:or replace )?(?:temp |temporary |unlogged )?(?:{_NEW_THINGS})\b",
      Blocks.NOBODY, Work.LITTLE, ""),
     (rf"(?:{_HARMLESS})\b", Blocks.NOBODY, Work.LITTLE, ""),
+    (_SELECT, Blocks.NOBODY, Work.LITTLE, ""),
     (r"alter (?:type|domain|sequence|function|schema|role|database|extension)\b",
      Blocks.NOBODY, Work.LITTLE, ""),
     (r"alter (?:index|view|materialized view) ", Blocks.ALL, Work.LITTLE, ""),
@@ -231,6 +241,8 @@ def _added_column(change: str, said: str, relation: str) -> Effect | None:
     if computed or re.search(r"\b(?:small|big)?serial\b|\bas identity\b|\bstored\b", change):
         work = Work.REWRITE
         safer = "add the column without a default, SET DEFAULT, then fill the rows in batches"
+    elif re.search(r"\bcheck ?\(", change):
+        work, safer = Work.SCAN, "add the column first, then the constraint, NOT VALID"
     elif re.search(r"\b(?:unique|primary key)\b", change):
         work, safer = (
             Work.BUILD,

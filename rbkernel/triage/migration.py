@@ -23,6 +23,7 @@ from rbkernel.triage.assess import assess
 from rbkernel.triage.check import keep
 
 _HEAVY = "Statements that keep others waiting"
+_LOSING = "Statements that lose data"
 _UNJUDGED = "Statements that are not known"
 
 
@@ -30,12 +31,14 @@ _UNJUDGED = "Statements that are not known"
 class Migration:
     """The result of `migration`, which has already been shown.
 
-    ``heavy`` is about statements that keep others waiting for long, ``unjudged`` about those of
+    ``heavy`` is about statements that keep others waiting for long, ``losing`` about those that
+    drop or delete, ``unjudged`` about those of
     which the effect is not known, ``targets`` about the tables and their open transactions.
     """
 
     effects: tuple[Effect, ...]
     heavy: Finding
+    losing: Finding
     unjudged: Finding
     targets: Assessed
 
@@ -77,6 +80,7 @@ def migration(
     return Migration(
         effects=tuple(found),
         heavy=keep(heavy(found, sizes, large_mb)),
+        losing=keep(losing(found)),
         unjudged=keep(unjudged(found)),
         targets=targets,
     )
@@ -134,6 +138,26 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
         expected=expected,
         actual=f"0 of {said}",
         value=0.0,
+        at=now(),
+    )
+
+
+def losing(effects: Sequence[Effect]) -> Finding:
+    """Return the finding about statements after which rows or columns are gone. Pure.
+
+    >>> losing(ddl.effects("ALTER TABLE t DROP a, DROP CONSTRAINT c")).cause
+    'After it, data is gone for good: alter table t drop a'
+    """
+    gone = [one.statement for one in effects if one.loses]
+    return Finding(
+        title=_LOSING,
+        verdict=Verdict.WARNING if gone else Verdict.OK,
+        expected="none",
+        actual=amounts.count(len(gone), "statement"),
+        cause=f"After it, data is gone for good: {'; '.join(gone)}" if gone else "",
+        which=", ".join(dict.fromkeys(one.relation for one in effects if one.loses)),
+        next_step="see that nothing reads it any more, and save it first" if gone else "",
+        value=float(len(gone)),
         at=now(),
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.sql.ddl import effects
-from rbkernel.triage.migration import heavy, unjudged
+from rbkernel.triage.migration import heavy, losing, unjudged
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from rbkernel.triage.migration import heavy, unjudged
             ("t", "reads and writes", "rewrites the whole table"),
         ),
         ("ALTER TABLE t ADD b bigserial", ("t", "reads and writes", "rewrites the whole table")),
+        (
+            "ALTER TABLE t ADD b int CHECK (b > 0)",
+            ("t", "reads and writes", "reads the whole table"),
+        ),
+        ("SELECT setval('t_id_seq', 7)", ("", "nobody", "little")),
         ("ALTER TABLE t ADD b int UNIQUE", ("t", "reads and writes", "builds an index")),
         (
             "ALTER TABLE IF EXISTS ONLY t ALTER COLUMN b SET DATA TYPE bigint",
@@ -70,7 +75,16 @@ def test_each_statement_and_each_change_of_a_table_counts() -> None:
     assert [one.heavy for one in found] == [False, False, True, False]
 
 
-@pytest.mark.parametrize("sql", ["FROBNICATE t", "ALTER TABLE t FROBNICATE", "DO $$BEGIN END$$"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROBNICATE t",
+        "ALTER TABLE t FROBNICATE",
+        "DO $$BEGIN END$$",
+        "SELECT f(1)",
+        "WITH a AS (DELETE FROM t) SELECT",
+    ],
+)
 def test_what_nobody_knows_is_not_harmless(sql: str) -> None:
     [found] = effects(sql)
     assert found.heavy is None
@@ -89,6 +103,22 @@ def test_a_statement_is_as_bad_as_its_table_is_large() -> None:
     # nobody waits for it
     quiet = effects("CREATE INDEX CONCURRENTLY ON t (b); ALTER TABLE t ADD c int")
     assert heavy(quiet, {"t": 1e6}, 100).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("sql", "loses"),
+    [
+        ("DROP TABLE IF EXISTS t", True),
+        ("TRUNCATE t", True),
+        ("DELETE FROM t WHERE old", True),
+        ("ALTER TABLE t DROP COLUMN a", True),
+        ("ALTER TABLE t DROP CONSTRAINT a", False),
+        ("ALTER TABLE t ALTER a DROP NOT NULL", False),
+        ("DROP INDEX CONCURRENTLY a", False),
+    ],
+)
+def test_a_statement_after_which_data_is_gone(sql: str, loses: bool) -> None:
+    assert losing(effects(sql)).verdict is (Verdict.WARNING if loses else Verdict.OK)
 
 
 def test_without_a_statement_nothing_is_known() -> None:
