@@ -54,6 +54,10 @@ class TestMigration:
         assert found.finding("Half-way migrations").verdict is Verdict.OK
         assert found.sql("Remove what the half-way") == ""
 
+    def test_what_is_gone_for_good_is_saved_first(self, shop: Settings) -> None:
+        found = look("RUN-004", shop, statements="ALTER TABLE orders DROP COLUMN currency")
+        assert found.recommended == "save what it deletes first"
+
     def test_a_table_that_does_not_exist(self, shop: Settings) -> None:
         found = look("RUN-004", shop, statements="ALTER TABLE ordres ADD COLUMN note text")
         assert found.recommended == "correct the connection or the name"
