@@ -6,6 +6,7 @@ is not in the files, except the machine on which this command runs.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -29,16 +30,21 @@ database: the output of [`rbkernel drill --json`](../how-to/drill.md), written b
 _COLUMNS = ("runbook", "state of the sandbox", "s", "cause found", "recommended step", "result")
 
 
-def main(files: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the page."""
-    results = [one for name in files for one in json.loads(Path(name).read_text(encoding="utf-8"))]
-    print(page(results))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="+", type=Path)
+    parser.add_argument("--note", default="", help="how it was measured, in a sentence")
+    given = parser.parse_args(arguments)
+    results = [one for path in given.file for one in json.loads(path.read_text(encoding="utf-8"))]
+    print(page(results, given.note))
     return 0
 
 
-def page(results: Sequence[dict[str, Any]]) -> str:
+def page(results: Sequence[dict[str, Any]], note: str = "") -> str:
     """Return the page for these results, grouped by the version of PostgreSQL."""
-    parts = [_HEAD, f"rbkernel {__version__}; {_machine()}. `s`: seconds to the first finding."]
+    measured = f"rbkernel {__version__}; {_machine()}. `s`: seconds to the first finding. {note}"
+    parts = [_HEAD, measured]
     for version in dict.fromkeys(one["server_version"] for one in results):
         own = [one for one in results if one["server_version"] == version]
         parts += [f"## PostgreSQL {version}", _figures(own), _table(own)]
