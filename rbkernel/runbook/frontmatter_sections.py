@@ -252,6 +252,9 @@ class Drill(Section):
     names: str = Field("", description="what this finding must name, such as an application")
     recommends: str = Field("", description="the option that must be recommended")
     harmless: bool = Field(False, description="nothing is wrong: each finding must be ok")
+    after_s: float = Field(
+        0.0, ge=0, le=600, description="s that the fault must last before the runbook looks"
+    )
     values: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
         description="parameters of the run; `truth.NAME` is what the fault says of itself",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,6 +171,7 @@ def result_of(
     try:
         if drill.fault != HEALTHY:
             drill = drill.filled(control.inject(drill.fault).truth)
+        time.sleep(drill.after_s)
         meanwhile()
         started = datetime.now(UTC)
         with Stop(settings.queue.run_timeout_s) as stop:
