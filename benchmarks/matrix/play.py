@@ -123,8 +123,9 @@ def _runs(scenario: Scenario) -> dict[str, dict[str, object]]:
         "RUN-009": {**alone, "every_s": 1.0},
         "RUN-010": {**alone, "standby": scenario.standby if scenario.on == "primary" else ""},
         "RUN-016": {**pair, "backup_at": datetime.now(UTC).isoformat()},
-        "RUN-018": {**alone, "every_s": 1.0},
     }
+    if scenario.on == "primary":
+        runs["RUN-018"] = {**alone, "every_s": 1.0}
     if scenario.standby:
         runs |= {"RUN-005": pair, "RUN-030": couple}
     seen_by = scenario.truth.seen_by or runs
