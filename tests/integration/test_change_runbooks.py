@@ -30,7 +30,7 @@ class TestHighLatency:
 
     def test_a_larger_request_is_no_missing_index(self, shop: Settings) -> None:
         found = look("RUN-009", shop, "requests-larger", every_s=2)
-        assert found.recommended == "ask who asks for more"
+        assert found.recommended not in ("find the missing index", "analyze the tables")
         assert found.finding("Tables read in full").verdict is Verdict.OK
 
 
