@@ -39,6 +39,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "act": "rbkernel.triage.act",
     "ask": "rbkernel.triage.ask",
+    "acknowledge": "rbkernel.triage.summary",
     "assess": "rbkernel.triage.assess",
     "breakdown": "rbkernel.triage.breakdown",
     "check": "rbkernel.triage.check",
@@ -75,6 +76,7 @@ _MODULES = {"actions": "rbkernel.actions", "figure": "rbkernel.render.figure"}
 
 __all__ = [
     "__version__",
+    "acknowledge",
     "act",
     "actions",
     "ask",

@@ -162,6 +162,10 @@ class EvidenceError(RbkernelError):
     """Evidence cannot be found, written, sealed or read."""
 
 
+class AlreadyDecided(EvidenceError):
+    """Somebody has answered the question already, and nobody has asked it again since."""
+
+
 class NewerEvidence(EvidenceError):
     """Evidence has a format of a later version, so it can be neither verified nor refuted."""
 

@@ -6,6 +6,8 @@ Verdicts are ordered by urgency, and each has an exit code.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import re
 import secrets
 from collections.abc import Container, Iterable, Mapping
@@ -276,7 +278,7 @@ class DecisionState(StrEnum):
     OPEN = "open"  # an answer is needed
     PARKED = "parked"  # asked in a headless run, where nobody can answer
     NOT_NEEDED = "not needed"  # no option needs to be chosen
-    CHOSEN = "chosen"  # answered; a later answer may replace this one
+    CHOSEN = "chosen"  # answered; stays so until somebody asks the question again
 
 
 DECISION_TRANSITIONS = Transitions(
@@ -285,17 +287,28 @@ DECISION_TRANSITIONS = Transitions(
         None: {DecisionState.OPEN, DecisionState.PARKED, DecisionState.NOT_NEEDED},
         DecisionState.OPEN: {DecisionState.CHOSEN},
         DecisionState.PARKED: {DecisionState.CHOSEN},
-        DecisionState.NOT_NEEDED: {DecisionState.CHOSEN},
-        DecisionState.CHOSEN: {DecisionState.CHOSEN},
+        DecisionState.NOT_NEEDED: {DecisionState.CHOSEN, DecisionState.OPEN},
+        DecisionState.CHOSEN: {DecisionState.CHOSEN, DecisionState.OPEN},
     },
 )
+
+
+class Origin(StrEnum):
+    """Where a person answered a question, acknowledged an incident or wrote a note."""
+
+    NOTEBOOK = "notebook"
+    PAGE = "page"
+    COMMAND = "command"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """A question to a human, and the answer if there is one (times are UTC, ISO 8601).
 
-    ``reason`` says why the ``recommended`` option is recommended.
+    ``reason`` says why the ``recommended`` option is recommended. ``identity`` is equal for the
+    same question in another run of the incident, see `question_identity`. ``findings`` are titles
+    and verdicts of the findings when the question was asked. ``by`` and ``origin`` say who answered
+    it and where, as far as they are known.
     """
 
     id: str
@@ -306,11 +319,46 @@ class Decision:
     state: DecisionState = DecisionState.OPEN
     choice: str | None = None
     at: str = ""
+    identity: str = ""
+    findings: tuple[tuple[str, str], ...] = ()
+    by: str = ""
+    origin: str = ""
 
     @property
     def is_waiting(self) -> bool:
         """Whether the decision needs an answer and has none."""
         return self.state in {DecisionState.OPEN, DecisionState.PARKED}
+
+    @property
+    def by_whom(self) -> str:
+        """When, by whom and where the question was answered, as far as it is known.
+
+        >>> Decision(id="", question="", options=(), at="2026-11-20T03:02:11+00:00", by="ann",
+        ...          origin="page").by_whom
+        '2026-11-20 03:02:11 UTC by ann (page)'
+        """
+        when = f"{self.at[:10]} {self.at[11:19]} UTC" if self.at else ""
+        who = f"by {self.by}" if self.by else ""
+        return " ".join(filter(None, [when, who, self.origin and f"({self.origin})"]))
+
+
+def question_identity(
+    runbook: str, parameters: Mapping[str, Any], question: str, options: Iterable[str]
+) -> str:
+    """Return what identifies a question in all runs of an incident.
+
+    An answer counts only for the same question: of the same runbook, with the same parameters
+    (another server is another question), in the same words, with the same options in any order.
+
+    >>> one = question_identity("RUN-005", {"db": "a"}, "What now?", ["wait", "resume"])
+    >>> one == question_identity("RUN-005", {"db": "a"}, "What now?", ["resume", "wait"])
+    True
+    >>> one == question_identity("RUN-005", {"db": "b"}, "What now?", ["wait", "resume"])
+    False
+    """
+    named = [runbook, sorted((name, str(value)) for name, value in parameters.items())]
+    text = json.dumps([*named, question, sorted(options)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class PlanState(StrEnum):

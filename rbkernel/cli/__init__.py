@@ -18,6 +18,7 @@ from rbkernel import __version__, config
 from rbkernel.cli import (
     acting,
     connections,
+    deciding,
     documents,
     drilling,
     evidence,
@@ -70,6 +71,7 @@ app.add_typer(kernel.app, name="kernel", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)
+app.command()(deciding.decide)
 app.command()(postmortem.postmortem)
 app.command()(documents.show)
 app.command()(documents.search)

@@ -24,6 +24,7 @@ from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.incidents.status import Draft, Due
 from rbkernel.incidents.workflow import Closed, Incident
+from rbkernel.model import Decision
 from rbkernel.render.documents.wording import clock, lasted
 
 # in a storm, open decisions must stay on the screen
@@ -77,10 +78,18 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     yield from _block(
         "Waiting for a decision",
         [
-            f"{run.runbook}: {line(decision.question)}"
-            f"{f' Recommended: {line(decision.recommended)}.' if decision.recommended else ''}"
-            f" `rbkernel open {run.run_id}`"
-            for run, decision in found.waiting
+            f"{one.runbook}: {line(one.decision.question)}{_recommended(one.decision)}"
+            f" `rbkernel decide {one.run_id}`"
+            for one in found.waiting
+        ],
+    )
+    yield from _block(
+        "Decided",
+        [
+            f"{one.runbook}: {line(one.decision.question)} {line(one.decision.choice)}"
+            f" ({line(one.decision.by_whom)})"
+            for one in found.asked
+            if one.decision.choice
         ],
     )
     now = datetime.now(UTC)
@@ -110,6 +119,10 @@ def _action(action: ActionHistory, now: datetime) -> str:
         action.result,
     ]
     return f"{line('; '.join(filter(None, said)))}{command}"
+
+
+def _recommended(decision: Decision) -> str:
+    return f" Recommended: {line(decision.recommended)}." if decision.recommended else ""
 
 
 def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:

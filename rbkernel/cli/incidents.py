@@ -119,10 +119,61 @@ def note(
 
     Example: rbkernel incident note INC-20261120-7f3a "resumed replay on db2"
     """
+    from rbkernel.model import Origin
+
     _known(name)
     text = _said(_from_input() if text == "-" else text, "note")
-    line = _append(name, "note", text=text)
+    line = _append(name, "note", text=text, origin=Origin.COMMAND)
     typer.echo(f"{name}: noted at {line.at[11:19]} UTC by {line.by}")
+
+
+@app.command()
+def acknowledge(
+    name: Name,
+    text: Annotated[str, typer.Argument(help="A remark, such as what you do first.")] = "",
+) -> None:
+    """Record that you respond to an incident; escalation for missing answers then stops.
+
+    Exit codes: 0 recorded, 3 error.
+
+    Example: rbkernel incident acknowledge INC-20261120-7f3a "looking at the standby"
+    """
+    from rbkernel.model import Origin
+
+    _known(name)
+    line = _append(name, "acknowledged", text=text, origin=Origin.COMMAND)
+    typer.echo(f"{name}: acknowledged at {line.at[11:19]} UTC by {line.by}")
+
+
+@app.command()
+def done(
+    name: Name,
+    plan: Annotated[
+        str, typer.Argument(help="The plan that you carried out: its id, or the title's beginning.")
+    ],
+    text: Annotated[str, typer.Argument(help="What you did, and what the server answered.")],
+) -> None:
+    """Record that you carried out a proposed plan; nothing is executed.
+
+    Exit codes: 0 recorded, 3 error.
+
+    Example: rbkernel incident done INC-20261120-7f3a "Resume replay" "t, replay goes on"
+    """
+    from rbkernel.incidents import plans
+    from rbkernel.model import Origin
+
+    _known(name)
+    settings = config.load()
+    made = plans.record(
+        settings.evidence_root,
+        name,
+        plans.find(plans.proposed(settings.evidence_root, name), plan),
+        text,
+        by=getpass.getuser(),
+        origin=Origin.COMMAND,
+        redactor=_redactor(settings),
+    )
+    typer.echo(f"{name}: {made.title} recorded as done at {made.at[11:19]} UTC by {made.by}")
 
 
 @app.command()
@@ -382,7 +433,12 @@ def _details(one: Any) -> dict[str, Any]:
             for action in one.record.actions
         ],
         "waiting": [
-            {"run_id": run.run_id, **dataclasses.asdict(decision)} for run, decision in one.waiting
+            {"run_id": asked.run_id, **dataclasses.asdict(asked.decision)} for asked in one.waiting
+        ],
+        "decided": [
+            {"run_id": asked.run_id, **dataclasses.asdict(asked.decision)}
+            for asked in one.asked
+            if asked.decision.choice
         ],
         "continues": dict(one.continues),
         "timeline": [dataclasses.asdict(entry) for entry in one.timeline],

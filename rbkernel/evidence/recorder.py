@@ -65,6 +65,8 @@ class Recorder:
         self._group = group
         self.run_id = run_id if run_id and RUN_ID.fullmatch(run_id) else new_run_id()
         self.broken: RecorderError | None = None
+        # the kernel's connection file, which a restarted kernel keeps
+        self.connection_file: Path | None = None
         self.request: dict[str, Any] = {}
         self._journal: store.JournalFile | None = None
         self._closed = False

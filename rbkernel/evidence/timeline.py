@@ -15,18 +15,23 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
+from rbkernel.evidence import reading
 from rbkernel.evidence.executions import Execution, executions
 from rbkernel.evidence.incident import (
+    ASKED_AGAIN,
+    DECIDED,
+    DONE,
     SEALING,
     AlertStatus,
     IncidentRecord,
     Line,
     RunState,
+    answers_of,
     instant,
     sent_time,
 )
 from rbkernel.evidence.notebook import first_line
-from rbkernel.evidence.reading import DONE, CellRun, Event, Record
+from rbkernel.evidence.reading import CellRun, Event, Record
 from rbkernel.model import DecisionState, PlanState, Verdict
 
 
@@ -64,7 +69,8 @@ def timeline(record: IncidentRecord, runs: Sequence[Record]) -> tuple[Entry, ...
     """
     known = {run.run_id for run in runs}
     recorded = [entry for line in record.lines for entry in _of_line(line, known)]
-    ran = [entry for run in runs for entry in _of_run(run)]
+    told = _Told(record.lines)
+    ran = [entry for run in runs for entry in _of_run(run, told)]
     entries = [*recorded, *ran, *_findings(runs)]
     return tuple(sorted(entries, key=lambda entry: (instant(entry.at), _RANK.get(entry.kind, 1))))
 
@@ -91,16 +97,20 @@ def _of_line(line: Line, known: Iterable[str]) -> Iterator[Entry]:
         if line.text("state") == RunState.QUEUED or line.text("run_id") not in known:
             yield _run_line(line)
     else:
-        words = _WORDS.get(line.kind, _anything)
         run_id, verdict = line.text("run_id"), line.text("verdict")
         yield Entry(
             at=utc(line.at),
-            kind=line.kind,
+            kind=_KINDS.get(line.kind, line.kind),
             what=words(line),
             source=line.by,
             run_id=run_id,
             verdict=verdict,
         )
+
+
+def words(line: Line) -> str:
+    """Return the text of a timeline entry about a line that is neither an alert nor a run."""
+    return _WORDS.get(line.kind, _anything)(line)
 
 
 def alert_name(line: Line) -> str:
@@ -245,10 +255,31 @@ def _anything(line: Line) -> str:
     return _said(line.kind, "; ".join(said))
 
 
+def _decided(line: Line) -> str:
+    """Return the text of a timeline entry about an answer.
+
+    >>> data = {"question": "What now?", "choice": "wait", "origin": "page", "note": "load falls"}
+    >>> _decided(Line(number=1, kind="decided", at="", by="ann", data=data))
+    'decided: What now? wait (on the page): load falls'
+    """
+    said = f"decided: {line.text('question')} {line.text('choice')}{_where(line)}"
+    return _said(said, line.text("note"))
+
+
+def _where(line: Line) -> str:
+    """Return where a person wrote a line, if it was not in a terminal."""
+    return {"page": " (on the page)", "notebook": " (in the notebook)"}.get(line.text("origin"), "")
+
+
+_KINDS: Mapping[str, str] = {DECIDED: "decision", ASKED_AGAIN: "decision"}
 _WORDS: Mapping[str, Callable[[Line], str]] = {
     "opened": lambda line: _said("record opened", line.text("title")),
     "situation": when_alerted,
-    "note": lambda line: _said("note", line.text("text")),
+    "note": lambda line: _said(f"note{_where(line)}", line.text("text")),
+    "acknowledged": lambda line: _said(f"acknowledged{_where(line)}", line.text("text")),
+    DECIDED: _decided,
+    DONE: lambda line: _said(PlanState.DONE + _where(line), line.text("title"), line.text("note")),
+    ASKED_AGAIN: lambda line: _said(f"asked again: {line.text('question')}", line.text("why")),
     "status": _status,
     "sealed": _sealed,
     SEALING: lambda line: f"not {_sealed(line)}: the seal was interrupted",
@@ -265,17 +296,34 @@ def _mapping(line: Line, name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _of_run(run: Record) -> Iterator[Entry]:
+class _Told:
+    """The answers and actions that the record of the incident holds, so journals need not."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._answers = answers_of(lines)
+        self._done = {(line.text("plan"), line.text("note")) for line in lines if line.kind == DONE}
+
+    def has(self, event: Event) -> bool:
+        """Tell whether the record holds this event of a journal."""
+        data = {name: str(value) for name, value in event.data.items()}
+        if event.kind == "decision":
+            return self._answers.has(data.get("identity", ""), data.get("at", ""))
+        return event.kind == "done" and (data.get("plan"), data.get("note")) in self._done
+
+
+def _of_run(run: Record, told: _Told) -> Iterator[Entry]:
     """Yield the timeline entries of a run's journal.
 
     They are the beginning and end of each execution, with its findings, decisions, plans, actions
-    and notes.
+    and notes. Answers and actions that the incident's record holds are left out.
     """
     name = run.runbook or "a notebook"
     entry = _Teller(run, name)
     for one in executions(run):
         yield from _of_execution(run, one, entry)
     for event in run.events:
+        if told.has(event):
+            continue
         if shown := _event(event, entry):
             yield shown
 
@@ -305,7 +353,7 @@ def _cell(cell: CellRun, *, repeated: bool) -> str:
     >>> _cell(cell, repeated=True)
     'cell “lag = look()” run again: interrupted'
     """
-    state = "" if cell.status == DONE else cell.status
+    state = "" if cell.status == reading.DONE else cell.status
     again = "run again" if repeated else ""
     return f"cell “{first_line(cell.code)}” {_said(again, state)}"
 

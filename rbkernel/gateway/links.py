@@ -29,6 +29,7 @@ from rbkernel.model import INCIDENT_ID, RUN_ID
 EVERYTHING = "everything"
 PARAMETER = "link"
 _PURPOSE = b"rbkernel link 1"
+_FORM = b"rbkernel form 1"
 _TOKEN = re.compile(r"([0-9A-Za-z-]{1,80})~(\d{1,12})~([0-9A-Za-z_-]{43})", re.ASCII)
 _SECRET_BYTES = 32
 
@@ -85,6 +86,21 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
     if expires <= now_s:
         raise LinkError("this link has expired", next_step=_ASK)
     return Grant(what=what, expires=expires)
+
+
+def form_token(grant: Grant, page: str, secret: bytes) -> str:
+    """Return the token that the forms of a page must send back, for the link that opened the page.
+
+    Another web site cannot know it: it can read neither the page nor the cookie with the link.
+
+    >>> grant = Grant(what="INC-1", expires=1800000000)
+    >>> one = form_token(grant, "INC-1", b"0123456789abcdef")
+    >>> one == form_token(grant, "INC-2", b"0123456789abcdef"), len(one)
+    (False, 43)
+    """
+    text = f"{page}~{grant.what}~{grant.expires}"
+    code = hmac.new(secret, b"\n".join([_FORM, text.encode()]), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(code).decode().rstrip("=")
 
 
 def opens(grants: Iterable[Grant], *wanted: str) -> bool:

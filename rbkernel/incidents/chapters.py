@@ -215,21 +215,24 @@ def _left_open(known: Known) -> Iterator[str]:
         for action in known.record.actions
         if action.recorded in {ActionState.VERIFIED, ActionState.UNDONE}
     }
-    left = [line for run in last_of_each(known.runs) for line in _open(run, executed)]
+    left = [line for run in last_of_each(known.runs) for line in _open(run, known, executed)]
     if left:
         yield "**Open in the record.** Is each of these already done, or still to do?\n"
         yield from left
 
 
-def _open(run: Record, executed: Collection[str]) -> Iterator[str]:
+def _open(run: Record, known: Known, executed: Collection[str]) -> Iterator[str]:
     where = f"{quoted(run.runbook)}, run `{run.run_id}`"
-    for decision in run.decisions:
+    for decision in known.answers.all_applied(run.decisions):
         if decision.is_waiting:
             yield f"- {quoted(decision.question)} {_options(decision)} ({where})"
-    last = {str(event.data.get("id")): event.data for event in run.of_kind("plan")}
-    for plan in last.values():
-        if plan.get("state") == PlanState.PROPOSED and plan.get("id") not in executed:
-            yield f"- proposed, not recorded as done: {quoted(plan.get('title', ''))} ({where})"
+    last = {str(event.data.get("id")): event for event in run.of_kind("plan")}
+    for name, event in last.items():
+        done = known.done.get(name)
+        is_done = done is not None and instant(done.at) > instant(event.at)
+        if event.data.get("state") == PlanState.PROPOSED and not (is_done or name in executed):
+            title = quoted(event.data.get("title", ""))
+            yield f"- proposed, not recorded as done: {title} ({where})"
 
 
 def _options(decision: Decision) -> str:

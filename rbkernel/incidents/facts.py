@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from rbkernel.evidence.incident import IncidentRecord, Moment, instant
+from rbkernel.evidence.incident import Answers, DoneByHand, IncidentRecord, Moment, instant
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry
 from rbkernel.model import Severity, Verdict
@@ -24,6 +24,8 @@ class Known:
     runs: Sequence[Record]
     timeline: Sequence[Entry]
     made_at: datetime
+    answers: Answers = field(default_factory=Answers)
+    done: Mapping[str, DoneByHand] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

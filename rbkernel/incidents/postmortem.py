@@ -110,7 +110,15 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
         record = tell((), incident)  # no record yet: no run of the incident is sealed
     else:
         record = incidents.read(root, incident)
-    return Known(record=record, runs=journals, timeline=timeline(record, journals), made_at=made_at)
+    known = incidents.known(root, incident)
+    return Known(
+        record=record,
+        runs=journals,
+        timeline=timeline(record, journals),
+        made_at=made_at,
+        answers=known.answers,
+        done=known.done,
+    )
 
 
 def render(notebook: NotebookNode) -> bytes:

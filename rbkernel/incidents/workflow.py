@@ -26,9 +26,10 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.incident.seal import SealedRecord, seal_record
+from rbkernel.evidence.questions import Asked, asked
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
-from rbkernel.model import INCIDENT_ID, Decision, Verdict
+from rbkernel.model import INCIDENT_ID, Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents import writing
 from rbkernel.render.documents.formats import Format
@@ -40,7 +41,7 @@ from rbkernel.render.documents.writing import Exported
 class Incident:
     """An incident with its record and runs; in a list of incidents, other fields are empty.
 
-    ``waiting`` holds the questions that the newest run of each runbook left to a human.
+    ``asked`` holds the questions of the newest runs, with the answers of the incident's record.
     ``continues`` maps the id of a run to the id of the run that it continues. ``update_every_s`` is
     how often status updates are due while the incident is open; 0 if no runbook says.
     """
@@ -48,9 +49,14 @@ class Incident:
     record: IncidentRecord
     runs: tuple[RunEntry, ...]
     timeline: tuple[Entry, ...] = ()
-    waiting: tuple[tuple[RunEntry, Decision], ...] = ()
+    asked: tuple[Asked, ...] = ()
     continues: Mapping[str, str] = field(default_factory=dict)
     update_every_s: float = 0.0
+
+    @property
+    def waiting(self) -> tuple[Asked, ...]:
+        """The questions that need an answer and have none."""
+        return tuple(one for one in self.asked if one.decision.is_waiting)
 
     @property
     def verdict(self) -> str:
@@ -122,22 +128,17 @@ def look(root: Path, name: str) -> Incident:
             " open` opens one, RBKERNEL_EVIDENCE names the evidence folder",
         )
     read = [(run, reading.read(run.folder)) for run in entries if run.is_readable]
-    newest = {run.runbook: (run, journal) for run, journal in read}
+    journals = [journal for _, journal in read]
     found = _of(record, entries)
     return replace(
         found,
-        timeline=timeline(found.record, [journal for _, journal in read]),
+        timeline=timeline(found.record, journals),
         continues={
             run.run_id: journal.run.continues
             for run, journal in read
             if journal.run and journal.run.continues
         },
-        waiting=tuple(
-            (run, decision)
-            for run, journal in newest.values()
-            for decision in journal.decisions
-            if decision.is_waiting
-        ),
+        asked=asked(journals, incident.answers(root, name)),
     )
 
 
@@ -150,14 +151,7 @@ def look_to_write(root: Path, name: str) -> Incident:
         There is no such incident, or its record differs from its seal.
     """
     found = look(root, name)
-    if not found.record.is_proven:
-        wrong = next(str(damage) for damage in found.record.damaged if not damage.number)
-        raise EvidenceError(
-            f"{name} cannot be changed: {wrong}",
-            where=str(root / name),
-            next_step=f"`rbkernel evidence verify {name}` says what is wrong; restore the record"
-            " from a copy or an exported archive, or note it in a new incident",
-        )
+    incident.must_be_proven(root, found.record)
     return found
 
 
@@ -345,8 +339,8 @@ def _left(found: Incident) -> list[str]:
     ]
     to_come = [f"{r.runbook} {r.run_id} has not finished" for r in _to_come(found)]
     waiting = [
-        f"not answered: “{decision.question}” ({run.runbook} {run.run_id})"
-        for run, decision in found.waiting
+        f"not answered: “{one.decision.question}” ({one.runbook} {one.run_id})"
+        for one in found.waiting
     ]
     into = found.record.merged_into
     goes_on = [f"merged into {into}, which stays open"] if into else []

@@ -235,6 +235,7 @@ class RecordingKernelApp(IPKernelApp):
     def initialize(self, argv: list[str] | None = None) -> None:
         """Initialize the application; keep secrets and harmless interrupts out of its log."""
         super().initialize(argv)
+        self.session.recorder.connection_file = Path(self.abs_connection_file)
         for handler in self.log.handlers:
             handler.setFormatter(RedactedLog(handler.formatter, self.session.recorder.redactor))
         # jupyter_client interrupts a kernel before it shuts it down: the log would show a puzzling

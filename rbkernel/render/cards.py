@@ -172,15 +172,21 @@ def overview_text(findings: Iterable[Finding]) -> str:
     return "\n".join(findings_text(list(findings)))
 
 
-def decision_card(decision: Decision) -> str:
+def decision_card(decision: Decision, *, remark: str = "") -> str:
     """Return a decision as HTML: the question, its options, and the answer if it was given."""
-    return frame(_decision_line(decision))
+    said = f"<div style='margin: 2px 10px 6px 20px'>{escape(remark)}</div>" if remark else ""
+    return frame(_decision_line(decision) + said)
+
+
+def hint(text: str) -> str:
+    """Return a hint as HTML, in small type."""
+    return f"<div style='{_FONT}; color: {_FAINT}; font-size: 12px'>{escape(text)}</div>"
 
 
 def decision_text(decision: Decision) -> str:
     """Return a decision as one line of plain text: the question and its state."""
     if decision.state == DecisionState.CHOSEN:
-        return f"DECIDED  {decision.question}: {decision.choice} ({decision.at})"
+        return f"DECIDED  {decision.question}: {decision.choice} ({decision.by_whom})"
     state = f"{decision.state.upper():8}"
     options = ", ".join(
         f"{option} (recommended)" if option == decision.recommended else option
@@ -374,7 +380,7 @@ def _decision_line(decision: Decision) -> str:
     question = f"<b>{escape(decision.question)}</b>"
     if decision.state == DecisionState.CHOSEN:
         answer = f" {escape(str(decision.choice))}"
-        when = f" <span style='color: {_FAINT}'>at {escape(_clock(decision.at))}</span>"
+        when = f" <span style='color: {_FAINT}'>{escape(decision.by_whom)}</span>"
         return _line(badge("decided", "ok"), question, answer + when)
     options = ", ".join(
         f"<b>{escape(option)}</b> (recommended)"
@@ -387,8 +393,8 @@ def _decision_line(decision: Decision) -> str:
         hint += f"<div style='margin: 2px 0 0 10px'>{escape(decision.reason)}</div>"
     if decision.state == DecisionState.PARKED:
         hint += (
-            "<div style='margin: 2px 0 0 10px'>Nobody has answered yet: open this runbook in"
-            " JupyterLab with the same parameters, run it, and choose.</div>"
+            "<div style='margin: 2px 0 0 10px'>Nobody has answered yet. Answer on the page of the"
+            " incident, with <code>rbkernel decide</code>, or in JupyterLab.</div>"
         )
     return _line(badge(decision.state, "open"), question, f" {options}{hint}")
 
@@ -431,15 +437,6 @@ def _targets(plan: ActionPlan) -> str:
         f"</summary><table style='font-size: 12px; color: {_INK};"
         f" background-color: {_PAPER}'><tr>{head}</tr>{rows}</table></details>"
     )
-
-
-def _clock(at: str) -> str:
-    """Return a UTC time as a text for people.
-
-    >>> _clock("2026-11-20T23:45:35.968906+00:00"), _clock("")
-    ('2026-11-20 23:45:35 UTC', '')
-    """
-    return f"{at[:10]} {at[11:19]} UTC" if at else ""
 
 
 def _value(value: object) -> str:

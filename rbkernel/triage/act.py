@@ -11,9 +11,12 @@ import dataclasses
 from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
+from rbkernel.errors import EvidenceError
 from rbkernel.evidence import current
+from rbkernel.evidence.incident import DoneByHand, instant
 from rbkernel.model import PLAN_TRANSITIONS, ActionPlan, PlanState, now
 from rbkernel.render import cards
+from rbkernel.triage import decided
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decide import Condition
 from rbkernel.triage.query import query
@@ -41,12 +44,24 @@ class ProposedPlan:
         """The state of the plan: done once a human has executed it; until then, it follows
         `when`.
         """
-        if self._done:
+        if self._done or self.done_before:
             return PlanState.DONE
         chosen = self._when.state if isinstance(self._when, Condition) else self._when
         if chosen is None:
             return PlanState.WAITING
         return PlanState.PROPOSED if chosen else PlanState.NOT_CHOSEN
+
+    @property
+    def done_before(self) -> DoneByHand | None:
+        """What the incident's record says: somebody carried out the plan after the decision for it.
+
+        An earlier record does not count: a new decision needs a new action.
+        """
+        if not isinstance(self._when, Condition) or not self._when.state:
+            return None
+        found = decided.done(self.plan.id)
+        decided_at = self._when.decision.record.at
+        return found if found and instant(found.at) >= instant(decided_at) else None
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
@@ -66,8 +81,8 @@ class ProposedPlan:
         else:
             self._card.update(bundle, raw=True)
 
-    def mark_done(self, note: str) -> None:
-        """Record that a human has executed the plan.
+    def mark_done(self, note: str) -> str:
+        """Record that a human has executed the plan; return a remark if only this run knows it.
 
         Raises
         ------
@@ -78,6 +93,11 @@ class ProposedPlan:
         self._done = True
         current().event("done", plan=self.plan.id, title=self.plan.title, note=note, at=now())
         self.show()
+        try:
+            decided.mark_done(self.plan.id, self.plan.title, note)
+        except EvidenceError as error:
+            return f" Only this run knows it: the incident's record was not written: {error}"
+        return ""
 
 
 @checked
@@ -99,6 +119,8 @@ def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
     """
     proposed = ProposedPlan(plan, when)
     proposed.show()
+    if before := proposed.done_before:
+        _say(f"Recorded as done at {before.at[11:19]} UTC by {before.by}: {before.note}")
     return proposed
 
 
@@ -113,6 +135,9 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     note
         What was done, and what the server answered. If the note is empty, nothing is recorded.
     """
+    if not note.strip() and proposed.state is PlanState.DONE:
+        _verify(proposed)
+        return
     if not note.strip():
         text = (
             "nobody could run the SQL in a headless run"
@@ -124,8 +149,19 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     if not PLAN_TRANSITIONS.allows(proposed.state, PlanState.DONE):
         _say(f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first.")
         return
-    proposed.mark_done(note)
-    _say(f"Recorded: {proposed.plan.title}. {note}")
+    if other := decided.noted_for_another(proposed.plan.id, note):
+        _say(
+            f"Not recorded: this note is recorded for another plan, {other.title} ({other.plan})."
+            " If you have run this plan, too, write another note."
+        )
+        return
+    remark = proposed.mark_done(note)
+    _say(f"Recorded: {proposed.plan.title}. {note}{remark}")
+    _verify(proposed)
+
+
+def _verify(proposed: ProposedPlan) -> None:
+    """Run the plan's verification query."""
     if proposed.plan.verify:
         query(proposed.plan.verify, proposed.plan.connection, **proposed.plan.verify_values)
 

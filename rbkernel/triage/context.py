@@ -225,6 +225,11 @@ def begin(triage: Triage) -> None:
     _current = triage
 
 
+def run_before() -> Run | None:
+    """Return the run that this kernel began before; None if there is none."""
+    return _current.run if _current else None
+
+
 def triage() -> Triage:
     """Return the current run.
 

@@ -1,7 +1,9 @@
 """`rb.decide`: ask a human a question without blocking; a headless run leaves it open.
 
-`chose` returns a `Condition`, which calls its listeners when the question is answered. Until then
-``bool(condition)`` raises, so that no cell reads "not yet" as "no".
+The answer belongs to the incident, so it counts in every run of it: after *Run All*, after a
+restart of the kernel, in a working copy. `chose` returns a `Condition`, which calls its listeners
+when the question is answered. Until then ``bool(condition)`` raises, so that no cell reads "not
+yet" as "no".
 """
 
 from __future__ import annotations
@@ -11,19 +13,33 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
-from rbkernel.errors import ParameterError, Undecided
-from rbkernel.model import DECISION_TRANSITIONS, Decision, DecisionState, now
+from rbkernel.errors import AlreadyDecided, EvidenceError, NotStarted, ParameterError, Undecided
+from rbkernel.evidence.incident import Answers
+from rbkernel.model import (
+    DECISION_TRANSITIONS,
+    Decision,
+    DecisionState,
+    Finding,
+    Origin,
+    Run,
+    by_urgency,
+    now,
+    question_identity,
+)
 from rbkernel.render import cards
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.spelling import nearest
+from rbkernel.triage import buttons, decided
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.overview import Overview
 from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditions, offers
+
+# the findings that the record keeps with a question, the most urgent first
+_MOST_FINDINGS = 20
 
 
 class OpenDecision:
@@ -37,6 +53,9 @@ class OpenDecision:
 
     def __init__(self, record: Decision) -> None:
         self.record = record
+        self._asked = record
+        self._remark = ""
+        self._run: Run | None = None
         self._listeners: list[Callable[[], None]] = []
         self._card: DisplayHandle | None = None
 
@@ -46,18 +65,80 @@ class OpenDecision:
         return self.record.choice
 
     def choose(self, option: str) -> None:
-        """Answer the question, as a click on its button does; a later answer replaces an earlier
-        one.
+        """Answer the question, as a click on its button does, in the incident's record.
+
+        If the record cannot be written, the answer counts in this run only, and the card says so.
 
         Raises
         ------
         ParameterError
             The answer is not one of the options.
+        AlreadyDecided
+            Somebody has given another answer before. The card shows that answer.
         """
         self._must_offer(option)
-        state = DECISION_TRANSITIONS.check(self.record.state, DecisionState.CHOSEN)
-        self.record = dataclasses.replace(self.record, state=state, choice=option, at=now())
+        self._must_be_current()
+        try:
+            answers = decided.answer(self._asked, option)
+        except AlreadyDecided:
+            self.update(decided.answers())
+            raise
+        except EvidenceError as error:
+            mine = dataclasses.replace(
+                self._asked, choice=option, at=now(), by=decided.user(), origin=Origin.NOTEBOOK
+            )
+            self._set(
+                dataclasses.replace(mine, state=DecisionState.CHOSEN),
+                f"Only this run knows this answer, because the incident's record was not written:"
+                f" {error}",
+            )
+        else:
+            self.update(answers)
+
+    def ask_again(self) -> None:
+        """Ask an answered question again, for all runs and pages of the incident.
+
+        Raises
+        ------
+        EvidenceError
+            The incident's record cannot be written.
+        """
+        self._must_be_current()
+        self.update(decided.ask_again(self._asked, replaces=self.record.at))
+
+    def update(self, answers: Answers) -> None:
+        """Show the state of the question in the incident's record, if it has changed."""
+        known = answers.applied(self.record)
+        if known != self.record and self._run is triage().run:
+            self._set(known, decided.since(known, answers))
+
+    def begin(self) -> None:
+        """Journal and show the question, with the answer that the incident's record holds.
+
+        An answer to another situation does not count: the question is then asked again.
+        """
+        self._run = triage().run
+        try:
+            answers = decided.answers()
+            earlier = decided.no_longer_counts(self._asked, answers)
+            if earlier:
+                answers = decided.ask_again_because(self._asked, answers, earlier)
+            self.record = answers.applied(self._asked)
+            self._remark = earlier or decided.since(self.record, answers)
+        except EvidenceError as error:
+            self._remark = f"Answers from other runs are not known: {error}"
         triage().add_decision(self.record)
+        self.show()
+
+    def remark(self, text: str) -> None:
+        """Show a remark under the question, such as why a click was refused."""
+        self._remark = text
+        self.show()
+
+    def _set(self, record: Decision, remark: str) -> None:
+        DECISION_TRANSITIONS.check(self.record.state, record.state)
+        self.record, self._remark = record, remark
+        triage().add_decision(record)
         self.show()
         for listener in self._listeners:
             listener()
@@ -74,6 +155,15 @@ class OpenDecision:
             self._must_offer(option)
         return Condition(self, options)
 
+    def _must_be_current(self) -> None:
+        """Raise an error if `rb.start` has run since: the question is about what was then."""
+        if self._run is not None and self._run is not triage().run:
+            raise NotStarted(
+                "this question belongs to an earlier execution of rb.start",
+                where=self.record.question,
+                next_step="run the cell with the question again, and answer there",
+            )
+
     def _must_offer(self, option: str) -> None:
         known = self.record.options
         if option not in known:
@@ -85,7 +175,7 @@ class OpenDecision:
             )
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call a function after every answer to the question."""
+        """Call a function whenever the question is answered or asked again."""
         self._listeners.append(listener)
 
     def _ipython_display_(self) -> None:
@@ -94,7 +184,8 @@ class OpenDecision:
     def show(self) -> None:
         """Replace the displayed question with its current state."""
         record = self.record
-        html, text = cards.decision_card(record), cards.decision_text(record)
+        html = cards.decision_card(record, remark=self._remark)
+        text = "\n".join(filter(None, [cards.decision_text(record), self._remark]))
         bundle = cards.bundle("decision", dataclasses.asdict(record), html, text)
         if self._card is None:
             self._card = display(bundle, raw=True, display_id=f"rbkernel-decision-{record.id}")
@@ -137,7 +228,9 @@ def decide(
     """Ask the engineer without blocking, recommend an option, and say why.
 
     In JupyterLab each option has a button. A headless run leaves the question open, until a human
-    opens the runbook and answers it.
+    answers it: on the page of the incident, with `rbkernel decide`, or in JupyterLab. If the
+    question was already answered in a run of this incident, with the same parameters and options,
+    that answer counts here, too.
 
     Parameters
     ----------
@@ -184,23 +277,37 @@ def decide(
             where="rb.decide",
             next_step=f"recommend {' or '.join(names)}",
         )
-    needed = chosen.needed if needed is None else needed
-    waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
-    decision = OpenDecision(
-        Decision(
-            id=hashlib.sha256(question.encode()).hexdigest()[:12],
-            question=question,
-            options=tuple(names),
-            recommended=chosen.option,
-            reason=chosen.reason,
-            state=waiting if needed else DecisionState.NOT_NEEDED,
-        )
-    )
-    triage().add_decision(decision.record)
-    decision.show()
+    decision = OpenDecision(_asked(question, names, chosen, needed=needed))
+    decision.begin()
     if not headless():
-        _show_buttons(decision)
+        buttons.show(decision)
+        decided.follow(decision)
     return decision
+
+
+def _asked(
+    question: str, options: Sequence[str], chosen: Recommendation, *, needed: bool | None
+) -> Decision:
+    """Return the question as this run asks it."""
+    run = triage().run
+    waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
+    needed = chosen.needed if needed is None else needed
+    urgent = by_urgency(triage().findings.values())[:_MOST_FINDINGS]
+    return Decision(
+        id=hashlib.sha256(question.encode()).hexdigest()[:12],
+        question=question,
+        options=tuple(options),
+        recommended=chosen.option,
+        reason=chosen.reason,
+        state=waiting if needed else DecisionState.NOT_NEEDED,
+        identity=question_identity(run.runbook, run.parameters, question, options),
+        findings=tuple((_name(finding), finding.verdict.value) for finding in urgent),
+    )
+
+
+def _name(finding: Finding) -> str:
+    """Return the title of a finding; for a cause, with the culprit that it names."""
+    return f"{finding.title} ({finding.which})" if finding.is_cause else finding.title
 
 
 def _recommendation(
@@ -219,29 +326,3 @@ def _recommendation(
     if recommended is None and conditions:
         return by_conditions(conditions, findings)
     return Recommendation(option=recommended, reason="", needed=True)
-
-
-def _show_buttons(decision: OpenDecision) -> None:
-    buttons = [_button(decision, option) for option in decision.record.options]
-    row = widgets.Box(buttons, layout=widgets.Layout(flex_flow="row wrap"))
-    handle = display(row, display_id=f"rbkernel-buttons-{decision.record.id}")
-
-    def put_away() -> None:
-        # a button does nothing without a kernel: the saved output says how to choose again
-        text = "Run this cell again to choose differently."
-        html = cards.message_card("recorded", text, "ok")
-        handle.update({"text/html": html, "text/plain": text}, raw=True)
-
-    decision.listen(put_away)
-
-
-def _button(decision: OpenDecision, option: str) -> widgets.Button:
-    recommended = option == decision.record.recommended
-    button = widgets.Button(
-        description=option,
-        tooltip="recommended" if recommended else option,
-        button_style="primary" if recommended else "",
-        layout=widgets.Layout(width="auto"),
-    )
-    button.on_click(lambda _: decision.choose(option))
-    return button

@@ -21,8 +21,9 @@ from rbkernel.model import INCIDENT_ID, Run, new_incident_id, now
 from rbkernel.runbook import catalogue, connections, parameters
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.quantities import duration_s
-from rbkernel.triage import context, undone
+from rbkernel.triage import context, sequel, undone
 from rbkernel.triage.context import Triage, headless
+from rbkernel.triage.sequel import Before
 
 _NO_FILE = "no rbkernel.toml was found: default settings, and the connections of the sandbox"
 
@@ -40,7 +41,8 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         The runbook's id, such as ``RUN-005``.
     incident
         The incident of the run, such as ``INC-20261120-7f3a``. The default is the value of the
-        variable ``incident``; if the variable is empty, a new incident begins.
+        variable ``incident``; if the variable is empty, the incident of the run before in this
+        kernel, also after a restart of the kernel; else a new incident begins.
     values
         Parameters of the runbook that override the notebook's variables, by name. Normally none are
         passed: all declared parameters are read from the variables, which papermill or a person has
@@ -79,7 +81,8 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
             where=runbook,
             next_step="pass letters, digits and dashes after INC-, such as INC-20261120-7f3a",
         )
-    incident = incident or _incident(document)
+    before = Before() if headless() else sequel.before(runbook)
+    incident = incident or _incident(document, before)
     parameters.refuse_secret_incident(incident, runbook, current().redactor)
     used = connections.named(carriers, values, "rb.start")
     for parameter, name in used.items():
@@ -92,7 +95,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         headless=headless(),
         started_at=now(),
         parameters=values,
-        continues=document.continues if document else "",
+        continues=(document.continues if document else "") or _continues(before, incident),
         update_every_s=_update_every_s(document),
     )
     _begin(run, settings, document, found, list(dict.fromkeys(used.values())), filled)
@@ -104,14 +107,18 @@ def _update_every_s(document: Runbook | None) -> float:
     return duration_s(every) or 0.0
 
 
-def _incident(document: Runbook | None) -> str:
+def _incident(document: Runbook | None, before: Before) -> str:
     """Return the incident of a run whose cells name none.
 
-    It is the incident that the caller of the run gives, else that of the working copy, else a new
-    one.
+    It is the incident that the caller of the run gives, else that of the working copy, else that of
+    the run before in this notebook, else a new one.
     """
     named = os.environ.get("RBKERNEL_INCIDENT") or (document.incident if document else "")
-    return named or new_incident_id()
+    return named or before.incident or new_incident_id()
+
+
+def _continues(before: Before, incident: str) -> str:
+    return before.continues if before.incident == incident else ""
 
 
 def _begin(
@@ -147,6 +154,7 @@ def _begin(
         *([("Document", kept)] if document else []),
     )
     recorder.event("run", **triage.state())
+    sequel.store(run)
     triage.refresh()
     if document and document.placeholders:
         undone.note(undone.PLACEHOLDERS, dict.fromkeys(document.placeholders, False))

@@ -1,14 +1,16 @@
-"""`rb.note` and `rb.summary`: store remarks of a human, and end a runbook."""
+"""`rb.acknowledge`, `rb.note` and `rb.summary`: what a human says, and the end of a runbook."""
 
 from __future__ import annotations
 
 from IPython.display import display
 
 from rbkernel.arguments import checked
-from rbkernel.evidence import current
-from rbkernel.model import now
+from rbkernel.evidence import current, incident
+from rbkernel.evidence.incident import Line
+from rbkernel.model import Origin, now
 from rbkernel.render import cards
-from rbkernel.triage.context import triage
+from rbkernel.triage import decided
+from rbkernel.triage.context import headless, triage
 
 
 @checked
@@ -20,6 +22,47 @@ def note(text: str) -> None:
     html = cards.message_card("note", f"{text} ({at})", "open")
     data = {"text": text, "at": at}
     display(cards.bundle("note", data, html, f"NOTE     {text} ({at})"), raw=True)
+
+
+@checked
+def acknowledge(text: str = "") -> None:
+    """Record in the incident that you respond to it, with an optional remark.
+
+    A headless run records nothing, because nobody responds.
+
+    Raises
+    ------
+    EvidenceError
+        The incident's record cannot be written.
+    """
+    name = triage().run.incident
+    if headless():
+        say = "Not acknowledged: nobody is present in a headless run."
+    else:
+        line = _acknowledged(name, text) or incident.append(
+            current().root,
+            name,
+            "acknowledged",
+            by=decided.user(),
+            redactor=current().redactor,
+            text=text,
+            origin=Origin.NOTEBOOK,
+        )
+        say = f"{name} is acknowledged by {line.by} since {line.at[11:19]} UTC"
+    html = cards.message_card("incident", say, "open")
+    display({"text/html": html, "text/plain": say}, raw=True)
+
+
+def _acknowledged(name: str, text: str) -> Line | None:
+    """Return the line with which this user acknowledged the incident before, as by *Run All*."""
+    return next(
+        (
+            line
+            for line in incident.look(current().root, name).lines
+            if (line.kind, line.by, line.text("text")) == ("acknowledged", decided.user(), text)
+        ),
+        None,
+    )
 
 
 @checked

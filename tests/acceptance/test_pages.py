@@ -27,7 +27,10 @@ CONSOLE, RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
 _TIMEOUT_S = 60.0
 # what the pages themselves are made of; the rest is what anybody wrote
-OURS = "head link, form[role=search], .copied > button"
+OURS = (
+    "head link, form[role=search], form[action^='/rbkernel/incidents/INC-'],"
+    " form[action^='/rbkernel/runs/'], .copied > button"
+)
 
 
 @contextmanager

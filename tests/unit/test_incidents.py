@@ -76,7 +76,9 @@ class TestLook:
         parked(evidence)
         found = workflow.look(evidence, INCIDENT)
         assert (found.title, found.verdict) == (LAG, "critical")
-        assert [(run.run_id, one.question) for run, one in found.waiting] == [(RUN_ID, "What now?")]
+        assert [(one.run_id, one.decision.question) for one in found.waiting] == [
+            (RUN_ID, "What now?")
+        ]
         assert found.timeline[0].what == f"alert firing: {LAG}"
 
     def test_a_later_run_answers_for_an_earlier_one(self, evidence: Path) -> None:
@@ -302,7 +304,7 @@ class TestClose:
         listed = {one.record.id: one for one in workflow.list_all(root)}
         assert (listed[INCIDENT].record.state, listed[whole].verdict) == ("merged", "critical")
         (question,) = workflow.look(root, whole).waiting
-        assert question[1].question == "What now?"
+        assert question.decision.question == "What now?"
         done = workflow.close(settings, whole, by="ann", folder=work)
         assert any("What now?" in mind for mind in done.mind)
         assert RUN_ID in done.attachment.read_text()

@@ -253,7 +253,8 @@ def test_the_page_of_a_run_says_what_an_engineer_needs(pages_open: httpx.Client)
         *("not signed", "9 of 9 cells attested"),
     ):
         assert part in said, part
-    assert said.index("31.5 s") < said.index("escalate") < said.index(page_scenes.SQL)
+    assert said.index("Replay is paused") < said.index("escalate") < said.index("31.5 s")
+    assert said.index("31.5 s") < said.index(page_scenes.SQL)
 
 
 def test_changed_evidence_is_shown_and_said_to_be_changed(

@@ -19,7 +19,12 @@ sealed      for a run: run_id, runbook, title, verdict, started_at, folder, miss
             does not list the seal.
 situation   connection, alert, received_at, verdict, causes (a sentence each), situation (what the
             server looked like then, see `rbkernel.sources.postgres.stored`)
-note        text
+note        text, origin (notebook, page or command)
+acknowledged  text, origin
+decided     identity (of the question), question, options, recommended, reason, choice, note,
+            origin, findings (title and verdict when the question was asked), run_id, runbook
+asked again identity, question, why, origin: the next answer to this question counts
+done        plan (its id), title, note, origin, run_id: somebody carried out a plan by hand
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
 merged      into; or in the other incident: from, severity (of the incident in ``from``)
@@ -32,6 +37,26 @@ action      plan, digest, state (see `ActionState`), title, connection; previewe
 """
 
 from rbkernel.evidence.incident.actions import ActionHistory, Approval, actions_of
+from rbkernel.evidence.incident.answering import (
+    Known,
+    answer,
+    answers,
+    answers_in,
+    ask_again,
+    known,
+    known_in,
+    mark_done,
+    must_be_proven,
+    remaining,
+)
+from rbkernel.evidence.incident.decisions import (
+    ASKED_AGAIN,
+    DECIDED,
+    Answer,
+    Answers,
+    answers_of,
+)
+from rbkernel.evidence.incident.done import DONE, DoneByHand, done_of
 from rbkernel.evidence.incident.file import (
     KINDS,
     append,
@@ -80,6 +105,9 @@ from rbkernel.evidence.incident.text import (
 __all__ = [
     "ACTION_TRANSITIONS",
     "AHEAD",
+    "ASKED_AGAIN",
+    "DECIDED",
+    "DONE",
     "KINDS",
     "RBKERNEL",
     "SEALING",
@@ -90,26 +118,41 @@ __all__ = [
     "AlertHistory",
     "AlertOutcome",
     "AlertStatus",
+    "Answer",
+    "Answers",
     "Approval",
     "Damage",
+    "DoneByHand",
     "IncidentRecord",
     "IncidentState",
+    "Known",
     "Line",
     "Moment",
     "RunHistory",
     "RunState",
     "StatusUpdate",
     "actions_of",
+    "answer",
+    "answers",
+    "answers_in",
+    "answers_of",
     "append",
+    "ask_again",
     "closing",
+    "done_of",
     "entry",
     "instant",
     "is_possible",
+    "known",
+    "known_in",
     "list_incidents",
     "look",
+    "mark_done",
+    "must_be_proven",
     "opening",
     "parse",
     "read",
+    "remaining",
     "sealed_line",
     "sealed_lines",
     "sent_time",

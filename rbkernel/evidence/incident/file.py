@@ -12,10 +12,20 @@ from typing import TYPE_CHECKING, Any
 from rbkernel import strictjson
 from rbkernel.errors import EvidenceError, NewerEvidence
 from rbkernel.evidence import formats, manifest, store, suspect
+from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
+from rbkernel.evidence.incident.done import DONE
 from rbkernel.evidence.incident.line import AHEAD, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
-from rbkernel.evidence.incident.record import IncidentRecord, tell
-from rbkernel.evidence.incident.text import added, data_of, entry, lines_with, opening, parse
+from rbkernel.evidence.incident.record import OF_RUNS, IncidentRecord, tell
+from rbkernel.evidence.incident.text import (
+    RBKERNEL,
+    added,
+    data_of,
+    entry,
+    lines_with,
+    opening,
+    parse,
+)
 from rbkernel.model import INCIDENT_ID
 
 if TYPE_CHECKING:
@@ -28,12 +38,16 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "alert": ("identity",),
     "run": ("run_id", "state", "attempt"),
     "merged": ("into", "from"),
+    DONE: ("plan", "note"),
 }
 KINDS = frozenset(
     {*_KEYS, "situation", "note", "status", "notified", "closed", "reopened", "action"}
+    | {"acknowledged", DECIDED, ASKED_AGAIN, DONE}
 )
 # names and hashes used as references: they hold no free text, and may look like tokens
-_PLAIN = frozenset({"identity", "fingerprint", "run_id", "runbook", "state", "status"})
+_PLAIN = frozenset(
+    {"identity", "fingerprint", "run_id", "runbook", "state", "status", "origin", "plan"}
+)
 # exact bytes that a digest or a signature covers; the writer has searched them for secrets
 _SIGNED = frozenset({"digest", "document", "signature", "signers", "key"})
 
@@ -169,7 +183,9 @@ def _append(folder: Path, kind: str, by: str, said: Mapping[str, Any]) -> Line:
     if known := _same(record_bytes, kind, said):
         return replace(known, is_new=False)
     line = opening(by, **said) if kind == "opened" else entry(kind, by, **said)
-    first = [] if record_bytes or kind == "opened" else [opening(by)]
+    # the question of a run that ended ok opens no incident: nobody has opened it
+    opener = RBKERNEL if kind in OF_RUNS else by
+    first = [] if record_bytes or kind == "opened" else [opening(opener)]
     store.make_folder(folder)
     new = added(record_bytes, *first, line)
     store.append(path, new)

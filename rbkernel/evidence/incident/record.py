@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rbkernel.evidence.incident.actions import ActionHistory, actions_of
+from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
 from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
 from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
 from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
-_OF_RUNS = frozenset({"run", *SEALS, "notified"})
+# kinds of lines that do not open an incident by themselves: they belong to its runs
+OF_RUNS = frozenset({"run", *SEALS, "notified", DECIDED, ASKED_AGAIN})
 # kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
@@ -201,7 +203,7 @@ def _well(lines: Sequence[Line], runs: Sequence[RunHistory]) -> bool:
 
     The first seal of a run writes an `opened` line without texts; that line does not count.
     """
-    alone = all(line.kind in _OF_RUNS or _is_bare_opening(line) for line in lines)
+    alone = all(line.kind in OF_RUNS or _is_bare_opening(line) for line in lines)
     return bool(runs) and alone and all(run.verdict == Verdict.OK for run in runs)
 
 

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
+    ASKED_AGAIN,
+    DECIDED,
     SEVERE,
     AlertOutcome,
     IncidentRecord,
@@ -22,6 +24,7 @@ from rbkernel.evidence.incident import (
     Line,
     RunHistory,
     RunState,
+    answers_of,
     instant,
 )
 from rbkernel.evidence.reading import Record
@@ -43,7 +46,9 @@ from rbkernel.runbook.quantities import duration_s
 
 _OVER = frozenset({RunState.ENDED, RunState.SEALED})
 # lines that a human writes into the record: they show that somebody responds
-_BY_HAND = frozenset({"note", "status", "closed", "reopened", "run"})
+_BY_HAND = frozenset(
+    {"note", "status", "acknowledged", DECIDED, ASKED_AGAIN, "closed", "reopened", "run"}
+)
 _RBKERNEL = "rbkernel"
 # a run that has not started after this time is an event: nothing has checked its alert
 WAITS_TOO_LONG = timedelta(minutes=5)
@@ -209,7 +214,8 @@ class _Incident:
         # the sealed finding came first, even if the run's end is recorded after the seal
         at = min(filter(None, (run.ended_at, run.sealed_at)), key=instant, default="")
         # both events are due at the same time, and the finding's key marks both as known
-        for decision in journal.decisions if journal else ():
+        answers = answers_of(self.record.lines)
+        for decision in answers.all_applied(journal.decisions) if journal else ():
             if decision.state == DecisionState.PARKED:
                 facts = {"decision": asdict(decision), "verdict": verdict.value}
                 parked = f"decision/{run.run_id}/{decision.id}"

@@ -6,6 +6,7 @@ does not wait for a web server.
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from rbkernel.config import Settings
@@ -38,9 +39,9 @@ def handlers(
     from tornado.web import RedirectHandler
 
     from rbkernel.gateway.links import secret_of
-    from rbkernel.gateway.web.routes import ROUTES
+    from rbkernel.gateway.web.routes import FORM_ROUTES, ROUTES
     from rbkernel.gateway.web.site import Site
-    from rbkernel.gateway.web.tornado_pages import Nothing, Page, Static
+    from rbkernel.gateway.web.tornado_pages import Access, Form, Nothing, Page, Static
 
     if settings.pages.open_on_loopback and not settings.gateway.on_loopback:
         raise ConfigError(
@@ -50,14 +51,15 @@ def handlers(
             ' host = "127.0.0.1"',
         )
     site = Site(settings=settings, base=BASE, find_store=lambda: store)
-    secret = None if settings.pages.open_on_loopback else secret_of(settings)
+    is_open = settings.pages.open_on_loopback
+    # without links, the secret protects only the forms, so each start may have its own
+    secret = secrets.token_bytes() if is_open else secret_of(settings)
     shared = {"site": site}
+    guarded = {**shared, "access": Access(secret=secret, open_on_loopback=is_open)}
     return [
         ("/", RedirectHandler, {"url": BASE, "permanent": False}),
-        *(
-            (f"{BASE}{route.pattern}/?", Page, {**shared, "route": route, "secret": secret})
-            for route in ROUTES
-        ),
+        *((f"{BASE}{route.pattern}/?", Page, {**guarded, "route": route}) for route in ROUTES),
+        *((f"{BASE}{route.pattern}", Form, {**guarded, "route": route}) for route in FORM_ROUTES),
         (f"{BASE}/static/([a-z.]+)", Static, shared),
         (f"{BASE}(?:/.*)?", Nothing, shared),
     ]

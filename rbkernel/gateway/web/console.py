@@ -14,7 +14,7 @@ from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.formatting import lasted
 from rbkernel.gateway.web.overview import incidents, page_of
 from rbkernel.gateway.web.progress import Progress
-from rbkernel.gateway.web.site import Answer, Asked, Site
+from rbkernel.gateway.web.site import Answer, Request, Site
 
 _INCIDENTS_PER_PAGE = 25
 _JOBS_SHOWN = 20
@@ -75,7 +75,7 @@ class Queue:
         return self.problem is not None or any(takes)
 
 
-def show(site: Site, asked: Asked) -> Answer:
+def show(site: Site, request: Request) -> Answer:
     """Return the console page.
 
     Raises
@@ -90,10 +90,10 @@ def show(site: Site, asked: Asked) -> Answer:
         *(_live(site, entry) for entry in entries if entry.state == LIVE),
         *(_without_kernel(entries, queue, lease_s) if queue else ()),
     ]
-    words = asked.query.get("q", "").split()[:_MOST_WORDS]
+    words = request.query.get("q", "").split()[:_MOST_WORDS]
     every = incidents(entries, site.cache.recorded(), site.cache.record)
     lines = [line for line in every if line.holds(words)]
-    number = asked.query.get("sheet", "")
+    number = request.query.get("sheet", "")
     runbooks, unreadable = site.cache.catalogue(site.settings.catalogue.paths)
     return site.render(
         "console.html.j2",

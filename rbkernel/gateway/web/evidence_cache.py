@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import EvidenceError, RbkernelError
 from rbkernel.evidence import incident as incidents
 from rbkernel.evidence import manifest, reading, runs, store
-from rbkernel.evidence.incident import IncidentRecord
+from rbkernel.evidence.incident import IncidentRecord, Known
 from rbkernel.evidence.manifest import Head
+from rbkernel.evidence.questions import Asked, asked
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.verify import verify_folder
@@ -34,10 +35,13 @@ _LIST_S = 1.0
 # how long the result of verifying a seal is reused
 _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
+# runs of an incident whose questions are shown; a storm may start hundreds of runs
+_MOST_ASKING = 50
 # cached entries of each kind: a whole run may take megabytes, a line of a list takes little
 _KEPT = {
     "summary": 24,
     "record": 24,
+    "asked": 2_000,
     "verified": 200,
     "catalogue": 1,
     "entry": 5_000,
@@ -51,6 +55,7 @@ class RunSummary:
 
     ``head``, the hash of the seal, is None before the seal. ``problems`` holds the errors that
     verification found; it is empty when the evidence is unchanged since the seal.
+    ``proposed_at`` says when each plan got its last state, by the id of the plan.
     """
 
     section: Section
@@ -59,6 +64,7 @@ class RunSummary:
     head: Head | None
     signer: str
     problems: tuple[str, ...]
+    proposed_at: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:
@@ -130,6 +136,40 @@ class EvidenceCache:
         )
         return kept
 
+    def decided(self, incident: str) -> Known:
+        """Return what people decided and did in an incident; nothing if its id is unknown.
+
+        Raises
+        ------
+        EvidenceError
+            A record cannot be read.
+        """
+
+        def read(name: str) -> IncidentRecord:
+            return self.record(name) or incidents.tell([], name)
+
+        return incidents.known_in(read, incidents.remaining(read, incident))
+
+    def asked(self, entries: Sequence[RunEntry], incident: str) -> tuple[Asked, ...]:
+        """Return the questions that the newest of these runs asked, with their answers.
+
+        Raises
+        ------
+        EvidenceError
+            A journal or a record cannot be read.
+        """
+        newest = [entry for entry in entries if entry.is_readable][-_MOST_ASKING:]
+        return asked(map(self._questions, newest), self.decided(incident).answers)
+
+    def _questions(self, entry: RunEntry) -> Record:
+        """Return a run's journal without cells and events, so that many of them can be kept."""
+        record: Record = self._keep(
+            "asked",
+            (entry.folder, _stamp(entry.folder / store.JOURNAL)),
+            lambda: replace(reading.read(entry.folder), cells=(), events=(), widgets={}),
+        )
+        return record
+
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
         """Return the runbooks, the most needed first, and the errors of unreadable documents."""
         age = time.monotonic() // _CATALOGUE_S
@@ -183,6 +223,9 @@ class EvidenceCache:
                 head=source.head,
                 signer=_signer(record.folder) if source.head else "",
                 problems=(),
+                proposed_at={
+                    str(event.data.get("id")): event.at for event in record.of_kind("plan")
+                },
             )
 
     def _verify(self, folder: Path) -> tuple[str, ...]:

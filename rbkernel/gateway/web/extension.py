@@ -23,9 +23,10 @@ from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web import BASE
 from rbkernel.gateway.web import routes as pages
-from rbkernel.gateway.web.routes import ROUTES, RUN, Route
+from rbkernel.gateway.web.forms import Sent, author
+from rbkernel.gateway.web.routes import FORM_ROUTES, ROUTES, RUN, FormRoute, Route
 from rbkernel.gateway.web.site import Site
-from rbkernel.gateway.web.tornado_pages import Shows
+from rbkernel.gateway.web.tornado_pages import Shows, fields_of
 from rbkernel.incidents import working_copy
 
 
@@ -45,6 +46,33 @@ class Page(Shows, JupyterHandler):
         await self.show(self._route, what, xsrf=self.xsrf_token.decode("ascii"))
 
     head = get
+
+
+class Form(Shows, JupyterHandler):
+    """Handler of a form, for users who may write files in this Jupyter, with Jupyter's XSRF check.
+
+    The author is the user of Jupyter. Where Jupyter has no accounts, the typed name is recorded.
+    """
+
+    auth_resource = "contents"
+
+    def initialize(self, site: Site, route: FormRoute) -> None:
+        """Store the arguments that the extension was loaded with."""
+        self.site, self._route = site, route
+
+    @authenticated
+    @authorized
+    async def post(self, what: str) -> None:
+        """Change what the form asks for, or say why nothing was changed."""
+        page = self.request.path.rsplit("/", 1)[0]
+        sent = Sent(what=what, fields=fields_of(self), by=self._author())
+        await self.change(self._route, sent, page)
+
+    def _author(self) -> str:
+        user = self.current_user
+        if user.name.startswith("Anonymous "):  # Jupyter invents a name for each browser
+            return author(self.get_body_argument("name", ""), "Jupyter without accounts")
+        return author(user.username, "Jupyter")
 
 
 class Continue(Shows, JupyterHandler):
@@ -135,6 +163,7 @@ def rules(site: Site, root: Path) -> list[tuple[str, Any, dict[str, Any]]]:
     shared = {"site": site}
     return [
         *((f"{site.base}{one.pattern}/?", Page, {**shared, "route": one}) for one in ROUTES),
+        *((f"{site.base}{one.pattern}", Form, {**shared, "route": one}) for one in FORM_ROUTES),
         (f"{site.base}/runs/({RUN})/continue", Continue, {**shared, "root": root}),
         (f"{site.base}/static/([a-z.]+)", Static, shared),
         (f"{site.base}(?:/.*)?", Nothing, shared),

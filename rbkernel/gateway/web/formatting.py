@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rbkernel.displaytext import visible
-from rbkernel.evidence.incident import Line
-from rbkernel.evidence.timeline import action_step, alert_name, when_alerted
+from rbkernel.evidence.incident import ASKED_AGAIN, DECIDED, Line
+from rbkernel.evidence.timeline import action_step, alert_name, when_alerted, words
 
 
 def counted(numbers: Mapping[str, int]) -> str:
@@ -70,6 +70,8 @@ def _said(line: Line) -> str:
         return action_step(line)
     if line.kind == "note":
         return line.text("text")
+    if line.kind in {DECIDED, ASKED_AGAIN, "acknowledged"}:
+        return words(line)
     if line.kind == "status":
         names = ("impact", "action", "eta")
         rest = (f"; {name}: {line.text(name)}" for name in names if line.text(name))
@@ -82,6 +84,7 @@ def _said(line: Line) -> str:
         return (
             f"merged into {into}" if into else f"{line.text('from')} was merged into this incident"
         )
-    hidden = {"group_key"}  # a sender's internal name, of no use to readers
+    # a sender's internal name, and versions: of no use to readers
+    hidden = {"group_key", "format", "rbkernel"}
     values = (str(value) for name, value in line.data.items() if value and name not in hidden)
     return f"{line.kind}: {'; '.join(values)}".removesuffix(": ")

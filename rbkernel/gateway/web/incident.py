@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence.incident import IncidentRecord, Line
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.web.forms import Form
 from rbkernel.gateway.web.overview import IncidentLine
 from rbkernel.gateway.web.progress import Progress
-from rbkernel.gateway.web.site import Answer, Asked, Site
+from rbkernel.gateway.web.site import Answer, Request, Site
 
 _ALERTS_SHOWN = 50
 _LINES_SHOWN = 200
@@ -24,7 +26,7 @@ class RunLine:
     progress: Progress | None
 
 
-def show(site: Site, asked: Asked) -> Answer:
+def show(site: Site, request: Request) -> Answer:
     """Return the page of an incident.
 
     Raises
@@ -32,7 +34,7 @@ def show(site: Site, asked: Asked) -> Answer:
     EvidenceError
         There is no such incident, or its evidence cannot be read.
     """
-    incident = asked.what
+    incident = request.what
     record = site.cache.record(incident)
     parts = record.parts if record else (incident,)
     entries = [entry for entry in site.cache.entries() if entry.incident in parts]
@@ -42,13 +44,18 @@ def show(site: Site, asked: Asked) -> Answer:
             next_step="the console lists all incidents",
         )
     live = any(entry.state == LIVE for entry in entries)
+    asked_here = site.cache.asked(entries, incident)
     lines = record.lines if record else ()
     return site.render(
         "incident.html.j2",
         incident=incident,
         record=record,
         runs=[_line(site, entry) for entry in reversed(entries)],
-        waiting=_waiting(site, incident),
+        jobs=_not_started(site, incident),
+        waiting=[one for one in asked_here if one.decision.is_waiting],
+        decided=[one for one in asked_here if one.decision.choice],
+        acknowledged=_acknowledged(record),
+        form=Form.of(site, request, f"incidents/{incident}", record),
         summary=IncidentLine(id=incident, runs=tuple(entries), record=record),
         alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
         lines=tuple(reversed(lines[-_LINES_SHOWN:])),
@@ -65,5 +72,11 @@ def _line(site: Site, entry: RunEntry) -> RunLine:
     return RunLine(entry=entry, progress=progress)
 
 
-def _waiting(site: Site, incident: str) -> list[Job]:
+def _acknowledged(record: IncidentRecord | None) -> Line | None:
+    """Return the first line that acknowledges an incident."""
+    lines = record.lines if record else ()
+    return next((line for line in lines if line.kind == "acknowledged"), None)
+
+
+def _not_started(site: Site, incident: str) -> list[Job]:
     return site.store.jobs(states=Job.NOT_STARTED, incident=incident) if site.store else []

@@ -10,7 +10,8 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError, RbkernelError
 from rbkernel.gateway.links import EVERYTHING
 from rbkernel.gateway.web import console, incident, run
-from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Asked, Site
+from rbkernel.gateway.web.forms import CHANGES, Sent
+from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Request, Site
 from rbkernel.render.documents import page, report, writing
 from rbkernel.render.documents.formats import Format
 
@@ -27,7 +28,7 @@ class Route:
     """
 
     pattern: str
-    show: Callable[[Site, Asked], Answer]
+    show: Callable[[Site, Request], Answer]
     wanted: Callable[[Site, str], tuple[str, ...]]
     brief: bool = True
 
@@ -44,23 +45,23 @@ def _the_run(site: Site, what: str) -> tuple[str, ...]:
     return (what, site.incident_of(what))
 
 
-def _report(site: Site, asked: Asked) -> Answer:
+def _report(site: Site, request: Request) -> Answer:
     """Return the report page of a run or an incident, which is the same as in an export."""
-    with report.fit_for_a_report(asked.what):
-        made = report.build(site.settings.evidence_root, asked.what)
+    with report.fit_for_a_report(request.what):
+        made = report.build(site.settings.evidence_root, request.what)
         return Answer(body=page.render(made), policy=REPORT_POLICY)
 
 
-def _archive(site: Site, asked: Asked) -> Answer:
+def _archive(site: Site, request: Request) -> Answer:
     """Return a run's or incident's sealed files as an archive, with instructions to verify it."""
     settings = site.settings
     with tempfile.TemporaryDirectory(prefix="rbkernel-") as folder:
         written = writing.export(
-            *(settings.evidence_root, asked.what, Format.ZIP, Path(folder)),
+            *(settings.evidence_root, request.what, Format.ZIP, Path(folder)),
             signers=settings.allowed_signers,
         )
         body = written.path.read_bytes()
-    return Answer(body=body, type="application/zip", name=f"{asked.what}.zip")
+    return Answer(body=body, type="application/zip", name=f"{request.what}.zip")
 
 
 ROUTES = (
@@ -84,8 +85,26 @@ ROUTES = (
 )
 
 
-def message(site: Site, error: RbkernelError, status: int, *, command: str = "") -> Answer:
-    """Return a page that shows an error and the next step."""
+@dataclass(frozen=True, kw_only=True)
+class FormRoute:
+    """The address of a form: what it changes, and which links open it; see `Route`."""
+
+    pattern: str
+    change: Callable[[Site, Sent], None]
+    wanted: Callable[[Site, str], tuple[str, ...]]
+
+
+FORM_ROUTES = tuple(
+    FormRoute(pattern=rf"/{pages}/({one})/{name}", change=change, wanted=wanted)
+    for pages, one, wanted in (("incidents", INCIDENT, _the_incident), ("runs", RUN, _the_run))
+    for name, change in CHANGES.items()
+)
+
+
+def message(
+    site: Site, error: RbkernelError, status: int, *, command: str = "", back: str = ""
+) -> Answer:
+    """Return a page that shows an error and the next step; ``back`` is the page to go back to."""
     return site.render(
         "message.html.j2",
         status=status,
@@ -93,6 +112,7 @@ def message(site: Site, error: RbkernelError, status: int, *, command: str = "")
         where=error.where,
         next_step=error.next_step,
         command=command,
+        back=back,
         refresh_s=0,
     )
 

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
+from rbkernel.evidence.incident import Known
+from rbkernel.evidence.questions import Asked
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.web.evidence_cache import RunSummary
-from rbkernel.gateway.web.site import Answer, Asked, Site
-from rbkernel.model import Finding, Verdict
+from rbkernel.gateway.web.forms import Form
+from rbkernel.gateway.web.site import Answer, Request, Site
+from rbkernel.model import Decision, Finding, Verdict
+from rbkernel.render.documents import wording
 from rbkernel.render.documents.blocks import Figure, Image
 
 _ALERTS_SHOWN = 20
@@ -18,10 +22,9 @@ _LIVE_REFRESH_S = 2
 # an ended run may still be sealed, and its alerts may still resolve
 _REFRESH_S = 5
 _SEALED_REFRESH_S = 0
-# states of a decision that nobody has made
 
 
-def show(site: Site, asked: Asked) -> Answer:
+def show(site: Site, request: Request) -> Answer:
     """Return the page of a run, open or sealed.
 
     Raises
@@ -30,12 +33,16 @@ def show(site: Site, asked: Asked) -> Answer:
         There is no such run, or its evidence cannot be read.
     """
     try:
-        summary = site.cache.summary(asked.what)
+        summary = site.cache.summary(request.what)
     except EvidenceError:
-        if answer := _without_evidence(site, asked.what):
+        if answer := _without_evidence(site, request.what):
             return answer
         raise
     sealing = _is_being_sealed(site, summary)
+    incident = summary.section.incident
+    known = site.cache.decided(incident)
+    decisions = known.answers.all_applied(summary.section.decisions)
+    record = site.cache.record(incident)
     figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",
@@ -47,12 +54,32 @@ def show(site: Site, asked: Asked) -> Answer:
         warnings=() if summary.live else summary.section.warnings,
         figures=figures,
         findings=_findings(summary.section.findings),
-        waits=[one for one in summary.section.decisions if one.is_waiting],
-        alerts=_alerts(site, asked.what),
-        xsrf=asked.xsrf,
+        waiting=_asked(summary, known, [one for one in decisions if one.is_waiting]),
+        decided=_asked(summary, known, [one for one in decisions if one.choice]),
+        not_needed=[one for one in decisions if not (one.is_waiting or one.choice)],
+        plans=[
+            wording.after(plan, summary.proposed_at.get(plan.id, ""), known.done.get(plan.id))
+            for plan in summary.section.plans
+        ],
+        form=Form.of(site, request, f"runs/{request.what}", record),
+        alerts=_alerts(site, request.what),
+        xsrf=request.xsrf,
         sealing=sealing,
         refresh_s=_LIVE_REFRESH_S if sealing else _refresh_s(summary),
     )
+
+
+def _asked(summary: RunSummary, known: Known, decisions: Sequence[Decision]) -> list[Asked]:
+    run = summary.section
+    return [
+        Asked(
+            run_id=run.run_id,
+            runbook=run.runbook,
+            decision=one,
+            asked_again_at=known.answers.asked_again_at(one.identity),
+        )
+        for one in decisions
+    ]
 
 
 def _is_being_sealed(site: Site, summary: RunSummary) -> bool:
@@ -96,6 +123,7 @@ def _starting(site: Site, job: Job) -> Answer:
         where=f"{job.incident}, attempt {job.attempt}",
         next_step="wait: this page shows findings as soon as the run has any",
         command="",
+        back="",
         refresh_s=_LIVE_REFRESH_S,
     )
 
@@ -136,7 +164,12 @@ def _headline(summary: RunSummary) -> str:
 def _refresh_s(summary: RunSummary) -> int:
     if summary.live:
         return _LIVE_REFRESH_S
-    return _SEALED_REFRESH_S if summary.head else _REFRESH_S
+    # a question of a sealed run may be answered elsewhere
+    return (
+        _SEALED_REFRESH_S
+        if summary.head and not (summary.section.decisions or summary.section.plans)
+        else _REFRESH_S
+    )
 
 
 def _alerts(site: Site, run_id: str) -> list[StoredAlert]:

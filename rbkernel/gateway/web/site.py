@@ -19,7 +19,7 @@ from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
-from rbkernel.model import DecisionState
+from rbkernel.model import PlanState
 from rbkernel.render.documents import figures, page
 from rbkernel.run.outcome import Outcome
 
@@ -36,7 +36,7 @@ REPORT_POLICY = "sandbox allow-scripts allow-popups allow-downloads; frame-ances
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Request:
     """A browser's request: the id in the address, the query, and the XSRF field for forms."""
 
     what: str = ""
@@ -125,7 +125,7 @@ def static_file(name: str) -> Answer | None:
 def _environment() -> Environment:
     made = page.environment(_FOLDER / "templates")
     made.filters |= {"counted": counted, "lasted": lasted, "said": said, "tone": _tone}
-    made.globals |= {one.__name__: one for one in (AlertStatus, DecisionState, Outcome)}
+    made.globals |= {one.__name__: one for one in (AlertStatus, Outcome, PlanState)}
     return made
 
 

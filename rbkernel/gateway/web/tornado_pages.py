@@ -1,15 +1,17 @@
 """The tornado handlers of the pages, for `rbkernel serve`; Jupyter's handlers share a base class.
 
-In `rbkernel serve` the pages are read-only: no request changes anything, so a forged request has no
-effect.
+A GET request never changes anything. A form (POST) of `rbkernel serve` needs the cookie with the
+link, which browsers do not send from other sites, and a token that only the page contains; in
+Jupyter, a user who is logged in and Jupyter's XSRF token.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import hmac
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -17,14 +19,23 @@ from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
 from rbkernel.config.gateway import is_loopback
-from rbkernel.errors import EvidenceError, LinkError, NothingSealed, RbkernelError
+from rbkernel.errors import (
+    AlreadyDecided,
+    EvidenceError,
+    LinkError,
+    NothingSealed,
+    ParameterError,
+    RbkernelError,
+)
 from rbkernel.gateway import links
 from rbkernel.gateway.links import Grant
 from rbkernel.gateway.web import routes
-from rbkernel.gateway.web.routes import Route
-from rbkernel.gateway.web.site import Answer, Asked, Site, static_file
+from rbkernel.gateway.web.forms import Sent, author
+from rbkernel.gateway.web.routes import FormRoute, Route
+from rbkernel.gateway.web.site import Answer, Request, Site, static_file
 
 _COOKIE = "rbkernel-link-"
+_BY_A_PROXY = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")
 _STATIC_S = 30 * 24 * 3600
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,6 +47,26 @@ _HEADERS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may open the pages: people with a link that this secret signed, or all on this machine.
+
+    ``whose`` is how the record names a person who changes something on a page.
+    """
+
+    secret: bytes
+    open_on_loopback: bool
+
+    @property
+    def whose(self) -> str:
+        """What is known about a person who opened a page."""
+        return "user of this machine" if self.open_on_loopback else "holder of a link"
+
+
+# without links, everybody on this machine has the same access
+_HERE = Grant(what="here", expires=0)
+
+
 class Shows(RequestHandler):
     """Base class of page handlers: makes a page in a thread, sends it with a security policy."""
 
@@ -44,20 +75,32 @@ class Shows(RequestHandler):
     async def show(self, route: Route, what: str, *, xsrf: str = "") -> None:
         """Make a page, or an error page that gives the reason, and send it."""
         query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        asked = Asked(what=what, query=query, xsrf=xsrf)
+        request = Request(what=what, query=query, xsrf=xsrf)
         threads = self.site.reader if route.brief else None
-        answer = await IOLoop.current().run_in_executor(threads, self._made, route, asked)
+        answer = await IOLoop.current().run_in_executor(threads, self._made, route, request)
         self.send(answer)
 
-    def _made(self, route: Route, asked: Asked) -> Answer:
+    def _made(self, route: Route, request: Request) -> Answer:
         try:
-            return route.show(self.site, asked)
+            return route.show(self.site, request)
         except NothingSealed as error:
-            return routes.message(self.site, error, 404 if self._unknown(asked.what) else 409)
+            return routes.message(self.site, error, 404 if self._unknown(request.what) else 409)
         except EvidenceError as error:
-            return routes.message(self.site, error, 404 if self._unknown(asked.what) else 500)
+            return routes.message(self.site, error, 404 if self._unknown(request.what) else 500)
         except RbkernelError as error:
             return routes.message(self.site, error, 500)
+
+    async def change(self, route: FormRoute, sent: Sent, page: str) -> None:
+        """Change what a form asks for, then send the browser back to the page of the form."""
+        try:
+            await asyncio.to_thread(route.change, self.site, sent)
+        except (AlreadyDecided, ParameterError, EvidenceError) as error:
+            status = 409 if isinstance(error, AlreadyDecided) else 400
+            self.send(routes.message(self.site, error, status, back=page))
+        except RbkernelError as error:
+            self.send(routes.message(self.site, error, 500, back=page))
+        else:
+            self.redirect(f"{page}#decisions", status=303)
 
     def _unknown(self, what: str) -> bool:
         try:
@@ -103,51 +146,47 @@ def _packed(name: str) -> Answer | None:
     return found and replace(found, body=gzip.compress(found.body, mtime=0))
 
 
-class Page(Shows):
-    """Handler of a page, for readers with a signed link.
+class Linked(Shows):
+    """Base class of handlers for people with a signed link.
 
-    With ``[pages] open_on_loopback``, it needs no link, but only answers readers on this machine.
+    With ``[pages] open_on_loopback``, they need no link, but must be on this machine.
     """
 
-    def initialize(self, site: Site, route: Route, secret: bytes | None) -> None:
-        """Store the handler's arguments; without a secret, the pages are open on loopback."""
-        self.site, self._route, self._secret = site, route, secret
+    def initialize(self, site: Site, route: Route | FormRoute, access: Access) -> None:
+        """Store the handler's arguments."""
+        self.site, self._route, self._access = site, route, access
 
-    async def get(self, what: str = "") -> None:
-        """Answer with the page, or with a page that says how to get a link."""
-        if self._secret is None:
-            await self._get_on_loopback(what)
-            return
-        problem = None
-        if token := self.get_query_argument(links.PARAMETER, ""):
-            try:
-                given = links.read(token, self._secret, time.time())
-                if await self._opened([given], what):
-                    self._keep(given, token)
-                    self.redirect(self.request.path, status=303)
-                    return
-                problem = _not_opened([given], None)
-            except LinkError as error:
-                problem = error  # the browser may have stored another link that is still valid
-        grants, ended = self._grants(self._secret)
-        if grants and await self._opened(grants, what):
-            await self.show(self._route, what)
-        else:
-            self.send(self._refused(problem or _not_opened(grants, ended)))
+    async def allowed(self, what: str) -> Grant:
+        """Return the link that opens this address.
 
-    head = get  # tornado omits the body
+        Raises
+        ------
+        LinkError
+            No link of this browser opens it.
+        """
+        if self._access.open_on_loopback:
+            self._must_be_here()
+            return _HERE
+        grants, ended = self._grants()
+        for grant in sorted(grants, key=lambda one: one.what):
+            if await self._opened([grant], what):
+                return grant
+        raise _not_opened(grants, ended)
 
-    async def _get_on_loopback(self, what: str) -> None:
-        """Answer only under a loopback host name, so that no other web site can read the page."""
-        if is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
-            await self.show(self._route, what)
-            return
-        error = LinkError(
-            "these pages are open on this machine only, under a loopback address",
-            where=self.request.host,
-            next_step="use http://127.0.0.1 with the port of `rbkernel serve`",
-        )
-        self.send(routes.message(self.site, error, 403))
+    def _must_be_here(self) -> None:
+        """Raise an error unless the host name is a loopback one: no other site can use that.
+
+        Raises
+        ------
+        LinkError
+            It is another name.
+        """
+        if not is_loopback(urlsplit(f"//{self.request.host}").hostname or ""):
+            raise LinkError(
+                "these pages are open on this machine only, under a loopback address",
+                where=self.request.host,
+                next_step="use http://127.0.0.1 with the port of `rbkernel serve`",
+            )
 
     async def _opened(self, grants: list[Grant], what: str) -> bool:
         def look() -> bool:
@@ -157,6 +196,55 @@ class Page(Shows):
             return await IOLoop.current().run_in_executor(self.site.reader, look)
         except RbkernelError:  # the incident is unknown: the link must name the run itself
             return links.opens(grants, what)
+
+    def _grants(self) -> tuple[list[Grant], LinkError | None]:
+        """Return what the signed links in the cookies open, and the error of an invalid link."""
+        grants, ended = [], None
+        for name, cookie in self.cookies.items():
+            if name.startswith(_COOKIE):
+                try:
+                    grants.append(links.read(cookie.value, self._access.secret, time.time()))
+                except LinkError as error:
+                    ended = error
+        return grants, ended
+
+    def _refused(self, error: LinkError) -> Answer:
+        if self._access.open_on_loopback:
+            return routes.message(self.site, error, 403)
+        what = self.path_args[0] if self.path_args else ""
+        return routes.message(self.site, error, 403, command=f"rbkernel link {what}".strip())
+
+    def _token(self, grant: Grant, what: str) -> str:
+        return links.form_token(grant, what, self._access.secret)
+
+
+class Page(Linked):
+    """Handler of a page."""
+
+    _route: Route
+
+    async def get(self, what: str = "") -> None:
+        """Answer with the page, or with a page that says how to get a link."""
+        problem = None
+        token = self.get_query_argument(links.PARAMETER, "")
+        if token and not self._access.open_on_loopback:
+            try:
+                given = links.read(token, self._access.secret, time.time())
+                if await self._opened([given], what):
+                    self._keep(given, token)
+                    self.redirect(self.request.path, status=303)
+                    return
+                problem = _not_opened([given], None)
+            except LinkError as error:
+                problem = error  # the browser may have stored another link that is still valid
+        try:
+            grant = await self.allowed(what)
+        except LinkError as error:
+            self.send(self._refused(problem or error))
+        else:
+            await self.show(self._route, what, xsrf=self._token(grant, what))
+
+    head = get  # tornado omits the body
 
     def _keep(self, grant: Grant, token: str) -> None:
         """Store a signed link in a cookie; the address, which users may share, then lacks it."""
@@ -171,20 +259,57 @@ class Page(Shows):
             secure=self.site.settings.gateway.address.startswith("https:"),
         )
 
-    def _grants(self, secret: bytes) -> tuple[list[Grant], LinkError | None]:
-        """Return what the signed links in the cookies open, and the error of an invalid link."""
-        grants, ended = [], None
-        for name, cookie in self.cookies.items():
-            if name.startswith(_COOKIE):
-                try:
-                    grants.append(links.read(cookie.value, secret, time.time()))
-                except LinkError as error:
-                    ended = error
-        return grants, ended
 
-    def _refused(self, error: LinkError) -> Answer:
-        what = self.path_args[0] if self.path_args else ""
-        return routes.message(self.site, error, 403, command=f"rbkernel link {what}".strip())
+class Form(Linked):
+    """Handler of a form: it changes something, if the person sent it from the page itself."""
+
+    _route: FormRoute
+
+    async def post(self, what: str) -> None:
+        """Change what the form asks for, or say why nothing was changed."""
+        page = self.request.path.rsplit("/", 1)[0]
+        try:
+            grant = await self.allowed(what)
+            self._must_not_come_by_a_proxy()
+            self._must_be_from_the_page(grant, what)
+        except LinkError as error:
+            self.send(self._refused(error))
+            return
+        by = author(self.get_body_argument("name", ""), self._access.whose)
+        await self.change(self._route, Sent(what=what, fields=fields_of(self), by=by), page)
+
+    def _must_not_come_by_a_proxy(self) -> None:
+        """On pages without links, refuse people on other machines, whom a proxy lets in."""
+        forwarded = any(name in self.request.headers for name in _BY_A_PROXY)
+        if self._access.open_on_loopback and forwarded:
+            raise LinkError(
+                "nothing was recorded: these pages need no link, so only people on this machine may"
+                " change something, and this request came through a proxy",
+                next_step="remove open_on_loopback, and give people links (`rbkernel link`)",
+            )
+
+    def _must_be_from_the_page(self, grant: Grant, what: str) -> None:
+        sent = self.get_body_argument("_xsrf", "").encode()
+        right = hmac.compare_digest(sent, self._token(grant, what).encode())
+        if not right or _from_another_site(self):
+            raise LinkError(
+                "nothing was recorded: this form was not sent from the page, or is out of date",
+                next_step="open the page again, and answer there",
+            )
+
+
+def fields_of(handler: RequestHandler) -> dict[str, str]:
+    """Return the fields of a form; of repeated fields, the last."""
+    return {name: handler.get_body_argument(name) for name in handler.request.body_arguments}
+
+
+def _from_another_site(handler: RequestHandler) -> bool:
+    """Tell whether the browser says that another site sent the request."""
+    headers = handler.request.headers
+    if site := headers.get("Sec-Fetch-Site", ""):
+        return site not in {"same-origin", "none"}
+    origin = headers.get("Origin", "")
+    return bool(origin) and urlsplit(origin).netloc != handler.request.host
 
 
 class Static(Shows):

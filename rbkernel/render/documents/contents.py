@@ -17,6 +17,7 @@ from rbkernel import amounts
 from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import CellCheck, verify_notebook
+from rbkernel.evidence.incident import Known
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
@@ -124,6 +125,7 @@ def section(
     *,
     anchor: str = "run-1",
     seal: Iterable[tuple[str, str]] = (),
+    known: Known | None = None,
 ) -> Section:
     """Return the section of a report about one run.
 
@@ -139,6 +141,8 @@ def section(
         The prefix of the run's anchors in the page.
     seal
         The known facts about the seal, by name.
+    known
+        What the record of the incident says, which may be newer than the journal.
 
     Raises
     ------
@@ -163,8 +167,8 @@ def section(
         started_at=wording.started_at(record),
         about=wording.about(record),
         findings=tuple(by_urgency(record.findings)),
-        decisions=record.decisions,
-        plans=wording.plans(record, reader),
+        decisions=known.answers.all_applied(record.decisions) if known else record.decisions,
+        plans=wording.plans(record, reader, known.done if known else None),
         remarks=wording.remarks(record),
         front_matter=front,
         facts=(*wording.facts(record), ("Attested", checked.count), *seal),

@@ -15,7 +15,7 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats, content, incident, manifest, runs, seals
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.content import ReportFiles
-from rbkernel.evidence.incident import AlertHistory, IncidentRecord
+from rbkernel.evidence.incident import AlertHistory, IncidentRecord, Known
 from rbkernel.evidence.manifest import Head
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
@@ -116,14 +116,28 @@ def build(root: Path, what: str) -> Report:
         There is no such run or incident, or its evidence cannot be read.
     """
     reader, found = Reader(), sources(root, what)
+    known = _known(root, what, found)
     sections = tuple(
-        section(one.record, one.executed, reader, anchor=f"run-{n}", seal=_seal(one))
+        section(
+            one.record,
+            one.executed,
+            reader,
+            anchor=f"run-{n}",
+            seal=_seal(one),
+            known=known,
+        )
         for n, one in enumerate(found, 1)
     )
     if not INCIDENT_ID.fullmatch(what):
         return _of_run(sections[0])
     record = incident.look(root, what)
     return _of_incident(record, sections, timeline(record, [one.record for one in found]))
+
+
+def _known(root: Path, what: str, found: Iterable[Source]) -> Known | None:
+    """Return what the record of an incident, or of the incident of a run, says."""
+    name = what if INCIDENT_ID.fullmatch(what) else next(one.record.incident for one in found)
+    return incident.known(root, name) if INCIDENT_ID.fullmatch(name) else None
 
 
 def _source(folder: Path, heads: Mapping[str, Head]) -> Source:

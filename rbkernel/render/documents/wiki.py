@@ -130,7 +130,7 @@ def _finding(one: Finding) -> str:
 
 def _decision(one: Decision) -> str:
     if one.choice:
-        return f"**{escaped(one.question)}** {escaped(one.choice)} ({escaped(clock(one.at))})"
+        return f"**{escaped(one.question)}** {escaped(one.choice)} ({escaped(one.by_whom)})"
     options = (
         f"{escaped(option)} (recommended)" if option == one.recommended else escaped(option)
         for option in one.options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 from rbkernel.displaytext import visible
 from rbkernel.evidence import notebook as documents
+from rbkernel.evidence.incident import DoneByHand, instant
 from rbkernel.evidence.normal import text
 from rbkernel.evidence.reading import DONE, CellRun, Record
 from rbkernel.model import PlanState
@@ -28,8 +29,9 @@ _MOST_LINES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A proposed action in its last state, for a report."""
+    """A proposed action in its last state, for a report; ``done`` says who carried it out."""
 
+    id: str
     title: str
     state: str
     connection: str
@@ -39,6 +41,7 @@ class Plan:
     risk: str
     undo: str
     targets: Table
+    done: DoneByHand | None = None
 
     @property
     def text(self) -> str:
@@ -180,20 +183,38 @@ def _redacted(record: Record) -> str:
     )
 
 
-def plans(record: Record, reader: Reader) -> tuple[Plan, ...]:
-    """Return each proposed action of the run in its last state."""
-    last = {str(event.data.get("id")): event.data for event in record.of_kind("plan")}
-    return tuple(_plan(data, reader) for data in last.values())
+def plans(
+    record: Record, reader: Reader, done: Mapping[str, DoneByHand] | None = None
+) -> tuple[Plan, ...]:
+    """Return each proposed action of the run in its last state.
+
+    ``done`` are the actions that the incident's record holds as done, by the id of the plan.
+    """
+    last = {str(event.data.get("id")): event for event in record.of_kind("plan")}
+    found = [(_plan(event.data, reader), event.at) for event in last.values()]
+    return tuple(after(plan, at, (done or {}).get(plan.id)) for plan, at in found)
+
+
+def after(plan: Plan, proposed_at: str, done: DoneByHand | None) -> Plan:
+    """Return a plan as done if a person recorded so after the run proposed it.
+
+    An earlier record does not count: the run has proposed the same change again since.
+    """
+    if done is None or plan.state != PlanState.PROPOSED:
+        return plan
+    later = instant(done.at) > instant(proposed_at)
+    return replace(plan, state=PlanState.DONE, done=done) if later else plan
 
 
 def _plan(data: Mapping[str, Any], reader: Reader) -> Plan:
-    names = ("title", "state", "connection", "sql", "command", "effect", "risk", "undo")
+    names = ("id", "title", "state", "connection", "sql", "command", "effect", "risk", "undo")
     targets = data.get("targets")
     rows = [row for row in targets if isinstance(row, Mapping)] if isinstance(targets, list) else []
     header = tuple(dict.fromkeys(str(name) for row in rows for name in row))
     cells = (("" if (v := row.get(n)) is None else visible(str(v)) for n in header) for row in rows)
     table = reader.table(header, tuple(map(tuple, cells)))
-    return Plan(**{name: visible(str(data.get(name) or "")) for name in names}, targets=table)
+    texts: dict[str, Any] = {name: visible(str(data.get(name) or "")) for name in names}
+    return Plan(**texts, targets=table)
 
 
 def remarks(record: Record) -> tuple[tuple[str, str, str], ...]:

@@ -64,8 +64,19 @@
     }
   };
 
+  // a person types their name once
+  const rememberName = (input) => {
+    try {
+      input.value ||= localStorage.getItem("rbkernel-name") ?? "";
+      input.addEventListener("change", () => localStorage.setItem("rbkernel-name", input.value));
+    } catch {
+      // a browser that keeps nothing has no storage: the field stays empty
+    }
+  };
+
   const activate = (part) => {
     part.querySelectorAll("pre[data-copy]").forEach(offerCopy);
+    part.querySelectorAll("input[name=name]").forEach(rememberName);
     return drawAll(part);
   };
 
@@ -117,7 +128,7 @@
   const follow = async () => {
     let next_s = Number(document.body.dataset.refreshS);
     if (!next_s) return;
-    const typing = main.contains(document.activeElement) && document.activeElement.matches("input");
+    const typing = main.contains(document.activeElement) && document.activeElement.matches("input, textarea");
     if (!document.hidden && !typing) {
       try {
         const answer = await fetch(location.href.split("#")[0], { cache: "no-cache", redirect: "error" });
