@@ -50,11 +50,15 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
     def check(latest: ActionHistory | None) -> str:
         if latest is None:
             return "its preview is not recorded"
-        return (
-            policy.may_execute(latest, rule, now())
-            or unproven(latest, rule, approvers.read(ledger.settings.actions.approvers))
-            or policy.too_soon(rule, ledger.executions(found), now())
-        )
+        if why := policy.may_execute(latest, rule, now()):
+            return why
+        if rule.approvers:
+            signers = approvers.read(ledger.settings.actions.approvers)
+            if why := unproven(latest, rule, signers):
+                return why
+        # reads the records of all incidents
+        executed = ledger.executions(found) if rule.cool_down_s else ()
+        return policy.too_soon(rule, executed, now())
 
     kind = kinds.get(found.action)
     begun = _begin(ledger, found, history, ActionState.EXECUTING, check, connection)
@@ -96,13 +100,11 @@ def undo(ledger: Ledger, plan: str) -> ActionHistory:
 
 
 def unproven(history: ActionHistory, rule: ActionRule, signers: str) -> str:
-    """Return why a signature in the record does not count; empty if all of them do.
+    """Return why a signature that the policy needs does not count; empty if all of them do.
 
     They are checked against the present file of approvers, so that a removed approver counts no
     more, but at the time of the signature, because a key may have expired since.
     """
-    if not rule.approvers:
-        return ""
     checks = [
         (approvers.APPROVAL, one.by, one.key, one.signature, one.at) for one in history.approvals
     ]
