@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
@@ -48,17 +48,7 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
 
     def check(latest: ActionHistory | None) -> str:
-        if latest is None:
-            return "its preview is not recorded"
-        if why := policy.may_execute(latest, rule, now()):
-            return why
-        if rule.approvers:
-            signers = approvers.read(ledger.settings.actions.approvers)
-            if why := unproven(latest, rule, signers):
-                return why
-        # reads the records of all incidents
-        executed = ledger.executions(found) if rule.cool_down_s else ()
-        return policy.too_soon(rule, executed, now())
+        return refusal(ledger, found, rule, latest, now())
 
     kind = kinds.get(found.action)
     begun = _begin(ledger, found, history, ActionState.EXECUTING, check, connection)
@@ -97,6 +87,25 @@ def undo(ledger: Ledger, plan: str) -> ActionHistory:
             lambda: watch(session, history.facts, float(history.facts["watch_s"])),
         )
     return _end(ledger, found, history, outcome)
+
+
+def refusal(
+    ledger: Ledger, found: Proposal, rule: ActionRule, latest: ActionHistory | None, at: datetime
+) -> str:
+    """Return why the record or the policy forbids an execution; empty if they allow it.
+
+    Without approvers, their file is not read; without a cool-down, other incidents are not.
+    """
+    if latest is None:
+        return "its preview is not recorded"
+    if why := policy.may_execute(latest, rule, at):
+        return why
+    if rule.approvers:
+        signers = approvers.read(ledger.settings.actions.approvers)
+        if why := unproven(latest, rule, signers):
+            return why
+    executed = ledger.executions(found) if rule.cool_down_s else ()
+    return policy.too_soon(rule, executed, at)
 
 
 def unproven(history: ActionHistory, rule: ActionRule, signers: str) -> str:

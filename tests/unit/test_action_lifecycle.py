@@ -13,11 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule, Actions
 from rbkernel.evidence.incident import ActionHistory, ActionState, Line, actions_of
 from rbkernel.evidence.incident.actions import after
-from rbkernel.execution import document, policy
+from rbkernel.execution import document, executor, policy
+from rbkernel.execution.ledger import Ledger
+from rbkernel.execution.proposal import Proposal
 from rbkernel.model import Severity
+from rbkernel.redact import Redactor
 
 BEGIN = datetime(2026, 11, 20, 3, 2, 11, tzinfo=UTC)
 PEOPLE = ("ann", "bob", "cleo")
@@ -341,3 +345,22 @@ class TestPolicy:
         assert found.rules[0].severities == (Severity.CRITICAL,)
         assert [one and one.approvers for one in (found.rule("cancel_queries", "SEV1"),)] == [2]
         assert [one and one.approvers for one in (found.rule("cancel_queries", "P3"),)] == [0]
+
+
+class TestExecution:
+    """What is checked under the lock, before the intent is written."""
+
+    def _why(self, a_rule: ActionRule, history: ActionHistory, file: Path | None = None) -> str:
+        configured = Settings(actions=Actions(approvers=file, rules=(a_rule,)))
+        found = Proposal(**dict.fromkeys(Proposal.__dataclass_fields__, ""))  # type: ignore[arg-type]  # not looked at
+        return executor.refusal(Ledger(configured, Redactor()), found, a_rule, history, BEGIN)
+
+    def test_a_rule_without_approvers_needs_no_file_of_them(self) -> None:
+        free = ActionRule(action="terminate_sessions", approvers=0)
+        assert self._why(free, new(free)) == ""
+
+    def test_lines_without_a_signature_approve_nothing(self, tmp_path: Path) -> None:
+        file = tmp_path / "approvers"
+        file.write_text("bob ssh-ed25519 AAAA\n")
+        one = rule(approvers=1, cool_down_s=0.0)
+        assert "the signature of bob is not valid" in self._why(one, whole(one), file)
