@@ -183,7 +183,7 @@ class ExtensionError(RbkernelError):
 
 
 class ActionRefused(RbkernelError):
-    """An action is not approved, not executed or not undone; nothing was changed."""
+    """An action is not approved or not executed; nothing was changed."""
 
 
 class SandboxError(RbkernelError):

@@ -433,6 +433,11 @@ class Run:
     update_every_s: float = 0.0
 
 
+def plan_id(title: str, connection: str, text: str) -> str:
+    """Return the id of a plan: a hash of its exact text, so that other targets have another id."""
+    return hashlib.sha256("\n".join([title, connection, text]).encode()).hexdigest()[:12]
+
+
 def new_run_id() -> str:
     """Return a run id that sorts by start time, such as ``20261120T030211Z-3fa9c1``."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

@@ -7,7 +7,6 @@ reused by the server, so a session is matched by ``(pid, backend_start)``, in th
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from rbkernel.arguments import checked
 from rbkernel.checks.frames import Frame
 from rbkernel.config.quantities import Pause
 from rbkernel.errors import ParameterError
-from rbkernel.model import ActionPlan
+from rbkernel.model import ActionPlan, plan_id
 from rbkernel.reconciliation import Question
 from rbkernel.runbook.placeholders import PLACEHOLDER, placeholder
 from rbkernel.sources.postgres.connection.driver import quote_literal
@@ -34,7 +33,6 @@ _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # characters of a hint that might end a literal, a statement or a command
 _NOT_IN_HINT = re.compile(r"[^\w .,/-]")
 _TIME = "pg_catalog.timestamptz"
-RESUME_REPLAY = "SELECT pg_catalog.pg_wal_replay_resume();"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
@@ -130,8 +128,7 @@ def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
     return planned(
         title="Resume replay",
         connection=db,
-        sql=RESUME_REPLAY,
-        action="resume_replay",
+        sql="SELECT pg_catalog.pg_wal_replay_resume();",
         targets=rows_of(standby.tail(1), columns) if standby is not None else (),
         undo="SELECT pg_catalog.pg_wal_replay_pause();",
         risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
@@ -434,7 +431,5 @@ def rows_of(frame: pd.DataFrame, columns: list[str]) -> tuple[Mapping[str, Any],
 
 def planned(*, title: str, connection: str, sql: str, **fields: Any) -> ActionPlan:
     """Return the plan with its id."""
-    # the id is a hash of the exact text, so a plan with other targets has another id
-    text = [title, connection, sql or str(fields.get("command", ""))]
-    digest = hashlib.sha256("\n".join(text).encode()).hexdigest()
-    return ActionPlan(id=digest[:12], title=title, connection=connection, sql=sql, **fields)
+    name = plan_id(title, connection, sql or str(fields.get("command", "")))
+    return ActionPlan(id=name, title=title, connection=connection, sql=sql, **fields)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rbkernel.evidence.incident import ActionHistory
     from rbkernel.execution.ledger import Ledger
 
-app = typer.Typer(help="Actions that runbooks propose: list, show, approve, execute, undo.")
+app = typer.Typer(help="Actions that runbooks propose: list, show, approve, execute.")
 Plan = Annotated[str, typer.Argument(help="The plan's id, or its first characters.")]
 Digest = Annotated[
     str,
     typer.Option(
-        help="The digest that you saw, at least 8 characters. Without it, the command shows the"
+        help="The digest that you saw, at least 16 characters. Without it, the command shows the"
         " action and asks."
     ),
 ]
@@ -114,14 +114,19 @@ def request(
 
     Example: rbkernel action request 3fa9c1d20b7e --key ~/.ssh/id_ed25519
     """
+    from rbkernel.cli.incident_text import line
     from rbkernel.execution import approval
 
-    history = approval.request(_ledger(), plan, key and key.expanduser())
+    ledger = _ledger()
+    before = ledger.recorded(ledger.find(plan))
+    history = approval.request(ledger, plan, key and key.expanduser())
     if as_json:
         print_json(_json(history))
         return
+    if before and before.digest != history.digest:
+        typer.echo(f"before    {line(f'{before.state(datetime.now(UTC))}: {before.result}')}")
     _print_document(history)
-    short = f"{history.plan} --digest {history.digest[:12]}"
+    short = f"{line(history.plan)} --digest {history.digest[:16]}"
     verb = "approve" if history.needed else "execute"
     typer.echo(f"Next: rbkernel action {verb} {short}")
 
@@ -137,11 +142,13 @@ def approve(
 
     Exit codes: 0 approved, 3 refused, or error.
 
-    Example: rbkernel action approve 3fa9c1d20b7e --digest 9b1c0d77e2aa
+    Example: rbkernel action approve 3fa9c1d20b7e --digest 9b1c0d77e2aa4f10
     """
     from rbkernel.execution import approval
 
     ledger = _ledger()
+    if digest and (recorded := ledger.recorded(ledger.find(plan))):
+        _print_document(recorded, err=True)
     digest = digest or _asked(ledger, plan, "Approve this action?")
     history = approval.approve(ledger, plan, digest, key.expanduser())
     _print(history, as_json=as_json)
@@ -168,26 +175,13 @@ def execute(plan: Plan, digest: Digest = "", as_json: AsJson = False) -> None:
 
     Exit codes: 0 verified, 2 failed, 3 refused (nothing was executed), indeterminate, or error.
 
-    Example: rbkernel action execute 3fa9c1d20b7e --digest 9b1c0d77e2aa
+    Example: rbkernel action execute 3fa9c1d20b7e --digest 9b1c0d77e2aa4f10
     """
     from rbkernel.execution import executor
 
     ledger = _ledger()
     digest = digest or _asked(ledger, plan, "Execute this action?")
     _end(executor.execute(ledger, plan, digest), as_json=as_json)
-
-
-@app.command()
-def undo(plan: Plan, as_json: AsJson = False) -> None:
-    """Undo an action that was executed and verified, if it can be undone.
-
-    Exit codes: 0 undone, 2 failed, 3 refused (nothing was changed), indeterminate, or error.
-
-    Example: rbkernel action undo 3fa9c1d20b7e
-    """
-    from rbkernel.execution import executor
-
-    _end(executor.undo(_ledger(), plan), as_json=as_json)
 
 
 def _ledger() -> Ledger:
@@ -199,8 +193,13 @@ def _ledger() -> Ledger:
 
 
 def _asked(ledger: Ledger, plan: str, question: str) -> str:
-    """Show the recorded preview, recording it first if needed; return its digest if confirmed."""
+    """Show the recorded preview, recording it first if needed; return its digest if confirmed.
+
+    If the plan has an outcome or was rejected, a person must ask for a new preview.
+    """
+    from rbkernel.evidence.incident import ActionState
     from rbkernel.execution import approval
+    from rbkernel.execution.ledger import AGAIN, PENDING
 
     if not sys.stdin.isatty():
         raise ActionRefused(
@@ -209,33 +208,30 @@ def _asked(ledger: Ledger, plan: str, question: str) -> str:
             next_step="give --digest, which `rbkernel action request` prints",
         )
     history = ledger.recorded(ledger.find(plan))
-    if history is None or history.state(datetime.now(UTC)) not in _pending():
+    state = history.state(datetime.now(UTC)) if history else ActionState.EXPIRED
+    if history is None or state is ActionState.EXPIRED:
         history = approval.request(ledger, plan)
+    elif state not in PENDING:
+        raise ActionRefused(f"it is {state}", where=f"plan {plan}", next_step=AGAIN)
     _print_document(history)
     if not typer.confirm(question):
         raise ActionRefused("not confirmed: nothing was recorded", where=f"plan {plan}")
     return history.digest
 
 
-def _pending() -> Any:
-    from rbkernel.execution.ledger import PENDING
-
-    return PENDING
-
-
 def _end(history: ActionHistory, *, as_json: bool) -> None:
     from rbkernel.evidence.incident import ActionState
 
     _print(history, as_json=as_json)
-    codes = {ActionState.VERIFIED: 0, ActionState.UNDONE: 0, ActionState.FAILED: 2}
+    codes = {ActionState.VERIFIED: 0, ActionState.FAILED: 2}
     raise Ending(codes.get(history.recorded, 3))
 
 
-def _print_document(history: ActionHistory) -> None:
+def _print_document(history: ActionHistory, *, err: bool = False) -> None:
     from rbkernel.cli import action_text
 
     for line in action_text.document_lines(history):
-        typer.echo(line)
+        typer.echo(line, err=err)
 
 
 def _print(history: ActionHistory, *, as_json: bool) -> None:

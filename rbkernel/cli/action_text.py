@@ -16,13 +16,17 @@ Facts = Mapping[str, Any]
 
 
 def document_lines(history: ActionHistory) -> Iterator[str]:
-    """Yield the lines that say what is approved: all that a person must know before it."""
+    """Yield the lines that say what is approved; --json has the whole document."""
     facts = history.facts
     yield from _lines(
         facts,
         [
             ("policy", _policy(facts)),
-            ("valid", f"to approve until {clock(str(facts['approve_by']))}"),
+            ("valid", _validity(facts)),
+            ("role", facts["role"]),
+            ("incident", facts["incident"]),
+            ("checked", f"{facts['verification']}; watched for {facts['watch_s']} s"),
+            ("SQL", "with --json: the statement and its values, in the document"),
             ("digest", history.digest),
         ],
     )
@@ -41,7 +45,7 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
         "targets": preview.targets if preview else (),
         "effect": preview.effect if preview else "",
         "loss": preview.loss if preview else "",
-        "undo": preview.undo if preview else "",
+        "incident": proposal.incident,
     }
     rule = shown.rule
     policy = _policy(rule.model_dump()) if rule else ""
@@ -61,7 +65,7 @@ def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
     if state is ActionState.PREVIEWED:
         yield f"          {len(history.approvals)} of {history.needed} approvals"
     for one in history.approvals:
-        yield f"approved  by {line(one.by)}, key {one.key}, at {clock(one.at)}"
+        yield f"approved  by {line(one.by)}, key {line(one.key)}, at {clock(one.at)}"
     for step in history.lines:
         if boundary := step.text("boundary"):
             yield f"boundary  {line(boundary)}"
@@ -69,17 +73,17 @@ def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
 
 
 def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
-    yield f"{line(facts['title'])} (plan {facts['plan']}, proposed in {line(facts['proposed_in'])})"
+    plan, run = line(facts["plan"]), line(facts["proposed_in"])
+    yield f"{line(facts['title'])} (plan {plan}, proposed in {run})"
     server = facts["server"]
     if server:
         kind = "standby" if server.get("standby") else "primary"
-        where = f"database {line(server['database'])}, {kind}, {server['system_identifier']}"
+        where = f"database {line(server['database'])}, {kind}, {line(server['system_identifier'])}"
         yield f"on        {line(facts['connection'])}: {where}"
     for target in facts["targets"]:
         yield f"target    {_target(target)}"
-    undo = "pause replay again" if facts.get("undo") else "none: irreversible"
     named = [
-        *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", undo)),
+        *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", "none: irreversible")),
         *(("risk", facts["risk"]), *more),
     ]
     yield from (f"{name:9} {line(value)}" for name, value in named if value)
@@ -92,20 +96,24 @@ def _target(target: Facts) -> str:
     ...          "state": "idle in transaction", "transaction_s": 70.4, "writes": True,
     ...          "strong_lock": "RowExclusiveLock", "query": "UPDATE orders"})
     'terminate pid 7 job (shop): idle in transaction, for 1 min 10 s, has written: UPDATE orders'
-    >>> _target({"object": "replay of WAL", "replay": "paused"})
-    'replay of WAL: paused'
     """
-    if "pid" not in target:
-        return line(f"{target.get('object')}: {target.get('replay')}")
     lasts = target.get("transaction_s")
     facts = [
         str(target.get("state")),
         f"for {amounts.duration(lasts)}" if isinstance(lasts, int | float) else "",
         "has written" if target.get("writes") else "",
+        f"in {target['database']}" if target.get("database") else "",
+        f"from {target['client']}" if target.get("client") else "",
+        f"connected {target['backend_start']}" if target.get("backend_start") else "",
     ]
     who = f"{target.get('application') or 'a session'} ({target.get('username')})"
     said = ", ".join(filter(None, facts))
     return line(f"{target['verb']} pid {target['pid']} {who}: {said}: {target.get('query')}", 200)
+
+
+def _validity(facts: Facts) -> str:
+    by = f"to approve until {clock(str(facts['approve_by']))}"
+    return f"{by}, then to execute within {amounts.duration(facts['execute_within_s'])}"
 
 
 def _policy(facts: Facts) -> str:

@@ -5,6 +5,7 @@ Control characters in texts of alerts and people are shown as escapes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -111,7 +112,8 @@ def _action(action: ActionHistory, now: datetime) -> str:
     """Describe an action, and the command that goes on with it, if one does."""
     state = action.state(now)
     commands = {ActionState.PREVIEWED: "approve", ActionState.APPROVED: "execute"}
-    command = f" `rbkernel action {commands[state]} {action.plan}`" if state in commands else ""
+    plan = shlex.quote(line(action.plan))  # a line of the record may hold any text
+    command = f" `rbkernel action {commands[state]} {plan}`" if state in commands else ""
     by = ", ".join(one.by for one in action.approvals)
     said = [
         f"{action.facts.get('title', action.plan)}: {state}",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
-ActionName = Literal["cancel_queries", "terminate_sessions", "resume_replay"]
+ActionName = Literal["cancel_queries", "terminate_sessions"]
 
 
 def _parsed(value: Any) -> Any:

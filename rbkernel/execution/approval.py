@@ -9,15 +9,14 @@ from rbkernel.config.actions import ActionRule
 from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
-from rbkernel.evidence.incident.actions import latest
 from rbkernel.evidence.runs import list_runs
 from rbkernel.execution import approvers, document, policy, proposal
 from rbkernel.execution.document import Preview
-from rbkernel.execution.ledger import AGAIN, PENDING, RUNNING, Ledger, now, refused
+from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
 from rbkernel.execution.proposal import Proposal
 
 # the fewest characters of a digest that say which document was seen
-_SHORTEST = 8
+_SHORTEST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +43,7 @@ def proposed(ledger: Ledger, only: str = "") -> list[tuple[Proposal, ActionHisto
     # the incident of a run that is not sealed may have no record yet
     known = {only} if only else {one.incident for one in list_runs(ledger.root)} - closed
     return [
-        (one, latest(records[one.incident].actions, one.plan) if one.incident in records else None)
-        for one in proposal.in_incidents(ledger.root, frozenset(known))
+        (one, ledger.recorded(one)) for one in proposal.in_incidents(ledger.root, frozenset(known))
     ]
 
 
@@ -76,7 +74,9 @@ def show(ledger: Ledger, plan: str) -> Shown:
         preview=preview,
         recorded=history,
         refusal=refusal,
-        void=ledger.void(found, history, preview) if pending and history and preview else "",
+        void=ledger.void(found, history, rule, preview)
+        if pending and history and rule and preview
+        else "",
     )
 
 
@@ -102,7 +102,7 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
     if why := _refusal(preview, rule):
         raise refused(found, why)
     known = ledger.recorded(found)
-    if known and known.state(now()) in PENDING and not ledger.void(found, known, preview):
+    if known and known.state(now()) in PENDING and not ledger.void(found, known, rule, preview):
         return known
     at = now()
     signers = "" if rule.proposer_may_approve or not rule.approvers else _approvers(ledger)
@@ -139,7 +139,7 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     plan
         The plan's id, or its beginning.
     seen
-        The digest that the approver saw, or its beginning, at least 8 characters.
+        The digest that the approver saw, or its beginning, at least 16 characters.
     key
         The private key of the approver.
 
@@ -152,7 +152,7 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
-    if why := ledger.void(found, history, ledger.preview(found)):
+    if why := ledger.void(found, history, rule, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
     signers = _approvers(ledger)
     signed = approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
@@ -160,7 +160,9 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     def check(latest_: ActionHistory | None) -> str:
         if latest_ is None:
             return "its preview is not recorded"
-        return policy.may_approve(latest_, rule, signed.by, signed.key, now())
+        return ledger.unproven(latest_, rule) or policy.may_approve(
+            latest_, rule, signed.by, signed.key, now()
+        )
 
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),
@@ -205,7 +207,7 @@ def pending(ledger: Ledger, found: Proposal, seen: str) -> ActionHistory:
     if len(seen) < _SHORTEST or not history.digest.startswith(seen):
         raise refused(
             found,
-            f"the recorded preview has the digest {history.digest[:12]}…, not {seen!r}",
+            f"the recorded preview has the digest {history.digest[:16]}…, not {seen!r}",
         )
     return history
 
@@ -219,18 +221,19 @@ def _not_again(
 ) -> str:
     """Return why no new preview may be recorded; empty if it may.
 
-    After a success, only a new proposal can be previewed: a plan is executed once.
+    After a success or a rejection, only a new proposal can be previewed.
     """
     if history is None:
         return ""
     if previous is None or history.digest != previous.digest:
         return "somebody else recorded a preview of it in this moment"
     state = history.state(now())
-    if state in RUNNING:
+    if state is ActionState.EXECUTING:
         return f"it is {state}"
     before = instant(str(history.facts.get("previewed_at", "")))
-    if state is ActionState.VERIFIED and instant(found.at) <= before:
-        return "it is executed and verified; a runbook must propose it again"
+    over = {ActionState.VERIFIED, ActionState.REJECTED}
+    if state in over and instant(found.at) <= before:
+        return f"it is {state}; a runbook must propose it again"
     return ""
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import manifest, signing
+from rbkernel.evidence.incident import ActionHistory
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
 # the file is copied into the record with each signature
@@ -125,6 +126,30 @@ def refusal(
             signing.verify(document.encode(), signature, by, allowed, namespace=namespace, at=at)
         except EvidenceError as error:
             return error.what
+    return ""
+
+
+def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
+    """Return which signature of an action is not valid; empty if all are.
+
+    Parameters
+    ----------
+    history
+        The action, as recorded.
+    signers
+        The text of the file of approvers.
+    requested
+        Whether the person who asked must have signed, too.
+    """
+    checks = [(APPROVAL, one.by, one.key, one.signature, one.at) for one in history.approvals]
+    if requested:
+        first = history.lines[0]
+        by, key = (str(history.facts.get(f"requested_{one}", "")) for one in ("by", "key"))
+        checks.append((REQUEST, by, key, first.text("signature"), first.at))
+    for namespace, by, key, text, at in checks:
+        why = refusal(history.document, namespace, by=by, text=text, signers=signers, at=utc(at))
+        if why or fingerprint(text) != key:
+            return f"the signature of {by or 'the person who asked'} is not valid: {why}"
     return ""
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rbkernel import strictjson
@@ -24,15 +25,16 @@ class Preview:
 
     ``targets`` are the objects that change, with everything that identifies them. ``effect`` is
     the effect in words; ``foretold`` are the same facts for the check afterwards. ``statement`` is
-    the SQL, which is sent once with each of the ``values``. ``refusal`` says why the action must
+    the SQL, which is sent once with each of the ``values`` and a time of the server's clock after
+    which it does nothing. ``at`` is that clock at the preview. ``refusal`` says why the action must
     not be executed; empty if it may.
     """
 
+    at: datetime
     server: Facts
     targets: tuple[Facts, ...] = ()
     effect: str = ""
     loss: str = ""
-    undo: str = ""
     foretold: Facts = field(default_factory=dict)
     statement: str = ""
     values: tuple[Facts, ...] = ()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from rbkernel.config import Connection
 from rbkernel.errors import ActionRefused
-from rbkernel.execution import replay, sessions
+from rbkernel.execution import sessions
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
@@ -16,18 +17,16 @@ from rbkernel.sources.postgres.connection.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What an action does at each step; ``undo`` and ``watch_undo`` are None if irreversible.
+    """What an action does at each step; ``verification`` says how the effect is checked.
 
-    ``verification`` says how the effect is checked.
+    ``execute`` takes the server's time after which nothing may be sent.
     """
 
     preview: Callable[[Session, Proposal], Preview]
     changed: Callable[[Facts, Preview], str]
-    execute: Callable[[Connection, Facts], Facts]
+    execute: Callable[[Connection, Facts, datetime], Facts]
     watch: Callable[[Session, Facts, float], Outcome]
     verification: str
-    undo: Callable[[Connection, Facts], Facts] | None = None
-    watch_undo: Callable[[Session, Facts, float], Outcome] | None = None
 
 
 _SESSIONS = Kind(
@@ -40,15 +39,6 @@ _SESSIONS = Kind(
 KINDS: Mapping[str, Kind] = {
     "cancel_queries": _SESSIONS,
     "terminate_sessions": _SESSIONS,
-    "resume_replay": Kind(
-        preview=replay.preview,
-        changed=replay.changed,
-        execute=replay.execute,
-        watch=replay.watch,
-        verification="replay is not paused after the time for which it is watched",
-        undo=replay.undo,
-        watch_undo=replay.watch_undo,
-    ),
 }
 
 

@@ -6,7 +6,8 @@ can change between the check and the line.
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,16 +20,20 @@ from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident, store
-from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentRecord, IncidentState
-from rbkernel.evidence.incident.actions import latest
-from rbkernel.execution import document, kinds, policy, proposal, server
+from rbkernel.evidence.incident import (
+    ActionHistory,
+    ActionState,
+    IncidentRecord,
+    IncidentState,
+    instant,
+)
+from rbkernel.execution import approvers, document, kinds, policy, proposal, server
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres.connection.session import Session
 
 PENDING = frozenset({ActionState.PREVIEWED, ActionState.APPROVED})
-RUNNING = frozenset({ActionState.EXECUTING, ActionState.UNDOING})
 AGAIN = "`rbkernel action request PLAN` records a new preview, which must be approved"
 # texts of applications and people; everything else identifies a target exactly
 _FREE_TEXT = frozenset({"application", "username", "database", "client", "query", "relation"})
@@ -73,12 +78,26 @@ class Ledger:
             There is no such plan.
         """
         found = proposal.find(self.root, plan)
-        into = incident.look(self.root, found.incident).merged_into if found.incident else ""
-        return replace(found, incident=into) if into else found
+        seen = {""}
+        while found.incident not in seen:
+            seen.add(found.incident)
+            into = incident.look(self.root, found.incident).merged_into
+            found = replace(found, incident=into or found.incident)
+        return found
 
     def recorded(self, found: Proposal) -> ActionHistory | None:
-        """Return the newest action that was previewed for a proposal; None if there is none."""
-        return latest(incident.look(self.root, found.incident).actions, found.plan)
+        """Return the newest action that was previewed for a plan, in any incident; None if none.
+
+        A line counts only in the record of the incident that its document names, so that nobody can
+        copy an approval into another record.
+        """
+        histories = [
+            one
+            for record in incident.list_incidents(self.root)
+            for one in record.actions
+            if one.plan == found.plan and one.facts.get("incident") in record.parts
+        ]
+        return max(histories, key=lambda one: instant(one.lines[0].at), default=None)
 
     def rule(self, found: Proposal) -> ActionRule:
         """Return the rule of the policy for a proposal; raise `ActionRefused` if there is none."""
@@ -112,7 +131,6 @@ class Ledger:
     ) -> str:
         """Return the text that will be approved: everything that an approver must see."""
         shown = {name: getattr(found, name) for name in _PROPOSED}
-        kind = kinds.get(found.action)
         return document.canonical(
             {
                 "format": document.FORMAT,
@@ -121,16 +139,10 @@ class Ledger:
                 "risk": self._plain(found.risk),
                 "incident": found.incident,
                 "proposed_in": f"{found.runbook} {found.run_id}".strip(),
-                "role": self.settings.connection(found.connection).for_actions().user,
-                "server": preview.server,
+                **self._present(found, preview),
                 "targets": [self._target(one) for one in preview.targets],
                 "effect": preview.effect,
                 "foretold": preview.foretold,
-                "loss": preview.loss,
-                "statement": preview.statement,
-                "values": preview.values,
-                "undo": preview.undo,
-                "verification": kind.verification,
                 **policy.terms(rule),
                 **more,
                 "nonce": secrets.token_hex(16),
@@ -148,23 +160,61 @@ class Ledger:
     def _plain(self, value: Any) -> Any:
         return self._redactor.value([value])[0]
 
-    def void(self, found: Proposal, history: ActionHistory, preview: Preview) -> str:
-        """Return why a recorded preview is not valid any more; empty if it is."""
-        if not history.is_intact:
-            return "its document in the record was altered"
-        now = {name: getattr(found, name) for name in _PROPOSED}
-        now |= {"title": self._plain(found.title), "risk": self._plain(found.risk)}
-        altered = [name for name in _PROPOSED if history.facts.get(name) != now[name]]
+    def void(
+        self, found: Proposal, history: ActionHistory, rule: ActionRule, preview: Preview
+    ) -> str:
+        """Return why a recorded preview is not valid any more; empty if it is.
+
+        All of its document is compared with the present, except what identifies this preview.
+        """
+        facts = history.facts
+        if why := self.unproven(history, rule):
+            return why
+        now_ = {name: getattr(found, name) for name in _PROPOSED}
+        now_ |= {"title": self._plain(found.title), "risk": self._plain(found.risk)}
+        altered = [name for name in _PROPOSED if facts.get(name) != now_[name]]
         if altered:
             return f"the plan in the runbook was altered: {', '.join(altered)}"
-        if why := kinds.get(found.action).changed(history.facts, preview):
+        if policy.changed(facts, rule, now()):
+            return "the policy changed since its preview"
+        if why := kinds.get(found.action).changed(facts, preview):
             return why
-        approved = {name: history.facts.get(name) for name in ("statement", "values")}
-        if document.canonical(approved) != document.canonical(
-            {"statement": preview.statement, "values": preview.values}
-        ):
+        present = {"format": document.FORMAT, **self._present(found, preview)}
+        approved = {name: facts.get(name) for name in present}
+        changed = [
+            name
+            for name, value in present.items()
+            if document.canonical({name: value}) != document.canonical({name: approved[name]})
+        ]
+        if "statement" in changed or "values" in changed:
             return "the statement is not the approved one: another version of rbkernel wrote it"
-        return ""
+        if changed:
+            return f"it changed since its preview: {', '.join(changed)}"
+        return policy.too_many(rule, len(facts["targets"]))
+
+    def _present(self, found: Proposal, preview: Preview) -> Facts:
+        """Return the fields of a document that must be the same when the action is executed."""
+        return {
+            "role": self.settings.connection(found.connection).for_actions().user,
+            "server": preview.server,
+            "loss": preview.loss,
+            "statement": preview.statement,
+            "values": preview.values,
+            "verification": kinds.get(found.action).verification,
+        }
+
+    def unproven(self, history: ActionHistory, rule: ActionRule) -> str:
+        """Return why the document or a signature in the record does not count; empty if all do.
+
+        Signatures are checked against the present file of approvers, so that a removed approver
+        counts no more, but at the time of the signature, because a key may have expired since.
+        """
+        if not history.is_intact:
+            return "its document in the record was altered"
+        if not rule.approvers:
+            return ""
+        signers = approvers.read(self.settings.actions.approvers)
+        return approvers.unproven(history, signers, requested=not rule.proposer_may_approve)
 
     def append(
         self,
@@ -204,26 +254,38 @@ class Ledger:
         def must_be_allowed(record: IncidentRecord) -> None:
             if check is None:
                 return
-            if record.state is IncidentState.CLOSED or not record.is_proven:
-                why = "closed" if record.is_proven else "damaged: its seal does not match"
-                raise refused(found, f"the record of {found.incident} is {why}")
-            history = latest(record.actions, found.plan)
+            if record.state is IncidentState.CLOSED:
+                raise refused(found, f"the record of {home} is closed")
+            if record.damaged:
+                # the damaged line may be the intent of an execution
+                raise refused(found, f"the record of {home} is damaged: {record.damaged[0]}")
+            history = self.recorded(found)
             if history and state is not ActionState.PREVIEWED and history.digest != digest:
                 raise refused(found, "a newer preview of it was recorded", AGAIN)
             if why := check(history):
                 raise refused(found, why)
 
+        home = found.incident if state is ActionState.PREVIEWED else self._home(digest)
         store.prepare(self.root, group=self.settings.evidence.group_access)
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
         incident.append(
-            *(self.root, found.incident, "action"),
-            by=by or getpass.getuser(),
+            *(self.root, home, "action"),
+            by=by or _os_user(),
             redactor=self._redactor,
             check=must_be_allowed,
             **{**said, "digest": digest, "state": state, **fields},
         )
-        record = incident.look(self.root, found.incident)
+        record = incident.look(self.root, home)
         return next(one for one in record.actions if one.digest == digest)
+
+    def _home(self, digest: str) -> str:
+        """Return the id of the incident in whose record an action is."""
+        return next(
+            record.id
+            for record in incident.list_incidents(self.root)
+            for one in record.actions
+            if one.digest == digest and one.facts.get("incident") in record.parts
+        )
 
     def executions(self, found: Proposal) -> list[str]:
         """Return when the action of a proposal was executed on its connection, in any incident."""
@@ -239,6 +301,15 @@ def refused(found: Proposal, why: str, next_step: str = "") -> ActionRefused:
         where=f"plan {found.plan}",
         next_step=next_step or f"`rbkernel action show {found.plan}` shows the action as it is now",
     )
+
+
+def _os_user() -> str:
+    """Return the name of the OS user, which no environment variable can change."""
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def now() -> datetime:

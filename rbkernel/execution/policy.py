@@ -6,7 +6,7 @@ Each function returns why the step is refused; an empty text allows it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rbkernel import amounts
 from rbkernel.config.actions import ActionRule
@@ -15,6 +15,8 @@ from rbkernel.execution.document import Facts
 
 # the fields of a rule that a document repeats; if one of them changed since, the document is void
 _TERMS = ("approvers", "proposer_may_approve", "most_targets", "cool_down_s", "watch_s")
+# the most by which the clocks of two hosts may differ
+_SKEW = timedelta(minutes=1)
 
 
 def terms(rule: ActionRule) -> Facts:
@@ -24,6 +26,16 @@ def terms(rule: ActionRule) -> Facts:
         "approve_within_s": rule.approve_within_min * 60,
         "execute_within_s": rule.execute_within_min * 60,
     }
+
+
+def changed(document: Facts, rule: ActionRule, now: datetime) -> bool:
+    """Return whether a document has other terms, or another expiry, than the rule gives it now."""
+    previewed, by = (instant(str(document.get(name))) for name in ("previewed_at", "approve_by"))
+    return (
+        any(document.get(name) != value for name, value in terms(rule).items())
+        or (by - previewed).total_seconds() != rule.approve_within_min * 60
+        or previewed > now + _SKEW
+    )
 
 
 def no_rule(action: str, severity: str) -> str:
@@ -106,23 +118,13 @@ def may_execute(history: ActionHistory, rule: ActionRule, at: datetime) -> str:
         return f"it has {len(history.approvals)} of {history.needed} approvals"
     if state is not ActionState.APPROVED:
         return _ended(history, state)
-    if any(history.facts.get(name) != value for name, value in terms(rule).items()):
+    if changed(history.facts, rule, at):
         return "the policy changed since its preview"
     if len(history.approvals) < rule.approvers:
         return f"it has {len(history.approvals)} of {rule.approvers} approvals"
     asked = {history.facts.get("requested_by"), history.facts.get("requested_key")}
     own = any({one.by, one.key} & asked for one in history.approvals)
     return "" if rule.proposer_may_approve or not own else "the person who asked has approved it"
-
-
-def may_undo(history: ActionHistory, at: datetime) -> str:
-    """Return why an action may not be undone now; empty if it may."""
-    if not history.is_intact:
-        return "its document in the record was altered"
-    if not history.facts.get("undo"):
-        return "it is irreversible"
-    state = history.state(at)
-    return "" if state is ActionState.VERIFIED else f"it is {state}, not verified"
 
 
 def _ended(history: ActionHistory, state: ActionState) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import reading, runs, store
+from rbkernel.evidence.incident import instant
 from rbkernel.evidence.reading import Event, Record
-from rbkernel.model import PlanState
+from rbkernel.model import PlanState, plan_id
 
 # the fewest characters of an id that name a plan
 _SHORTEST = 4
@@ -20,7 +21,7 @@ _SHORTEST = 4
 class Proposal:
     """A plan as the newest run proposed it; ``state`` is the text of a `PlanState`.
 
-    ``owner`` is the id of the OS user who owns the journal, so that its kernel ran as this user.
+    ``owner`` is the id of the OS user who owns the folder of the run.
     """
 
     plan: str
@@ -29,7 +30,6 @@ class Proposal:
     arguments: Mapping[str, Any]
     connection: str
     sql: str
-    undo: str
     risk: str
     incident: str
     run_id: str
@@ -73,6 +73,10 @@ def in_incidents(root: Path, incidents: frozenset[str]) -> list[Proposal]:
 
 def _all(root: Path, plan: str) -> Iterator[Proposal]:
     """Yield the proposals of all runs, oldest first."""
+    yield from sorted(_unsorted(root, plan), key=lambda one: instant(one.at))
+
+
+def _unsorted(root: Path, plan: str) -> Iterator[Proposal]:
     for entry in runs.list_runs(root):
         try:
             # most journals do not contain the plan, and need not be parsed
@@ -84,14 +88,23 @@ def _all(root: Path, plan: str) -> Iterator[Proposal]:
 
 def _of_run(run: Record, incident: str) -> Iterator[Proposal]:
     for event in run.of_kind("plan"):
-        if event.data.get("sql"):
+        if event.data.get("sql") and _is_its_id(event.data):
             yield _proposal(event, run, incident)
+
+
+def _is_its_id(plan: Mapping[str, Any]) -> bool:
+    """Return whether a plan has the id of its title, connection and SQL.
+
+    A kernel could write any text as an id: a command for a shell, or the id of another plan.
+    """
+    names = ("title", "connection", "sql")
+    return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
 
 
 def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     texts = {
         name: str(event.data.get(name) or "")
-        for name in ("title", "action", "connection", "sql", "undo", "risk", "state")
+        for name in ("title", "action", "connection", "sql", "risk", "state")
     }
     arguments = event.data.get("arguments")
     return Proposal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Any
 
 from rbkernel.config import Connection
@@ -14,7 +15,7 @@ from rbkernel.sources.postgres.connection.deadline import Deadline
 from rbkernel.sources.postgres.connection.session import Session
 
 APPLICATION = "rbkernel/action"
-# s for the two logins, the signals and the lines of the record, besides the time-outs
+# s for the logins, the signals and the lines of the record, besides the time-outs
 GRACE_S = 15.0
 
 _IDENTITY = """
@@ -23,6 +24,7 @@ SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS s
        pg_catalog.current_database()::text AS database,
        pg_catalog.pg_is_in_recovery() AS standby
 """
+_CLOCK = "SELECT pg_catalog.clock_timestamp() AS at"
 # for a statement of an action: true only on the server that was previewed
 SAME_SERVER = """
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system())
@@ -32,7 +34,8 @@ SAME_SERVER = """
    AND pg_catalog.pg_is_in_recovery() = %(standby)s::boolean
 """
 _SETTINGS = """
-SELECT pg_catalog.set_config('search_path', 'pg_catalog', true),
+SELECT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
+       pg_catalog.set_config('search_path', 'pg_catalog', true),
        pg_catalog.set_config('statement_timeout', %(statement_ms)s, true),
        pg_catalog.set_config('lock_timeout', %(lock_ms)s, true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '60000', true)
@@ -49,6 +52,13 @@ def identify(session: Session) -> Facts:
     """Return what identifies a server: cluster, database, role, and when it was started."""
     [row] = session.answer(_IDENTITY, name="identity of the server").records()
     return row
+
+
+def clock(session: Session) -> datetime:
+    """Return the present time of the server's clock."""
+    [row] = session.answer(_CLOCK, name="clock of the server").records()
+    at: datetime = row["at"]
+    return at
 
 
 def changed(before: Facts, now: Facts) -> str:
@@ -72,7 +82,7 @@ def transaction(connection: Connection) -> Iterator[driver.RawConnection]:
     Raises
     ------
     ActionRefused
-        The role cannot log in: nothing was sent.
+        The role cannot log in, or is a superuser: nothing was sent.
     """
     try:
         opened = driver.connect(connection, application_name=APPLICATION)
@@ -88,7 +98,13 @@ def transaction(connection: Connection) -> Iterator[driver.RawConnection]:
             "statement_ms": f"{connection.statement_timeout_s * 1000:.0f}",
             "lock_ms": f"{connection.lock_timeout_s * 1000:.0f}",
         }
-        send(raw, _SETTINGS, values, connection)
+        [(superuser, *_)] = send(raw, _SETTINGS, values, connection)
+        if superuser is not False:
+            raise ActionRefused(
+                "the role for actions is a superuser, nothing was executed",
+                where=f"connection {connection.name}",
+                next_step="use a role that `rbkernel grant NAME --action ROLE` prints",
+            )
         yield raw
         driver.commit(raw, name=connection.name)
 

@@ -1,15 +1,14 @@
 """The actions `cancel_queries` and `terminate_sessions`: preview, execute, and watch the effect.
 
 A session is signalled only if it is the session that was previewed, still in the same transaction
-and at the same query, and only if all the others are, too. One statement checks this and signals.
-A session that is to be terminated while its query runs is cancelled first: the client then gets the
-error of a cancelled query, and only a session that is still there is terminated.
+and at the same query, and only if all the others are, too. One statement checks this and signals;
+it is sent once, and does nothing after the time until which the action may be executed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,45 +26,53 @@ from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.remedy import Remedy
 from rbkernel.sources.postgres.situation import Backend, Situation
 
-# s between two looks at the sessions, and s for a cancelled query to end before its session does
-_EVERY_S, _CANCEL_S = 0.2, 2.0
+# s between two looks at the sessions
+_EVERY_S = 0.2
 _IDENTIFYING = ("pid", "backend_start", "xact_start", "query_start", "state")
 
 _LOOK = """
 SELECT a.pid, a.backend_start, a.xact_start, a.query_start, a.state, a.backend_type,
        a.application_name AS application, a.usename::text AS username, a.datname::text AS database,
-       pg_catalog.host(a.client_addr) AS client, a.query
+       pg_catalog.host(a.client_addr) AS client, a.query, r.rolsuper AS superuser
   FROM pg_catalog.pg_stat_activity a
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
  WHERE a.pid = ANY (:pids)
  ORDER BY a.pid
 """
-# `whole` asks that all sessions are as they were; else each session that is left is signalled
+# A commit that waits for a standby has the same transaction, query and state as its statement, so
+# it is excluded by its wait. A superuser's session would be refused in the middle of the list.
+# `until` is a time of the server's clock.
 SIGNAL = f"""
 WITH wanted AS (
     SELECT *
       FROM unnest(%(pids)s::int[], %(verbs)s::text[], %(backend_starts)s::timestamptz[],
                   %(xact_starts)s::timestamptz[], %(query_starts)s::timestamptz[],
-                  %(states)s::text[])
-           AS w (pid, verb, backend_start, xact_start, query_start, state)
+                  %(states)s::text[], %(xids)s::boolean[])
+           AS w (pid, verb, backend_start, xact_start, query_start, state, has_xid)
 ), found AS MATERIALIZED (
     SELECT w.pid, w.verb
-      FROM wanted w JOIN pg_catalog.pg_stat_activity a USING (pid)
+      FROM wanted w
+      JOIN pg_catalog.pg_stat_activity a USING (pid)
+      JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
      WHERE a.backend_start = w.backend_start
+       AND a.xact_start IS NOT DISTINCT FROM w.xact_start
+       AND a.query_start IS NOT DISTINCT FROM w.query_start
+       AND a.state IS NOT DISTINCT FROM w.state
+       AND (w.has_xid OR a.backend_xid IS NULL)
+       AND a.wait_event IS DISTINCT FROM 'SyncRep'
        AND a.backend_type = 'client backend'
        AND a.pid <> pg_catalog.pg_backend_pid()
-       AND (NOT %(whole)s::boolean
-            OR (a.xact_start IS NOT DISTINCT FROM w.xact_start
-                AND a.query_start IS NOT DISTINCT FROM w.query_start
-                AND a.state IS NOT DISTINCT FROM w.state))
+       AND NOT r.rolsuper
 ), ready AS MATERIALIZED (
-    SELECT (NOT %(whole)s::boolean
-            OR (SELECT count(*) FROM found) = (SELECT count(*) FROM wanted))
+    SELECT (SELECT count(*) FROM found) = (SELECT count(*) FROM wanted)
+       AND pg_catalog.clock_timestamp() < %(until)s::timestamptz
        AND {server.SAME_SERVER} AS yes
 )
 SELECT f.pid, r.yes,
-       CASE WHEN NOT r.yes THEN false
+       CASE WHEN r.yes IS NOT TRUE THEN false
             WHEN f.verb = 'cancel' THEN pg_catalog.pg_cancel_backend(f.pid)
-            ELSE pg_catalog.pg_terminate_backend(f.pid) END AS signalled
+            WHEN f.verb = 'terminate' THEN pg_catalog.pg_terminate_backend(f.pid)
+            END AS signalled
   FROM found f CROSS JOIN ready r
 """
 
@@ -86,7 +93,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
             where=f"connection {proposal.connection}",
             next_step=seen.next_step,
         )
-    identity = server.identify(session)
+    identity, at = server.identify(session), server.clock(session)
     now = _look(session, [one["pid"] for one in wanted])
     refusals = [_refusal(one, now.get(one["pid"]), seen) for one in wanted]
     targets = [
@@ -96,16 +103,20 @@ def preview(session: Session, proposal: Proposal) -> Preview:
     ]
     step = _remedy(wanted, seen)
     return Preview(
+        at=at,
         server=identity,
         targets=tuple(targets),
         effect=_effect(step),
         loss=step.loss,
         foretold={
-            "freed": [_who(seen.backend(pid)) for pid in sorted(step.freed.all)],
+            "freed": [
+                {**_who(seen.backend(pid)), "at_once": pid in step.freed.at_once}
+                for pid in sorted(step.freed.all)
+            ],
             "waiting": step.left,
         },
         statement=SIGNAL.strip(),
-        values=tuple(_steps(targets, identity)),
+        values=(_values(targets, identity),),
         refusal="; ".join(filter(None, refusals)),
     )
 
@@ -135,33 +146,25 @@ def changed(document: Facts, now: Preview) -> str:
     return "" if len(before) == len(now.targets) else "the targets are not those of the preview"
 
 
-def execute(connection: Connection, document: Facts) -> Facts:
+def execute(connection: Connection, document: Facts, until: datetime) -> Facts:
     """Signal the sessions, and return what was signalled; nothing is sent twice.
 
     Raises
     ------
     NotSent
-        A target had changed, so that no session was signalled.
+        A target or the server had changed, or it was too late: no session was signalled.
     DatabaseError, QueryError
         The server refused the statement, or did not answer: sessions may have been signalled.
     """
-    first, *later = _steps(document["targets"], document["server"])
-    signalled = [_signal(connection, first)]
-    for values in later:
-        time.sleep(_CANCEL_S)
-        signalled.append(_signal(connection, values))
-    return {"signalled": signalled}
-
-
-def _steps(targets: Sequence[Facts], identity: Facts) -> list[dict[str, Any]]:
-    """Return the values with which `SIGNAL` is sent, once or twice.
-
-    A session that is to be terminated while its query runs is cancelled in the first step.
-    """
-    running = [one for one in targets if one["verb"] == "terminate" and one["state"] == "active"]
-    first = [{**one, "verb": "cancel"} if one in running else one for one in targets]
-    steps = [_values(first, identity)]
-    return [*steps, {**_values(running, identity), "whole": False}] if running else steps
+    values = {**_values(document["targets"], document["server"]), "until": until}
+    with server.transaction(connection) as raw:
+        rows = server.send(raw, SIGNAL, values, connection)
+    if not (rows and all(ready for _, ready, _ in rows)):
+        raise NotSent(
+            "a target or the server changed in the last moment, or it was too late: nothing was"
+            " signalled"
+        )
+    return {"signalled": [pid for pid, _, signalled in rows if signalled]}
 
 
 def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
@@ -170,7 +173,7 @@ def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
     Raises
     ------
     DatabaseError
-        The server cannot be examined.
+        The server cannot be examined, or is not the one on which the action was executed.
     """
     until = time.monotonic() + watch_s
     targets = document["targets"]
@@ -181,22 +184,30 @@ def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
         left = [one for one in targets if _is_left(one, now.get(one["pid"]))]
     time.sleep(max(0.0, until - time.monotonic()))
     seen = situation.look(session)
-    if seen.reason:
-        raise DatabaseError(seen.reason, where=f"connection {document['connection']}")
+    why = seen.reason or server.changed(document["server"], server.identify(session))
+    if why:
+        raise DatabaseError(why, where=f"connection {document['connection']}")
     return _outcome(document, left, seen)
 
 
 def _outcome(document: Facts, left: Sequence[Facts], seen: Situation) -> Outcome:
+    """Compare what is seen with what was foretold.
+
+    A session that waits in another query than before was freed. Those that were to be freed later
+    may still wait.
+    """
     foretold = document["foretold"]["freed"]
-    waits = {(one.pid, _iso(one.backend_start)) for one in seen.backends if one.held_up}
-    still = [one for one in foretold if (one["pid"], one["backend_start"]) in waits]
+    waits = {_waiter(_who(one)) for one in seen.backends if one.held_up}
+    still = [one for one in foretold if _waiter(one) in waits]
     ended = len(document["targets"]) - len(left)
     freed = len(foretold) - len(still)
     survivors = ", ".join(f"pid {one['pid']}" for one in left)
+    stuck = ", ".join(f"pid {one['pid']}" for one in still if one["at_once"])
     words = f"{ended} of {len(document['targets'])} done"
-    words += f", {freed} of {len(foretold)} waiting sessions freed" if foretold else ""
+    words += f", {freed} of {len(foretold)} sessions no longer wait" if foretold else ""
     words += f"; still there: {survivors}" if left else ""
-    without_effect = bool(left) or bool(foretold and not freed)
+    words += f"; still waiting, but foretold to be freed at once: {stuck}" if stuck else ""
+    without_effect = bool(left or stuck)
     return Outcome(
         state=ActionState.FAILED if without_effect else ActionState.VERIFIED,
         result=words,
@@ -207,6 +218,10 @@ def _outcome(document: Facts, left: Sequence[Facts], seen: Situation) -> Outcome
             "waiting": len(waits),
         },
     )
+
+
+def _waiter(who: Facts) -> tuple[Any, ...]:
+    return tuple(who.get(name) for name in ("pid", "backend_start", "query_start"))
 
 
 def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
@@ -284,6 +299,8 @@ def _refusal(wanted: Facts, now: Facts | None, seen: Situation) -> str:
         return f"{who} has ended"
     if not _same(wanted["backend_start"], now["backend_start"]):
         return f"{who} is another session now: the one in the plan has ended"
+    if now["superuser"] is not False:
+        return f"{who} is a session of a superuser, which rbkernel does not end"
     if wanted["verb"] == "cancel" and (
         now["state"] != "active" or not _same(wanted["query_start"], now["query_start"])
     ):
@@ -298,30 +315,41 @@ def _refusal(wanted: Facts, now: Facts | None, seen: Situation) -> str:
 def _holds(backend: Backend | None) -> Facts:
     if backend is None:
         return {}
-    names = ("transaction_s", "writes", "strong_lock", "relation")
+    names = ("transaction_s", "has_xid", "writes", "strong_lock", "relation")
     return {name: getattr(backend, name) for name in names}
 
 
 def _who(backend: Backend | None) -> Facts:
     if backend is None:
         return {}
-    start = _iso(backend.backend_start)
-    return {"pid": backend.pid, "backend_start": start, "application": backend.application}
+    return {
+        "pid": backend.pid,
+        "backend_start": _iso(backend.backend_start),
+        "query_start": _iso(backend.query_start),
+        "application": backend.application,
+    }
 
 
 def _remedy(wanted: Sequence[Facts], seen: Situation) -> Remedy:
     """Return the step with its effect: the sessions of all blocking trees that it frees."""
     pids = {one["pid"] for one in wanted}
     backends = [one for one in seen.backends if one.pid in pids]
-    freed = [(tree, tree.freed(pids)) for tree in trees(seen)]
-    at_once = frozenset().union(*(one.at_once for _, one in freed)) - pids
-    later = frozenset().union(*(one.later for _, one in freed)) - pids
-    left = {pid for tree, one in freed for pid in tree.waiters.keys() - one.all} - pids
+    found = [(tree, tree.freed(pids)) for tree in trees(seen)]
+    freed = Freed(
+        at_once=frozenset().union(*(one.at_once for _, one in found)) - pids,
+        later=frozenset().union(*(one.later for _, one in found)) - pids,
+    )
+    left = {pid for tree, one in found for pid in tree.waiters.keys() - one.all} - pids
+    involved = {pid for tree, one in found if one.all for pid in (*tree.roots, *tree.waiters)}
+    members = [one for one in seen.backends if one.pid in involved]
+    advisory = any(one.locktype == "advisory" for one in members)
     return Remedy(
         targets=tuple(backends),
-        loss=remedy.loss(backends) if backends else "",
-        freed=Freed(at_once=at_once, later=later),
+        loss=remedy.loss_of(backends, advisory=advisory) if backends else "",
+        freed=freed,
         left=len(left),
+        sure=not any(one.row_unseen and one.pid in freed.all for one in members),
+        advisory=advisory,
     )
 
 
@@ -349,15 +377,7 @@ def _values(targets: Sequence[Facts], identity: Facts) -> dict[str, Any]:
         "xact_starts": "xact_start",
         "query_starts": "query_start",
         "states": "state",
+        "xids": "has_xid",
     }
     columns = {place: [one.get(name) for one in targets] for place, name in names.items()}
-    return {**columns, **identity, "whole": True}
-
-
-def _signal(connection: Connection, values: Mapping[str, Any]) -> list[int]:
-    """Signal sessions in one transaction; return the pids that were signalled."""
-    with server.transaction(connection) as raw:
-        rows = server.send(raw, SIGNAL, values, connection)
-    if values["whole"] and not (rows and all(ready for _, ready, _ in rows)):
-        raise NotSent("a target or the server changed in the last moment: nothing was signalled")
-    return [pid for pid, _, signalled in rows if signalled]
+    return {**columns, **identity}

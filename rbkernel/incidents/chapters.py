@@ -211,9 +211,7 @@ def _finding(finding: Finding) -> str:
 def _left_open(known: Known) -> Iterator[str]:
     """Yield lines about the unanswered questions and proposed actions of the last runs."""
     executed = {
-        action.plan
-        for action in known.record.actions
-        if action.recorded in {ActionState.VERIFIED, ActionState.UNDONE}
+        action.plan for action in known.record.actions if action.recorded is ActionState.VERIFIED
     }
     left = [line for run in last_of_each(known.runs) for line in _open(run, known, executed)]
     if left:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pwd
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +31,8 @@ from rbkernel.execution.executor import carried_out
 from rbkernel.execution.ledger import now
 from rbkernel.execution.outcome import Outcome
 from rbkernel.incidents import workflow
+from rbkernel.model import ActionPlan
+from rbkernel.sources.postgres import remedy
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
 from tests.support.approvals import TWO_PEOPLE, Queue, Room, go_on, lives, queue, terminate
@@ -63,6 +67,21 @@ def plan(room: Room, locks: Queue) -> str:
     return room.propose(locks.plan, other_run(1))
 
 
+def ending_frame(server: Servers, pids: Sequence[int]) -> pd.DataFrame:
+    """What identifies some sessions."""
+    with server.access.connect("postgres") as raw:
+        rows = raw.execute(
+            b"SELECT pid, backend_start, query_start FROM pg_stat_activity WHERE pid = ANY (%s)",
+            [list(pids)],
+        ).fetchall()
+    return pd.DataFrame(rows, columns=["pid", "backend_start", "query_start"])
+
+
+def ending(server: Servers, pids: Sequence[int]) -> ActionPlan:
+    """The plan that terminates some sessions."""
+    return actions.terminate_sessions("orders", ending_frame(server, pids))
+
+
 def refusal(what: Callable[[], object]) -> str:
     with pytest.raises(ActionRefused) as caught:
         what()
@@ -82,11 +101,11 @@ class TestTerminate:
         why = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("ann")))
         assert "ann asked for the approval" in why
         assert "0 of 1 approvals" in refusal(lambda: room.execute(plan, asked))
-        ok = approval.approve(room.ledger, plan, asked.digest[:8], room.key("bob"))
+        ok = approval.approve(room.ledger, plan, asked.digest[:16], room.key("bob"))
         assert lives(alone, locks.holder)
         done = room.execute(plan, ok)
         assert done.recorded is ActionState.VERIFIED
-        assert done.result == "1 of 1 done, 2 of 2 waiting sessions freed"
+        assert done.result == "1 of 1 done, 2 of 2 sessions no longer wait"
         assert not lives(alone, locks.holder)
         assert all(lives(alone, pid) for pid in (bystander, *locks.waiters))
         self._is_proven_by_openssh_alone(room, tmp_path)
@@ -132,32 +151,16 @@ class TestTerminate:
         ]
         assert "with the SSH key SHA256:" in told[1]
         assert "the approval is a convenience" in told[2]
-        assert "2 of 2 waiting sessions freed" in told[3]
+        assert "2 of 2 sessions no longer wait" in told[3]
         text = "\n".join(incident_text.incident_lines(found, None))
         assert "action verified: Terminate 1 session" in text
 
-    def test_a_running_query_is_cancelled_before_its_session_ends(
-        self, room: Room, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    def test_a_session_is_terminated_although_its_query_runs(
+        self, room: Room, alone: Servers
     ) -> None:
         pid = alone.send("report", "SELECT pg_sleep(60)")
-        with alone.access.connect("postgres") as raw:
-            row = raw.execute(
-                b"SELECT pid, backend_start, query_start FROM pg_stat_activity WHERE pid = %s",
-                [pid],
-            ).fetchall()[0]
-        frame = pd.DataFrame([row], columns=["pid", "backend_start", "query_start"])
-        plan = room.propose(actions.terminate_sessions("orders", frame), other_run(2))
-        asked: list[Any] = []
-        sent = sessions._signal
-
-        def signal(connection: Any, values: Any) -> Any:
-            asked.append(values["verbs"])
-            return sent(connection, values)
-
-        monkeypatch.setattr(sessions, "_signal", signal)
-        monkeypatch.setattr(sessions, "_CANCEL_S", 0.3)
+        plan = room.propose(ending(alone, [pid]), other_run(2))
         done = room.execute(plan, room.approve(plan, "bob"))
-        assert asked == [["cancel"], ["terminate"]]
         assert done.recorded is ActionState.VERIFIED
         assert not lives(alone, pid)
 
@@ -187,7 +190,7 @@ class TestChanged:
     def both(self, room: Room, locks: Queue, plan: str) -> Callable[[], tuple[str, str]]:
         """An approved plan, and one that is only previewed; later, why neither goes on."""
         approved = room.approve(plan, "bob")
-        other = room.propose(locks.plan, other_run(2), id="b" * 12)
+        other = room.propose(locks.plan, other_run(2), title="Terminate it")
         asked = room.approve(other)
         key = room.key("bob")
 
@@ -251,7 +254,7 @@ class TestRefused:
 
     def test_the_target_went_on(self, room: Room, plan: str, still: Queue, server: Servers) -> None:
         ok = room.approve(plan, "bob")
-        other = room.propose(still.plan, other_run(2), id="b" * 12)
+        other = room.propose(still.plan, other_run(2), title="Terminate it")
         asked = room.approve(other)
         go_on(server, still.holder)
         for why in (
@@ -280,19 +283,100 @@ class TestRefused:
         assert done.recorded is ActionState.FAILED
         assert "nothing was signalled" in done.result
 
-    def test_a_failover_after_the_last_look(
-        self, room: Room, plan: str, late: Any, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("backend_starts", ["2026-11-20T03:02:11+00:00"]),
+            ("xact_starts", ["2026-11-20T03:02:11+00:00"]),
+            ("xact_starts", [None]),
+            ("query_starts", ["2026-11-20T03:02:11+00:00"]),
+            ("states", ["active"]),
+            ("xids", [False]),
+            ("system_identifier", "1"),
+            ("system_identifier", None),
+            ("started_at", "2026-11-20T03:02:11+00:00"),
+            ("database", "postgres"),
+            ("standby", True),
+        ],
+    )
+    def test_the_statement_checks_each_value(
+        self,
+        room: Room,
+        plan: str,
+        still: Queue,
+        server: Servers,
+        late: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        value: Any,
     ) -> None:
-        """The statement that signals checks the server, too."""
         ok, values = room.approve(plan, "bob"), sessions._values
 
-        def elsewhere(*given: Any) -> Any:
-            return {**values(*given), "system_identifier": "1"}
+        def other(*given: Any) -> Any:
+            return {**values(*given), name: value}
 
-        late(lambda: monkeypatch.setattr(sessions, "_values", elsewhere))
+        late(lambda: monkeypatch.setattr(sessions, "_values", other))
         done = room.execute(plan, ok)
         assert done.recorded is ActionState.FAILED
         assert "nothing was signalled" in done.result
+        assert lives(server, still.holder)
+
+    def test_a_process_that_was_stopped_does_nothing_later(
+        self, room: Room, plan: str, still: Queue, server: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By the server's clock it is an hour later than when the process looked."""
+        ok, clock = room.approve(plan, "bob"), server_of.clock
+        monkeypatch.setattr(server_of, "clock", lambda one: clock(one) - timedelta(hours=1))
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.FAILED
+        assert "it was too late: nothing was signalled" in done.result
+        assert lives(server, still.holder)
+
+    def test_a_session_of_a_superuser(
+        self, room: Room, server: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with server.access.connect("postgres") as raw:
+            raw.execute(b"BEGIN")
+            pid = raw.info.backend_pid
+            plan = room.propose(ending(server, [pid]), other_run(6))
+            assert "is a session of a superuser" in refusal(lambda: room.approve(plan))
+            look = sessions._look
+
+            def hidden(*given: Any) -> Any:
+                return {one: {**row, "superuser": False} for one, row in look(*given).items()}
+
+            monkeypatch.setattr(sessions, "_look", hidden)
+            done = room.execute(plan, room.approve(plan, "bob"))
+            assert done.recorded is ActionState.FAILED
+            assert "nothing was signalled" in done.result
+            assert lives(server, pid)
+
+    def test_the_role_for_actions(self, room: Room, plan: str) -> None:
+        ok = room.approve(plan, "bob")
+        room.configure(TWO_PEOPLE, action_role="postgres")
+        assert "it changed since its preview: role" in refusal(lambda: room.execute(plan, ok))
+        done = room.execute(plan, room.approve(plan, "bob"))
+        assert done.recorded is ActionState.FAILED
+        assert "the role for actions is a superuser" in done.result
+
+    def test_the_effect_is_not_sought_on_another_server(
+        self, room: Room, plan: str, late: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ok, identify = room.approve(plan, "bob"), server_of.identify
+
+        def elsewhere(one: Any) -> Any:
+            return {**identify(one), "system_identifier": "1"}
+
+        harmless = sessions.SIGNAL.replace("pg_catalog.pg_terminate_backend(f.pid)", "true")
+
+        def change() -> None:
+            monkeypatch.setattr(sessions, "SIGNAL", harmless)
+            monkeypatch.setattr(server_of, "identify", elsewhere)
+
+        late(change)
+        done = room.execute(plan, ok)
+        assert done.recorded is ActionState.INDETERMINATE
+        assert "another cluster" in done.result
 
     def test_a_session_that_survives_is_a_failure(
         self, room: Room, plan: str, still: Queue, late: Any, monkeypatch: pytest.MonkeyPatch
@@ -348,13 +432,16 @@ class TestRefused:
 
     def test_the_notebook_was_edited(self, room: Room, plan: str, still: Queue) -> None:
         ok = room.approve(plan, "bob")
-        room.propose(still.plan, other_run(9), title="Something else")
-        assert "the plan in the runbook was altered: title" in refusal(
+        room.propose(still.plan, other_run(9), risk="None.")
+        assert "the plan in the runbook was altered: risk" in refusal(
             lambda: room.execute(plan, ok)
         )
-        room.propose(still.plan, other_run(10), sql="DROP TABLE orders")
+        # the id of another text is none
+        room.propose(still.plan, other_run(14), title="Something else", id=plan)
+        assert approval.show(room.ledger, plan).proposal.title == still.plan.title
+        other = room.propose(still.plan, other_run(10), sql="DROP TABLE orders")
         assert "the SQL that it shows is not the SQL of its targets" in refusal(
-            lambda: room.approve(plan)
+            lambda: room.approve(other)
         )
         room.propose(still.plan, other_run(11), arguments={"terminate": [{"pid": "x"}]})
         assert "its targets cannot be read" in refusal(lambda: room.approve(plan))
@@ -399,11 +486,104 @@ class TestRefused:
             lambda: room.execute(plan, ok)
         )
 
+    def test_a_damaged_record(self, room: Room, plan: str) -> None:
+        """The damaged line may have been the intent of an execution."""
+        ok = room.approve(plan, "bob")
+        with (room.root / INCIDENT / "incident.jsonl").open("a") as record:
+            record.write('{"kind": "action", "state": "executing"\n')
+        for step in (
+            lambda: room.execute(plan, ok),
+            lambda: approval.reject(room.ledger, plan, "no"),
+        ):
+            assert "is damaged: line 4" in refusal(step)
+
+    def test_an_approval_in_the_record_of_another_incident(self, room: Room, plan: str) -> None:
+        ok = room.approve(plan, "bob")
+        other = INCIDENT[:-1] + "b"
+        (room.root / other).mkdir()
+        record = room.root / INCIDENT / "incident.jsonl"
+        (room.root / other / "incident.jsonl").write_bytes(record.read_bytes())
+        approval.reject(room.ledger, plan, "no")
+        assert "rejected (no)" in refusal(lambda: room.execute(plan, ok))
+        for copied in incident.look(room.root, other).actions:
+            assert copied.state(now()) is ActionState.APPROVED  # but it counts in no incident
+
+    def test_a_forged_approval_does_not_block(self, room: Room, plan: str) -> None:
+        asked = room.approve(plan)
+        said: dict[str, Any] = {"plan": plan, "title": "x", "digest": asked.digest}
+        forged = {**said, "state": ActionState.APPROVED, "key": "k", "signature": "s"}
+        incident.append(*(room.root, INCIDENT, "action"), by="bob", **forged)
+        assert "is not valid" in refusal(lambda: room.execute(plan, asked))
+        again = room.approve(plan, "bob")
+        assert (again.digest != asked.digest, again.recorded) == (True, ActionState.APPROVED)
+
+    def test_more_targets_than_the_policy_allows_now(
+        self, room: Room, still: Queue, server: Servers
+    ) -> None:
+        three = f"{TWO_PEOPLE}most_targets = 3\n"
+        room.configure(three)
+        pids = [still.holder, *still.waiters]
+        plan = room.propose(ending(server, pids), other_run(5))
+        ok = room.approve(plan, "bob")
+        room.configure(TWO_PEOPLE)
+        assert "the policy changed" in refusal(lambda: room.execute(plan, ok))
+        room.configure(three)
+        assert room.approve(plan).digest == ok.digest
+
     def test_rejected(self, room: Room, plan: str) -> None:
         ok = room.approve(plan, "bob")
         approval.reject(room.ledger, plan, "it is nearly done")
         assert "rejected (it is nearly done)" in refusal(lambda: room.execute(plan, ok))
         assert "it is rejected" in refusal(lambda: approval.reject(room.ledger, plan, "again"))
+        assert "must propose it again" in refusal(lambda: room.approve(plan))
+
+    def test_the_name_of_the_person_is_that_of_the_account(
+        self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LOGNAME", "bob")
+        room.approve(plan, "bob")
+        rejected = approval.reject(room.ledger, plan, "no")
+        assert rejected.lines[-1].by == pwd.getpwuid(os.geteuid()).pw_name
+
+
+class TestCommits:
+    def test_a_commit_that_waits_for_a_standby_is_not_cancelled(
+        self, room: Room, alone: Servers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither by the preview, nor if it begins to wait only after the preview."""
+        rule = TWO_PEOPLE.replace("terminate_sessions", "cancel_queries")
+        room.configure(rule)
+        with alone.access.connect("postgres") as raw:
+
+            def configured(names: bytes) -> None:
+                raw.execute(b"ALTER SYSTEM SET synchronous_standby_names = " + names)
+                raw.execute(b"SELECT pg_reload_conf()")
+
+            def waits() -> bool:
+                found = raw.execute(
+                    b"SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [pid]
+                ).fetchall()
+                return [one[0] for one in found] == ["SyncRep"]
+
+            configured(b"'nobody'")
+            try:
+                until(
+                    lambda: (
+                        raw.execute(b"SHOW synchronous_standby_names").fetchall()[0][0] == "nobody"
+                    )
+                )
+                pid = alone.send("writer", ROW)
+                until(waits)
+                frame = ending_frame(alone, [pid])
+                plan = room.propose(actions.cancel_queries("orders", frame), other_run(4))
+                assert "its commit waits for a standby" in refusal(lambda: room.approve(plan))
+                monkeypatch.setattr(remedy, "forbidden", lambda _: "")
+                done = room.execute(plan, room.approve(plan, "bob"))
+                assert done.recorded is ActionState.FAILED
+                assert "nothing was signalled" in done.result
+                assert waits()
+            finally:
+                configured(b"''")
 
 
 def _executed_elsewhere(room: Room, ok: ActionHistory) -> None:
@@ -428,13 +608,13 @@ class TestOnce:
     ) -> None:
         ok = room.approve(plan, "bob")
         sent: list[int] = []
-        signal = sessions._signal
+        send = server_of.send
 
-        def counted(*given: Any) -> Any:
-            sent.append(1)
-            return signal(*given)
+        def counted(raw: Any, statement: str, *given: Any) -> Any:
+            sent.extend([1] * (statement == sessions.SIGNAL))
+            return send(raw, statement, *given)
 
-        monkeypatch.setattr(sessions, "_signal", counted)
+        monkeypatch.setattr(server_of, "send", counted)
         ready, begin = Barrier(4), executor._begin
 
         def together(*given: Any) -> Any:
@@ -465,46 +645,14 @@ class TestOutcome:
         assert carried_out(dict, lambda: fail("down")).state is ActionState.INDETERMINATE
         assert carried_out(lambda: fail("lost"), lambda: seen).state is ActionState.INDETERMINATE
         assert carried_out(lambda: fail("lost"), lambda: seen).result == "lost; 1 of 1 done"
-
-
-@pytest.fixture
-def standby(server: Servers) -> Servers:
-    if not server.access.home.data("standby").exists():
-        server.add_standby()
-    return server
-
-
-class TestReplay:
-    def test_resume_and_undo(
-        self, tmp_path: Path, standby: Servers, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        rule = (
-            'action = "resume_replay"\napprovers = 1\nproposer_may_approve = true\nwatch_s = 0.5\n'
-        )
-        room = made_room(tmp_path, standby, monkeypatch, rules=(rule,), database="standby")
-        with standby.access.connect("postgres", "standby") as raw:
-
-            def state() -> Any:
-                return raw.execute(b"SELECT pg_get_wal_replay_pause_state()").fetchall()[0][0]
-
-            plan = room.propose(actions.resume_replay("orders"), other_run(1))
-            assert "replay is not paused" in refusal(lambda: room.approve(plan, "ann"))
-            raw.execute(b"SELECT pg_wal_replay_pause()")
-            until(lambda: state() == "paused")
-            ok = room.approve(plan, "ann")
-            done = room.execute(plan, ok)
-            assert (done.recorded, state()) == (ActionState.VERIFIED, "not paused")
-            undone = executor.undo(room.ledger, plan)
-            assert (undone.recorded, state()) == (ActionState.UNDONE, "paused")
-            assert "undone, not verified" in refusal(lambda: executor.undo(room.ledger, plan))
-            raw.execute(b"SELECT pg_wal_replay_resume()")
-        [history] = incident.look(room.root, INCIDENT).actions
-        assert history.state(now()) is ActionState.UNDONE
+        # a statement without an answer may still be on its way
+        none = Outcome(state=ActionState.FAILED, result="still there: pid 7")
+        assert carried_out(lambda: fail("lost"), lambda: none).state is ActionState.INDETERMINATE
 
 
 _KILLED = """
 import os, signal, sys
-from rbkernel.execution import approval, executor, sessions
+from rbkernel.execution import approval, executor, server, sessions
 from rbkernel.execution.ledger import Ledger
 from rbkernel.redact import Redactor
 from rbkernel import config
@@ -522,7 +670,14 @@ if point == "before the intent":
 elif point == "after the intent":
     then(executor, "_begin")
 elif point == "after the signal":
-    then(sessions, "_signal")
+    send = server.send
+
+    def signalled(raw, statement, *given):
+        send(raw, statement, *given)
+        if statement == sessions.SIGNAL:
+            killed()
+
+    server.send = signalled
 executor.execute(Ledger(config.load(), Redactor()), plan, digest)
 """
 
@@ -594,6 +749,9 @@ class TestKilled:
             if begun:
                 with pytest.raises(ActionRefused):
                     room.execute(plan, ok)
+            lines = (room.root / INCIDENT / "incident.jsonl").read_text().splitlines()
+            said = [one for one in map(json.loads, lines) if one.get("digest") == ok.digest]
+            assert sum(one["state"] == "executing" for one in said) == len(begun)
 
 
 def told(*arguments: str, code: int = 0) -> Any:
@@ -614,13 +772,13 @@ def test_from_a_headless_run_to_its_end_by_commands(
     assert "uncommitted work is lost" in shown
     keys = {name: str(room.key(name)) for name in ("ann", "bob")}
     asked = told("action", "request", plan["plan"], "--key", keys["ann"], "--json")
-    seen = (plan["plan"], "--digest", asked["digest"][:12])
+    seen = (plan["plan"], "--digest", asked["digest"][:16])
     assert "ann asked" in told("action", "approve", *seen, "--key", keys["ann"], code=3)
     assert "nobody can be asked here" in told("action", "approve", plan["plan"], code=3)
     told("action", "approve", *seen, "--key", keys["bob"])
     assert "approved" in told("action", "list")
     done = told("action", "execute", *seen)
-    assert "verified: 1 of 1 done, 2 of 2 waiting sessions freed" in done
+    assert "verified: 1 of 1 done, 2 of 2 sessions no longer wait" in done
     assert not lives(alone, locks.holder)
     assert "it is executed once" in told("action", "execute", *seen, code=3)
     alone.end_sessions()

@@ -8,16 +8,16 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rbkernel import actions, config, strictjson
 from rbkernel.config import Settings
 from rbkernel.evidence.incident import ActionHistory, append
 from rbkernel.execution import approval, executor
 from rbkernel.execution.ledger import Ledger
-from rbkernel.model import ActionPlan, PlanState
+from rbkernel.model import ActionPlan, PlanState, plan_id
 from rbkernel.redact import Redactor
-from rbkernel.sandbox.access import Server, passfile
+from rbkernel.sandbox.access import Role, Server, passfile
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis, diagnose
 from tests.support.journal_builder import INCIDENT, Journal
@@ -82,13 +82,13 @@ class Room:
     def key(self, name: str) -> Path:
         return self.folder / name
 
-    def configure(self, *rules: str, action_role: str = "rb_action") -> None:
+    def configure(self, *rules: str, action_role: Role | Literal[""] = "rb_action") -> None:
         access = self.server.access
         found = access.connection("rb_diag", self.database)
         fields = {"host": found.host, "port": found.port, "dbname": found.dbname}
         fields |= {"user": found.user, "passfile": str(found.passfile)}
         text = "\n".join(f"{name} = {json.dumps(value)}" for name, value in fields.items())
-        role = passfile(access.home, "rb_action")
+        role = passfile(access.home, action_role or "rb_action")
         self.file.write_text(
             f'[evidence]\nroot = "{self.root}"\n\n[connections.orders]\n{text}\n'
             + (
@@ -113,6 +113,7 @@ class Room:
         journal = Journal(self.root, run_id)
         journal.run(journal.cell("rb.start('RUN-007')"))
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
+        data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], data["sql"])
         journal.event("plan", **strictjson.normal(data, str))
         return str(data["id"])
 

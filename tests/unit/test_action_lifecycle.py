@@ -39,7 +39,6 @@ def text_of(a_rule: ActionRule = RULE, **more: Any) -> str:
             "connection": "orders",
             "requested_by": "ann",
             "requested_key": "key of ann",
-            "undo": "SELECT 1",
             "previewed_at": BEGIN.isoformat(),
             "approve_by": (BEGIN + timedelta(minutes=a_rule.approve_within_min)).isoformat(),
             **policy.terms(a_rule),
@@ -160,7 +159,7 @@ class World:
 KEYS = st.sampled_from([f"key of {one}" for one in PEOPLE])
 OUTCOMES = (
     *(ActionState.VERIFIED, ActionState.FAILED, ActionState.INDETERMINATE),
-    *(ActionState.UNDOING, ActionState.UNDONE, ActionState.EXPIRED, ActionState.PROPOSED),
+    *(ActionState.EXPIRED, ActionState.PROPOSED),
 )
 STEPS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
     st.integers(0, 20).map(lambda minutes: lambda world: world.wait(minutes)),

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from rbkernel.evidence.incident.line import Line, instant
 from rbkernel.evidence.incident.states import ACTION_TRANSITIONS, ActionState
+
+# the most that a document can ask for: other numbers are not those of rbkernel
+_MOST_APPROVERS, _LONGEST_S = 100, 366 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class ActionHistory:
         if len(self.approvals) < self.needed:
             return None
         last = self.approvals[-1].at if self.needed else str(self.facts.get("previewed_at", ""))
-        return instant(last) + timedelta(seconds=float(self.facts.get("execute_within_s", 0)))
+        return _later(instant(last), float(self.facts.get("execute_within_s", 0)))
 
     @property
     def needed(self) -> int:
@@ -84,7 +87,7 @@ class ActionHistory:
             return ActionState.EXPIRED
         if self.recorded is ActionState.APPROVED and self.execute_by and now > self.execute_by:
             return ActionState.EXPIRED
-        if self.recorded in {ActionState.EXECUTING, ActionState.UNDOING}:
+        if self.recorded is ActionState.EXECUTING:
             return ActionState.INDETERMINATE if now > instant(self.until) else self.recorded
         return self.recorded
 
@@ -118,9 +121,17 @@ def after(history: ActionHistory | None, line: Line) -> ActionHistory | None:
     if state is None or not ACTION_TRANSITIONS.allows(history.recorded, state):
         return history
     told = replace(history, recorded=state, lines=(*history.lines, line))
-    if state in {ActionState.EXECUTING, ActionState.UNDOING}:
+    if state is ActionState.EXECUTING:
         return replace(told, until=line.text("until"))
     return replace(told, result=line.text("result"))
+
+
+def _later(at: datetime, seconds: float) -> datetime:
+    """Return a time some seconds later; the same time if the calendar ends before."""
+    try:
+        return at + timedelta(seconds=seconds)
+    except OverflowError:
+        return at
 
 
 def _state(line: Line) -> ActionState | None:
@@ -150,13 +161,21 @@ def _facts(document: str) -> Mapping[str, Any]:
     """
     try:
         said = json.loads(document)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    needed, within = (
-        (said.get("approvers"), said.get("execute_within_s")) if isinstance(said, dict) else (0, 0)
+    return said if isinstance(said, dict) and _is_sound(said) else {}
+
+
+def _is_sound(said: Mapping[str, Any]) -> bool:
+    """Return whether the numbers of a document can be computed with."""
+    needed, within = said.get("approvers"), said.get("execute_within_s")
+    if isinstance(needed, bool) or not isinstance(needed, int):
+        return False
+    return (
+        isinstance(within, int | float)
+        and 0 <= needed <= _MOST_APPROVERS
+        and 0 <= within <= _LONGEST_S
     )
-    sound = isinstance(needed, int) and needed >= 0 and isinstance(within, int | float)
-    return said if sound and isinstance(said, dict) else {}
 
 
 def _approved(history: ActionHistory, line: Line) -> ActionHistory:
@@ -175,8 +194,3 @@ def _approved(history: ActionHistory, line: Line) -> ActionHistory:
     told = replace(history, approvals=(*history.approvals, approval), lines=(*history.lines, line))
     whole = len(told.approvals) >= told.needed
     return replace(told, recorded=ActionState.APPROVED) if whole else told
-
-
-def latest(histories: Sequence[ActionHistory], plan: str) -> ActionHistory | None:
-    """Return the newest action that was previewed for a plan; None if there is none."""
-    return next((one for one in reversed(histories) if one.plan == plan), None)

@@ -70,7 +70,7 @@ class RunState(StrEnum):
 
 
 class ActionState(StrEnum):
-    """The state of an action that rbkernel may execute, from its proposal to its undo.
+    """The state of an action that rbkernel may execute, from its proposal to its outcome.
 
     EXPIRED, and INDETERMINATE after a crash, are never written: they follow from the time.
     """
@@ -84,8 +84,6 @@ class ActionState(StrEnum):
     VERIFIED = "verified"  # executed, and its effect was seen
     FAILED = "failed"  # not executed, or executed without the effect
     INDETERMINATE = "indeterminate"  # the outcome is not known: a human must look
-    UNDOING = "undoing"  # the intent to undo it is recorded; the outcome is not
-    UNDONE = "undone"  # the change was undone, and this was seen
 
 
 ACTION_TRANSITIONS = Transitions(
@@ -108,17 +106,11 @@ ACTION_TRANSITIONS = Transitions(
             ActionState.FAILED,
             ActionState.INDETERMINATE,
         },
-        ActionState.VERIFIED: {ActionState.UNDOING},
-        ActionState.UNDOING: {
-            ActionState.UNDONE,
-            ActionState.FAILED,
-            ActionState.INDETERMINATE,
-        },
         # an action is executed once: after these states, a new preview is a new action
+        ActionState.VERIFIED: (),
         ActionState.REJECTED: (),
         ActionState.EXPIRED: (),
         ActionState.FAILED: (),
         ActionState.INDETERMINATE: (),
-        ActionState.UNDONE: (),
     },
 )

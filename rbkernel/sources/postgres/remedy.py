@@ -215,7 +215,7 @@ def _remedy(
         targets=tuple(targets),
         freed=freed,
         left=len(waiting),
-        loss=_GUARDED if advisory else loss(targets),
+        loss=loss_of(targets, advisory=advisory),
         sure=not unsure & freed.all,
         advisory=advisory,
     )
@@ -230,6 +230,11 @@ _LOSS = (
 
 # an advisory lock may protect a job, or mark the leader of an application
 _GUARDED = "what the lock protects is not known: ask its owner first"
+
+
+def loss_of(targets: Iterable[Backend], *, advisory: bool) -> str:
+    """Return what is lost by a step; ``advisory`` says that others wait for an advisory lock."""
+    return _GUARDED if advisory else loss(targets)
 
 
 def loss(targets: Iterable[Backend]) -> str:
