@@ -307,8 +307,9 @@ class Decision:
 
     ``reason`` says why the ``recommended`` option is recommended. ``identity`` is equal for the
     same question in another run of the incident, see `question_identity`. ``findings`` are titles
-    and verdicts of the findings when the question was asked. ``by`` and ``origin`` say who answered
-    it and where, as far as they are known.
+    and verdicts of the findings when the question was asked, and ``rests_on`` identifies them, see
+    `situation_identity`. ``by`` and ``origin`` say who answered it and where, as far as they are
+    known.
     """
 
     id: str
@@ -321,6 +322,7 @@ class Decision:
     at: str = ""
     identity: str = ""
     findings: tuple[tuple[str, str], ...] = ()
+    rests_on: str = ""
     by: str = ""
     origin: str = ""
 
@@ -358,6 +360,24 @@ def question_identity(
     """
     named = [runbook, sorted((name, str(value)) for name, value in parameters.items())]
     text = json.dumps([*named, question, sorted(options)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def situation_identity(
+    findings: Iterable[tuple[str, str]], recommended: str | None, *, needed: bool
+) -> str:
+    """Return what identifies the situation in which a question is asked.
+
+    An answer counts only as long as this is the same: the findings with their verdicts and the
+    culprits that they name, the recommended option, and whether an answer is needed.
+
+    >>> one = situation_identity([("Cause (pid 1)", "critical")], "wait", needed=True)
+    >>> one == situation_identity([("Cause (pid 2)", "critical")], "wait", needed=True)
+    False
+    >>> one == situation_identity([("Cause (pid 1)", "critical")], "terminate", needed=True)
+    False
+    """
+    text = json.dumps([sorted(map(list, findings)), recommended, needed])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -20,7 +20,8 @@ def decide(
         str, typer.Argument(help="The answer: an option, its beginning, or its number.")
     ] = "",
     question: Annotated[
-        str, typer.Option(help="The question, its beginning, or its number. Default: the open one.")
+        str,
+        typer.Option(help="The question: its short name, or its beginning. Default: the open one."),
     ] = "",
     by: Annotated[str, typer.Option(help="Who decides. Default: your user name.")] = "",
     note: Annotated[str, typer.Option(help="Why.")] = "",
@@ -96,9 +97,10 @@ def _listed(found: Any) -> Iterator[str]:
 
     if not found.waiting:
         yield f"no open question in {found.incident}"
-    for number, one in enumerate(found.waiting, 1):
+    for one in found.waiting:
         decision = one.decision
-        yield f"{number}. {line(decision.question)} ({one.runbook}, run {one.run_id})"
+        about = ", ".join(filter(None, [one.runbook, one.server, f"run {one.run_id}"]))
+        yield f"{one.name} {line(decision.question)} ({line(about)})"
         for place, option in enumerate(decision.options, 1):
             recommended = " (recommended)" if option == decision.recommended else ""
             yield f"   {place} {line(option)}{recommended}"
@@ -115,7 +117,7 @@ def _listed(found: Any) -> Iterator[str]:
             told = f"{line(one.decision.choice)} ({line(one.decision.by_whom)})"
             yield f"decided: {line(one.decision.question)} {told}"
     if found.waiting:
-        which = " --question NUMBER" if len(found.waiting) > 1 else ""
+        which = f" --question {found.waiting[0].name}" if found.waiting[0].name else ""
         yield f"Next: `rbkernel decide {found.incident} OPTION{which}`"
 
 

@@ -79,7 +79,8 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     yield from _block(
         "Waiting for a decision",
         [
-            f"{one.runbook}: {line(one.decision.question)}{_recommended(one.decision)}"
+            f"{one.runbook} {line(one.server)}: {line(one.decision.question)}"
+            f"{_recommended(one.decision)}"
             f" `rbkernel decide {one.run_id}`"
             for one in found.waiting
         ],
@@ -192,6 +193,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
     if record.resolved and record.duration is not None:
         over, took = record.resolved, lasted(record.duration)
         yield f"  resolved {clock(over.at)} ({line(over.source)}), after {took}"
+    if by := record.acknowledged:
+        yield f"  acknowledged {clock(by.at)} by {line(by.by)}"
     if record.closed_at:
         how = f": {line(record.resolution)}" if record.resolution else ""
         yield f"  closed   {clock(record.closed_at)}{how}"

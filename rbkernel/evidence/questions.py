@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from rbkernel.evidence.incident import Answers
-from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.model import Decision
 
@@ -15,20 +15,34 @@ from rbkernel.model import Decision
 class Asked:
     """A question, as the newest run that asked it has it, with the answer from the record.
 
-    ``asked_again_at`` is empty, unless the question was asked again and is open since.
+    ``asked_again_at`` is empty, unless the question was asked again and is open since. ``about``
+    are the parameters of the run, such as the server.
     """
 
     run_id: str
     runbook: str
     decision: Decision
     asked_again_at: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A short name of the question, which does not change while others are answered."""
+        return self.decision.identity[:6]
+
+    @property
+    def server(self) -> str:
+        """What the question is about: the parameters of its run that are texts."""
+        return ", ".join(
+            f"{name} {value}" for name, value in self.about.items() if value and value is not True
+        )
 
 
 def asked(runs: Iterable[Record], answers: Answers) -> tuple[Asked, ...]:
-    """Return the questions of the newest runs, in the order in which these runs started.
+    """Return the questions as the newest runs have them that asked them, in these runs' order.
 
-    A run counts unless it was continued in a working copy, or the same runbook ran again with the
-    same parameters.
+    A newer run of the same runbook with the same parameters replaces a question only once it has
+    asked it, too, or is complete: one that has just begun does not take a question away.
 
     Parameters
     ----------
@@ -37,17 +51,22 @@ def asked(runs: Iterable[Record], answers: Answers) -> tuple[Asked, ...]:
     answers
         The answers in the record of the incident.
     """
-    newest = {(run.runbook, _parameters(run)): run for run in last_of_each(runs)}
-    return tuple(
-        Asked(
-            run_id=run.run_id,
-            runbook=run.runbook,
-            decision=answers.applied(decision),
-            asked_again_at=answers.asked_again_at(decision.identity),
-        )
-        for run in sorted(newest.values(), key=lambda run: run.run_id)
-        for decision in run.decisions
-    )
+    found: dict[tuple[str, ...], Asked] = {}
+    for run in sorted(runs, key=lambda run: run.run_id):
+        about = (run.runbook, _parameters(run))
+        if run.complete:
+            found = {name: one for name, one in found.items() if name[:2] != about}
+        for decision in run.decisions:
+            name = (*about, decision.identity or decision.question)
+            found.pop(name, None)
+            found[name] = Asked(
+                run_id=run.run_id,
+                runbook=run.runbook,
+                decision=answers.applied(decision),
+                asked_again_at=answers.asked_again_at(decision.identity),
+                about=run.run.parameters if run.run else {},
+            )
+    return tuple(found.values())
 
 
 def _parameters(run: Record) -> str:

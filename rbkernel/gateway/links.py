@@ -89,16 +89,17 @@ def read(token: str, secret: bytes, now_s: float) -> Grant:
 
 
 def form_token(grant: Grant, page: str, secret: bytes) -> str:
-    """Return the token that the forms of a page must send back, for the link that opened the page.
+    """Return the token that the forms of a page must send back, for what opened the page.
 
-    Another web site cannot know it: it can read neither the page nor the cookie with the link.
+    It stays the same with a newer link to the same, so a page that is open still works. Another web
+    site cannot know it: it can read neither the page nor the cookie with the link.
 
     >>> grant = Grant(what="INC-1", expires=1800000000)
     >>> one = form_token(grant, "INC-1", b"0123456789abcdef")
     >>> one == form_token(grant, "INC-2", b"0123456789abcdef"), len(one)
     (False, 43)
     """
-    text = f"{page}~{grant.what}~{grant.expires}"
+    text = f"{page}~{grant.what}"
     code = hmac.new(secret, b"\n".join([_FORM, text.encode()]), hashlib.sha256).digest()
     return base64.urlsafe_b64encode(code).decode().rstrip("=")
 

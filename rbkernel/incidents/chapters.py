@@ -221,7 +221,7 @@ def _left_open(known: Known) -> Iterator[str]:
 
 def _open(run: Record, known: Known, executed: Collection[str]) -> Iterator[str]:
     where = f"{quoted(run.runbook)}, run `{run.run_id}`"
-    for decision in known.answers.all_applied(run.decisions):
+    for decision in known.answers.in_run(run.run_id, run.decisions):
         if decision.is_waiting:
             yield f"- {quoted(decision.question)} {_options(decision)} ({where})"
     last = {str(event.data.get("id")): event for event in run.of_kind("plan")}

@@ -38,7 +38,7 @@ class Questions:
         found = [one for one in self.asked if identity and one.decision.identity == identity]
         if not found:
             raise EvidenceError(
-                "this question is not asked any more: a newer run replaced it",
+                "this question is not asked any more: nothing was recorded",
                 where=self.incident,
                 next_step="open the page again: it shows the questions that are open now",
             )
@@ -91,6 +91,7 @@ def answer(
     note: str = "",
     again: bool = False,
     asked_again_at: str | None = None,
+    rests_on: str | None = None,
     redactor: Redactor | None = None,
 ) -> Answer:
     """Answer one of the questions, in the record of its incident.
@@ -113,6 +114,9 @@ def answer(
         Whether to replace the answer that the person has seen.
     asked_again_at
         When the question was last asked again, as the person has seen it; None if unknown.
+    rests_on
+        The situation that the person has seen, see `Decision.rests_on`; None if it is that of
+        ``question``.
     redactor
         Removes secrets from the note.
 
@@ -123,9 +127,18 @@ def answer(
     ParameterError
         The choice is not an option.
     EvidenceError
-        The record cannot be written.
+        A newer run has found another situation, or the record cannot be written.
     """
     decision = question.decision
+    seen_in = decision.rests_on if rests_on is None else rests_on
+    newest = _newest(root, found, question)
+    if newest.decision.rests_on != seen_in:
+        raise EvidenceError(
+            f"run {newest.run_id} has found another situation since: no answer was recorded",
+            where=decision.question,
+            next_step=f"look at the page of {found.incident}, or `rbkernel decide"
+            f" {found.incident}`, and answer there",
+        )
     if choice not in decision.options:
         raise ParameterError(
             f"{choice!r} is not one of the options: {', '.join(decision.options)}",
@@ -133,7 +146,7 @@ def answer(
             next_step="use one of the options",
         )
     seen = found.answers.to(decision.identity)
-    if again and seen and seen.choice != choice:
+    if again and seen:
         ask_again(root, found, question, by=by, origin=origin, replaces=seen.at, redactor=redactor)
     return incident.answer(
         root,
@@ -150,6 +163,13 @@ def answer(
     )
 
 
+def _newest(root: Path, found: Questions, question: Asked) -> Asked:
+    """Return a question as the newest run of the incident asks it."""
+    identity = question.decision.identity
+    every = questions(root, found.incident).asked if identity else ()
+    return next((one for one in reversed(every) if one.decision.identity == identity), question)
+
+
 def ask_again(
     root: Path,
     found: Questions,
@@ -158,6 +178,7 @@ def ask_again(
     by: str,
     origin: Origin,
     replaces: str,
+    why: str = "",
     redactor: Redactor | None = None,
 ) -> None:
     """Ask an answered question again; ``replaces`` is the time of the answer that was seen.
@@ -174,14 +195,15 @@ def ask_again(
         by=by,
         origin=origin,
         replaces=replaces,
+        why=why,
         redactor=redactor,
     )
 
 
 def choose(found: Questions, text: str, *, again: bool = False) -> Asked:
-    """Return the question that a person means: by number, by its beginning, or the only one.
+    """Return the question that a person means: by its short name or its beginning, or the only one.
 
-    The numbers are those of the open questions; with ``again``, of the answered ones.
+    It is one of the open questions; with ``again``, one of the answered ones.
 
     Raises
     ------
@@ -197,22 +219,29 @@ def choose(found: Questions, text: str, *, again: bool = False) -> Asked:
             next_step="answer it without --again" if again else "run a runbook first",
         )
     fitting = list(candidates)
-    if text.isascii() and text.isdecimal() and 1 <= int(text) <= len(candidates):
-        fitting = [candidates[int(text) - 1]]
-    elif text:
+    if text:
         # an answered question may be meant, too: the error then says who answered it
         every = [*candidates, *(one for one in found.asked if one not in candidates)]
-        name = pick(text, [one.decision.question for one in every], where="--question")
-        fitting = [one for one in every if one.decision.question == name]
-    if len(fitting) > 1:
-        listed = (f"{n} {one.decision.question} ({one.run_id})" for n, one in enumerate(fitting, 1))
+        fitting = [one for one in every if one.decision.identity.startswith(text.strip())]
+        fitting = fitting or [one for one in every if _begins(one.decision.question, text)]
+    if len(fitting) != 1:
+        listed = "; ".join(map(_listed, fitting or candidates))
+        many = f"{found.incident} has {len(fitting)} such questions"
         raise ParameterError(
-            f"{found.incident} has {len(fitting)} such questions: {'; '.join(listed)}",
+            many if fitting else f"{found.incident} has no such question: {text!r}",
             where="rbkernel decide",
-            next_step="name one with --question, by its number, or name its run instead of the"
-            " incident",
+            next_step=f"use --question with the first word of one of these: {listed}",
         )
     return fitting[0]
+
+
+def _begins(question: str, text: str) -> bool:
+    return question.casefold().startswith(text.strip().casefold())
+
+
+def _listed(one: Asked) -> str:
+    about = ", ".join(filter(None, [one.server, f"run {one.run_id}"]))
+    return f"{one.name} {one.decision.question} ({about})"
 
 
 def pick(text: str, names: Sequence[str], *, where: str) -> str:

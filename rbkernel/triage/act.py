@@ -52,6 +52,11 @@ class ProposedPlan:
         return PlanState.PROPOSED if chosen else PlanState.NOT_CHOSEN
 
     @property
+    def recorded(self) -> DoneByHand | None:
+        """What the incident's record says about this plan, also before the last decision."""
+        return decided.done(self.plan.id)
+
+    @property
     def done_before(self) -> DoneByHand | None:
         """What the incident's record says: somebody carried out the plan after the decision for it.
 
@@ -59,7 +64,7 @@ class ProposedPlan:
         """
         if not isinstance(self._when, Condition) or not self._when.state:
             return None
-        found = decided.done(self.plan.id)
+        found = self.recorded
         decided_at = self._when.decision.record.at
         return found if found and instant(found.at) >= instant(decided_at) else None
 
@@ -119,8 +124,8 @@ def act(plan: ActionPlan, *, when: Condition | bool = True) -> ProposedPlan:
     """
     proposed = ProposedPlan(plan, when)
     proposed.show()
-    if before := proposed.done_before:
-        _say(f"Recorded as done at {before.at[11:19]} UTC by {before.by}: {before.note}")
+    if before := proposed.recorded:
+        _say(_told(before))
     return proposed
 
 
@@ -149,6 +154,10 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     if not PLAN_TRANSITIONS.allows(proposed.state, PlanState.DONE):
         _say(f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first.")
         return
+    if (before := proposed.recorded) and before.note == note.strip():
+        _say(_told(before))
+        _verify(proposed)
+        return
     if other := decided.noted_for_another(proposed.plan.id, note):
         _say(
             f"Not recorded: this note is recorded for another plan, {other.title} ({other.plan})."
@@ -158,6 +167,10 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     remark = proposed.mark_done(note)
     _say(f"Recorded: {proposed.plan.title}. {note}{remark}")
     _verify(proposed)
+
+
+def _told(before: DoneByHand) -> str:
+    return f"Recorded as done at {before.at[11:19]} UTC by {before.by}: {before.note}"
 
 
 def _verify(proposed: ProposedPlan) -> None:

@@ -54,6 +54,8 @@ class Triage:
         # title of a finding → the runbook that its rule opens, even if it is the present runbook
         self._topics: dict[str, str] = {}
         self.decisions: dict[str, Decision] = {}
+        # question → the request of the front end whose cell asked it
+        self.asked_in: dict[str, str] = {}
         self.finished = False
         self._sessions: dict[str, Session] = {}
         self._sources: dict[str, Source] = {}

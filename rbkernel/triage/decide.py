@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from IPython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
@@ -28,6 +29,7 @@ from rbkernel.model import (
     by_urgency,
     now,
     question_identity,
+    situation_identity,
 )
 from rbkernel.render import cards
 from rbkernel.sources.postgres import history
@@ -39,7 +41,7 @@ from rbkernel.triage.overview import Overview
 from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditions, offers
 
 # the findings that the record keeps with a question, the most urgent first
-_MOST_FINDINGS = 20
+_MOST_FINDINGS = 50
 
 
 class OpenDecision:
@@ -79,11 +81,13 @@ class OpenDecision:
         self._must_offer(option)
         self._must_be_current()
         try:
-            answers = decided.answer(self._asked, option)
+            decided.answer(self._asked, option)
         except AlreadyDecided:
             self.update(decided.answers())
             raise
         except EvidenceError as error:
+            if decided.is_closed():
+                raise
             mine = dataclasses.replace(
                 self._asked, choice=option, at=now(), by=decided.user(), origin=Origin.NOTEBOOK
             )
@@ -93,7 +97,7 @@ class OpenDecision:
                 f" {error}",
             )
         else:
-            self.update(answers)
+            self.update(decided.answers())
 
     def ask_again(self) -> None:
         """Ask an answered question again, for all runs and pages of the incident.
@@ -104,7 +108,11 @@ class OpenDecision:
             The incident's record cannot be written.
         """
         self._must_be_current()
-        self.update(decided.ask_again(self._asked, replaces=self.record.at))
+        answers = decided.ask_again(self._asked, replaces=self.record.at)
+        if answers.has(self.record.identity, self.record.at):
+            self.update(answers)
+        else:  # only this run knew the answer
+            self._set(self._asked, "")
 
     def update(self, answers: Answers) -> None:
         """Show the state of the question in the incident's record, if it has changed."""
@@ -120,13 +128,14 @@ class OpenDecision:
         self._run = triage().run
         try:
             answers = decided.answers()
-            earlier = decided.no_longer_counts(self._asked, answers)
-            if earlier:
-                answers = decided.ask_again_because(self._asked, answers, earlier)
+            if changed := decided.no_longer_counts(self._asked, answers):
+                self._remark = f"An earlier answer does not count: {changed}."
+                answers = decided.ask_again_because(self._asked, answers, changed)
             self.record = answers.applied(self._asked)
-            self._remark = earlier or decided.since(self.record, answers)
+            self._remark = decided.since(self.record, answers)
         except EvidenceError as error:
-            self._remark = f"Answers from other runs are not known: {error}"
+            said = f"Answers from other runs are not known, or not recorded: {error}"
+            self._remark = f"{self._remark} {said}".strip()
         triage().add_decision(self.record)
         self.show()
 
@@ -277,7 +286,8 @@ def decide(
             where="rb.decide",
             next_step=f"recommend {' or '.join(names)}",
         )
-    decision = OpenDecision(_asked(question, names, chosen, needed=needed))
+    _must_be_one(question)
+    decision = OpenDecision(_asked(question, names, chosen, _culprits(recommended), needed=needed))
     decision.begin()
     if not headless():
         buttons.show(decision)
@@ -285,14 +295,39 @@ def decide(
     return decision
 
 
+def _must_be_one(question: str) -> None:
+    """Raise an error if this cell has asked the same question already, as in a loop over servers.
+
+    One answer would then count for all of them.
+    """
+    shell = get_ipython()
+    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    request = str(parent.get("header", {}).get("msg_id", ""))
+    if request and triage().asked_in.get(question) == request:
+        raise ParameterError(
+            "this cell asks the same question twice",
+            where=question,
+            next_step="name the server in the text of the question",
+        )
+    triage().asked_in[question] = request
+
+
 def _asked(
-    question: str, options: Sequence[str], chosen: Recommendation, *, needed: bool | None
+    question: str,
+    options: Sequence[str],
+    chosen: Recommendation,
+    culprits: Sequence[tuple[str, str]],
+    *,
+    needed: bool | None,
 ) -> Decision:
     """Return the question as this run asks it."""
     run = triage().run
     waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
     needed = chosen.needed if needed is None else needed
-    urgent = by_urgency(triage().findings.values())[:_MOST_FINDINGS]
+    found = [
+        (_name(finding), finding.verdict.value)
+        for finding in by_urgency(triage().findings.values())
+    ]
     return Decision(
         id=hashlib.sha256(question.encode()).hexdigest()[:12],
         question=question,
@@ -301,13 +336,24 @@ def _asked(
         reason=chosen.reason,
         state=waiting if needed else DecisionState.NOT_NEEDED,
         identity=question_identity(run.runbook, run.parameters, question, options),
-        findings=tuple((_name(finding), finding.verdict.value) for finding in urgent),
+        findings=tuple(found[:_MOST_FINDINGS]),
+        rests_on=situation_identity([*found, *culprits], chosen.option, needed=needed),
     )
 
 
 def _name(finding: Finding) -> str:
-    """Return the title of a finding; for a cause, with the culprit that it names."""
-    return f"{finding.title} ({finding.which})" if finding.is_cause else finding.title
+    """Return the title of a finding, with the sessions or rows that are wrong."""
+    return f"{finding.title} ({finding.which})" if finding.which else finding.title
+
+
+def _culprits(recommended: object) -> list[tuple[str, str]]:
+    """Return the causes of a diagnosis with their sessions: another one may get the same pid."""
+    causes = recommended.causes if isinstance(recommended, Diagnosis) else ()
+    return [
+        (f"{cause.subject} {one.pid} {one.backend_start}", cause.verdict.value)
+        for cause in causes
+        for one in cause.culprits
+    ]
 
 
 def _recommendation(

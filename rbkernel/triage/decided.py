@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import getpass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
+from rbkernel import amounts
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import current, incident, manifest
-from rbkernel.evidence.incident import RBKERNEL, Answers, DoneByHand
-from rbkernel.model import Decision, Origin, Verdict
+from rbkernel.evidence.incident import RBKERNEL, Answers, DoneByHand, shown
+from rbkernel.model import Decision, Origin
 from rbkernel.triage.context import triage
 
 if TYPE_CHECKING:
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
 
 # how often a waiting kernel looks whether somebody answered elsewhere
 _LOOK_S = 2.0
+
+
+def is_closed() -> bool:
+    """Tell whether this run's incident is closed, as far as its record can be read."""
+    try:
+        read = partial(incident.look, current().root)
+        record = incident.remaining(read, triage().run.incident)
+    except EvidenceError:
+        return False
+    return record.state is incident.IncidentState.CLOSED
 
 
 def user() -> str:
@@ -36,8 +48,8 @@ def answers() -> Answers:
     return incident.answers(current().root, triage().run.incident)
 
 
-def answer(asked: Decision, option: str) -> Answers:
-    """Write an answer into the incident's record, and return all answers.
+def answer(asked: Decision, option: str) -> None:
+    """Write an answer into the incident's record.
 
     Raises
     ------
@@ -58,7 +70,6 @@ def answer(asked: Decision, option: str) -> Answers:
         runbook=run.runbook,
         redactor=current().redactor,
     )
-    return answers()
 
 
 def ask_again(asked: Decision, *, replaces: str, by: str = "", why: str = "") -> Answers:
@@ -85,20 +96,26 @@ def ask_again(asked: Decision, *, replaces: str, by: str = "", why: str = "") ->
 def no_longer_counts(asked: Decision, known: Answers) -> str:
     """Return why the earlier answer does not count for the present situation; empty if it does.
 
-    It does not if a finding is worse or new, another culprit is the cause, or another option is
-    recommended now. It counts if things only got better, and if no answer is needed now.
+    It counts only as long as what it rests on is the same: the findings with their verdicts and
+    culprits, the recommended option, and whether an answer is needed.
     """
     found = known.to(asked.identity)
-    if found is None or not asked.is_waiting:
+    if found is None or found.rests_on == asked.rests_on:
         return ""
-    changes = _changes(found.findings, asked.findings, only_worse=True)
-    if asked.recommended and asked.recommended != found.recommended:
-        before = found.recommended or "nothing"
-        changes.append(f"recommended now: {asked.recommended} (before: {before})")
-    if not changes:
+    changes = _changes(found.findings, asked.findings)
+    if (asked.recommended or "") != found.recommended:
+        said = asked.recommended or "nothing"
+        changes.append(f"recommended now: {said} (before: {found.recommended or 'nothing'})")
+    return "; ".join(changes) or "other sessions are the cause, or an answer is needed now"
+
+
+def earlier(asked: Decision, known: Answers) -> str:
+    """Return the remark about an earlier answer that does not count; empty if there is none."""
+    found = known.last(asked.identity)
+    if found is None or not found.over:
         return ""
-    told = found.told(datetime.now(UTC))
-    return f"Asked again. Before, it was {told}. Since then: {'; '.join(changes)}."
+    ago = amounts.duration(max(0.0, (datetime.now(UTC) - shown(found.at)).total_seconds()))
+    return f"Earlier answer: {found.choice!r} ({ago} ago, by {found.by}). Since then: {found.over}."
 
 
 def ask_again_because(asked: Decision, known: Answers, why: str) -> Answers:
@@ -111,48 +128,36 @@ def ask_again_because(asked: Decision, known: Answers, why: str) -> Answers:
     """
     found = known.to(asked.identity)
     at = found.at if found else ""
-    return ask_again(asked, replaces=at, by=RBKERNEL, why=why.removeprefix("Asked again. "))
+    return ask_again(asked, replaces=at, by=RBKERNEL, why=why)
 
 
 def since(record: Decision, known: Answers) -> str:
-    """Return how long ago a question was answered, and which findings have changed since."""
+    """Return how long ago a question was answered, or why an earlier answer does not count."""
     found = known.to(record.identity)
-    if found is None or record.choice is None:
+    if record.choice is None:
+        return earlier(record, known)
+    if found is None:
         return ""
     told = found.told(datetime.now(UTC))
-    changed = _changes(found.findings, record.findings)
     note = f" Note: {found.note}." if found.note else ""
-    return f"{told[0].upper()}{told[1:]}.{note}" + (
-        f" Since then: {'; '.join(changed)}." if changed else ""
-    )
+    return f"{told[0].upper()}{told[1:]}.{note}"
 
 
-def _changes(
-    then: tuple[tuple[str, str], ...],
-    today: tuple[tuple[str, str], ...],
-    *,
-    only_worse: bool = False,
-) -> list[str]:
-    """Return the findings that changed their verdict, as texts.
+def _changes(then: tuple[tuple[str, str], ...], today: tuple[tuple[str, str], ...]) -> list[str]:
+    """Return the findings that changed, as texts.
 
     >>> _changes((("Lag", "critical"),), (("Lag", "ok"), ("Slots", "warning")))
     ['Lag: critical → ok', 'Slots: warning']
-    >>> _changes((("Lag", "critical"),), (("Lag", "ok"),), only_worse=True)
-    []
+    >>> _changes((("Cause (pid 1)", "critical"),), (("Cause (pid 2)", "critical"),))
+    ['Cause (pid 2): critical', 'not found now: Cause (pid 1)']
     """
-    was, changed = dict(then), []
-    for title, verdict in today:
-        before = was.get(title, Verdict.OK.value)
-        rises = _rank(verdict) > _rank(before)
-        if verdict != before and (rises or not only_worse):
-            changed.append(
-                f"{title}: {before} → {verdict}" if title in was else f"{title}: {verdict}"
-            )
-    return changed
-
-
-def _rank(verdict: str) -> int:
-    return Verdict(verdict).rank if verdict in list(Verdict) else Verdict.UNKNOWN.rank
+    was, now = dict(then), dict(today)
+    changed = [
+        f"{title}: {was[title]} → {verdict}" if title in was else f"{title}: {verdict}"
+        for title, verdict in now.items()
+        if was.get(title) != verdict
+    ]
+    return [*changed, *(f"not found now: {title}" for title in was if title not in now)]
 
 
 def done(plan: str) -> DoneByHand | None:
@@ -214,7 +219,7 @@ def follow(decision: OpenDecision) -> None:
 _followed: dict[str, OpenDecision] = {}
 
 
-def _look(loop: asyncio.AbstractEventLoop, before: tuple[int, int]) -> None:
+def _look(loop: asyncio.AbstractEventLoop, before: _Stamp) -> None:
     if current().broken:
         return
     stamp = _stamp()
@@ -229,11 +234,27 @@ def _look(loop: asyncio.AbstractEventLoop, before: tuple[int, int]) -> None:
     loop.call_later(_LOOK_S, _look, loop, stamp)
 
 
-def _stamp() -> tuple[int, int]:
-    """Return size and time of the incident's record, which change with every line."""
-    path = current().root / triage().run.incident / manifest.INCIDENT
+_Stamp = tuple[tuple[int, int], ...]
+# the record of this run's incident, and the record that continues it after a merge
+_parts: dict[str, tuple[tuple[int, int], str]] = {}
+
+
+def _stamp() -> _Stamp:
+    """Return sizes and times of the records in which answers are, which change with every line."""
+    name = triage().run.incident
+    own = _size_and_time(name)
+    if name not in _parts or _parts[name][0] != own:
+        try:
+            rest = incident.remaining(partial(incident.look, current().root), name).id
+        except EvidenceError:
+            rest = name
+        _parts[name] = (own, rest)
+    return own, _size_and_time(_parts[name][1])
+
+
+def _size_and_time(name: str) -> tuple[int, int]:
     try:
-        found = path.stat()
+        found = (current().root / name / manifest.INCIDENT).stat()
     except OSError:
         return (0, 0)
     return found.st_size, found.st_mtime_ns

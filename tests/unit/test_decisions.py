@@ -22,7 +22,7 @@ from rbkernel.evidence.incident import ASKED_AGAIN, DECIDED, Line, answers_of, a
 from rbkernel.evidence.incident.decisions import Answer
 from rbkernel.evidence.timeline import timeline
 from rbkernel.incidents import plans, postmortem, questions, status, workflow
-from rbkernel.model import Decision, DecisionState, Origin, question_identity
+from rbkernel.model import Decision, DecisionState, Origin, question_identity, situation_identity
 from rbkernel.render.documents import report
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
 
@@ -39,6 +39,7 @@ ASKED = Decision(
     state=DecisionState.PARKED,
     identity=IDENTITY,
     findings=FINDINGS,
+    rests_on=situation_identity(FINDINGS, "resume replay", needed=True),
 )
 
 
@@ -48,7 +49,8 @@ def parked(root: Path, run_id: str = RUN_ID, **more: Any) -> Journal:
     said: dict[str, Any] = {"recommended": ASKED.recommended, "reason": ASKED.reason}
     journal.event(
         "decision", id="d1", question=ASKED.question, options=list(OPTIONS), state="parked",
-        identity=IDENTITY, findings=[list(pair) for pair in FINDINGS], **said,
+        identity=IDENTITY, findings=[list(pair) for pair in FINDINGS], rests_on=ASKED.rests_on,
+        **said,
     )  # fmt: skip
     return journal
 
@@ -110,9 +112,11 @@ def test_the_first_answer_since_the_question_was_asked_counts(
     ],
 )
 def test_the_record_counts_more_than_a_journal(state: str, lines: list[str], expected: str) -> None:
-    data = {"identity": IDENTITY, "choice": "wait"}
+    data = {"identity": IDENTITY, "choice": "wait", "rests_on": ASKED.rests_on}
     said = [Line(number=1, kind=kind, at=AT, by="ann", data=data) for kind in lines]
-    decision = replace(ASKED, state=DecisionState(state))
+    decision = replace(ASKED, state=DecisionState(state), at=AT)
+    if state == "chosen":
+        decision = replace(decision, choice="wait")
     assert answers_of(said).applied(decision).state == expected
 
 
@@ -140,6 +144,8 @@ def test_an_answer_is_written_with_all_that_it_rests_on(tmp_path: Path) -> None:
         "origin": "page",
         "note": "load falls",
         "findings": [["Replay lag", "critical"]],
+        "rests_on": ASKED.rests_on,
+        "place": 1,
         "run_id": RUN_ID,
         "runbook": "RUN-005",
     }
@@ -282,6 +288,7 @@ def decided(tmp_path: Path) -> Path:
     journal.event(
         "decision", id="d1", question=ASKED.question, options=list(OPTIONS), state="chosen",
         identity=IDENTITY, choice="wait", at=made.at, by="ann", origin="page",
+        rests_on=ASKED.rests_on,
     )  # fmt: skip
     return root
 
@@ -364,7 +371,7 @@ def waiting(evidence: Path) -> Path:
 def test_the_command_lists_questions_with_recommendation_and_reason(waiting: Path) -> None:
     told = run(INCIDENT)
     assert told.splitlines()[:5] == [
-        f"1. What now? (RUN-005, run {RUN_ID})",
+        f"{IDENTITY[:6]} What now? (RUN-005, db shop, run {RUN_ID})",
         "   1 resume replay (recommended)",
         "   2 wait",
         "   Why: replay is paused",
@@ -399,7 +406,7 @@ def test_the_command_does_not_replace_an_answer_unless_told_so(waiting: Path) ->
     [
         (("reboot",), "no 'reboot'", "1 'resume replay', 2 'wait'"),
         (("3",), "no '3'", "1 'resume replay', 2 'wait'"),
-        (("wait", "--question", "Which"), "no 'Which'", "1 'What now?'"),
+        (("wait", "--question", "Which"), "no such question: 'Which'", "What now?"),
     ],
 )
 def test_errors_of_the_command_name_what_is_possible(

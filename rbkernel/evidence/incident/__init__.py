@@ -21,8 +21,9 @@ situation   connection, alert, received_at, verdict, causes (a sentence each), s
             server looked like then, see `rbkernel.sources.postgres.stored`)
 note        text, origin (notebook, page or command)
 acknowledged  text, origin
-decided     identity (of the question), question, options, recommended, reason, choice, note,
-            origin, findings (title and verdict when the question was asked), run_id, runbook
+decided     identity (of the question), question, options, recommended, reason, choice, place (of
+            the choice in the sorted options), note, origin, findings (title and verdict when the
+            question was asked), rests_on (identifies that situation), run_id, runbook
 asked again identity, question, why, origin: the next answer to this question counts
 done        plan (its id), title, note, origin, run_id: somebody carried out a plan by hand
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
@@ -47,6 +48,7 @@ from rbkernel.evidence.incident.answering import (
     known_in,
     mark_done,
     must_be_proven,
+    must_take,
     remaining,
 )
 from rbkernel.evidence.incident.decisions import (
@@ -149,6 +151,7 @@ __all__ = [
     "look",
     "mark_done",
     "must_be_proven",
+    "must_take",
     "opening",
     "parse",
     "read",

@@ -111,7 +111,9 @@ def answer(
     asked_again_at: str | None = None,
     redactor: Redactor | None = None,
 ) -> Answer:
-    """Answer a question of an incident; the same answer again changes nothing.
+    """Answer a question of an incident; the same answer again adds its note only.
+
+    The answer counts for the situation in which the question was asked (`Decision.rests_on`).
 
     Parameters
     ----------
@@ -156,8 +158,7 @@ def answer(
         )
 
     def check(record: IncidentRecord) -> None:
-        must_be_proven(root, record)
-        _must_be_open(record)
+        must_take(root, record)
         every = answers_in(partial(look, root), record)
         known = every.to(decision.identity)
         if asked_again_at not in (None, every.asked_again_at(decision.identity)) and not known:
@@ -166,11 +167,12 @@ def answer(
                 where=decision.question,
                 next_step="look at the page as it is now, and answer there",
             )
-        if known and known.choice == choice:
+        if known is None or known.rests_on != decision.rests_on:
+            return
+        if known.option(decision.options) == choice:
             same.append(known)
             raise _Nothing
-        if known:
-            raise _refused(known, record.id)
+        raise _refused(known, record.id, choice)
 
     same: list[Answer] = []
     name = remaining(partial(look, root), incident).id
@@ -188,13 +190,26 @@ def answer(
             recommended=decision.recommended or "",
             reason=decision.reason,
             choice=choice,
+            place=sorted(decision.options).index(choice),
             origin=origin,
             note=note,
             findings=[list(pair) for pair in decision.findings],
+            rests_on=decision.rests_on,
             run_id=run_id,
             runbook=runbook,
         )
     except _Nothing:
+        if note.strip():
+            append(
+                root,
+                name,
+                "note",
+                by=by,
+                redactor=redactor,
+                check=partial(must_take, root),
+                text=note,
+                origin=origin,
+            )
         return same[0]
     return answer_of(line)
 
@@ -228,8 +243,7 @@ def ask_again(
     """
 
     def check(record: IncidentRecord) -> None:
-        must_be_proven(root, record)
-        _must_be_open(record)
+        must_take(root, record)
         known = answers_in(partial(look, root), record).to(decision.identity)
         if known is None or known.at != replaces:
             raise _Nothing
@@ -289,7 +303,7 @@ def mark_done(
         DONE,
         by=by,
         redactor=redactor,
-        check=partial(must_be_proven, root),
+        check=partial(must_take, root),
         plan=plan,
         title=title,
         note=note,
@@ -317,18 +331,28 @@ def must_be_proven(root: Path, record: IncidentRecord) -> None:
         )
 
 
-def _must_be_open(record: IncidentRecord) -> None:
+def must_take(root: Path, record: IncidentRecord) -> None:
+    """Raise an error if an incident takes no answers and notes: it is closed, or was changed.
+
+    Raises
+    ------
+    EvidenceError
+        It is closed, or its record was changed after its seal.
+    """
+    must_be_proven(root, record)
     if record.state is IncidentState.CLOSED:
         raise EvidenceError(
-            f"{record.id} is closed, and its report is exported: no answer was recorded",
+            f"{record.id} is closed, so nothing was recorded",
+            where=str(root / record.id),
             next_step=f"`rbkernel incident reopen {record.id} …` reopens it",
         )
 
 
-def _refused(known: Answer, incident: str) -> AlreadyDecided:
+def _refused(known: Answer, incident: str, choice: str) -> AlreadyDecided:
     return AlreadyDecided(
-        known.told(datetime.now(UTC)),
+        f"{known.choice!r} counts, your {choice!r} was not recorded:"
+        f" {known.told(datetime.now(UTC))}",
         where=f"{known.question} ({incident})",
-        next_step="to change it, ask the question again: the button “Decide again”, or `rbkernel"
+        next_step="to change it, press “Decide again” beside the question, or use `rbkernel"
         f" decide {incident} … --again`",
     )

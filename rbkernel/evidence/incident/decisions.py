@@ -2,6 +2,8 @@
 
 The first answer to a question counts, in whatever run it was given. A later one does not, unless
 somebody asked the question again before: that is a line of its own, so the record keeps both.
+An answer counts only in the situation that the person saw (`rbkernel.model.situation_identity`),
+until the incident is closed or reopened, or an alert fires again after it was resolved.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from rbkernel import amounts
-from rbkernel.evidence.incident.line import Line, shown
+from rbkernel.evidence.incident.line import Line, instant, shown
+from rbkernel.evidence.incident.states import AlertStatus
+from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Decision, DecisionState
 
 DECIDED, ASKED_AGAIN = "decided", "asked again"
@@ -20,7 +24,12 @@ DECIDED, ASKED_AGAIN = "decided", "asked again"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer to a question; ``replaced_at`` is empty as long as the answer counts."""
+    """One answer to a question; ``replaced_at`` is empty as long as the answer counts.
+
+    ``rests_on`` is the situation that the person saw. ``place`` is the option's place in the sorted
+    options, because its text may have been redacted. ``over`` says why it no longer counts, and
+    ``withdrawn`` whether a person asked the question again.
+    """
 
     identity: str
     question: str
@@ -33,7 +42,18 @@ class Answer:
     reason: str = ""
     findings: tuple[tuple[str, str], ...] = ()
     run_id: str = ""
+    rests_on: str = ""
+    place: int = -1
     replaced_at: str = ""
+    over: str = ""
+    withdrawn: bool = False
+
+    def option(self, options: Iterable[str]) -> str | None:
+        """Return the chosen one of these options; None if it is none of them."""
+        every = sorted(options)
+        if self.choice in every:
+            return self.choice
+        return every[self.place] if 0 <= self.place < len(every) else None
 
     def told(self, now: datetime) -> str:
         """Return who answered what, and how long ago.
@@ -63,17 +83,25 @@ class Question:
         return last if last and not last.replaced_at else None
 
     def answered(self, line: Line) -> Question:
-        """Return the question after a line that answers it; only the first such line counts."""
-        if self.answer:
+        """Return the question after a line that answers it: the first one in a situation counts."""
+        new = answer_of(line)
+        if self.answer and self.answer.rests_on == new.rests_on:
             return self
-        return replace(self, answers=(*self.answers, answer_of(line)), asked_again_at="")
+        before = self.ended(line.at, "answered for another situation")
+        return replace(before, answers=(*before.answers, new), asked_again_at="")
 
     def asked_again(self, line: Line) -> Question:
         """Return the question after a line that asks it again."""
+        by_person = line.by != RBKERNEL
+        over = f"asked again by {line.by}" if by_person else line.text("why") or "asked again"
+        return self.ended(line.at, over, withdrawn=by_person)
+
+    def ended(self, at: str, over: str, *, withdrawn: bool = False) -> Question:
+        """Return the question after something since which its answer no longer counts."""
         if self.answer is None:
             return self
-        earlier = replace(self.answer, replaced_at=line.at)
-        return replace(self, answers=(*self.answers[:-1], earlier), asked_again_at=line.at)
+        earlier = replace(self.answer, replaced_at=at, over=over, withdrawn=withdrawn)
+        return replace(self, answers=(*self.answers[:-1], earlier), asked_again_at=at)
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,11 @@ class Answers:
         found = self.questions.get(identity)
         return found.asked_again_at if found else ""
 
+    def last(self, identity: str) -> Answer | None:
+        """Return the last answer to a question, also if it no longer counts."""
+        found = self.questions.get(identity)
+        return found.answers[-1] if found and found.answers else None
+
     def has(self, identity: str, at: str) -> bool:
         """Tell whether the record holds this answer, even if it was replaced later."""
         found = self.questions.get(identity)
@@ -100,7 +133,9 @@ class Answers:
     def applied(self, decision: Decision) -> Decision:
         """Return a decision of a run's journal as the incident's record knows it now.
 
-        The record counts more than the journal, which may have been written before the answer.
+        The record counts more than the journal, which may have been written before the answer. An
+        answer counts only in the situation that it was given for. An answer that only the journal
+        has (the record could not be written) counts until the question is asked again.
 
         >>> asked = Decision(id="", question="", options=("wait", "go"), identity="q")
         >>> data = {"identity": "q", "choice": "go", "origin": "page"}
@@ -111,25 +146,50 @@ class Answers:
         question = self.questions.get(decision.identity)
         if question is None or not decision.identity:
             return decision
-        if answer := question.answer:
+        answer = question.answer
+        if answer and answer.rests_on == decision.rests_on:
             return chosen(decision, answer)
-        if not question.asked_again_at or decision.is_waiting:
+        if decision.choice is None or self._only_in_run(decision, question):
             return decision
         return replace(decision, state=DecisionState.OPEN, choice=None, at="", by="", origin="")
 
-    def all_applied(self, decisions: Iterable[Decision]) -> tuple[Decision, ...]:
-        """Return the decisions of a run's journal as the incident's record knows them now."""
-        return tuple(map(self.applied, decisions))
+    def _only_in_run(self, decision: Decision, question: Question) -> bool:
+        """Tell whether only the run's journal has this answer, and the record nothing newer."""
+        newer = (one.replaced_at or one.at for one in question.answers)
+        return not self.has(decision.identity, decision.at) and all(
+            instant(decision.at) > instant(at) for at in newer
+        )
+
+    def in_run(self, run_id: str, decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+        """Return the decisions of a run's journal as a view of that run shows them.
+
+        An answer that was given to the run stays, also if the situation has changed since; it does
+        not stay if a person withdrew it.
+        """
+        return tuple(self._in_run(run_id, decision) for decision in decisions)
+
+    def _in_run(self, run_id: str, decision: Decision) -> Decision:
+        now, question = self.applied(decision), self.questions.get(decision.identity)
+        if now.choice or question is None:
+            return now
+        given = [
+            one
+            for one in question.answers
+            if (decision.choice and one.at == decision.at)
+            or (decision.state is DecisionState.PARKED and one.run_id == run_id)
+        ]
+        return chosen(decision, given[-1]) if given and not given[-1].withdrawn else now
 
 
 def chosen(decision: Decision, answer: Answer) -> Decision:
     """Return a decision with an answer of the record; unchanged if that is none of its options."""
-    if answer.choice not in decision.options:
+    option = answer.option(decision.options)
+    if option is None:
         return decision
     return replace(
         decision,
         state=DecisionState.CHOSEN,
-        choice=answer.choice,
+        choice=option,
         at=answer.at,
         by=answer.by,
         origin=answer.origin,
@@ -150,7 +210,10 @@ def answers_of(lines: Iterable[Line]) -> Answers:
     (None, 'go')
     """
     found: dict[str, Question] = {}
+    alerts = _Alerts()
     for line in lines:
+        if over := alerts.again(line) if line.kind == "alert" else _ENDS.get(line.kind, ""):
+            found = {name: question.ended(line.at, over) for name, question in found.items()}
         # a question of an earlier version has no identity, and cannot be answered
         if line.kind in {DECIDED, ASKED_AGAIN} and line.text("identity"):
             identity = line.text("identity")
@@ -161,11 +224,48 @@ def answers_of(lines: Iterable[Line]) -> Answers:
     return Answers(found)
 
 
+_ENDS = {"closed": "the incident was closed", "reopened": "the incident was reopened"}
+
+
+class _Alerts:
+    """Which alerts of a record fire, and which were resolved, in the order of its lines."""
+
+    def __init__(self) -> None:
+        self._firing: set[str] = set()
+        self._resolved: dict[str, str] = {}
+
+    def again(self, line: Line) -> str:
+        """Return why answers no longer count after this message; empty if they still do.
+
+        That is so if an alert fires again, or any alert does after all had been resolved. A message
+        that arrives late, with the start of an alert that is resolved already, changes nothing.
+        """
+        name, start = f"{line.text('source')} {line.text('fingerprint')}", line.text("starts_at")
+        if line.text("status") == AlertStatus.RESOLVED:
+            self._firing.discard(name)
+            self._resolved[name] = start
+            return ""
+        if start and self._resolved.get(name) == start:
+            return ""
+        is_again = name in self._resolved or bool(self._resolved and not self._firing)
+        if is_again:
+            self._resolved.clear()
+        self._firing.add(name)
+        return "its alert fired again" if is_again else ""
+
+
 def answer_of(line: Line) -> Answer:
     """Return the answer that a line of the record holds."""
     names = ("identity", "question", "choice", "origin", "note", "recommended", "reason", "run_id")
-    said = {name: line.text(name) for name in names}
-    return Answer(at=line.at, by=line.by, findings=_findings(line.data.get("findings")), **said)
+    said: dict[str, Any] = {name: line.text(name) for name in (*names, "rests_on")}
+    place = line.data.get("place")
+    return Answer(
+        at=line.at,
+        by=line.by,
+        findings=_findings(line.data.get("findings")),
+        place=place if isinstance(place, int) else -1,
+        **said,
+    )
 
 
 def _findings(value: Any) -> tuple[tuple[str, str], ...]:

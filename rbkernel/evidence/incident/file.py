@@ -46,7 +46,17 @@ KINDS = frozenset(
 )
 # names and hashes used as references: they hold no free text, and may look like tokens
 _PLAIN = frozenset(
-    {"identity", "fingerprint", "run_id", "runbook", "state", "status", "origin", "plan"}
+    {
+        "identity",
+        "fingerprint",
+        "run_id",
+        "runbook",
+        "state",
+        "status",
+        "origin",
+        "plan",
+        "rests_on",
+    }
 )
 # exact bytes that a digest or a signature covers; the writer has searched them for secrets
 _SIGNED = frozenset({"digest", "document", "signature", "signers", "key"})

@@ -93,6 +93,17 @@ class IncidentRecord:
         return (self.id, *self.merged_from)
 
     @property
+    def acknowledged(self) -> Line | None:
+        """The first line that acknowledges the incident since it was last reopened."""
+        first: Line | None = None
+        for line in self.lines:
+            if line.kind in {"closed", "reopened"}:
+                first = None
+            elif line.kind == "acknowledged":
+                first = first or line
+        return first
+
+    @property
     def is_proven(self) -> bool:
         """Whether a quick check finds that the record is unchanged since it was last sealed."""
         return all(damage.number for damage in self.damaged)

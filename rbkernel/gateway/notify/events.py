@@ -19,12 +19,12 @@ from rbkernel.evidence.incident import (
     DECIDED,
     SEVERE,
     AlertOutcome,
+    Answers,
     IncidentRecord,
     IncidentState,
     Line,
     RunHistory,
     RunState,
-    answers_of,
     instant,
 )
 from rbkernel.evidence.reading import Record
@@ -78,6 +78,9 @@ class Evidence(Protocol):
 
     def run(self, run_id: str) -> Record | None:
         """Return the record of a run from its journal; None if it cannot be read."""
+
+    def answers(self, record: IncidentRecord) -> Answers:
+        """Return the answers in a record, and in those that were merged into it."""
 
     def head(self, seal_id: str) -> str:
         """Return the hash of a seal, which is to be published; empty if there is no such seal."""
@@ -214,8 +217,8 @@ class _Incident:
         # the sealed finding came first, even if the run's end is recorded after the seal
         at = min(filter(None, (run.ended_at, run.sealed_at)), key=instant, default="")
         # both events are due at the same time, and the finding's key marks both as known
-        answers = answers_of(self.record.lines)
-        for decision in answers.all_applied(journal.decisions) if journal else ():
+        answers = self.evidence.answers(self.record)
+        for decision in map(answers.applied, journal.decisions) if journal else ():
             if decision.state == DecisionState.PARKED:
                 facts = {"decision": asdict(decision), "verdict": verdict.value}
                 parked = f"decision/{run.run_id}/{decision.id}"
@@ -314,7 +317,9 @@ class _Incident:
         if answer_s is None or not asked:
             return
         since = instant(asked[-1].ended_at or asked[-1].sealed_at)
-        if any(_by_hand(line) and instant(line.at) >= since for line in self.record.lines):
+        if self.record.acknowledged or any(
+            _by_hand(line) and instant(line.at) >= since for line in self.record.lines
+        ):
             return
         facts = {
             "level": "",

@@ -30,7 +30,7 @@ from rbkernel.errors import (
     RunbookError,
 )
 from rbkernel.evidence import incident, manifest, reading, runs, seals
-from rbkernel.evidence.incident import IncidentState, instant
+from rbkernel.evidence.incident import Answers, IncidentRecord, IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.notify import channels
@@ -290,6 +290,13 @@ class OnDisk:
             return reading.read(runs.find(self._settings.evidence_root, run_id))
         except EvidenceError:
             return None  # the event then says that nothing is known about the run
+
+    def answers(self, record: IncidentRecord) -> Answers:
+        """Return the answers in a record, and in those that were merged into it."""
+        try:
+            return incident.answers(self._settings.evidence_root, record.id)
+        except EvidenceError:
+            return incident.answers_of(record.lines)
 
     def head(self, seal_id: str) -> str:
         """Return the hash of a seal, which is to be published; empty if there is no such seal."""

@@ -35,8 +35,8 @@ _LIST_S = 1.0
 # how long the result of verifying a seal is reused
 _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
-# runs of an incident whose questions are shown; a storm may start hundreds of runs
-_MOST_ASKING = 50
+# runs of an incident whose questions are shown; a storm may start thousands of runs
+_MOST_ASKING = 1_000
 # cached entries of each kind: a whole run may take megabytes, a line of a list takes little
 _KEPT = {
     "summary": 24,
@@ -136,6 +136,19 @@ class EvidenceCache:
         )
         return kept
 
+    def remaining(self, incident: str) -> IncidentRecord:
+        """Return the record of an incident, or of the incident that it was merged into.
+
+        Raises
+        ------
+        EvidenceError
+            A record cannot be read.
+        """
+        return incidents.remaining(self._look, incident)
+
+    def _look(self, incident: str) -> IncidentRecord:
+        return self.record(incident) or incidents.tell([], incident)
+
     def decided(self, incident: str) -> Known:
         """Return what people decided and did in an incident; nothing if its id is unknown.
 
@@ -144,11 +157,7 @@ class EvidenceCache:
         EvidenceError
             A record cannot be read.
         """
-
-        def read(name: str) -> IncidentRecord:
-            return self.record(name) or incidents.tell([], name)
-
-        return incidents.known_in(read, incidents.remaining(read, incident))
+        return incidents.known_in(self._look, self.remaining(incident))
 
     def asked(self, entries: Sequence[RunEntry], incident: str) -> tuple[Asked, ...]:
         """Return the questions that the newest of these runs asked, with their answers.

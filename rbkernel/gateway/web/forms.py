@@ -8,12 +8,14 @@ approves or executes an action.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from rbkernel.displaytext import one_line
 from rbkernel.errors import EvidenceError, ParameterError
-from rbkernel.evidence import incident
+from rbkernel.evidence import incident, runs
 from rbkernel.evidence.incident import IncidentRecord, IncidentState
 from rbkernel.gateway.web.site import Request, Site
 from rbkernel.incidents import plans, questions
@@ -23,8 +25,11 @@ from rbkernel.model import INCIDENT_ID, Origin
 from rbkernel.redact import Redactor
 
 MOST_NAME, MOST_NOTE = 60, 2000
-# a link must not fill the record: after this many lines from pages, people use the command line
+# a link must not fill the record: after this many lines from pages, people use the command line;
+# notes and answers are counted apart, so that nobody can shut out answers with notes
 _MOST_LINES = 500
+_NOTES = frozenset({"note", "acknowledged"})
+_ANSWERS = frozenset({incident.DECIDED, incident.ASKED_AGAIN, incident.DONE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,7 @@ class Form:
     @classmethod
     def of(cls, site: Site, request: Request, page: str, record: IncidentRecord | None) -> Form:
         """Return the forms of the page of a run or an incident."""
+        record = record and site.cache.remaining(record.id)
         is_closed = record is not None and record.state is IncidentState.CLOSED
         closed = "The incident is closed." if is_closed else ""
         return cls(action=f"{site.base}/{page}", xsrf=request.xsrf, closed=closed)
@@ -71,13 +77,19 @@ class Sent:
         return text
 
 
+_NO_BRACKETS = str.maketrans("", "", "()")
+
+
 def author(name: str, whose: str) -> str:
     """Return the author of a line: the typed name, and what is known about the person.
 
     >>> author(" ann ", "holder of a link"), author("", "holder of a link")
     ('ann (holder of a link)', 'holder of a link')
+    >>> author("ann (Jupyter)", "holder of a link")
+    'ann Jupyter (holder of a link)'
     """
-    typed = one_line(name)[:MOST_NAME].strip()
+    # brackets would look like what is known about the person
+    typed = one_line(name).translate(_NO_BRACKETS)[:MOST_NAME].strip()
     return f"{typed} ({whose})" if typed else whose
 
 
@@ -101,6 +113,7 @@ def decide(site: Site, sent: Sent) -> None:
         origin=Origin.PAGE,
         note=sent.text("note", MOST_NOTE),
         asked_again_at=sent.fields.get("asked_again_at", ""),
+        rests_on=sent.fields.get("rests_on", ""),
         redactor=redactor,
     )
 
@@ -121,6 +134,7 @@ def ask_again(site: Site, sent: Sent) -> None:
         by=sent.by,
         origin=Origin.PAGE,
         replaces=sent.fields.get("at", ""),
+        why=sent.text("note", MOST_NOTE),
         redactor=_redactor(site),
     )
 
@@ -174,23 +188,25 @@ def done(site: Site, sent: Sent) -> None:
     )
 
 
-CHANGES: Mapping[str, Callable[[Site, Sent], None]] = {
-    "decide": decide,
-    "ask-again": ask_again,
-    "acknowledge": acknowledge,
-    "done": done,
-    "note": note,
-}
+Change = Callable[[Site, Sent], None]
+CHANGES: Mapping[str, Change] = {"decide": decide, "ask-again": ask_again, "done": done}
+OF_INCIDENTS: Mapping[str, Change] = {"acknowledge": acknowledge, "note": note}
 
 
 def _append(site: Site, sent: Sent, kind: str, text: str) -> None:
-    found = _open(site, sent)
+    root = site.settings.evidence_root
+
+    def check(record: IncidentRecord) -> None:
+        incident.must_take(root, record)
+        _must_have_room(record, _NOTES)
+
     incident.append(
-        site.settings.evidence_root,
-        found.incident,
+        root,
+        _there(root, sent.what).id,
         kind,
         by=sent.by,
         redactor=_redactor(site),
+        check=check,
         text=text,
         origin=Origin.PAGE,
     )
@@ -212,19 +228,34 @@ def _open(site: Site, sent: Sent) -> Questions:
             where=sent.what,
             next_step="run the notebook again in JupyterLab",
         )
-    record = incident.look(root, found.incident)
-    incident.must_be_proven(root, record)
-    if record.state is IncidentState.CLOSED:
-        raise EvidenceError(
-            f"{found.incident} is closed: nothing was recorded",
-            next_step=f"`rbkernel incident reopen {found.incident} …` reopens it",
-        )
-    if sum(line.text("origin") == Origin.PAGE for line in record.lines) >= _MOST_LINES:
-        raise EvidenceError(
-            f"{found.incident} has {_MOST_LINES} entries from pages: nothing was recorded",
-            next_step=f"use `rbkernel incident note {found.incident} …`",
-        )
+    record = incident.remaining(partial(incident.look, root), found.incident)
+    incident.must_take(root, record)
+    _must_have_room(record, _ANSWERS)
     return found
+
+
+def _there(root: Path, name: str) -> IncidentRecord:
+    """Return the record that continues an incident, which has a record or a run.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such incident.
+    """
+    record = incident.remaining(partial(incident.look, root), name)
+    if not record.lines and not runs.of_incident(root, name):
+        incident.read(root, name)
+    return record
+
+
+def _must_have_room(record: IncidentRecord, kinds: Collection[str]) -> None:
+    from_pages = (one for one in record.lines if one.text("origin") == Origin.PAGE)
+    if sum(one.kind in kinds for one in from_pages) >= _MOST_LINES:
+        raise EvidenceError(
+            f"{record.id} has {_MOST_LINES} such entries from pages: nothing was recorded",
+            next_step=f"use `rbkernel incident note {record.id} …`, or `rbkernel decide"
+            f" {record.id} …`",
+        )
 
 
 def _redactor(site: Site) -> Redactor:

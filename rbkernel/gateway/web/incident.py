@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence.incident import IncidentRecord, Line
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.web.forms import Form
@@ -54,7 +53,7 @@ def show(site: Site, request: Request) -> Answer:
         jobs=_not_started(site, incident),
         waiting=[one for one in asked_here if one.decision.is_waiting],
         decided=[one for one in asked_here if one.decision.choice],
-        acknowledged=_acknowledged(record),
+        acknowledged=record and site.cache.remaining(record.id).acknowledged,
         form=Form.of(site, request, f"incidents/{incident}", record),
         summary=IncidentLine(id=incident, runs=tuple(entries), record=record),
         alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
@@ -70,12 +69,6 @@ def _line(site: Site, entry: RunEntry) -> RunLine:
     except EvidenceError:
         progress = None
     return RunLine(entry=entry, progress=progress)
-
-
-def _acknowledged(record: IncidentRecord | None) -> Line | None:
-    """Return the first line that acknowledges an incident."""
-    lines = record.lines if record else ()
-    return next((line for line in lines if line.kind == "acknowledged"), None)
 
 
 def _not_started(site: Site, incident: str) -> list[Job]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError, RbkernelError
 from rbkernel.gateway.links import EVERYTHING
 from rbkernel.gateway.web import console, incident, run
-from rbkernel.gateway.web.forms import CHANGES, Sent
+from rbkernel.gateway.web.forms import CHANGES, OF_INCIDENTS, Sent
 from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Request, Site
 from rbkernel.render.documents import page, report, writing
 from rbkernel.render.documents.formats import Format
@@ -96,8 +96,11 @@ class FormRoute:
 
 FORM_ROUTES = tuple(
     FormRoute(pattern=rf"/{pages}/({one})/{name}", change=change, wanted=wanted)
-    for pages, one, wanted in (("incidents", INCIDENT, _the_incident), ("runs", RUN, _the_run))
-    for name, change in CHANGES.items()
+    for pages, one, wanted, changes in (
+        ("incidents", INCIDENT, _the_incident, {**CHANGES, **OF_INCIDENTS}),
+        ("runs", RUN, _the_run, CHANGES),
+    )
+    for name, change in changes.items()
 )
 
 

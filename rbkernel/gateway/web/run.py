@@ -41,7 +41,7 @@ def show(site: Site, request: Request) -> Answer:
     sealing = _is_being_sealed(site, summary)
     incident = summary.section.incident
     known = site.cache.decided(incident)
-    decisions = known.answers.all_applied(summary.section.decisions)
+    decisions = known.answers.in_run(request.what, summary.section.decisions)
     record = site.cache.record(incident)
     figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(

@@ -291,7 +291,8 @@ class Form(Linked):
     def _must_be_from_the_page(self, grant: Grant, what: str) -> None:
         sent = self.get_body_argument("_xsrf", "").encode()
         right = hmac.compare_digest(sent, self._token(grant, what).encode())
-        if not right or _from_another_site(self):
+        strictly = self._access.open_on_loopback
+        if not right or _from_another_site(self, strictly=strictly):
             raise LinkError(
                 "nothing was recorded: this form was not sent from the page, or is out of date",
                 next_step="open the page again, and answer there",
@@ -303,13 +304,19 @@ def fields_of(handler: RequestHandler) -> dict[str, str]:
     return {name: handler.get_body_argument(name) for name in handler.request.body_arguments}
 
 
-def _from_another_site(handler: RequestHandler) -> bool:
-    """Tell whether the browser says that another site sent the request."""
+def _from_another_site(handler: Shows, *, strictly: bool) -> bool:
+    """Tell whether the browser says that another site sent the request.
+
+    A proxy may change the host name, so the configured address counts, too; not ``strictly``, on
+    pages that are open on this machine only.
+    """
     headers = handler.request.headers
-    if site := headers.get("Sec-Fetch-Site", ""):
-        return site not in {"same-origin", "none"}
-    origin = headers.get("Origin", "")
-    return bool(origin) and urlsplit(origin).netloc != handler.request.host
+    site, origin = headers.get("Sec-Fetch-Site", ""), headers.get("Origin", "")
+    address = "" if strictly else urlsplit(handler.site.settings.gateway.address).netloc
+    here = not origin or urlsplit(origin).netloc in {handler.request.host, address}
+    if site:
+        return site not in {"same-origin", "none"} or (strictly and not here)
+    return not here
 
 
 class Static(Shows):

@@ -167,7 +167,9 @@ def section(
         started_at=wording.started_at(record),
         about=wording.about(record),
         findings=tuple(by_urgency(record.findings)),
-        decisions=known.answers.all_applied(record.decisions) if known else record.decisions,
+        decisions=known.answers.in_run(record.run_id, record.decisions)
+        if known
+        else record.decisions,
         plans=wording.plans(record, reader, known.done if known else None),
         remarks=wording.remarks(record),
         front_matter=front,
