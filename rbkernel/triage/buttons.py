@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
-from rbkernel.errors import RbkernelError
+from rbkernel.errors import AlreadyDecided, RbkernelError
 from rbkernel.render import cards
 from rbkernel.triage.context import triage
 
@@ -73,6 +73,8 @@ def _button(
     def pressed(_: widgets.Button) -> None:
         try:
             press()
+        except AlreadyDecided as error:
+            decision.remark(str(error))
         except RbkernelError as error:
             decision.remark(f"Not recorded: {error}")
 

@@ -120,6 +120,149 @@ def test_the_record_counts_more_than_a_journal(state: str, lines: list[str], exp
     assert answers_of(said).applied(decision).state == expected
 
 
+ALERT = {"source": "a", "fingerprint": "f"}
+FIRED = ("alert", {**ALERT, "status": "firing", "starts_at": AT})
+OVER = ("alert", {**ALERT, "status": "resolved", "starts_at": AT})
+LATER = "2026-12-11T03:02:00+00:00"
+SAID = (DECIDED, {"identity": IDENTITY, "choice": "wait", "rests_on": ASKED.rests_on})
+
+
+@pytest.mark.parametrize(
+    ("lines", "over"),
+    [
+        ([FIRED, SAID], ""),
+        ([FIRED, SAID, FIRED], ""),
+        ([FIRED, SAID, ("alert", {**FIRED[1], "fingerprint": "g"})], ""),
+        ([FIRED, SAID, OVER], ""),
+        ([FIRED, SAID, OVER, FIRED], ""),  # a message that was late
+        ([FIRED, SAID, OVER, ("alert", {**FIRED[1], "starts_at": LATER})], "its alert fired again"),
+        ([FIRED, SAID, OVER, ("alert", {**FIRED[1], "fingerprint": "g"})], "its alert fired again"),
+        ([SAID, ("closed", {})], "the incident was closed"),
+        ([SAID, ("closed", {}), ("reopened", {})], "the incident was closed"),
+    ],
+)
+def test_an_answer_counts_until_the_incident_or_its_alert_begins_again(
+    lines: list[tuple[str, dict[str, str]]], over: str
+) -> None:
+    said = [Line(number=1, kind=kind, at=AT, by="ann", data=data) for kind, data in lines]
+    found = answers_of(said)
+    assert found.applied(ASKED).state == ("parked" if over else "chosen")
+    last = found.last(IDENTITY)
+    assert last
+    assert last.over == over
+    # the view of the run to which it was given still shows it
+    run = replace(ASKED, state=DecisionState.CHOSEN, choice="wait", at=AT)
+    assert found.in_run(RUN_ID, [run])[0].choice == "wait"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ([("Replay lag", "ok")], "resume replay", True),
+        ([("Replay lag", "critical"), ("Slots", "ok")], "resume replay", True),
+        ([], "resume replay", True),
+        (FINDINGS, "wait", True),
+        (FINDINGS, None, True),
+        (FINDINGS, "resume replay", False),
+    ],
+)
+@pytest.mark.parametrize("state", ["open", "parked", "not needed"])
+def test_an_answer_does_not_count_in_another_situation(
+    tmp_path: Path, changed: tuple[Any, Any, bool], state: str
+) -> None:
+    answer(tmp_path)
+    found, recommended, needed = changed
+    now = situation_identity(found, recommended, needed=needed)
+    asked = replace(ASKED, state=DecisionState(state), rests_on=now)
+    known = incident.answers(tmp_path, INCIDENT)
+    assert known.applied(asked) == asked
+    # whoever answers in the new situation is not refused because of the old answer
+    made = incident.answer(
+        tmp_path, INCIDENT, asked, "resume replay", by="bob", origin="page", run_id=RUN_ID,
+        runbook="RUN-005",
+    )  # fmt: skip
+    known = incident.answers(tmp_path, INCIDENT)
+    assert known.applied(asked).choice == made.choice
+    assert known.applied(ASKED) == ASKED
+
+
+def test_an_answer_that_only_the_run_knows_stays_until_the_question_is_asked_again() -> None:
+    mine = replace(ASKED, state=DecisionState.CHOSEN, choice="wait", at=LATER)
+    again = (ASKED_AGAIN, {"identity": IDENTITY})
+    lines = [
+        Line(number=1, kind=kind, at=AT, by="ann", data=data)
+        for kind, data in (SAID, again, ("note", {}))
+    ]
+    assert answers_of(lines).applied(mine) == mine
+    last = Line(number=4, kind=DECIDED, at="2026-12-12T00:00:00Z", by="ann", data=SAID[1])
+    more = [*lines, last, replace(last, kind=ASKED_AGAIN)]
+    assert answers_of(more).applied(mine).state == "open"
+
+
+def test_a_clock_that_was_ahead_does_not_keep_an_answer() -> None:
+    """The order of lines counts, as they were written under the lock."""
+    said = Line(number=1, kind=DECIDED, at=LATER, by="ann", data=SAID[1])
+    again = Line(number=2, kind=ASKED_AGAIN, at=AT, by="ann", data={"identity": IDENTITY})
+    asked = replace(ASKED, state=DecisionState.CHOSEN, choice="wait", at=LATER)
+    assert answers_of([said, again]).applied(asked).state == "open"
+
+
+def test_a_redacted_option_is_answered(tmp_path: Path) -> None:
+    secret = "fail over to postgresql://ann:hunter2@db/shop"
+    asked = replace(ASKED, options=(secret, "wait"))
+    for _ in range(2):  # the same answer again is no other answer
+        incident.answer(
+            tmp_path, INCIDENT, asked, secret, by="ann", origin="page", run_id=RUN_ID,
+            runbook="RUN-005",
+        )  # fmt: skip
+    assert incident.answers(tmp_path, INCIDENT).applied(asked).choice == secret
+    assert b"hunter2" not in (tmp_path / INCIDENT / "incident.jsonl").read_bytes()
+
+
+def test_the_same_answer_again_adds_its_note(tmp_path: Path) -> None:
+    answer(tmp_path)
+    answer(tmp_path, by="bob", note="the backup ends in 5 min")
+    last = incident.read(tmp_path, INCIDENT).lines[-1]
+    assert (last.kind, last.by, last.text("text")) == ("note", "bob", "the backup ends in 5 min")
+
+
+def test_a_newer_run_takes_a_question_away_only_once_it_has_asked_or_is_complete(
+    evidence: Path,
+) -> None:
+    parked(evidence)
+    begun = Journal(evidence, other_run(5))
+    begun.cell("1")
+    begun.run("m1")
+    found = questions.questions(evidence, INCIDENT)
+    assert [one.run_id for one in found.waiting] == [RUN_ID]
+    whole_run(evidence, other_run(6)).line("end")
+    assert questions.questions(evidence, INCIDENT).waiting == ()
+
+
+def test_a_question_of_an_older_run_with_other_findings_takes_no_answer(evidence: Path) -> None:
+    parked(evidence)
+    old = questions.questions(evidence, RUN_ID)
+    journal = whole_run(evidence, other_run(5))
+    journal.event(
+        "decision", id="d1", question=ASKED.question, options=list(OPTIONS), state="parked",
+        identity=IDENTITY, findings=[["Replay lag", "warning"]], rests_on="another",
+    )  # fmt: skip
+    with pytest.raises(EvidenceError, match="has found another situation since"):
+        questions.answer(evidence, old, old.asked[0], "wait", by="ann", origin=Origin.COMMAND)
+    run(INCIDENT, "wait")
+    assert questions.questions(evidence, INCIDENT).waiting == ()
+
+
+def test_an_acknowledgement_counts_until_the_incident_is_reopened(waiting: Path) -> None:
+    append(waiting, INCIDENT, "acknowledged", by="ann", text="")
+    assert incident.read(waiting, INCIDENT).acknowledged
+    shown = CliRunner().invoke(app, ["incident", "show", INCIDENT]).output
+    assert "acknowledged" in shown.split("Runs")[0]
+    for kind in ("closed", "reopened"):
+        append(waiting, INCIDENT, kind, by="ann", why="", resolution="")
+        assert incident.read(waiting, INCIDENT).acknowledged is None
+
+
 def test_an_answer_to_other_options_is_none() -> None:
     data = {"identity": IDENTITY, "choice": "reboot"}
     said = Line(number=1, kind=DECIDED, at="", by="ann", data=data)
@@ -433,7 +576,7 @@ def test_equal_questions_about_two_servers_are_told_apart(waiting: Path) -> None
     for words in ((), ("--question", "What")):
         with pytest.raises(ParameterError, match="has 2 such questions"):
             run(INCIDENT, "wait", *words)
-    run(INCIDENT, "wait", "--question", "1")
+    run(INCIDENT, "wait", "--question", IDENTITY[:6])
     found = incident.answers(waiting, INCIDENT)
     assert (found.to(identity), found.to(IDENTITY) is not None) == (None, True)
     run(other_run(3), "resume")

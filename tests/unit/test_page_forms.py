@@ -282,7 +282,7 @@ def test_a_closed_incident_takes_nothing(pages_open: httpx.Client, waiting: Path
     assert "The incident is closed." in page
     sent = pages_open.post(f"{THE_INCIDENT}/decide", data=fields, headers=HERE)
     assert sent.status_code == 400
-    assert "is closed: nothing was recorded" in words(sent)
+    assert "is closed, so nothing was recorded" in words(sent)
     assert decided(waiting) is None
 
 
