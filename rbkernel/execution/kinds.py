@@ -34,7 +34,8 @@ _SESSIONS = Kind(
     changed=sessions.changed,
     execute=sessions.execute,
     watch=sessions.watch,
-    verification="the sessions, or their queries, are gone, and the sessions that waited are freed",
+    verification="the sessions, or their queries, are gone, and no session that was to be freed at"
+    " once still waits in that query",
 )
 KINDS: Mapping[str, Kind] = {
     "cancel_queries": _SESSIONS,

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from rbkernel import actions
-from rbkernel.cli import incident_text
+from rbkernel.cli import acting, incident_text
 from rbkernel.errors import ActionRefused, ConfigError, DatabaseError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
@@ -530,12 +531,15 @@ class TestRefused:
         room.configure(three)
         assert room.approve(plan).digest == ok.digest
 
-    def test_rejected(self, room: Room, plan: str) -> None:
+    def test_rejected(self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ok = room.approve(plan, "bob")
         approval.reject(room.ledger, plan, "it is nearly done")
         assert "rejected (it is nearly done)" in refusal(lambda: room.execute(plan, ok))
         assert "it is rejected" in refusal(lambda: approval.reject(room.ledger, plan, "again"))
         assert "must propose it again" in refusal(lambda: room.approve(plan))
+        # nobody gets a new preview without asking for one
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+        assert refusal(lambda: acting._asked(room.ledger, plan, "Execute?")) == "it is rejected"
 
     def test_the_name_of_the_person_is_that_of_the_account(
         self, room: Room, plan: str, monkeypatch: pytest.MonkeyPatch

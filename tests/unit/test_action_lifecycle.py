@@ -261,11 +261,20 @@ class TestApprovals:
         assert history.state(after_that) is ActionState.EXPIRED
         assert "expired" in policy.may_execute(history, RULE, after_that)
 
-    def test_a_document_that_is_none_allows_nothing(self) -> None:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("nonsense", "[]", "{}", '{"approvers": "0"}', '{"approvers": true}', "[" * 100_000),
+            *(text_of(execute_within_s=value) for value in (1e300, 10**400, -1, "1", None)),
+            text_of(approvers=-1),
+        ],
+    )
+    def test_a_document_that_is_none_allows_nothing(self, text: str) -> None:
+        """And the record can still be read."""
         free = ActionRule(action="terminate_sessions", approvers=0)
-        for text in ("nonsense", "[]", "{}", '{"approvers": "0"}', '{"approvers": true}'):
-            [history] = actions_of([previewed(text)])
-            assert policy.may_execute(history, free, BEGIN)
+        [history] = actions_of([previewed(text)])
+        assert policy.may_execute(history, free, BEGIN)
+        assert approved(history, "bob", BEGIN).state(BEGIN) is ActionState.EXPIRED
 
 
 ENFORCED: dict[str, Callable[[], bool]] = {
