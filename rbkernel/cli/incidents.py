@@ -140,7 +140,7 @@ def acknowledge(
     """
     from rbkernel.model import Origin
 
-    _known(name)
+    name = _known(name).record.merged_into or name
     line = _append(name, "acknowledged", text=text, origin=Origin.COMMAND)
     typer.echo(f"{name}: acknowledged at {line.at[11:19]} UTC by {line.by}")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from IPython.display import display
 
 from rbkernel.arguments import checked
 from rbkernel.evidence import current, incident
-from rbkernel.evidence.incident import Line
+from rbkernel.evidence.incident import IncidentRecord, Line
 from rbkernel.model import Origin, now
 from rbkernel.render import cards
 from rbkernel.triage import decided
@@ -35,11 +37,12 @@ def acknowledge(text: str = "") -> None:
     EvidenceError
         The incident's record cannot be written.
     """
-    name = triage().run.incident
+    record = incident.remaining(partial(incident.look, current().root), triage().run.incident)
+    name = record.id
     if headless():
         say = "Not acknowledged: nobody is present in a headless run."
     else:
-        line = _acknowledged(name, text) or incident.append(
+        line = _acknowledged(record, text) or incident.append(
             current().root,
             name,
             "acknowledged",
@@ -53,16 +56,12 @@ def acknowledge(text: str = "") -> None:
     display({"text/html": html, "text/plain": say}, raw=True)
 
 
-def _acknowledged(name: str, text: str) -> Line | None:
+def _acknowledged(record: IncidentRecord, text: str) -> Line | None:
     """Return the line with which this user acknowledged the incident before, as by *Run All*."""
-    return next(
-        (
-            line
-            for line in incident.look(current().root, name).lines
-            if (line.kind, line.by, line.text("text")) == ("acknowledged", decided.user(), text)
-        ),
-        None,
-    )
+    if not record.acknowledged:
+        return None  # nobody has since it was reopened
+    said = ("acknowledged", decided.user(), text)
+    return next((one for one in record.lines if (one.kind, one.by, one.text("text")) == said), None)
 
 
 @checked

@@ -194,6 +194,21 @@ def test_a_decision_that_nobody_makes_is_escalated(root: Path) -> None:
     assert not events(root, told, *keys, now=late)
 
 
+def test_who_acknowledged_before_the_run_asked_is_not_called_again(root: Path) -> None:
+    say(root, state="started")
+    say(root, "acknowledged", by="ann", text="")
+    journal = whole_run(root)
+    parked(journal)
+    say(root, state="ended")
+    told = Told(read(journal.folder), response_time="15 minutes")
+    keys = [event.key for event in events(root, told)]
+    late = datetime.now(UTC) + timedelta(minutes=16)
+    assert not events(root, told, *keys, now=late)
+    for kind in ("closed", "reopened"):
+        say(root, kind, by="rbkernel")
+    assert [one.kind for one in events(root, told, *keys, now=late)] == ["escalation"]
+
+
 def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None:
     say(root, state="started")
     levels = [{"level": "L2", "after": "1 h", "contact": "Lead"}, {"level": "L9", "after": "9 h"}]

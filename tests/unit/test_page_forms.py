@@ -93,7 +93,7 @@ def test_a_holder_of_a_link_answers(
     linked: httpx.Client, waiting: Path, what: str, path: str
 ) -> None:
     follow(linked, what, path)
-    assert "Waiting for a decision" in linked.get(path).text or "parked" in linked.get(path).text
+    assert "parked What now?" in words(linked.get(path))
     sent = send(linked, path, "decide", option="wait", name=" ann ", note="load falls")
     assert (sent.status_code, sent.headers["Location"]) == (303, f"{path}#decisions")
     found = decided(waiting)
@@ -265,13 +265,57 @@ def test_a_wrong_form_says_why(
     assert (waiting / INCIDENT / "incident.jsonl").read_bytes() == before
 
 
-def test_an_unknown_incident_gets_no_record(pages_open: httpx.Client, waiting: Path) -> None:
-    token = form(pages_open, THE_INCIDENT, "note")["_xsrf"]
-    sent = pages_open.post(
-        "/rbkernel/incidents/INC-nothing/note", data={"_xsrf": token, "note": "x"}, headers=HERE
-    )
-    assert sent.status_code == 403  # the token is of another page
+@pytest.mark.parametrize("action", ["note", "acknowledge", "decide"])
+def test_an_unknown_incident_gets_no_record(
+    linked: httpx.Client, waiting: Path, action: str
+) -> None:
+    follow(linked, links.EVERYTHING, "/rbkernel")
+    grant = links.Grant(what=links.EVERYTHING, expires=0)
+    fields = {"_xsrf": links.form_token(grant, "INC-nothing", SECRET), "note": "x"}
+    sent = linked.post(f"/rbkernel/incidents/INC-nothing/{action}", data=fields, headers=HERE)
+    assert sent.status_code == 400
+    assert "INC-nothing" in words(sent)
     assert not (waiting / "INC-nothing").exists()
+
+
+def test_a_newer_link_does_not_spoil_a_page_that_is_open(
+    linked: httpx.Client, waiting: Path
+) -> None:
+    follow(linked, INCIDENT, THE_INCIDENT)
+    typed = {**form(linked, THE_INCIDENT, "note"), "note": "replay is paused"}
+    token = links.sign(INCIDENT, int(time.time() + 600), SECRET)
+    assert linked.get(f"{THE_INCIDENT}?link={token}").status_code == 303
+    assert linked.post(f"{THE_INCIDENT}/note", data=typed, headers=HERE).status_code == 303
+
+
+def test_open_pages_refuse_the_name_of_a_proxy(pages_open: httpx.Client, waiting: Path) -> None:
+    by_proxy = {**HERE, "Origin": "https://runbooks.example"}
+    assert send(pages_open, RUN, "decide", by_proxy, option="wait").status_code == 403
+    assert decided(waiting) is None
+
+
+def test_a_page_from_before_another_situation_does_not_answer(
+    pages_open: httpx.Client, waiting: Path
+) -> None:
+    stale = {**form(pages_open, THE_INCIDENT, "decide"), "option": "wait"}
+    journal = whole_run(waiting, other_run(7))
+    journal.event(
+        "decision", id="d1", question="What now?", options=["resume replay", "wait"],
+        state="parked", identity=IDENTITY, findings=[["Lag", "warning"]], rests_on="another",
+    )  # fmt: skip
+    sent = pages_open.post(f"{THE_INCIDENT}/decide", data=stale, headers=HERE)
+    assert sent.status_code == 400
+    assert "another situation" in words(sent)
+    assert decided(waiting) is None
+
+
+def test_notes_do_not_shut_out_answers(
+    pages_open: httpx.Client, waiting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbkernel.gateway.web.forms._MOST_LINES", 1)
+    assert send(pages_open, THE_INCIDENT, "note", note="x").status_code == 303
+    assert send(pages_open, THE_INCIDENT, "note", note="y").status_code == 400
+    assert send(pages_open, THE_INCIDENT, "decide", option="wait").status_code == 303
 
 
 def test_a_closed_incident_takes_nothing(pages_open: httpx.Client, waiting: Path) -> None:
