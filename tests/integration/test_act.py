@@ -677,9 +677,10 @@ elif point == "after the signal":
     send = server.send
 
     def signalled(raw, statement, *given):
-        send(raw, statement, *given)
+        rows = send(raw, statement, *given)
         if statement == sessions.SIGNAL:
             killed()
+        return rows
 
     server.send = signalled
 executor.execute(Ledger(config.load(), Redactor()), plan, digest)
