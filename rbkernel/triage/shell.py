@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -177,14 +178,7 @@ class _Right:
 
 def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], right: _Right) -> Seen:
     try:
-        process = subprocess.Popen(
-            argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = _start(argv, environment)
     except OSError as error:
         step = f"install {argv[0]} here, or look from a host that has it"
         actual = f"{argv[0]} cannot be run here: {error.strerror}"
@@ -195,6 +189,35 @@ def _run(argv: list[str], allowed: Command, environment: Mapping[str, str], righ
         problem = f"did not end within {allowed.timeout_s:g} s"
         return Seen(Verdict.UNKNOWN, problem, step, output[:KEPT_CHARACTERS])
     return right.judge(code, output)
+
+
+def _start(argv: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process; if the cell is interrupted meanwhile, kill the process.
+
+    Another thread starts it: an interrupt within `Popen` would lose a process that runs already.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(
+            subprocess.Popen,
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return starting.result()
+        except KeyboardInterrupt:
+            _kill(starting.result())
+            raise
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its group: a command may have started other processes."""
+    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_KILL_S)
 
 
 def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | None, str]:
@@ -213,10 +236,7 @@ def _listen(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[int | N
     finally:
         process.stdout.close()
         if process.returncode is None:  # not waited for yet, so the id is not reused
-            # kill the whole group: a command may have started other processes
-            os.killpg(process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_KILL_S)
+            _kill(process)
     return code, output.decode(errors="replace")
 
 

@@ -33,6 +33,16 @@ from tests.support.kernels import (
 FINDING = "application/vnd.rbkernel.finding+json"
 SECRET = "hunter2-Tr0ub4dor"
 LONG = 60_000  # characters; more than is kept
+# the interrupt comes while the process runs already, and `Popen` has not returned yet
+STARTS_SLOWLY = """
+import subprocess, time, unittest.mock
+def slowly(*arguments, start=subprocess.Popen, **options):
+    process = start(*arguments, **options)
+    time.sleep(1)
+    return process
+with unittest.mock.patch("subprocess.Popen", slowly):
+    {cell}
+"""
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -424,12 +434,14 @@ class TestShell:
         assert found["verdict"] == "ok"
         assert len(probes.events("shell")[-1].data["output"]) < LONG
 
+    @pytest.mark.parametrize("starts", ["at once", "slowly"])
     def test_an_interrupted_cell_leaves_nothing_running(
-        self, probes: Probes, tmp_path: Path
+        self, probes: Probes, tmp_path: Path, starts: str
     ) -> None:
         file = tmp_path / "pid"
+        cell = f"rb.shell('Waits', 'patient', file={str(file)!r})"
         running = probes.kernel.client
-        running.execute(f"rb.shell('Waits', 'patient', file={str(file)!r})")
+        running.execute(cell if starts == "at once" else STARTS_SLOWLY.format(cell=cell))
         deadline = time.monotonic() + PATIENCE_S
         while not (file.exists() and file.read_text().strip()):
             assert time.monotonic() < deadline
@@ -503,7 +515,7 @@ class TestShell:
 
 def expect_gone(*pids: int) -> None:
     """They end at once; the last of them is only buried by init."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     for pid in pids:
         while running(pid):
             assert time.monotonic() < deadline, f"{pid} is still there"

@@ -188,7 +188,9 @@ class TestWal:
                 run(admin, "SELECT pg_logical_emit_message(false, '', repeat('x', 20000000))")
                 run(admin, "SELECT pg_switch_wal()", "CHECKPOINT")
             frame = ask(diag, "archive/wal").set_index("holder")
-            assert set(frame["held_by"]) == {"slot left_behind"}
+            # the test before may have left more files for reuse than the slot keeps
+            assert set(frame["held_by"]) == {frame["held_mb"].idxmax()}
+            assert frame["held_mb"].drop("files for reuse").idxmax() == "slot left_behind"
             assert frame.loc["slot left_behind", "held_mb"] >= 40
             assert frame.loc["the last checkpoint", "held_mb"] < 20
             in_folder = (
