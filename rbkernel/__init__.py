@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from rbkernel.triage.diagnose import diagnose
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.history import history
-    from rbkernel.triage.http import http
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.migration import migration
     from rbkernel.triage.overview import overview
+    from rbkernel.triage.probes.http import http
+    from rbkernel.triage.probes.shell import shell
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.reconcile import reconcile, repair
-    from rbkernel.triage.shell import shell
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
     from rbkernel.triage.validation import validation
@@ -52,7 +52,7 @@ _HOMES = {
     "escalation": "rbkernel.triage.handover",
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
-    "http": "rbkernel.triage.http",
+    "http": "rbkernel.triage.probes.http",
     "metrics": "rbkernel.triage.metrics",
     "migration": "rbkernel.triage.migration",
     "note": "rbkernel.triage.summary",
@@ -63,7 +63,7 @@ _HOMES = {
     "repair": "rbkernel.triage.reconcile",
     "sample": "rbkernel.triage.query",
     "severity": "rbkernel.triage.handover",
-    "shell": "rbkernel.triage.shell",
+    "shell": "rbkernel.triage.probes.shell",
     "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",

@@ -19,7 +19,7 @@ from rbkernel.model import Verdict
 
 if TYPE_CHECKING:
     from rbkernel.lint import Document, Level
-    from rbkernel.runbook.coverage import Row
+    from rbkernel.runbook.coverage.comparison import Row
 
 
 class Format(StrEnum):
@@ -99,8 +99,9 @@ def coverage(
     Example: rbkernel coverage --rules 'alerts/*.yml'
     """
     from rbkernel.lint import reading
-    from rbkernel.runbook import alerts, catalogue, coverage_report, registry
-    from rbkernel.runbook.coverage import compare
+    from rbkernel.runbook import alerts, catalogue, registry
+    from rbkernel.runbook.coverage import report
+    from rbkernel.runbook.coverage.comparison import compare
 
     if not (given := [*rules, *files]):
         raise AlertRulesError(
@@ -124,18 +125,18 @@ def coverage(
     if figure:
         _draw(covered.rows, figure)
     if as_json:
-        print_json(coverage_report.as_json(covered))
+        print_json(report.as_json(covered))
     else:
-        print_table(coverage_report.COLUMNS, coverage_report.table(covered))
-        for line in coverage_report.rest(covered):
+        print_table(report.COLUMNS, report.table(covered))
+        for line in report.rest(covered):
             typer.echo(line)
     raise Ending(Verdict.UNKNOWN.exit_code if unread or broken else covered.verdict.exit_code)
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:
-    from rbkernel.runbook import coverage_figure
+    from rbkernel.runbook.coverage import figure
 
-    coverage_figure.write(coverage_figure.heat_map(rows), path)
+    figure.write(figure.heat_map(rows), path)
     typer.echo(f"wrote {path}", err=True)
 
 

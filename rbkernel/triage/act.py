@@ -16,9 +16,9 @@ from rbkernel.evidence import current
 from rbkernel.evidence.incident import DoneByHand, instant
 from rbkernel.model import PLAN_TRANSITIONS, ActionPlan, PlanState, now
 from rbkernel.render import cards
-from rbkernel.triage import decided
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decide import Condition
+from rbkernel.triage.decisions import decided
 from rbkernel.triage.query import query
 
 _COLOURS = {

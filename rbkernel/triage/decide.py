@@ -35,10 +35,10 @@ from rbkernel.render import cards
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.spelling import nearest
-from rbkernel.triage import buttons, decided
 from rbkernel.triage.context import headless, triage
+from rbkernel.triage.decisions import buttons, decided
+from rbkernel.triage.decisions.recommendation import Recommendation, by_cause, by_conditions, offers
 from rbkernel.triage.overview import Overview
-from rbkernel.triage.recommendation import Recommendation, by_cause, by_conditions, offers
 
 # the findings that the record keeps with a question, the most urgent first
 _MOST_FINDINGS = 50

@@ -23,10 +23,10 @@ from rbkernel.runbook import digest
 from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.sources.postgres.diagnosis import unreached
-from rbkernel.triage import http
 from rbkernel.triage.check import keep
 from rbkernel.triage.checklist import checklist
 from rbkernel.triage.context import front_matter, triage
+from rbkernel.triage.probes import http
 
 # time-out in s: a tool prints its version at once, unless it waits for input
 _VERSION_TIMEOUT_S = 10.0

@@ -11,8 +11,8 @@ from rbkernel.evidence import current, incident
 from rbkernel.evidence.incident import IncidentRecord, Line
 from rbkernel.model import Origin, now
 from rbkernel.render import cards
-from rbkernel.triage import decided
 from rbkernel.triage.context import headless, triage
+from rbkernel.triage.decisions import decided
 
 
 @checked

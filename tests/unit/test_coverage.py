@@ -13,10 +13,11 @@ import pytest
 
 from rbkernel.errors import AlertRulesError, RbkernelError
 from rbkernel.model import Verdict
-from rbkernel.runbook import alerts, catalogue, coverage_figure, coverage_report
+from rbkernel.runbook import alerts, catalogue
 from rbkernel.runbook.alerts import Alert, AlertSeverity
 from rbkernel.runbook.catalogue import Runbook
-from rbkernel.runbook.coverage import Coverage, compare
+from rbkernel.runbook.coverage import figure, report
+from rbkernel.runbook.coverage.comparison import Coverage, compare
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.links import Link, follow, known
 from rbkernel.runbook.registry import Entry
@@ -97,7 +98,7 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLReplicationLag",
         "PostgreSQLDown",
     }
-    verdicts = Counter(coverage_report.verdict(row) for row in mixins.rows)
+    verdicts = Counter(report.verdict(row) for row in mixins.rows)
     assert verdicts == {Verdict.CRITICAL: 12, Verdict.WARNING: 27, Verdict.OK: 16}
     slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "requires" in gap.what}
     assert slow == {
@@ -111,14 +112,14 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
 
 
 def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage) -> None:
-    lines = coverage_report.table(mixins)
+    lines = report.table(mixins)
     named = [line for line in lines if line[2]]
     assert len(named) == 55
     marks = [line[0] for line in named]
     assert marks == sorted(marks, key=["CRITICAL", "WARNING", "OK"].index)
     [line] = [line for line in lines if line[2] == "PostgreSQLLocksWaiting"]
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
-    told = list(coverage_report.rest(mixins))
+    told = list(report.rest(mixins))
     assert told[-1].startswith("CRITICAL: 12 of 48 alerts that need a runbook have one")
     assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
 
@@ -265,7 +266,7 @@ def test_runbooks_that_no_alert_starts() -> None:
 
 def test_an_alert_that_needs_no_runbook_does_not_lower_the_ratio() -> None:
     found = compare([alert(), alert(name="Fyi", severity="info")], [runbook()])
-    assert "1 of 1 alerts that need a runbook have one" in coverage_report.summary(found)
+    assert "1 of 1 alerts that need a runbook have one" in report.summary(found)
 
 
 def test_a_critical_alert_needs_an_incident_runbook() -> None:
@@ -327,7 +328,7 @@ def test_a_registered_id_needs_a_runbook() -> None:
 
 @pytest.mark.slow
 def test_the_heat_map_counts_what_the_table_says(mixins: Coverage) -> None:
-    judged, informing = coverage_figure.heat_map(mixins.rows).data
+    judged, informing = figure.heat_map(mixins.rows).data
     row = list(judged.y).index("postgresql")
     assert list(judged.text[row]) == ["5 of 5", "5 of 7", ""]
     assert list(informing.text[row]) == ["", "", "0 of 1"]
@@ -337,7 +338,7 @@ def test_the_heat_map_counts_what_the_table_says(mixins: Coverage) -> None:
 
 def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path: Path) -> None:
     path = tmp_path / "coverage.html"
-    coverage_figure.write(coverage_figure.heat_map(mixins.rows), path)
+    figure.write(figure.heat_map(mixins.rows), path)
     page = path.read_text(encoding="utf-8")
     assert "12 of 48 alerts that need a runbook have one" in page
     assert "<script src=" not in page
@@ -347,7 +348,7 @@ def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path
 def test_the_heat_map_is_a_picture(mixins: Coverage, tmp_path: Path) -> None:
     path = tmp_path / "coverage.png"
     try:
-        coverage_figure.write(coverage_figure.heat_map(mixins.rows[:20]), path)
+        figure.write(figure.heat_map(mixins.rows[:20]), path)
     except RbkernelError as error:
         missing_part(str(error))
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -355,7 +356,7 @@ def test_the_heat_map_is_a_picture(mixins: Coverage, tmp_path: Path) -> None:
 
 def test_another_ending_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RbkernelError, match=r"\.html or \.png"):
-        coverage_figure.write(coverage_figure.heat_map([]), tmp_path / "x.pdf")
+        figure.write(figure.heat_map([]), tmp_path / "x.pdf")
 
 
 def test_the_same_rules_in_another_order_give_the_same(mixins: Coverage) -> None:

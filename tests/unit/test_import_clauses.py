@@ -16,7 +16,7 @@ from rbkernel.checks.rule import violates
 from rbkernel.importer.convert import convert
 from rbkernel.importer.stated import expectations
 from rbkernel.model import Verdict
-from rbkernel.triage.shell import _Right
+from rbkernel.triage.probes.shell import _Right
 from tests.support.markdown_corpus import code_of, front_of, imported, refuses
 
 

@@ -10,7 +10,7 @@ from rbkernel.importer import sqlchecks
 from rbkernel.importer.stated import escalations, expectations, limits
 from rbkernel.model import Verdict
 from rbkernel.runbook.quantities import threshold
-from rbkernel.triage.shell import _Right
+from rbkernel.triage.probes.shell import _Right
 from tests.support.markdown_corpus import code_of, front_of, imported, text_of
 
 

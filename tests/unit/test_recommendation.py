@@ -12,7 +12,7 @@ import pytest
 from rbkernel.checks.assessed import Assessed
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
-from rbkernel.triage.recommendation import by_conditions, truth
+from rbkernel.triage.decisions.recommendation import by_conditions, truth
 
 LATE = Finding(
     title="Lag", verdict=Verdict.CRITICAL, expected="2 s", actual="9 s", cause="it is 9 s behind"

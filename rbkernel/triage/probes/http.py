@@ -21,7 +21,7 @@ from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
 from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.triage.context import triage
-from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
+from rbkernel.triage.probes.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
 
 # s to wait beyond the time-out, while the connection is closed
 _GRACE_S = 1.0

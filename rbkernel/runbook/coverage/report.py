@@ -8,7 +8,7 @@ from typing import Any
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.runbook.alerts import AlertSeverity
-from rbkernel.runbook.coverage import Coverage, Row
+from rbkernel.runbook.coverage.comparison import Coverage, Row
 from rbkernel.runbook.links import Link
 
 COLUMNS = ("", "severity", "alert", "runbook", "problem")

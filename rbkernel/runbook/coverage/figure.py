@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from rbkernel.errors import RbkernelError
 from rbkernel.runbook.alerts import AlertSeverity
-from rbkernel.runbook.coverage import Row
+from rbkernel.runbook.coverage.comparison import Row
 
 # Okabe and Ito's palette, safe for common colour vision deficiencies; 0 %, 50 %, 100 %
 _SCALE = [[0.0, "#d55e00"], [0.5, "#f0e442"], [1.0, "#009e73"]]

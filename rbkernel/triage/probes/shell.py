@@ -28,7 +28,7 @@ from rbkernel.runbook.parameters import refuse_secret
 from rbkernel.runbook.placeholders import hints
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
-from rbkernel.triage.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
+from rbkernel.triage.probes.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
 
 # s to wait for a killed process to end; after that, a process in a system call is abandoned
 _KILL_S = 1.0

@@ -1,0 +1,1 @@
+"""What stands behind `rb.decide`: recommendations, answers of the incident, buttons."""
