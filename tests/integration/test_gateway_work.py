@@ -143,7 +143,7 @@ def test_what_kills_its_kernel_is_given_up_after_its_attempts(tmp_path: Path) ->
 def test_a_frozen_worker_loses_its_run_and_changes_nothing_when_it_comes_back(
     tmp_path: Path,
 ) -> None:
-    place = make_place(tmp_path, queue="lease_s = 5")
+    place = make_place(tmp_path, queue="lease_s = 12")
     place.fire(alert("Quick", "a"))
     with place.process("worker") as frozen:
         place.until(lambda store: any(cells_of(place, job) > 0 for job in store.jobs()))
