@@ -1,15 +1,16 @@
 r"""What a statement of a migration locks, and what it does while it holds the lock. Pure.
 
-The text is read, not parsed: each kind of statement has a line in a table. A statement that no line
-knows is said to be unknown, never harmless. The facts are those of the manual's chapters on
-locking, ALTER TABLE and CREATE INDEX, for PostgreSQL 14 to 18.
+The text is read, not parsed: each form of a statement has a line in a table, which it must fit from
+the first word to the last. A statement that fits no line is said to be unknown, never harmless. The
+facts are those of the manual's chapters on locking, ALTER TABLE and CREATE INDEX, for PostgreSQL 14
+to 18.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from rbkernel.sql import lexer
@@ -38,132 +39,178 @@ class Work(StrEnum):
 class Effect:
     """One change of a statement: the table, whom it keeps waiting, for which work, what is safer.
 
-    ``relation`` is the SQL name as it is written; empty if the statement names no table.
+    ``relation`` is the SQL name as it is written; empty if the statement names no table, or one
+    that the migration itself creates. ``also`` are the other tables that it locks.
     """
 
     statement: str
     relation: str = ""
+    also: tuple[str, ...] = ()
     blocks: Blocks
     work: Work
     safer: str = ""
 
     @property
-    def loses(self) -> bool:
-        """Whether rows or columns are gone afterwards, which no second statement brings back."""
-        return bool(_LOSES.match(self.statement))
+    def loses(self) -> bool | None:
+        """Whether rows, columns or old values are gone afterwards; None if unknown."""
+        if _LOSES.match(self.statement) or _CASCADE.search(self.statement):
+            return True
+        return None if self.blocks is Blocks.UNKNOWN else False
 
     @property
     def heavy(self) -> bool | None:
         """Whether it keeps others waiting for as long as a large table takes; None if unknown."""
-        if Work.UNKNOWN in (self.work, self.blocks):
+        if Work.UNKNOWN is self.work or Blocks.UNKNOWN is self.blocks:
             return None
         return self.blocks is not Blocks.NOBODY and self.work is not Work.LITTLE
 
 
-_NAME = r'(?:"(?:[^"]|"")*"|[\w$]+)'
-_RELATION = rf"(?P<relation>{_NAME}(?: ?\. ?{_NAME})?)"
-_IN_TWO = "add it NOT VALID, then VALIDATE CONSTRAINT, which keeps nobody waiting"
-_IN_BATCHES = "change some thousand rows at a time, each time in a transaction of its own"
+_STRENGTH = (Blocks.UNKNOWN, Blocks.NOBODY, Blocks.WRITES, Blocks.ALL)
+_NAME = r'(?:"[\w$]+"|[\w$]+)'
+_QUALIFIED = rf"{_NAME}(?: ?\. ?{_NAME})?"
+_RELATION = rf"(?P<relation>{_QUALIFIED})"
+_OWN = "in a transaction of its own"
+_IN_TWO = f"add it NOT VALID; then, {_OWN}, VALIDATE CONSTRAINT, which alone keeps nobody waiting"
+_IN_BATCHES = f"change some thousand rows at a time, each time {_OWN}"
 _NEW_COLUMN = (
     "add a new column, fill it in batches, then exchange the two. (From varchar to text, or to a"
     " longer varchar, nothing is rewritten)"
 )
 _CHECK_FIRST = (
-    "ADD CONSTRAINT … CHECK (… IS NOT NULL) NOT VALID, VALIDATE it, then SET NOT NULL, which then"
-    " reads no row"
-)
-_NEW_THINGS = (
-    "table|sequence|view|materialized view|type|domain|schema|function|procedure|extension"
-)
-# a function may do anything, except these
-_SELECT = r"select (?:(?:pg_catalog ?\. ?)?(?:setval|nextval|set_config) ?\(|(?!.*[\w$\"] ?\())"
-_HARMLESS = "insert|set|reset|show|begin|start transaction|commit|end|comment|grant|revoke"
-_QUICK = (
-    "rename|drop|owner|set schema|set without|replica identity|inherit|no inherit|cluster|enable"
-    "|disable|force|no force|alter constraint"
+    f"ADD CONSTRAINT … CHECK (… IS NOT NULL) NOT VALID; then, {_OWN}, VALIDATE it; then SET NOT"
+    " NULL, which then reads no row"
 )
 _LOSES = re.compile(
-    r"drop (?:table|schema|database|materialized view|owned)\b|truncate\b|delete from\b"
-    r"|alter table \S+ drop (?!constraint\b)"
+    r"drop (?:table|schema|database|materialized view|owned)\b|truncate\b|delete from\b|update "
+    r"|alter (?:foreign )?table \S+ drop (?!constraint\b)|alter type .* drop attribute\b"
 )
+_CASCADE = re.compile(r"(?<!on delete )(?<!on update )\bcascade\b")
 _ALTER = re.compile(
-    rf"alter (?:foreign )?table (?:if exists )?(?:only )?{_RELATION} ?\*? (?P<rest>.*)"
+    rf"alter (?:foreign )?table (?!all in )(?:if exists )?(?:only )?{_RELATION} ?\*? (?P<rest>.*)"
 )
+_REFERENCES = re.compile(rf"\breferences ({_QUALIFIED})")
+_ALONE = re.compile(r"vacuum\b|.*\bconcurrently\b|cluster$|reindex (?:database|system|schema)\b")
+_BEGIN = re.compile(r"(?:begin|start)(?: transaction| work)?")
+_END = re.compile(r"(?:commit|end|rollback|abort)(?: transaction| work)?")
+# a psql command or variable, or a name with blanks or punctuation, in which any word can be
+_ODD = "<odd>"
 # evaluated once, so that adding a column with it rewrites nothing; and types with a length
 _EVALUATED_ONCE = frozenset(
     {"now", "current_setting", "statement_timestamp", "transaction_timestamp", "current_timestamp"}
     | {"numeric", "decimal", "varchar", "char", "bit", "time", "timestamp", "timestamptz"}
 )
-_CALL = re.compile(r"([\w$]+) ?\(")
+_NO_FUNCTION = _EVALUATED_ONCE | {"in", "and", "or", "not", "where", "set", "coalesce", "values"}
+_CALL = re.compile(r"((?:[\w$\"]+ ?\. ?)?[\w$\"]+) ?\(")
+_TYPES = (
+    r"(?:big|small)?int|int[248]|integer|text|varchar|char|character(?: varying)?|bool|boolean|date"
+    r"|timestamptz|timetz|time(?:stamp)?(?: ?\(\))?(?: with(?:out)? time zone)?|uuid|jsonb?|numeric"
+    r"|decimal|real|float[48]?|double precision|bytea|inet|cidr|interval"
+)
+_COLUMN = re.compile(
+    rf"add (?:column )?(?:if not exists )?{_NAME} (?:{_TYPES})(?: ?\(\))?(?: ?\[\])*"
+    rf"(?: not null| null| collate {_QUALIFIED}| default .+| references .+)*"
+)
+_SETTINGS = (
+    "search_path|client_encoding|client_min_messages|check_function_bodies|row_security|xmloption"
+    "|default_tablespace|default_table_access_method|work_mem|maintenance_work_mem"
+)
+_INDEX = rf"(?:if not exists )?(?:(?P<made>{_NAME}) )?on (?:only )?{_RELATION}(?: ?\(\)| ).*"
 
-# the first that fits counts
+# fitted to the whole statement, in which all brackets are empty; the first that fits counts
 _STATEMENTS = (
-    (rf"create (?:unique )?index concurrently .*?\bon (?:only )?{_RELATION}",
-     Blocks.NOBODY, Work.BUILD, ""),
-    (rf"create (?:unique )?index .*?\bon (?:only )?{_RELATION}",
+    (rf"create (?:unique )?index concurrently {_INDEX}", Blocks.NOBODY, Work.BUILD, ""),
+    (rf"create (?:unique )?index (?!concurrently\b){_INDEX}",
      Blocks.WRITES, Work.BUILD, "CREATE INDEX CONCURRENTLY, outside a transaction"),
-    (r"drop index concurrently ", Blocks.NOBODY, Work.LITTLE, ""),
-    (r"drop index ", Blocks.ALL, Work.LITTLE, "DROP INDEX CONCURRENTLY"),
-    (r"reindex .*\bconcurrently\b", Blocks.NOBODY, Work.BUILD, ""),
-    (rf"reindex (?:\(.*?\) ?)?table {_RELATION}", Blocks.ALL, Work.BUILD, "REINDEX CONCURRENTLY"),
-    (r"reindex ", Blocks.ALL, Work.BUILD, "REINDEX CONCURRENTLY"),
+    (rf"drop index concurrently (?:if exists )?{_RELATION}", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"drop index (?:if exists )?{_RELATION}(?: restrict)?",
+     Blocks.ALL, Work.LITTLE, "DROP INDEX CONCURRENTLY"),
+    (rf"alter index (?:if exists )?{_RELATION} (?:rename to {_NAME}|(?:re)?set ?\(\))",
+     Blocks.ALL, Work.LITTLE, ""),
+    (rf"reindex (?:\(\) ?)?(?:table|index) concurrently {_RELATION}",
+     Blocks.NOBODY, Work.BUILD, ""),
+    (rf"reindex (?:\(\) ?)?(?:table|index) {_RELATION}",
+     Blocks.ALL, Work.BUILD, "REINDEX CONCURRENTLY"),
     (rf"vacuum (?:full|\([^)]*\bfull\b[^)]*\))(?: freeze| verbose| analyze)* {_RELATION}",
      Blocks.ALL, Work.REWRITE, "plain VACUUM; to give room back to the disk, pg_repack"),
-    (rf"cluster (?:\(.*?\) ?|verbose )?{_RELATION}", Blocks.ALL, Work.REWRITE, "pg_repack"),
-    (r"(?:vacuum|cluster)\b.*\bfull\b|cluster$", Blocks.ALL, Work.REWRITE, "one table at a time"),
-    (r"(?:vacuum|analyze)\b", Blocks.NOBODY, Work.SCAN, ""),
-    (r"refresh materialized view concurrently ", Blocks.NOBODY, Work.SCAN, ""),
-    (rf"refresh materialized view {_RELATION}", Blocks.ALL, Work.REWRITE,
-     "REFRESH MATERIALIZED VIEW CONCURRENTLY, which needs a unique index"),
-    (rf"drop table (?:if exists )?{_RELATION}", Blocks.ALL, Work.LITTLE,
+    ((rf"vacuum(?: freeze| verbose| analyze| ?\((?:analyze|verbose|freeze|[, ])*\))*"
+     rf"(?: (?!full\b){_RELATION})?"), Blocks.NOBODY, Work.SCAN, ""),
+    (rf"analyze(?: verbose)?(?: {_RELATION}(?: ?\(\))?)?", Blocks.NOBODY, Work.SCAN, ""),
+    (rf"cluster (?:\(\) ?|verbose )?{_RELATION}(?: using {_NAME})?",
+     Blocks.ALL, Work.REWRITE, "pg_repack"),
+    (rf"refresh materialized view concurrently {_RELATION}(?: with data)?",
+     Blocks.NOBODY, Work.SCAN, ""),
+    (rf"drop table (?:if exists )?{_RELATION}(?: restrict)?", Blocks.ALL, Work.LITTLE,
      "rename it first, and drop it when nobody has missed it: a drop cannot be undone"),
-    (rf"truncate (?:table )?(?:only )?{_RELATION}", Blocks.ALL, Work.LITTLE,
-     "take a backup first: the rows are gone"),
-    (rf"lock (?:table )?(?:only )?{_RELATION}", Blocks.ALL, Work.LITTLE, ""),
-    (rf"create (?:or replace )?(?:constraint )?trigger .*?\bon {_RELATION}",
-     Blocks.WRITES, Work.LITTLE, ""),
-    (rf"(?:update (?:only )?{_RELATION}|delete from (?:only )?(?P<deleted>{_NAME}))(?!.*\bwhere\b)",
+    (rf"truncate (?:table )?(?:only )?{_RELATION}(?: (?:restart|continue) identity)?",
+     Blocks.ALL, Work.LITTLE, "take a backup first: the rows are gone"),
+    (rf"lock (?:table )?(?:only )?{_RELATION}(?: in [a-z ]+ mode)?(?: nowait)?",
+     Blocks.ALL, Work.LITTLE, ""),
+    ((rf"create (?:or replace )?trigger {_NAME} (?:before|after|instead of) (?:(?! from ).)*?"
+     rf"\bon {_RELATION} (?!from\b).*"), Blocks.WRITES, Work.LITTLE, ""),
+    (rf"drop trigger (?:if exists )?{_NAME} on {_RELATION}", Blocks.ALL, Work.LITTLE, ""),
+    (rf"(?:update|delete from) (?:only )?{_RELATION}(?!.* where\b)(?: .*)?",
      Blocks.WRITES, Work.REWRITE, _IN_BATCHES),
-    (r"(?:update|delete) ", Blocks.NOBODY, Work.LITTLE, _IN_BATCHES),
-    (rf"create (?:or replace )?(?:temp |temporary |unlogged )?(?:{_NEW_THINGS})\b",
+    (rf"(?:update|delete from) (?:only )?{_RELATION} .*",
+     Blocks.WRITES, Work.UNKNOWN, _IN_BATCHES),
+    ((rf"insert into {_QUALIFIED}(?: ?\(\))? values ?\(\)(?: ?, ?\(\))*"
+     r"(?: on conflict(?: ?\(\))? do nothing)?"), Blocks.NOBODY, Work.LITTLE, ""),
+    ((rf"create (?:(?:temp|temporary|unlogged) )?table (?P<perhaps>if not exists )?"
+     rf"(?P<made>{_QUALIFIED}) ?\(\)(?: partition by [a-z]+ ?\(\))?(?: with ?\(\))?"),
      Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"(?:{_HARMLESS})\b", Blocks.NOBODY, Work.LITTLE, ""),
-    (_SELECT, Blocks.NOBODY, Work.LITTLE, ""),
-    (r"alter (?:type|domain|sequence|function|schema|role|database|extension)\b",
+    (r"create (?:or replace )?(?:function|procedure) (?!.*\batomic\b).*",
      Blocks.NOBODY, Work.LITTLE, ""),
-    (r"alter (?:index|view|materialized view) ", Blocks.ALL, Work.LITTLE, ""),
+    (r"create (?:type|view|domain) .*|create sequence (?!.*\bowned\b).*",
+     Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"create schema (?:if not exists )?{_NAME}", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"alter type {_QUALIFIED} (?:add|rename) value .*", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"set (?:session |local )?(?:{_SETTINGS})(?: ?= ?| to ).*|reset (?:{_SETTINGS})",
+     Blocks.NOBODY, Work.LITTLE, ""),
+    (r"set standard_conforming_strings ?= ?on", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"show {_NAME}|comment on .* is (?:''|null)|(?:grant|revoke) .*",
+     Blocks.NOBODY, Work.LITTLE, ""),
+    (r"select (?!.*\b(?:from|into|for|table|union)\b).*", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"{_BEGIN.pattern}|{_END.pattern}", Blocks.NOBODY, Work.LITTLE, ""),
 )  # fmt: skip
 
+_ADD = rf"add (?:constraint {_NAME} )?"
+_OF_COLUMN = rf"alter (?:column )?{_NAME} "
 _SUBCOMMANDS = (
-    (r"add (?:constraint \S+ )?(?:foreign key|check)\b.*\bnot valid\b",
-     Blocks.ALL, Work.LITTLE, ""),
-    (r"add (?:constraint \S+ )?foreign key\b", Blocks.WRITES, Work.SCAN, _IN_TWO),
-    (r"add (?:constraint \S+ )?check\b", Blocks.ALL, Work.SCAN, _IN_TWO),
-    (r"add (?:constraint \S+ )?(?:primary key|unique) using index\b",
-     Blocks.ALL, Work.LITTLE, ""),
-    (r"add (?:constraint \S+ )?(?:primary key|unique|exclude)\b", Blocks.ALL, Work.BUILD,
+    (rf"{_ADD}(?:foreign key|check) ?\(\).* not valid", Blocks.ALL, Work.LITTLE, ""),
+    (rf"{_ADD}foreign key\b.*", Blocks.WRITES, Work.SCAN, _IN_TWO),
+    (rf"{_ADD}check\b.*", Blocks.ALL, Work.SCAN, _IN_TWO),
+    (rf"{_ADD}not null\b.*", Blocks.ALL, Work.SCAN, _CHECK_FIRST),
+    (rf"{_ADD}unique using index .*", Blocks.ALL, Work.LITTLE, ""),
+    (rf"{_ADD}primary key using index .*", Blocks.ALL, Work.SCAN,
+     f"first make the columns NOT NULL, so that it reads no row: {_CHECK_FIRST}"),
+    (rf"{_ADD}exclude\b.*", Blocks.ALL, Work.BUILD, ""),
+    (rf"{_ADD}primary key\b.*", Blocks.ALL, Work.BUILD,
+     f"{_CHECK_FIRST}; CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
+    (rf"{_ADD}unique\b.*", Blocks.ALL, Work.BUILD,
      "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
-    (r"validate constraint ", Blocks.NOBODY, Work.SCAN, ""),
-    (r"alter (?:column )?\S+ (?:set data )?type\b", Blocks.ALL, Work.REWRITE,
-     _NEW_COLUMN),
-    (r"alter (?:column )?\S+ set not null\b", Blocks.ALL, Work.SCAN,
-     _CHECK_FIRST),
-    (r"alter (?:column )?\S+ set (?:statistics|\()", Blocks.NOBODY, Work.LITTLE, ""),
-    (r"alter (?:column )?\S+ add generated\b", Blocks.ALL, Work.LITTLE, ""),
-    (r"alter (?:column )?\S+ (?:set|drop|reset)\b", Blocks.ALL, Work.LITTLE, ""),
-    (r"set (?:logged|unlogged|tablespace|access method)\b", Blocks.ALL, Work.REWRITE,
+    (rf"validate constraint {_NAME}", Blocks.NOBODY, Work.SCAN, ""),
+    (rf"{_OF_COLUMN}(?:set data )?type\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),
+    (rf"{_OF_COLUMN}set expression\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),
+    (rf"{_OF_COLUMN}set not null", Blocks.ALL, Work.SCAN, _CHECK_FIRST),
+    (rf"{_OF_COLUMN}(?:set statistics \S+|(?:re)?set ?\(\))", Blocks.NOBODY, Work.LITTLE, ""),
+    ((rf"{_OF_COLUMN}(?:set default .*|set (?:storage|compression) {_NAME}|add generated .*"
+     r"|drop (?:default|not null|(?:expression|identity)(?: if exists)?))"),
+     Blocks.ALL, Work.LITTLE, ""),
+    (r"set (?:logged|unlogged|tablespace \S+|access method \S+)", Blocks.ALL, Work.REWRITE,
      "a new table that is filled in batches, then exchanged"),
-    (r"attach partition ", Blocks.NOBODY, Work.SCAN, ""),
-    (r"detach partition .*\b(?:concurrently|finalize)\b", Blocks.NOBODY, Work.LITTLE, ""),
-    (r"detach partition ", Blocks.ALL, Work.LITTLE, "DETACH PARTITION … CONCURRENTLY"),
-    (r"(?:set|reset) ?\(", Blocks.NOBODY, Work.LITTLE, ""),
-    (r"(?:enable|disable) (?:always |replica )?trigger\b", Blocks.WRITES, Work.LITTLE, ""),
-    (rf"(?:{_QUICK})\b", Blocks.ALL, Work.LITTLE, ""),
+    (r"(?:re)?set ?\(\)", Blocks.NOBODY, Work.LITTLE, ""),
+    (rf"(?:enable|disable) (?:always |replica )?trigger {_NAME}", Blocks.WRITES, Work.LITTLE, ""),
+    ((rf"rename to (?P<renamed>{_NAME})|rename (?:column |constraint )?{_NAME} to {_NAME}"
+     rf"|drop (?!constraint\b)(?:column )?(?:if exists )?{_NAME}(?: restrict)?|owner to {_NAME}"
+     rf"|set schema {_NAME}|replica identity .*|cluster on {_NAME}|set without cluster"
+     r"|(?:enable|disable|force|no force) row level security"), Blocks.ALL, Work.LITTLE, ""),
 )  # fmt: skip
 
 
 def effects(sql: str) -> list[Effect]:
     """Return what each statement of a migration locks and does, in order.
+
+    Several statements are taken for one transaction, as migration tools run them, unless they have
+    a BEGIN of their own, or one that cannot run in a transaction: a lock lasts until COMMIT.
 
     Raises
     ------
@@ -178,7 +225,60 @@ def effects(sql: str) -> list[Effect]:
     >>> [one.heavy for one in effects("FROBNICATE orders")]
     [None]
     """
-    return [effect for text in _statements(sql) for effect in _effects(text)]
+    statements = list(_statements(sql))
+    inside = not any(_ALONE.match(one) or _BEGIN.fullmatch(one) for one in statements)
+    held, made, unsure = Blocks.NOBODY, set[str](), set[str]()
+    found: list[Effect] = []
+    for statement in statements:
+        inside = (inside or bool(_BEGIN.fullmatch(statement))) and not _END.fullmatch(statement)
+        _remember(statement, made, unsure)
+        own = [_on_new(one, made, unsure) for one in _effects(statement)]
+        # one ALTER TABLE takes the strongest lock of its changes for all of them
+        strongest = max((held, *(one.blocks for one in own)), key=_STRENGTH.index)
+        alone = inside and len(statements) > 1 and _ALONE.match(statement)
+        found += (_unknown(one) if alone else _under(one, strongest) for one in own)
+        held = strongest if inside else Blocks.NOBODY
+    return found
+
+
+def _under(effect: Effect, held: Blocks) -> Effect:
+    """Return the effect as it is while a lock is held already."""
+    weaker = _STRENGTH.index(effect.blocks) < _STRENGTH.index(held)
+    if effect.work is Work.LITTLE or effect.blocks is Blocks.UNKNOWN or not weaker:
+        return effect
+    return replace(effect, blocks=held, safer=f"run it {_OWN}; {effect.safer}".rstrip("; "))
+
+
+def _unknown(effect: Effect) -> Effect:
+    return replace(effect, blocks=Blocks.UNKNOWN, work=Work.UNKNOWN)
+
+
+def _on_new(effect: Effect, made: set[str], unsure: set[str]) -> Effect:
+    """Return the effect as it is if the migration has created, or perhaps created, its table."""
+    also = tuple(one for one in effect.also if one not in made)
+    if effect.relation in unsure or unsure.intersection(also):
+        also = tuple(one for one in also if one not in unsure)
+        return replace(_unknown(effect), relation="", also=also)
+    if effect.relation not in made:
+        return replace(effect, also=also)
+    if effect.blocks is Blocks.UNKNOWN:
+        return replace(effect, relation="", also=also)
+    blocks = effect.blocks if also else Blocks.NOBODY
+    return replace(effect, relation="", also=also, blocks=blocks, work=Work.LITTLE)
+
+
+def _remember(statement: str, made: set[str], unsure: set[str]) -> None:
+    """Note the tables and indexes that a statement creates, and the names that it gives."""
+    for pattern, *_ in _STATEMENTS:
+        if (found := re.fullmatch(pattern, _emptied(statement))) and "made" in found.re.groupindex:
+            named = found.groupdict()
+            if name := (named["made"] or "").replace(" ", ""):
+                perhaps = named.get("perhaps") or "if not exists" in statement
+                (made.discard if perhaps else unsure.discard)(name)
+                (unsure if perhaps else made).add(name)
+            return
+    if renamed := re.search(rf"\brename to ({_NAME})$", statement):
+        unsure.add(renamed[1])
 
 
 def _statements(sql: str) -> Iterator[str]:
@@ -193,13 +293,17 @@ def _statements(sql: str) -> Iterator[str]:
             words.append(" ")
         elif kind in {"string", "escape_string", "dollar"}:
             words.append("''")
+        elif kind in {"parameter", "slice"} or text in {"\\", ":"}:
+            words.append(f"{text}{_ODD}")
+        elif kind == "identifier":
+            words.append(text if re.fullmatch(_NAME, text) else f"{_ODD}{text}")
         else:
-            words.append(text if kind == "identifier" else text.lower())
+            words.append(text.lower())
 
 
 def _effects(statement: str) -> Iterator[Effect]:
     altered = _ALTER.fullmatch(statement)
-    if altered is None:
+    if altered is None or _ODD in statement:
         yield _known(_STATEMENTS, statement, statement)
         return
     relation = altered["relation"].replace(" ", "")
@@ -211,18 +315,60 @@ def _effects(statement: str) -> Iterator[Effect]:
 def _known(
     table: tuple[tuple[str, Blocks, Work, str], ...], text: str, said: str, relation: str = ""
 ) -> Effect:
+    also = _referenced(text)
+    unknown = Effect(
+        statement=said, relation=relation, also=also, blocks=Blocks.UNKNOWN, work=Work.UNKNOWN
+    )
+    if _ODD in text or _CASCADE.search(text) or _runs_anything(text):
+        return unknown
     for pattern, blocks, work, safer in table:
-        if found := re.match(pattern, text):
-            named = {**found.groupdict()}
-            on = relation or named.get("relation") or named.get("deleted") or ""
-            return Effect(
-                statement=said,
-                relation=on.replace(" ", ""),
-                blocks=blocks,
-                work=work,
-                safer=safer,
+        if found := re.fullmatch(pattern, _emptied(text)):
+            on = relation or found.groupdict().get("relation") or ""
+            if also and blocks is Blocks.NOBODY:
+                blocks = Blocks.WRITES
+            return replace(
+                unknown, relation=on.replace(" ", ""), blocks=blocks, work=work, safer=safer
             )
-    return Effect(statement=said, relation=relation, blocks=Blocks.UNKNOWN, work=Work.UNKNOWN)
+    return unknown
+
+
+def _referenced(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.replace(" ", "") for one in _REFERENCES.findall(text)))
+
+
+def _runs_anything(text: str) -> bool:
+    """Tell whether a statement that reads or changes rows may take any time, or change anything.
+
+    >>> [_runs_anything(one) for one in ("update t set a = (select f)", "select f (1)",
+    ...     "delete from t where a in (1)", "create table t (like u)")]
+    [True, True, False, True]
+    """
+    if re.match(r"create (?:\w+ )?table\b", text):
+        return bool(re.search(r"\(.*\blike\b", text))
+    if not re.match(r"(?:select|insert|update|delete)\b", text):
+        return False
+    body = re.sub(r"^insert into .*?(?=\bvalues\b)", "", text)
+    allowed = _NO_FUNCTION | {"setval", "nextval", "pg_catalog.setval", "pg_catalog.nextval"}
+    called = {one.replace(" ", "") for one in _CALL.findall(body)}
+    nested = re.search(r".\bselect\b|\bupdate\b.*\bfrom\b|\busing\b|\breturning\b|.\btable\b", body)
+    return bool(nested) or not called <= allowed
+
+
+def _emptied(text: str) -> str:
+    """Return the text with nothing in its brackets; those of VACUUM say what it does.
+
+    >>> _emptied("create table t (a numeric(3, 2))")
+    'create table t ()'
+    """
+    if text.startswith("vacuum"):
+        return text
+    depth, kept = 0, []
+    for char in text:
+        depth -= char in ")]"
+        if depth <= 0:
+            kept.append(char)
+        depth += char in "(["
+    return "".join(kept)
 
 
 def _added_column(change: str, said: str, relation: str) -> Effect | None:
@@ -233,24 +379,35 @@ def _added_column(change: str, said: str, relation: str) -> Effect | None:
     ['little', 'little', 'rewrites the whole table']
     """
     if not re.match(
-        r"add (?!constraint\b|foreign key\b|check\b|primary key\b|unique\b|exclude\b)", change
+        r"add (?!constraint\b|foreign key\b|check\b|primary key\b|unique\b|exclude\b|not null\b)",
+        change,
     ):
         return None
+    work, safer = _work_of_column(change)
+    blocks = Blocks.UNKNOWN if work is Work.UNKNOWN else Blocks.ALL
+    also = _referenced(change)
+    return Effect(
+        statement=said, relation=relation, also=also, blocks=blocks, work=work, safer=safer
+    )
+
+
+def _work_of_column(change: str) -> tuple[Work, str]:
     default = re.search(r"\bdefault (.*?)(?= not null\b| null\b| check\b| references\b|$)", change)
     computed = default is not None and not {*_CALL.findall(default[1])} <= _EVALUATED_ONCE
     if computed or re.search(r"\b(?:small|big)?serial\b|\bas identity\b|\bstored\b", change):
-        work = Work.REWRITE
-        safer = "add the column without a default, SET DEFAULT, then fill the rows in batches"
-    elif re.search(r"\bcheck ?\(", change):
-        work, safer = Work.SCAN, "add the column first, then the constraint, NOT VALID"
-    elif re.search(r"\b(?:unique|primary key)\b", change):
-        work, safer = (
-            Work.BUILD,
-            "add the column, CREATE UNIQUE INDEX CONCURRENTLY, then USING INDEX",
+        return (
+            Work.REWRITE,
+            "add the column without a default, SET DEFAULT, then fill the rows in batches",
         )
-    else:
-        work, safer = Work.LITTLE, ""
-    return Effect(statement=said, relation=relation, blocks=Blocks.ALL, work=work, safer=safer)
+    if re.search(r"\bcheck ?\(", change):
+        return Work.SCAN, "add the column first, then the constraint, NOT VALID"
+    if re.search(r"\b(?:unique|primary key)\b", change):
+        return Work.BUILD, "add the column, CREATE UNIQUE INDEX CONCURRENTLY, then USING INDEX"
+    if default is not None and _REFERENCES.search(change):
+        return Work.SCAN, f"add the column first, then the constraint: {_IN_TWO}"
+    if _COLUMN.fullmatch(_emptied(change)) and not _CASCADE.search(change):
+        return Work.LITTLE, ""
+    return Work.UNKNOWN, ""
 
 
 def _split(changes: str) -> Iterator[str]:

@@ -25,6 +25,12 @@ from rbkernel.triage.check import keep
 _HEAVY = "Statements that keep others waiting"
 _LOSING = "Statements that lose data"
 _UNJUDGED = "Statements that are not known"
+_WRITE_IT = "write the SQL of the migration into the parameters, and run all cells again"
+_READ_IT = (
+    "read it yourself: PostgreSQL's manual says which lock it takes; find out how many rows it"
+    " changes, and what it deletes"
+)
+_NOTHING_SAFER = "none is known; run it only while nothing uses the table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +75,9 @@ def migration(
         A literal, a quoted identifier or a comment in the statements is not terminated.
     """
     found = ddl.effects(statements)
-    names = dict.fromkeys(one.relation for one in found if one.relation)
+    names = dict.fromkeys(name for one in found for name in _tables(one))
     targets = assess("migration/targets", db, tables=", ".join(names), oldest_s=(wait_s, None))
-    # of tables of the same name in several schemas, the largest counts
-    largest = targets.frame.groupby("relation")["size_mb"].max()
-    sizes = {str(name): float(size) for name, size in largest.items()}
+    sizes = _sizes(targets.frame)
     rows = tuple(_row(one, sizes) for one in found)
     names_of_columns = ("statement", "keeps waiting", "work", "MB", "safer")
     tables.show(Table(heading="effects of the migration", names=names_of_columns, rows=rows))
@@ -89,7 +93,9 @@ def migration(
 def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float) -> Finding:
     """Return the finding about statements that keep others waiting for as long as they work. Pure.
 
-    ``sizes`` is in MiB; a table that is missing there, or whose size is NaN, is of unknown size.
+    ``sizes`` is in MiB; a table that is missing there, or whose size is NaN, is of unknown size. A
+    statement of which the lock or the work is not known is never harmless, unless only the work is
+    not known and the table is small.
 
     >>> effects = ddl.effects("ALTER TABLE orders ALTER id TYPE bigint")
     >>> sizes = (5000.0, 3.0, float("nan"))
@@ -97,8 +103,13 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
     ['critical', 'ok', 'unknown']
     """
     slow = [one for one in effects if one.heavy]
-    large = [one for one in slow if sizes.get(one.relation, 0.0) >= large_mb]
-    unsized = [one for one in slow if pd.isna(sizes.get(one.relation, float("nan")))]
+    large = [one for one in slow if _size(one, sizes) >= large_mb]
+    unclear = [
+        one
+        for one in effects
+        if one.heavy is None and (one.blocks is Blocks.UNKNOWN or not _size(one, sizes) < large_mb)
+    ]
+    unsized = [one for one in slow if pd.isna(_size(one, sizes))]
     expected = f"none on a table of {large_mb:g} MB or more"
     if not effects:
         return Finding(
@@ -106,7 +117,7 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
             verdict=Verdict.UNKNOWN,
             expected=expected,
             actual="no statement was given",
-            next_step="write the SQL of the migration into the parameters, and run all cells again",
+            next_step=_WRITE_IT,
             at=now(),
         )
     if large:
@@ -116,10 +127,19 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
             verdict=Verdict.CRITICAL if worst else Verdict.WARNING,
             expected=expected,
             actual=amounts.count(len(large), "statement"),
-            cause="; ".join(_sentence(one, sizes[one.relation]) for one in large),
+            cause="; ".join(_sentence(one, _size(one, sizes)) for one in large),
             which=", ".join(dict.fromkeys(one.relation for one in large)),
-            next_step=f"do not run it as it is. Safer: {large[0].safer}",
+            next_step=f"do not run it as it is. Safer: {large[0].safer or _NOTHING_SAFER}",
             value=float(len(large)),
+            at=now(),
+        )
+    if unclear:
+        return Finding(
+            title=_HEAVY,
+            verdict=Verdict.UNKNOWN,
+            expected=expected,
+            actual=f"not judged: {'; '.join(one.statement for one in unclear)}",
+            next_step=_READ_IT,
             at=now(),
         )
     if unsized:
@@ -128,7 +148,7 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
             verdict=Verdict.UNKNOWN,
             expected=expected,
             actual=f"the size of the table is not known for: {unsized[0].statement}",
-            next_step="name the table with its schema, or run VACUUM or ANALYZE on it first",
+            next_step="name the table with its schema, or run ANALYZE on it, and on its partitions",
             at=now(),
         )
     said = amounts.count(len(effects), "statement")
@@ -143,12 +163,22 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
 
 
 def losing(effects: Sequence[Effect]) -> Finding:
-    """Return the finding about statements after which rows or columns are gone. Pure.
+    """Return the finding about statements after which rows, columns or old values are gone. Pure.
 
     >>> losing(ddl.effects("ALTER TABLE t DROP a, DROP CONSTRAINT c")).cause
     'After it, data is gone for good: alter table t drop a'
     """
     gone = [one.statement for one in effects if one.loses]
+    unclear = [one.statement for one in effects if one.loses is None]
+    if not gone and (unclear or not effects):
+        return Finding(
+            title=_LOSING,
+            verdict=Verdict.UNKNOWN,
+            expected="none",
+            actual=f"not judged: {'; '.join(unclear)}" if unclear else "no statement was given",
+            next_step=_READ_IT if unclear else _WRITE_IT,
+            at=now(),
+        )
     return Finding(
         title=_LOSING,
         verdict=Verdict.WARNING if gone else Verdict.OK,
@@ -168,7 +198,7 @@ def unjudged(effects: Sequence[Effect]) -> Finding:
     >>> unjudged(ddl.effects("SELECT 1; FROBNICATE t")).actual
     '1 statement: frobnicate t'
     """
-    odd = [one.statement for one in effects if one.heavy is None]
+    odd = [one.statement for one in effects if one.blocks is Blocks.UNKNOWN]
     return Finding(
         title=_UNJUDGED,
         verdict=Verdict.UNKNOWN if odd else Verdict.OK,
@@ -177,6 +207,18 @@ def unjudged(effects: Sequence[Effect]) -> Finding:
         next_step="read in PostgreSQL's manual which lock it takes" if odd else "",
         at=now(),
     )
+
+
+def _sizes(frame: pd.DataFrame) -> dict[str, float]:
+    """Return the MiB of each table: of those of one name, the largest; NaN if one is not known.
+
+    >>> _sizes(pd.DataFrame({"relation": ["a", "a", "b", "b"], "size_mb": [1.0, 2.0, 3.0, None]}))
+    {'a': 2.0, 'b': nan}
+    """
+    return {
+        str(name): float(sizes.max(skipna=False))
+        for name, sizes in frame.groupby("relation").size_mb
+    }
 
 
 def _sentence(effect: Effect, size_mb: float) -> str:
@@ -192,7 +234,21 @@ def _sentence(effect: Effect, size_mb: float) -> str:
     )
 
 
+def _tables(effect: Effect) -> tuple[str, ...]:
+    return tuple(name for name in (effect.relation, *effect.also) if name)
+
+
+def _size(effect: Effect, sizes: Mapping[str, float]) -> float:
+    """Return the MiB of the largest table of a statement; NaN if that of a table is not known.
+
+    >>> [_size(ddl.effects("CREATE INDEX ON a (b)")[0], sizes) for sizes in ({"a": 2.0}, {})]
+    [2.0, nan]
+    """
+    known = [sizes.get(name, float("nan")) for name in _tables(effect)]
+    return max(known) if known and not pd.isna(known).any() else float("nan")
+
+
 def _row(effect: Effect, sizes: Mapping[str, float]) -> tuple[str, ...]:
-    size = sizes.get(effect.relation)
-    shown = "" if size is None or pd.isna(size) else f"{size:,.0f}"
+    size = _size(effect, sizes)
+    shown = "" if pd.isna(size) else f"{size:,.0f}"
     return effect.statement, str(effect.blocks), str(effect.work), shown, effect.safer

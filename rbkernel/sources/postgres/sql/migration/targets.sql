@@ -2,14 +2,14 @@
 purpose: The tables that a migration changes, how large they are, and which transactions it must wait for
 needs: [pg_monitor]
 columns:
-  relation: SQL name of the table, as given
+  relation: SQL name of the table, or of its index, as given
   meant: with its schema; a row for each schema that has such a table; NULL if there is none
   known: there is such a table
   rows: rows, estimated
-  size_mb: MiB of the table and its indexes, as of the last vacuum or analyze
-  users: sessions that hold a lock on the table now
+  size_mb: MiB of the table with its partitions, indexes and TOAST, as of the last vacuum or analyze; NULL if not analyzed
+  users: sessions and prepared transactions that hold a lock on the table, its partitions or its parent now
   oldest_s: s since the oldest transaction began that holds a lock on it; 0 for none
-  oldest: application_name and process id of that transaction; empty for none
+  oldest: application_name and process id of that transaction, or the name of a prepared one; empty for none
   autovacuum: autovacuum works on it; it gives way, except against wraparound
   sampled_at: the server's clock
 parameters:
@@ -46,7 +46,9 @@ SELECT t.relation,
        quote_ident(s.nspname) || '.' || quote_ident(c.relname) AS meant,
        c.oid IS NOT NULL AS known,
        greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::float8 AS rows,
-       (pages * current_setting('block_size')::bigint / 1048576.0)::float8 AS size_mb,
+       CASE WHEN NOT coalesce(p.unknown, false)
+           THEN (p.pages * current_setting('block_size')::bigint / 1048576.0)::float8
+       END AS size_mb,
        coalesce(l.users, 0) AS users,
        coalesce(l.oldest_s, 0) AS oldest_s,
        coalesce(l.oldest, '') AS oldest,
@@ -57,7 +59,7 @@ FROM (
 ) t
 -- a name without a schema is looked for in all schemas: which one the migration means is not known
 LEFT JOIN LATERAL (
-    SELECT to_regclass(t.relation) AS oid
+    SELECT to_regclass(t.relation)::oid AS oid
     WHERE array_length(parse_ident(t.relation), 1) > 1
     UNION
     SELECT x.oid
@@ -65,31 +67,65 @@ LEFT JOIN LATERAL (
     JOIN pg_namespace n ON n.oid = x.relnamespace
     WHERE x.relname = (parse_ident(t.relation))[1]
       AND array_length(parse_ident(t.relation), 1) = 1
-      AND x.relkind IN ('r', 'p', 'm')
+      AND x.relkind IN ('r', 'p', 'm', 'f', 'v', 'i', 'I')
       AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       AND n.nspname NOT LIKE 'pg\_temp%'
 ) m ON true
-LEFT JOIN pg_class c ON c.oid = m.oid
+LEFT JOIN pg_index d ON d.indexrelid = m.oid
+LEFT JOIN pg_class c ON c.oid = coalesce(d.indrelid, m.oid)
 LEFT JOIN pg_namespace s ON s.oid = c.relnamespace
 LEFT JOIN LATERAL (
-    SELECT sum(greatest(i.relpages, 0)) AS pages
+    WITH RECURSIVE parts (oid) AS (
+        SELECT c.oid
+        UNION
+        SELECT h.inhrelid FROM pg_inherits h JOIN parts ON parts.oid = h.inhparent
+    )
+    SELECT array_agg(oid) AS oids FROM parts
+) f ON true
+LEFT JOIN LATERAL (
+    SELECT sum(greatest(i.relpages, 0)) AS pages,
+           -- a TOAST table in which nothing was ever written is never vacuumed
+           bool_or(i.reltuples < 0 AND (i.relkind IN ('r', 'm', 'f') OR i.relkind = 't'
+                   AND pg_stat_get_live_tuples(i.oid) > 0)) AS unknown
     FROM pg_class i
-    WHERE i.oid = c.oid
-       OR i.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)
+    WHERE i.oid IN (
+        SELECT u.oid FROM unnest(f.oids) AS u (oid)
+        UNION
+        SELECT x.reltoastrelid FROM pg_class x WHERE x.oid = ANY (f.oids)
+        UNION
+        SELECT x.indexrelid
+        FROM pg_index x
+        JOIN pg_class o ON x.indrelid IN (o.oid, o.reltoastrelid)
+        WHERE o.oid = ANY (f.oids)
+    )
 ) p ON true
 LEFT JOIN LATERAL (
-    SELECT count(DISTINCT a.pid) AS users,
-           max(extract(epoch FROM clock_timestamp() - a.xact_start))
-               FILTER (WHERE a.backend_type = 'client backend')::float8 AS oldest_s,
-           (array_agg(a.application_name || ', pid ' || a.pid ORDER BY a.xact_start)
-               FILTER (WHERE a.backend_type = 'client backend'))[1] AS oldest,
-           bool_or(a.backend_type = 'autovacuum worker') AS autovacuum
+    SELECT count(DISTINCT coalesce(a.pid::text, x.gid)) AS users,
+           max(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)))
+               FILTER (WHERE w.waits)::float8 AS oldest_s,
+           (array_agg(coalesce(a.application_name || ', pid ' || a.pid,
+                               'prepared transaction ' || x.gid)
+                      ORDER BY coalesce(a.xact_start, x.prepared))
+               FILTER (WHERE w.waits))[1] AS oldest,
+           coalesce(bool_or(a.backend_type = 'autovacuum worker'), false) AS autovacuum
     FROM pg_locks k
-    JOIN pg_stat_activity a ON a.pid = k.pid
-    WHERE k.relation = c.oid
+    LEFT JOIN pg_stat_activity a ON a.pid = k.pid
+    LEFT JOIN pg_prepared_xacts x
+        ON k.pid IS NULL AND k.virtualtransaction = '-1/' || x.transaction::text
+    -- autovacuum gives way, except against wraparound
+    CROSS JOIN LATERAL (
+        SELECT a.backend_type IS DISTINCT FROM 'autovacuum worker'
+            OR a.query LIKE '%(to prevent wraparound)' AS waits
+    ) w
+    WHERE k.relation IN (
+        SELECT u.oid FROM unnest(f.oids) AS u (oid)
+        UNION
+        -- a DROP of a partition locks its parent too
+        SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = c.oid
+    )
       AND k.locktype = 'relation'
       AND k.granted
       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND a.pid <> pg_backend_pid()
+      AND k.pid IS DISTINCT FROM pg_backend_pid()
 ) l ON true
 ORDER BY t.relation, meant
