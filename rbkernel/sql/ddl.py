@@ -11,28 +11,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from rbkernel.sql import lexer
-
-
-class Blocks(StrEnum):
-    """Whom the lock keeps waiting."""
-
-    NOBODY = "nobody"
-    WRITES = "writes"
-    ALL = "reads and writes"
-    UNKNOWN = "not known"
-
-
-class Work(StrEnum):
-    """What the statement does while it holds its lock."""
-
-    LITTLE = "little"
-    SCAN = "reads the whole table"
-    BUILD = "builds an index"
-    REWRITE = "rewrites the whole table"
-    UNKNOWN = "not known"
+from rbkernel.sql.ddl_forms import (
+    BEGIN,
+    COLUMN,
+    END,
+    IN_TWO,
+    NAME,
+    OWN,
+    QUALIFIED,
+    RELATION,
+    STATEMENTS,
+    SUBCOMMANDS,
+    Blocks,
+    Work,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,32 +60,16 @@ class Effect:
 
 
 _STRENGTH = (Blocks.UNKNOWN, Blocks.NOBODY, Blocks.WRITES, Blocks.ALL)
-_NAME = r'(?:"[\w$]+"|[\w$]+)'
-_QUALIFIED = rf"{_NAME}(?: ?\. ?{_NAME})?"
-_RELATION = rf"(?P<relation>{_QUALIFIED})"
-_OWN = "in a transaction of its own"
-_IN_TWO = f"add it NOT VALID; then, {_OWN}, VALIDATE CONSTRAINT, which alone keeps nobody waiting"
-_IN_BATCHES = f"change some thousand rows at a time, each time {_OWN}"
-_NEW_COLUMN = (
-    "add a new column, fill it in batches, then exchange the two. (From varchar to text, or to a"
-    " longer varchar, nothing is rewritten)"
-)
-_CHECK_FIRST = (
-    f"ADD CONSTRAINT … CHECK (… IS NOT NULL) NOT VALID; then, {_OWN}, VALIDATE it; then SET NOT"
-    " NULL, which then reads no row"
-)
 _LOSES = re.compile(
     r"drop (?:table|schema|database|materialized view|owned)\b|truncate\b|delete from\b|update "
     r"|alter (?:foreign )?table \S+ drop (?!constraint\b)|alter type .* drop attribute\b"
 )
 _CASCADE = re.compile(r"(?<!on delete )(?<!on update )\bcascade\b")
 _ALTER = re.compile(
-    rf"alter (?:foreign )?table (?!all in )(?:if exists )?(?:only )?{_RELATION} ?\*? (?P<rest>.*)"
+    rf"alter (?:foreign )?table (?!all in )(?:if exists )?(?:only )?{RELATION} ?\*? (?P<rest>.*)"
 )
-_REFERENCES = re.compile(rf"\breferences ({_QUALIFIED})")
+_REFERENCES = re.compile(rf"\breferences ({QUALIFIED})")
 _ALONE = re.compile(r"vacuum\b|.*\bconcurrently\b|cluster$|reindex (?:database|system|schema)\b")
-_BEGIN = re.compile(r"(?:begin|start)(?: transaction| work)?")
-_END = re.compile(r"(?:commit|end|rollback|abort)(?: transaction| work)?")
 # a psql command or variable, or a name with blanks or punctuation, in which any word can be
 _ODD = "<odd>"
 # evaluated once, so that adding a column with it rewrites nothing; and types with a length
@@ -101,109 +79,6 @@ _EVALUATED_ONCE = frozenset(
 )
 _NO_FUNCTION = _EVALUATED_ONCE | {"in", "and", "or", "not", "where", "set", "coalesce", "values"}
 _CALL = re.compile(r"((?:[\w$\"]+ ?\. ?)?[\w$\"]+) ?\(")
-_TYPES = (
-    r"(?:big|small)?int|int[248]|integer|text|varchar|char|character(?: varying)?|bool|boolean|date"
-    r"|timestamptz|timetz|time(?:stamp)?(?: ?\(\))?(?: with(?:out)? time zone)?|uuid|jsonb?|numeric"
-    r"|decimal|real|float[48]?|double precision|bytea|inet|cidr|interval"
-)
-_COLUMN = re.compile(
-    rf"add (?:column )?(?:if not exists )?{_NAME} (?:{_TYPES})(?: ?\(\))?(?: ?\[\])*"
-    rf"(?: not null| null| collate {_QUALIFIED}| default .+| references .+)*"
-)
-_SETTINGS = (
-    "search_path|client_encoding|client_min_messages|check_function_bodies|row_security|xmloption"
-    "|default_tablespace|default_table_access_method|work_mem|maintenance_work_mem"
-)
-_INDEX = rf"(?:if not exists )?(?:(?P<made>{_NAME}) )?on (?:only )?{_RELATION}(?: ?\(\)| ).*"
-
-# fitted to the whole statement, in which all brackets are empty; the first that fits counts
-_STATEMENTS = (
-    (rf"create (?:unique )?index concurrently {_INDEX}", Blocks.NOBODY, Work.BUILD, ""),
-    (rf"create (?:unique )?index (?!concurrently\b){_INDEX}",
-     Blocks.WRITES, Work.BUILD, "CREATE INDEX CONCURRENTLY, outside a transaction"),
-    (rf"drop index concurrently (?:if exists )?{_RELATION}", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"drop index (?:if exists )?{_RELATION}(?: restrict)?",
-     Blocks.ALL, Work.LITTLE, "DROP INDEX CONCURRENTLY"),
-    (rf"alter index (?:if exists )?{_RELATION} (?:rename to {_NAME}|(?:re)?set ?\(\))",
-     Blocks.ALL, Work.LITTLE, ""),
-    (rf"reindex (?:\(\) ?)?(?:table|index) concurrently {_RELATION}",
-     Blocks.NOBODY, Work.BUILD, ""),
-    (rf"reindex (?:\(\) ?)?(?:table|index) {_RELATION}",
-     Blocks.ALL, Work.BUILD, "REINDEX CONCURRENTLY"),
-    (rf"vacuum (?:full|\([^)]*\bfull\b[^)]*\))(?: freeze| verbose| analyze)* {_RELATION}",
-     Blocks.ALL, Work.REWRITE, "plain VACUUM; to give room back to the disk, pg_repack"),
-    ((rf"vacuum(?: freeze| verbose| analyze| ?\((?:analyze|verbose|freeze|[, ])*\))*"
-     rf"(?: (?!full\b){_RELATION})?"), Blocks.NOBODY, Work.SCAN, ""),
-    (rf"analyze(?: verbose)?(?: {_RELATION}(?: ?\(\))?)?", Blocks.NOBODY, Work.SCAN, ""),
-    (rf"cluster (?:\(\) ?|verbose )?{_RELATION}(?: using {_NAME})?",
-     Blocks.ALL, Work.REWRITE, "pg_repack"),
-    (rf"refresh materialized view concurrently {_RELATION}(?: with data)?",
-     Blocks.NOBODY, Work.SCAN, ""),
-    (rf"drop table (?:if exists )?{_RELATION}(?: restrict)?", Blocks.ALL, Work.LITTLE,
-     "rename it first, and drop it when nobody has missed it: a drop cannot be undone"),
-    (rf"truncate (?:table )?(?:only )?{_RELATION}(?: (?:restart|continue) identity)?",
-     Blocks.ALL, Work.LITTLE, "take a backup first: the rows are gone"),
-    (rf"lock (?:table )?(?:only )?{_RELATION}(?: in [a-z ]+ mode)?(?: nowait)?",
-     Blocks.ALL, Work.LITTLE, ""),
-    ((rf"create (?:or replace )?trigger {_NAME} (?:before|after|instead of) (?:(?! from ).)*?"
-     rf"\bon {_RELATION} (?!from\b).*"), Blocks.WRITES, Work.LITTLE, ""),
-    (rf"drop trigger (?:if exists )?{_NAME} on {_RELATION}", Blocks.ALL, Work.LITTLE, ""),
-    (rf"(?:update|delete from) (?:only )?{_RELATION}(?!.* where\b)(?: .*)?",
-     Blocks.WRITES, Work.REWRITE, _IN_BATCHES),
-    (rf"(?:update|delete from) (?:only )?{_RELATION} .*",
-     Blocks.WRITES, Work.UNKNOWN, _IN_BATCHES),
-    ((rf"insert into {_QUALIFIED}(?: ?\(\))? values ?\(\)(?: ?, ?\(\))*"
-     r"(?: on conflict(?: ?\(\))? do nothing)?"), Blocks.NOBODY, Work.LITTLE, ""),
-    ((rf"create (?:(?:temp|temporary|unlogged) )?table (?P<perhaps>if not exists )?"
-     rf"(?P<made>{_QUALIFIED}) ?\(\)(?: partition by [a-z]+ ?\(\))?(?: with ?\(\))?"),
-     Blocks.NOBODY, Work.LITTLE, ""),
-    (r"create (?:or replace )?(?:function|procedure) (?!.*\batomic\b).*",
-     Blocks.NOBODY, Work.LITTLE, ""),
-    (r"create (?:type|view|domain) .*|create sequence (?!.*\bowned\b).*",
-     Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"create schema (?:if not exists )?{_NAME}", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"alter type {_QUALIFIED} (?:add|rename) value .*", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"set (?:session |local )?(?:{_SETTINGS})(?: ?= ?| to ).*|reset (?:{_SETTINGS})",
-     Blocks.NOBODY, Work.LITTLE, ""),
-    (r"set standard_conforming_strings ?= ?on", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"show {_NAME}|comment on .* is (?:''|null)|(?:grant|revoke) .*",
-     Blocks.NOBODY, Work.LITTLE, ""),
-    (r"select (?!.*\b(?:from|into|for|table|union)\b).*", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"{_BEGIN.pattern}|{_END.pattern}", Blocks.NOBODY, Work.LITTLE, ""),
-)  # fmt: skip
-
-_ADD = rf"add (?:constraint {_NAME} )?"
-_OF_COLUMN = rf"alter (?:column )?{_NAME} "
-_SUBCOMMANDS = (
-    (rf"{_ADD}(?:foreign key|check) ?\(\).* not valid", Blocks.ALL, Work.LITTLE, ""),
-    (rf"{_ADD}foreign key\b.*", Blocks.WRITES, Work.SCAN, _IN_TWO),
-    (rf"{_ADD}check\b.*", Blocks.ALL, Work.SCAN, _IN_TWO),
-    (rf"{_ADD}not null\b.*", Blocks.ALL, Work.SCAN, _CHECK_FIRST),
-    (rf"{_ADD}unique using index .*", Blocks.ALL, Work.LITTLE, ""),
-    (rf"{_ADD}primary key using index .*", Blocks.ALL, Work.SCAN,
-     f"first make the columns NOT NULL, so that it reads no row: {_CHECK_FIRST}"),
-    (rf"{_ADD}exclude\b.*", Blocks.ALL, Work.BUILD, ""),
-    (rf"{_ADD}primary key\b.*", Blocks.ALL, Work.BUILD,
-     f"{_CHECK_FIRST}; CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
-    (rf"{_ADD}unique\b.*", Blocks.ALL, Work.BUILD,
-     "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
-    (rf"validate constraint {_NAME}", Blocks.NOBODY, Work.SCAN, ""),
-    (rf"{_OF_COLUMN}(?:set data )?type\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),
-    (rf"{_OF_COLUMN}set expression\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),
-    (rf"{_OF_COLUMN}set not null", Blocks.ALL, Work.SCAN, _CHECK_FIRST),
-    (rf"{_OF_COLUMN}(?:set statistics \S+|(?:re)?set ?\(\))", Blocks.NOBODY, Work.LITTLE, ""),
-    ((rf"{_OF_COLUMN}(?:set default .*|set (?:storage|compression) {_NAME}|add generated .*"
-     r"|drop (?:default|not null|(?:expression|identity)(?: if exists)?))"),
-     Blocks.ALL, Work.LITTLE, ""),
-    (r"set (?:logged|unlogged|tablespace \S+|access method \S+)", Blocks.ALL, Work.REWRITE,
-     "a new table that is filled in batches, then exchanged"),
-    (r"(?:re)?set ?\(\)", Blocks.NOBODY, Work.LITTLE, ""),
-    (rf"(?:enable|disable) (?:always |replica )?trigger {_NAME}", Blocks.WRITES, Work.LITTLE, ""),
-    ((rf"rename to (?P<renamed>{_NAME})|rename (?:column |constraint )?{_NAME} to {_NAME}"
-     rf"|drop (?!constraint\b)(?:column )?(?:if exists )?{_NAME}(?: restrict)?|owner to {_NAME}"
-     rf"|set schema {_NAME}|replica identity .*|cluster on {_NAME}|set without cluster"
-     r"|(?:enable|disable|force|no force) row level security"), Blocks.ALL, Work.LITTLE, ""),
-)  # fmt: skip
 
 
 def effects(sql: str) -> list[Effect]:
@@ -226,11 +101,11 @@ def effects(sql: str) -> list[Effect]:
     [None]
     """
     statements = list(_statements(sql))
-    inside = not any(_ALONE.match(one) or _BEGIN.fullmatch(one) for one in statements)
+    inside = not any(_ALONE.match(one) or BEGIN.fullmatch(one) for one in statements)
     held, made, unsure = Blocks.NOBODY, set[str](), set[str]()
     found: list[Effect] = []
     for statement in statements:
-        inside = (inside or bool(_BEGIN.fullmatch(statement))) and not _END.fullmatch(statement)
+        inside = (inside or bool(BEGIN.fullmatch(statement))) and not END.fullmatch(statement)
         _remember(statement, made, unsure)
         own = [_on_new(one, made, unsure) for one in _effects(statement)]
         # one ALTER TABLE takes the strongest lock of its changes for all of them
@@ -246,7 +121,7 @@ def _under(effect: Effect, held: Blocks) -> Effect:
     weaker = _STRENGTH.index(effect.blocks) < _STRENGTH.index(held)
     if effect.work is Work.LITTLE or effect.blocks is Blocks.UNKNOWN or not weaker:
         return effect
-    return replace(effect, blocks=held, safer=f"run it {_OWN}; {effect.safer}".rstrip("; "))
+    return replace(effect, blocks=held, safer=f"run it {OWN}; {effect.safer}".rstrip("; "))
 
 
 def _unknown(effect: Effect) -> Effect:
@@ -269,7 +144,7 @@ def _on_new(effect: Effect, made: set[str], unsure: set[str]) -> Effect:
 
 def _remember(statement: str, made: set[str], unsure: set[str]) -> None:
     """Note the tables and indexes that a statement creates, and the names that it gives."""
-    for pattern, *_ in _STATEMENTS:
+    for pattern, *_ in STATEMENTS:
         if (found := re.fullmatch(pattern, _emptied(statement))) and "made" in found.re.groupindex:
             named = found.groupdict()
             if name := (named["made"] or "").replace(" ", ""):
@@ -277,7 +152,7 @@ def _remember(statement: str, made: set[str], unsure: set[str]) -> None:
                 (made.discard if perhaps else unsure.discard)(name)
                 (unsure if perhaps else made).add(name)
             return
-    if renamed := re.search(rf"\brename to ({_NAME})$", statement):
+    if renamed := re.search(rf"\brename to ({NAME})$", statement):
         unsure.add(renamed[1])
 
 
@@ -296,7 +171,7 @@ def _statements(sql: str) -> Iterator[str]:
         elif kind in {"parameter", "slice"} or text in {"\\", ":"}:
             words.append(f"{text}{_ODD}")
         elif kind == "identifier":
-            words.append(text if re.fullmatch(_NAME, text) else f"{_ODD}{text}")
+            words.append(text if re.fullmatch(NAME, text) else f"{_ODD}{text}")
         else:
             words.append(text.lower())
 
@@ -304,12 +179,12 @@ def _statements(sql: str) -> Iterator[str]:
 def _effects(statement: str) -> Iterator[Effect]:
     altered = _ALTER.fullmatch(statement)
     if altered is None or _ODD in statement:
-        yield _known(_STATEMENTS, statement, statement)
+        yield _known(STATEMENTS, statement, statement)
         return
     relation = altered["relation"].replace(" ", "")
     for change in _split(altered["rest"]):
         said = f"alter table {relation} {change}"
-        yield _added_column(change, said, relation) or _known(_SUBCOMMANDS, change, said, relation)
+        yield _added_column(change, said, relation) or _known(SUBCOMMANDS, change, said, relation)
 
 
 def _known(
@@ -404,8 +279,8 @@ def _work_of_column(change: str) -> tuple[Work, str]:
     if re.search(r"\b(?:unique|primary key)\b", change):
         return Work.BUILD, "add the column, CREATE UNIQUE INDEX CONCURRENTLY, then USING INDEX"
     if default is not None and _REFERENCES.search(change):
-        return Work.SCAN, f"add the column first, then the constraint: {_IN_TWO}"
-    if _COLUMN.fullmatch(_emptied(change)) and not _CASCADE.search(change):
+        return Work.SCAN, f"add the column first, then the constraint: {IN_TWO}"
+    if COLUMN.fullmatch(_emptied(change)) and not _CASCADE.search(change):
         return Work.LITTLE, ""
     return Work.UNKNOWN, ""
 

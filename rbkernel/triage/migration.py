@@ -18,7 +18,8 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.render import tables
 from rbkernel.runbook.digest import Table
 from rbkernel.sql import ddl
-from rbkernel.sql.ddl import Blocks, Effect
+from rbkernel.sql.ddl import Effect
+from rbkernel.sql.ddl_forms import Blocks, Work
 from rbkernel.triage.assess import assess
 from rbkernel.triage.check import keep
 
@@ -227,7 +228,7 @@ def _sentence(effect: Effect, size_mb: float) -> str:
     >>> _sentence(ddl.effects("CREATE INDEX ON a (b)")[0], 20.0)
     'create index on a (b) builds an index on 20 MB and keeps writes waiting meanwhile'
     """
-    on = "on" if effect.work is ddl.Work.BUILD else "of"
+    on = "on" if effect.work is Work.BUILD else "of"
     return (
         f"{effect.statement} {effect.work} {on} {size_mb:,.0f} MB and keeps {effect.blocks}"
         " waiting meanwhile"
