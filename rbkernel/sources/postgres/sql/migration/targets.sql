@@ -110,8 +110,11 @@ LEFT JOIN LATERAL (
            coalesce(bool_or(a.backend_type = 'autovacuum worker'), false) AS autovacuum
     FROM pg_locks k
     LEFT JOIN pg_stat_activity a ON a.pid = k.pid
-    LEFT JOIN pg_prepared_xacts x
-        ON k.pid IS NULL AND k.virtualtransaction = '-1/' || x.transaction::text
+    -- a prepared transaction has no process; the lock on its own number tells which one it is
+    LEFT JOIN pg_locks o
+        ON k.pid IS NULL AND o.pid IS NULL AND o.locktype = 'transactionid' AND o.granted
+       AND o.virtualtransaction = k.virtualtransaction
+    LEFT JOIN pg_prepared_xacts x ON x.transaction = o.transactionid
     -- autovacuum gives way, except against wraparound
     CROSS JOIN LATERAL (
         SELECT a.backend_type IS DISTINCT FROM 'autovacuum worker'
