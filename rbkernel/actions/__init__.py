@@ -11,6 +11,7 @@ from typing import Any
 
 from rbkernel.actions.host import end_on_host, look_at_host
 from rbkernel.actions.messages import set_failed
+from rbkernel.actions.migrations import migration
 from rbkernel.actions.plans import (
     cancel_queries,
     command,
@@ -31,6 +32,7 @@ __all__ = [
     "command",
     "end_on_host",
     "look_at_host",
+    "migration",
     "repair_rows",
     "resume_replay",
     "set_failed",
@@ -38,8 +40,8 @@ __all__ = [
     "terminate_sessions",
 ]
 _OURS = (
-    *(cancel_queries, command, end_on_host, look_at_host, repair_rows),
-    *(resume_replay, set_failed, statement, terminate_sessions),
+    *(cancel_queries, command, end_on_host, look_at_host, migration),
+    *(repair_rows, resume_replay, set_failed, statement, terminate_sessions),
 )
 
 

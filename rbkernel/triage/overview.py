@@ -25,13 +25,15 @@ class Overview:
 
     ``opens`` holds the ids of the runbooks to open, the most urgent first. ``unseen`` holds the
     titles of unknown findings, ``critical`` those of critical findings. ``beyond`` is true if no
-    runbook is about the first cause; the runbooks of other findings then do not help.
+    runbook is about the first cause; the runbooks of other findings then do not help. ``findings``
+    holds all findings.
     """
 
     opens: tuple[str, ...]
     unseen: tuple[str, ...]
     critical: tuple[str, ...] = ()
     beyond: bool = False
+    findings: tuple[Finding, ...] = ()
 
     @property
     def options(self) -> list[str]:
@@ -105,6 +107,7 @@ def overview(
         unseen=tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN),
         critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
         beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
+        findings=tuple(found),
     )
     data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
     html, text = cards.overview_card(found), cards.overview_text(found)

@@ -43,9 +43,9 @@ class TestMigration:
         assert remove == f"DROP INDEX CONCURRENTLY public.{schema.INDEX}"
         administer(remove)
         after = look("RUN-004", shop, statements=HARMLESS)
-        assert after.recommended == "run it with a lock_timeout"
-        for statement in after.sql("Run the migration").split(";\n"):
-            administer(statement)
+        assert after.recommended == "run it as step 5 says"
+        _, *statements = after.sql("Run the migration").splitlines()  # the first is for psql
+        administer("\n".join(statements))
         administer("ALTER TABLE orders DROP COLUMN note")
 
     def test_an_index_that_is_being_built_is_left_alone(self, shop: Settings) -> None:
@@ -61,6 +61,17 @@ class TestMigration:
     def test_a_table_that_does_not_exist(self, shop: Settings) -> None:
         found = look("RUN-004", shop, statements="ALTER TABLE ordres ADD COLUMN note text")
         assert found.recommended == "correct the connection or the name"
+
+
+class TestWeeklyChecks:
+    def test_accepted_settings_hide_nothing_else(self, shop: Settings) -> None:
+        accepted = "fsync,full_page_writes , idle_in_transaction_session_timeout"
+        found = look("RUN-017", shop, accepted=accepted)
+        assert found.recommended not in ("correct the settings", "plan the rest")
+
+    def test_a_misspelt_setting_is_an_error(self, shop: Settings) -> None:
+        found = runner.run("RUN-017", {"accepted": "fsink"}, shop)
+        assert "accepted: step 3 checks no setting of this name: fsink" in found.failure
 
 
 class TestWatch:

@@ -209,6 +209,61 @@ class TestStorage:
                 "public.t_lower": "public.t_lower_c",
             }
 
+    def test_a_duplicate_that_something_needs_is_not_listed(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        raw = alone.connect("owner")
+        with table(raw, "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, UNIQUE (id))"):
+            raw.execute("CREATE UNIQUE INDEX t_first ON t (a)")
+            raw.execute("CREATE UNIQUE INDEX t_identity ON t (a)")
+            raw.execute("ALTER TABLE t REPLICA IDENTITY USING INDEX t_identity")
+            raw.execute("CREATE TABLE p (id int) PARTITION BY RANGE (id)")
+            raw.execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (1) TO (2)")
+            raw.execute("CREATE INDEX p_one ON p (id); CREATE INDEX p_two ON p (id)")
+            found = ask(diag, "storage/indexes")
+            raw.execute("DROP TABLE p")
+        found = found[found["problem"] == "duplicate"]
+        found = found[found["relation"].isin(["public.t", "public.p", "public.p1"])]
+        assert dict(zip(found["index"], found["other"], strict=True)) == {
+            "public.t_first": "public.t_identity"
+        }
+
+    def test_what_is_invalid_is_not_left_over_while_somebody_works_on_its_table(
+        self, alone: Servers, diag: Session
+    ) -> None:
+        raw, other = alone.connect("owner"), alone.connect("owner")
+        with table(raw, "CREATE TABLE t (a int)"):
+            raw.execute("INSERT INTO t VALUES (1), (1)")
+            with pytest.raises(raw.Error, match="duplicat"):
+                raw.execute("CREATE UNIQUE INDEX CONCURRENTLY t_broken ON t (a)")
+            for busy in (True, False):
+                if busy:
+                    other.execute("BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+                left = ask(diag, "migration/leftovers").set_index("object")
+                assert left.loc["public.t_broken", "building"] == busy
+                listed = ask(diag, "storage/indexes").query("problem == 'invalid'")["index"]
+                assert ("public.t_broken" in set(listed)) != busy
+                scans = diag.look(diagnostics.get("storage/scans").sql).set_index("relation")
+                assert scans.loc["public.t", "half_built"] == (0 if busy else 1)
+                other.execute("ROLLBACK")
+            assert scans.loc["public.t", "invalid_indexes"] == "public.t_broken"
+
+    def test_a_partition_that_is_being_detached(self, alone: Servers, diag: Session) -> None:
+        raw, other, reader = (alone.connect("owner") for _ in range(3))
+        with table(raw, "CREATE TABLE t (id int) PARTITION BY RANGE (id)"):
+            raw.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (2)")
+            reader.execute("BEGIN; SELECT count(*) FROM t")
+            other.pgconn.send_query(b"ALTER TABLE t DETACH PARTITION t1 CONCURRENTLY")
+            until(lambda: len(ask(diag, "migration/leftovers").query("object == 'public.t1'")) == 1)
+            building = ask(diag, "migration/leftovers").set_index("object")["building"]
+            assert building["public.t1"]
+            other.pgconn.get_cancel().cancel()
+            other.pgconn.get_result()
+            building = ask(diag, "migration/leftovers").set_index("object")["building"]
+            assert not building["public.t1"]
+            reader.execute("ROLLBACK")
+            raw.execute("ALTER TABLE t DETACH PARTITION t1 FINALIZE; DROP TABLE t1")
+
     def test_an_index_that_some_partitions_lack(self, alone: Servers, diag: Session) -> None:
         raw = alone.connect("owner")
         with table(raw, "CREATE TABLE t (id int) PARTITION BY RANGE (id)"):

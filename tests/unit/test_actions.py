@@ -166,3 +166,34 @@ class TestOfOnesOwn:
     def test_another_text_is_another_plan(self) -> None:
         one, two = (actions.command("Restart", f"systemctl restart {unit}") for unit in "ab")
         assert one.id != two.id
+
+
+class TestMigration:
+    @pytest.mark.parametrize(
+        ("statements", "transaction", "lock_timeout"),
+        [
+            ("ALTER TABLE a ADD b int", False, "'2s'"),
+            ("ALTER TABLE a ADD b int; UPDATE a SET b = 1 -- all", True, "'2s'"),
+            ("DROP INDEX CONCURRENTLY a; REINDEX INDEX CONCURRENTLY b", False, "0"),
+            ("VACUUM (ANALYZE) a", False, "0"),
+            ("ALTER TABLE a ADD b int; -- CONCURRENTLY", False, "'2s'"),
+            ('ALTER TABLE "concurrently" ADD b int', False, "'2s'"),
+        ],
+    )
+    def test_what_it_runs_in(self, statements: str, transaction: bool, lock_timeout: str) -> None:
+        first, second, *rest = actions.migration("orders", statements).sql.splitlines()
+        assert first == "\\set ON_ERROR_STOP on"
+        assert second == f"SET lock_timeout = {lock_timeout};"
+        assert (rest[0] == "BEGIN;", rest[-1] == "COMMIT;") == (transaction, transaction)
+
+    def test_a_transaction_of_its_own_is_kept(self) -> None:
+        plan = actions.migration("orders", "BEGIN; DROP TABLE a; COMMIT; DROP TABLE b")
+        assert plan.sql.count("BEGIN") == 1
+        assert "what was committed before it stays" in plan.risk
+
+    def test_what_cannot_run_together(self) -> None:
+        both = "ALTER TABLE a ADD b int; CREATE INDEX CONCURRENTLY c ON a (b)"
+        plan = actions.migration("orders", both)
+        assert plan.sql == ""
+        assert "split them" in plan.risk
+        assert actions.migration("orders", "").sql == ""

@@ -46,9 +46,11 @@ rules:
     unit: indexes
     warn: 0
     cause: "{value} {duplicates|duplicate} another index"
-    next_step: DROP INDEX CONCURRENTLY the one that no constraint needs
+    next_step: DROP INDEX CONCURRENTLY the one that is listed; the one under `other` stays
     opens: RUN-017
-    source: the same columns, operator classes, order and condition
+    source: >-
+      the same columns, operator classes, order and condition; without those that a constraint,
+      replication or a partitioned index needs
   - title: Redundant indexes
     name: redundant
     agg: rows
@@ -81,11 +83,25 @@ rules:
     source: rbkernel's choice; less does not matter during an incident
 figure: {kind: bars, x: size_mb, y: index, by: problem, title: Indexes that cost more than they help}
 */
-WITH known AS MATERIALIZED (
+WITH busy AS MATERIALIZED (
+    -- tables on which somebody builds, drops or detaches; autovacuum takes the same lock
+    SELECT l.relation
+    FROM pg_locks l
+    JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation'
+      AND l.granted
+      AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
+                     'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+),
+known AS MATERIALIZED (
     SELECT x.indexrelid,
            x.indrelid,
            x.indisvalid AND x.indisready AND x.indislive AS usable,
            x.indisunique OR x.indisprimary OR x.indisexclusion OR x.indisreplident AS constrains,
+           x.indisreplident,
+           EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = x.indexrelid) AS needed,
            x.indisunique AND x.indimmediate AS plainly_unique,
            x.indnkeyatts AS key_columns,
            -- the key as text, a column after the other; and what the index holds besides
@@ -118,7 +134,7 @@ WITH known AS MATERIALIZED (
     ) k
     WHERE s.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 ),
--- of those that are alike, a constraint's index stays, else the oldest
+-- of those that are alike, the replica identity or a constraint's index stays, else the oldest
 ranked AS (
     SELECT *,
            first_value(index) OVER alike AS first,
@@ -127,7 +143,7 @@ ranked AS (
     WHERE usable
     WINDOW alike AS (
         PARTITION BY indrelid, relam, keys, included, expressions, condition, constraint_kind
-        ORDER BY constrains DESC, indexrelid)
+        ORDER BY indisreplident DESC, needed DESC, attached DESC, constrains DESC, indexrelid)
 ),
 redundant AS (
     SELECT DISTINCT ON (a.indexrelid) a.indexrelid, b.index AS other
@@ -156,8 +172,7 @@ found AS (
     FROM known k
     WHERE NOT usable
       AND NOT partitioned
-      AND NOT EXISTS (
-          SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = k.indexrelid)
+      AND k.indrelid NOT IN (SELECT relation FROM busy)
     UNION ALL
     SELECT k.index, k.relation, 'incomplete', p.lacking, k.size_mb, NULL, 2
     FROM known k
@@ -174,7 +189,10 @@ found AS (
     ) p
     WHERE NOT k.usable AND k.partitioned
     UNION ALL
-    SELECT index, relation, 'duplicate', first, size_mb, scans, 3 FROM ranked WHERE place > 1
+    SELECT index, relation, 'duplicate', first, size_mb, scans, 3
+    FROM ranked
+    -- the others are refused, or needed: they cannot be dropped on their own
+    WHERE place > 1 AND NOT needed AND NOT indisreplident AND NOT attached AND NOT partitioned
     UNION ALL
     SELECT k.index, k.relation, 'redundant', r.other, k.size_mb, k.scans, 4
     FROM redundant r

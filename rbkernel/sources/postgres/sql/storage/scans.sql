@@ -9,7 +9,9 @@ columns:
   changed_of_due: >-
     rows changed since the last analyze, as a multiple of the rows at which autovacuum analyzes it;
     NULL on a standby
-  half_built: how many of its indexes are only half built, and not being built
+  half_built: >-
+    how many of its indexes are only half built, while nobody works on the table's indexes; without
+    the copies that REINDEX CONCURRENTLY left behind
   invalid_indexes: the names of these indexes, which no query uses; empty for none
   heavy: more than 500 000 rows are read per s
   stale: heavy, and changed_of_due is 2 or more
@@ -77,6 +79,18 @@ source: >-
   pg_stat_user_tables; a scan is counted when it begins, its rows as it goes on; sessions report at
   the end of a transaction, at most once a second
 */
+WITH busy AS MATERIALIZED (
+    -- tables on which somebody builds, drops or detaches; autovacuum takes the same lock
+    SELECT l.relation
+    FROM pg_locks l
+    JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation'
+      AND l.granted
+      AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
+                     'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+)
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation,
        pg_stat_get_numscans(c.oid) AS full_scans,
        pg_stat_get_tuples_returned(c.oid) AS rows_read,
@@ -95,14 +109,14 @@ LEFT JOIN pg_stat_database d ON d.datname = current_database()
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(pg_stat_get_numscans(indexrelid)), 0)::bigint AS index_scans,
            count(*) FILTER (WHERE abandoned) AS half_built,
-           coalesce(string_agg(quote_ident(relname), ', ' ORDER BY relname)
+           coalesce(string_agg(quote_ident(n.nspname) || '.' || quote_ident(relname), ', ' ORDER BY relname)
                FILTER (WHERE abandoned), '') AS invalid_indexes
     FROM (
         SELECT i.indexrelid,
                ic.relname,
-               NOT i.indisvalid AND NOT EXISTS (
-                   SELECT FROM pg_stat_progress_create_index p
-                   WHERE p.index_relid = i.indexrelid) AS abandoned
+               -- what REINDEX CONCURRENTLY left behind has its original beside it
+               NOT i.indisvalid AND ic.relname !~ '_cc(new|old)[0-9]*$'
+                   AND i.indrelid NOT IN (SELECT relation FROM busy) AS abandoned
         FROM pg_index i
         JOIN pg_class ic ON ic.oid = i.indexrelid
         WHERE i.indrelid = c.oid
