@@ -232,6 +232,7 @@ class TestStorage:
         self, alone: Servers, diag: Session
     ) -> None:
         raw, other = alone.connect("owner"), alone.connect("owner")
+        raw.execute("SET lock_timeout = '5s'")  # a failure must not wait for ever
         with table(raw, "CREATE TABLE t (a int)"):
             raw.execute("INSERT INTO t VALUES (1), (1)")
             with pytest.raises(raw.Error, match="duplicat"):
@@ -250,6 +251,7 @@ class TestStorage:
 
     def test_a_partition_that_is_being_detached(self, alone: Servers, diag: Session) -> None:
         raw, other, reader = (alone.connect("owner") for _ in range(3))
+        raw.execute("SET lock_timeout = '5s'")  # a failure must not wait for ever
         with table(raw, "CREATE TABLE t (id int) PARTITION BY RANGE (id)"):
             raw.execute("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (2)")
             reader.execute("BEGIN; SELECT count(*) FROM t")
