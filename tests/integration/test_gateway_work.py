@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rbkernel.evidence import incident as records
@@ -16,7 +18,8 @@ from rbkernel.evidence import reading, seals
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
-from tests.support.gateways import Place, alert, make_place
+from tests.support.gateways import Place, Process, alert, make_place
+from tests.support.waiting import until
 
 
 def ended(number: int, state: str = JobState.DONE) -> Callable[[Store], bool]:
@@ -147,7 +150,7 @@ def test_a_frozen_worker_loses_its_run_and_changes_nothing_when_it_comes_back(
     place.fire(alert("Quick", "a"))
     with place.process("worker") as frozen:
         place.until(lambda store: any(cells_of(place, job) > 0 for job in store.jobs()))
-        frozen.popen.send_signal(signal.SIGSTOP)
+        freeze(place, frozen)
         with place.process("worker"):
             place.until(ended(1))  # its run went on by itself, and its evidence was found
             frozen.popen.send_signal(signal.SIGCONT)
@@ -207,6 +210,21 @@ def test_the_runs_of_a_host_that_is_gone_are_made_elsewhere_within_a_minute(
             place.until(ended(len(fired)), 60)
     assert [job.attempt for job in place.jobs()] == [2, 2]
     assert place.sealed() == {"a": 1, "b": 1}
+
+
+def freeze(place: Place, worker: Process) -> None:
+    """Stop a worker at a moment when it does not write: SQLite would keep its lock."""
+    while True:
+        worker.popen.send_signal(signal.SIGSTOP)
+        until(lambda: psutil.Process(worker.popen.pid).status() == psutil.STATUS_STOPPED)
+        with closing(sqlite3.connect(place.store_url.removeprefix("sqlite:///"), 0.0)) as store:
+            try:
+                store.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                worker.popen.send_signal(signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                return
 
 
 def begun_again(store: Store, jobs: list[str]) -> bool:
