@@ -22,17 +22,15 @@ from functools import partial
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import KernelManager
 from nbformat.v4 import new_code_cell, new_notebook
 
+from benchmarks.speed.others import IMPORTS, first_cell
 from rbkernel.forkserver import client, place
 from tests.support.waiting import until
 
-_PATIENCE_S = 120.0
-_IMPORTS = "import pandas as pd\nimport plotly.express as px"
 _FRAME = "frame = pd.DataFrame({'at': range(1000), 'value': range(1000)})"
 _FIGURE = "px.line(frame, x='at', y='value')"
-_CELLS = [_IMPORTS, _FRAME, *["frame.describe()"] * 6, *[_FIGURE] * 4]
+_CELLS = [IMPORTS, _FRAME, *["frame.describe()"] * 6, *[_FIGURE] * 4]
 
 # the kernel's name, and the switch
 _STARTS = {
@@ -79,23 +77,6 @@ def papermill(document: Path, environment: Mapping[str, str], kernel: str, switc
         check=True,
         capture_output=True,
     )
-
-
-def first_cell(kernel: str, switch: str) -> None:
-    """Start a kernel, and run the imports."""
-    os.environ[place.SWITCH] = switch
-    manager = KernelManager(kernel_name=kernel)
-    manager.start_kernel()
-    talk = manager.client()
-    try:
-        talk.start_channels()
-        talk.wait_for_ready(timeout=_PATIENCE_S)
-        reply = talk.execute(_IMPORTS, reply=True, timeout=_PATIENCE_S)
-        assert reply["content"]["status"] == "ok", reply
-    finally:
-        talk.stop_channels()
-        manager.shutdown_kernel(now=True)
-        manager.cleanup_resources()
 
 
 def report(what: str, do: Callable[[str, str], None], runs: int) -> None:

@@ -17,7 +17,7 @@ from rbkernel.forkserver import place
 
 _NBCLIENT = "from nbclient.cli import main; main()"
 _PATIENCE_S = 120.0
-_IMPORTS = "import pandas as pd\nimport plotly.express as px"
+IMPORTS = "import pandas as pd\nimport plotly.express as px"
 
 
 def timed(do: Callable[[], object]) -> float:
@@ -75,7 +75,7 @@ def first_cell(kernel: str, switch: str) -> None:
     try:
         talk.start_channels()
         talk.wait_for_ready(timeout=_PATIENCE_S)
-        reply = talk.execute(_IMPORTS, reply=True, timeout=_PATIENCE_S)
+        reply = talk.execute(IMPORTS, reply=True, timeout=_PATIENCE_S)
         assert reply["content"]["status"] == "ok", reply
     finally:
         talk.stop_channels()
