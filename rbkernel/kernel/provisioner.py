@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ _MODULE = ["-m", "rbkernel.kernel"]
 # options of a plain start that a forked start does not support
 _KNOWN = frozenset({"cwd", "env", "extra_arguments", "independent", "kernel_id"})
 _STREAMS = ("stdin", "stdout", "stderr")
+# a kernel listens some 50 ms after it was forked
+_LISTENS_WITHIN_S, _LOOK_EVERY_S = 1.0, 0.005
 
 
 class KernelProvisioner(LocalProvisioner):
@@ -38,7 +42,16 @@ class KernelProvisioner(LocalProvisioner):
         self.process = cast("Any", forked)  # implements the part of `subprocess.Popen` that is used
         self.pid = self.pgid = forked.pid  # the process leads its own session
         self.cwd = kwargs.get("cwd") or os.getcwd()  # noqa: PTH109
+        await self._until_it_listens(forked)
         return self.connection_info
+
+    async def _until_it_listens(self, process: ForkedProcess) -> None:
+        """Wait until a kernel listens: a client that connects too early waits 100 ms more."""
+        deadline = time.monotonic() + _LISTENS_WITHIN_S
+        while not _listens(self.connection_info):
+            if process.poll() is not None or time.monotonic() > deadline:
+                return  # the client reports it
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def wait(self) -> int | None:
         """Wait for the kernel to end, without polling."""
@@ -63,6 +76,20 @@ class KernelProvisioner(LocalProvisioner):
                 await asyncio.wait_for(ended.wait(), timeout_s)
         finally:
             loop.remove_reader(number)
+
+
+def _listens(connection: KernelConnectionInfo) -> bool:
+    """Return whether a kernel has opened its last socket, the one for heartbeats."""
+    ip, port = connection["ip"], connection["hb_port"]
+    try:
+        if connection["transport"] == "ipc":
+            with socket.socket(socket.AF_UNIX) as there:
+                there.connect(f"{ip}-{port}")
+        else:
+            socket.create_connection((str(ip), int(port))).close()
+    except OSError:
+        return False
+    return True
 
 
 def _for_kernels(environment: Mapping[str, str]) -> dict[str, str]:
