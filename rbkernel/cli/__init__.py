@@ -7,6 +7,7 @@ error or incomplete.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import traceback
@@ -271,10 +272,16 @@ def main() -> None:
     sys.exit(code)
 
 
+@functools.cache
+def command() -> Any:
+    """Return the command line as one object of Click; the fork server makes it in advance."""
+    return typer.main.get_command(app)
+
+
 def _exit_code() -> int:
     code = 0
     try:
-        app()
+        command()()
     except Ending as ending:
         code = ending.code
     except SystemExit as ending:

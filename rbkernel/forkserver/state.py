@@ -9,6 +9,7 @@ from pathlib import Path
 
 # packages are installed into the folders of these modules
 _LARGE = ("numpy", "ipykernel", "papermill")
+_CODE = (".py", ".sql")
 
 
 def threads() -> int:
@@ -21,9 +22,17 @@ def version() -> dict[str, int]:
 
     A server with older code than the code on disk must not start programs.
     """
-    own = Path(__file__).parent.parent
-    paths = [*own.rglob("*.py"), *own.rglob("*.sql"), *_package_folders()]
-    return {str(path): path.stat().st_mtime_ns for path in paths}
+    found = {str(folder): folder.stat().st_mtime_ns for folder in _package_folders()}
+    folders = [str(Path(__file__).parent.parent)]
+    while folders:
+        # this is done at each request, and `rglob` takes four times as long
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(_CODE):
+                    found[entry.path] = entry.stat().st_mtime_ns
+    return found
 
 
 def _package_folders() -> set[Path]:

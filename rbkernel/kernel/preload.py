@@ -60,16 +60,29 @@ def _use() -> None:
     """Use slow libraries once: they import, compile and fill caches at their first use."""
     import nbformat
     import pandas as pd
-    import plotly.graph_objects as go
+    from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
+    from rbkernel import config
+    from rbkernel.render import figure
     from rbkernel.render.documents import figures, page
+    from rbkernel.runbook import catalogue
+    from rbkernel.sources.postgres import library
 
-    frame = pd.DataFrame({"at": [pd.Timestamp(0)], "value": [1.0]})
+    frame = pd.DataFrame({"at": [pd.Timestamp(0)], "name": ["a"], "value": [1.0]})
     frame._repr_html_()  # type: ignore[operator]
-    go.Figure(go.Scatter(x=frame["at"], y=frame["value"]))._repr_mimebundle_()
+    figure.timeline(frame, "value", x="at", by="name", warn=1, critical=2)._repr_mimebundle_()
+    figure.bars(frame, "value", "name", limit=1)
+    figure.strip(frame, "value", by="name")
     nbformat.validate(nbformat.v4.new_notebook())
     # what every report needs: templates, style sheet, the highlighting of code, plotly.js
     page.render(page.Report(title="", subtitle="", sections=(), incident="INC-0"))
     page.environment().filters["code"]("x = 1")
     figures.plotly_hash()
     figures.packed_plotly()
+    # what every run needs: the command line, the entry points, the catalogue, the diagnostics
+    importlib.import_module("rbkernel.cli").command()  # only a name: it is above this layer
+    KernelProvisionerFactory.instance()
+    config.Settings()
+    catalogue.look([])
+    for name in library.names():
+        library.get(name)

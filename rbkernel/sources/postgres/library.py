@@ -27,6 +27,7 @@ from rbkernel.sources.postgres.connection.capabilities import CAPABILITIES, Serv
 from rbkernel.sources.postgres.twice import LONGEST_S, PAUSE, SHORTEST_S, Twice
 from rbkernel.spelling import did_you_mean, nearest
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -345,7 +346,7 @@ def parse(
     {'n': 'how many'}
     """
     header, _, sql = source.lstrip().partition("*/")
-    fields = yaml.safe_load(header.removeprefix("/*"))
+    fields = yaml.load(header.removeprefix("/*"), _Loader)  # noqa: S506  # the safe one
     if not header.startswith("/*") or not isinstance(fields, dict):
         raise TypeError("the file does not begin with a header: YAML within /* and */")
     own = {"name": name, "sql": sql.strip(), "variants": dict(variants or {}), "origin": origin}
