@@ -9,6 +9,7 @@ copies, checkpoints and evidence are never entries.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 POSTMORTEM = "POSTMORTEM"
+# a file may change twice within the resolution of its times
+_SETTLED_S = 2.0
+# what `look` has read, with the state of the file
+_read: dict[Path, tuple[tuple[int, ...], Runbook | Unreadable | None]] = {}
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -290,7 +295,24 @@ def _is_evidence(folder: Path) -> bool:
 
 
 def _examined(path: Path) -> Runbook | Unreadable | None:
-    """Read a notebook of the catalogue; None if the notebook is not meant to be a runbook."""
+    """Read a notebook of the catalogue, unless it was read before and has not changed since.
+
+    None if the notebook is not meant to be a runbook.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return _examine(path)
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    known = _read.get(path)
+    if known is None or known[0] != state:
+        known = _read[path] = (state, _examine(path))
+    if time.time() - found.st_ctime < _SETTLED_S:
+        _read.pop(path, None)
+    return known[1]
+
+
+def _examine(path: Path) -> Runbook | Unreadable | None:
     try:
         document, notebook = _opened(path)
     except RunbookError as error:

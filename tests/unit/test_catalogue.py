@@ -48,6 +48,32 @@ def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     assert found.runbooks, "our own are there all the same"
 
 
+def test_a_file_is_read_again_only_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "_SETTLED_S", 0.0)
+    form = scaffold.template("procedure")
+    path = scaffold.create(form, tmp_path, id="RUN-100", title="First", fields={}, known=OURS)
+
+    def found() -> Runbook:
+        return catalogue.find("RUN-100", [tmp_path])
+
+    first = found()
+    assert found() is first
+    path.write_bytes(path.read_bytes().replace(b"First", b"Other words"))
+    assert found().front_matter.title == "Other words"
+
+
+def test_a_file_that_has_just_changed_is_read_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = scaffold.template("procedure")
+    scaffold.create(form, tmp_path, id="RUN-100", title="First", fields={}, known=OURS)
+    monkeypatch.setattr(catalogue, "_SETTLED_S", 3600.0)  # this test may be slow
+    found = [catalogue.find("RUN-100", [tmp_path]) for _ in range(2)]
+    assert found[0] is not found[1]
+
+
 def test_links_in_a_circle_are_one_unreadable_runbook(tmp_path: Path) -> None:
     (tmp_path / "loop.ipynb").symlink_to(tmp_path / "loop.ipynb")
     [problem] = catalogue.look([tmp_path]).problems

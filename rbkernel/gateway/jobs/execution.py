@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO
 
 from rbkernel.config import Settings
@@ -118,7 +119,7 @@ class JobExecutor:
             return Ending(outcome=Outcome.FAILED, failure=f"the runbook cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
-                live = self._start(job, said, complained)
+                live = self._start(job, runbook.path, said, complained)
             except OSError as error:
                 return Ending(
                     outcome=Outcome.INTERRUPTED, failure=f"no process could be started: {error}"
@@ -129,9 +130,9 @@ class JobExecutor:
             why = _why(said, complained)
         return self._ending(job, live, why)
 
-    def _start(self, job: Job, said: IO[bytes], complained: IO[bytes]) -> _Live:
+    def _start(self, job: Job, path: Path, said: IO[bytes], complained: IO[bytes]) -> _Live:
         """Start the process of a run; its parameters, which may be long, are its standard input."""
-        arguments = ["run", job.runbook, "--run-id", job.run_id, "--incident", job.incident]
+        arguments = ["run", str(path), "--run-id", job.run_id, "--incident", job.incident]
         arguments += ["--json", "--parameters-on-stdin"]
         arguments += ["--timeout", "0"]  # `_watch` enforces the deadline
         with tempfile.TemporaryFile() as given, self._lock:
