@@ -8,7 +8,7 @@ that cannot be searched is withheld and replaced by a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from numbers import Number
 from typing import Any
@@ -38,6 +38,8 @@ _PACKED = (
     b"BZh",
     b"\xfd7z",
 )
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff")
+_UNSEARCHABLE = (*_PICTURES, *_PACKED)
 # the keys of name and value in lists of variables and parameters
 _LABELS = ("name", "Name", "key", "Key", "ParameterKey", "OptionName")
 _VALUE = re.compile(r"(?:Parameter)?[Vv]alue")
@@ -99,7 +101,7 @@ class Redactor:
 
     def _may_hold_a_secret(self, value: Any) -> bool:
         """Tell whether a value may contain a secret: search all its texts, joined, at once."""
-        gathered = _Gathered()
+        gathered = _Gathered(self._first)
         gathered.add(value)
         return gathered.suspicious or bool(self.texts.spans("\n".join(gathered.texts)))
 
@@ -110,18 +112,23 @@ class Redactor:
         replaced by a mark and zeros of at least the same length.
         """
         content = bytes(data)
-        if content.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        if content.startswith(_PICTURES):
             try:
                 return plain_picture(content)
             except ValueError:
                 return self._marked(content, "picture", "withheld: picture")
         if content.startswith(_PACKED):
             return self._marked(content, "packed data", "withheld: packed data")
+        found = self._first(content)
+        return data if found is None else self._marked(content, found.rule, found.rule)
+
+    def _first(self, content: bytes) -> Span | None:
+        """Return one secret in binary data, or None."""
         # each byte becomes a character, so that texts inside are readable
         found = self.texts.first(content.decode("latin-1"))
         if found is None and self.texts.known.beyond_ascii:
             found = self.texts.first(_utf8(content))
-        return data if found is None else self._marked(content, found.rule, found.rule)
+        return found
 
     def _marked(self, content: bytes, reason: str, rule: str) -> bytes:
         self.counts[rule] += 1
@@ -258,9 +265,10 @@ class _Gathered:
     ``suspicious`` is true if the value has parts that the fast search cannot check.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: Callable[[bytes], Span | None]) -> None:
         self.texts: list[str] = []
         self.suspicious = False
+        self._first = first
 
     def add(self, value: Any) -> None:
         if isinstance(value, str):
@@ -278,11 +286,22 @@ class _Gathered:
             raise TypeError(f"a {type(value).__name__} cannot be searched")
 
     def _add_mapping(self, value: Mapping[str, Any]) -> None:
+        if value.keys() >= _ARRAY and isinstance(value["bdata"], str):
+            self.suspicious = self.suspicious or not self._is_harmless(value["bdata"])
+            value = {key: one for key, one in value.items() if key != "bdata"}
         for key, one in value.items():
             self.add(key)
             self.suspicious = self.suspicious or _is_suspicious(key, one)
             if not (isinstance(one, str) and _is_binary(key)):
                 self.add(one)
+
+    def _is_harmless(self, array: str) -> bool:
+        """Tell whether an array is neither a picture nor packed, and holds no secret."""
+        try:
+            content = decoded(array)
+        except ValueError:
+            return False
+        return not content.startswith(_UNSEARCHABLE) and self._first(content) is None
 
 
 def _is_suspicious(key: str, value: Any) -> bool:
