@@ -14,7 +14,7 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.attest import Verification, run_id_of, verify_notebook
+from rbkernel.evidence.attest import ATTESTED, Verification, run_id_of, verify_notebook
 from rbkernel.evidence.manifest import Listing, digest
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
@@ -72,7 +72,10 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
             where="the notebook to seal",
             next_step=f"seal it as {shown}",
         )
-    if found := leaks(notebook):
+    compared = verify_notebook(notebook, record, snapshot)
+    # the kernel has searched the outputs that the journal attests
+    attested = {check.index for check in compared.cells if check.state == ATTESTED}
+    if found := leaks(notebook, but_outputs_of=attested):
         raise EvidenceError(
             f"the notebook holds what looks like a secret: {_named(found)}",
             where="the notebook to seal",
@@ -81,7 +84,7 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
             " the notebook that holds it",
         )
     if not edited:
-        _refuse_edited(verify_notebook(notebook, record, snapshot))
+        _refuse_edited(compared)
     return given
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,17 @@ class Leak:
         return f"{self.where}: {self.rule}"
 
 
-def leaks(notebook: Mapping[str, Any], texts: TextRedactor | None = None) -> tuple[Leak, ...]:
+def leaks(
+    notebook: Mapping[str, Any],
+    texts: TextRedactor | None = None,
+    *,
+    but_outputs_of: Container[int | None] = (),
+) -> tuple[Leak, ...]:
     """Find the secrets in a notebook's cells, outputs and metadata.
 
     The kernel cannot redact these: papermill writes the injected cell and ``metadata.papermill``,
-    and people write the sources.
+    and people write the sources. The outputs of the cells ``but_outputs_of``, by their index from
+    0, are not searched.
 
     >>> [str(leak) for leak in leaks({"metadata": {"papermill": {"parameters": {"dsn": "x"}}},
     ...     "cells": [{"source": "PGPASSWORD=geheim1 psql", "metadata": {}}]})]
@@ -35,11 +41,11 @@ def leaks(notebook: Mapping[str, Any], texts: TextRedactor | None = None) -> tup
     """
     redactor = Redactor(texts)
     found = []
-    for number, cell in enumerate(notebook.get("cells", ()), 1):
-        for part, value in _parts(cell):
-            found += [
-                Leak(where=f"cell {number}, {part}", rule=rule) for rule in _in(redactor, value)
-            ]
+    for index, cell in enumerate(notebook.get("cells", ())):
+        parts = [*_sources(cell), *([] if index in but_outputs_of else _outputs(cell))]
+        for part, value in parts:
+            where = f"cell {index + 1}, {part}"
+            found += [Leak(where=where, rule=rule) for rule in _in(redactor, value)]
     for path, value in _under("metadata", notebook.get("metadata", {})):
         found += [Leak(where=path, rule=rule) for rule in _in(redactor, value)]
         if is_secret(path.rpartition(" ")[2]) and value and not MASK.fullmatch(str(value)):
@@ -47,11 +53,14 @@ def leaks(notebook: Mapping[str, Any], texts: TextRedactor | None = None) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def _parts(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _sources(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     source = cell.get("source", "")
     yield "source", "".join(source) if isinstance(source, list) else source
     yield "metadata", cell.get("metadata", {})
     yield "attachments", {"attachments": cell.get("attachments", {})}
+
+
+def _outputs(cell: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for number, output in enumerate(cell.get("outputs", ()), 1):
         yield f"output {number}", output
 

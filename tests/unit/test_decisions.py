@@ -297,7 +297,9 @@ def test_an_answer_is_written_with_all_that_it_rests_on(tmp_path: Path) -> None:
 def test_a_second_answer_is_refused_and_the_same_one_changes_nothing(tmp_path: Path) -> None:
     first = answer(tmp_path)
     assert answer(tmp_path, by="bob") == first
-    with pytest.raises(AlreadyDecided, match=r"answered \d+ s ago by ann \(page\): 'wait'") as error:
+    with pytest.raises(
+        AlreadyDecided, match=r"answered \d+ s ago by ann \(page\): 'wait'"
+    ) as error:
         answer(tmp_path, "resume replay", by="bob")
     assert "--again" in error.value.next_step
     assert kinds(tmp_path) == ["opened", DECIDED]

@@ -385,6 +385,8 @@ def test_leaks_name_place_and_rule_and_never_the_secret() -> None:
         "metadata papermill parameters db",
     ]
     assert PLAIN not in str(found)
+    others = leaks(notebook, but_outputs_of={1})
+    assert [leak.where for leak in others] == ["cell 2, source", "metadata papermill parameters db"]
 
 
 ADVERSARIAL = [

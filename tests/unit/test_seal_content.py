@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_output
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import notebook as documents
@@ -64,3 +65,12 @@ def test_a_notebook_into_which_papermill_wrote_a_secret_is_refused(
     assert f"`rbkernel evidence seal {RUN_ID}`" in refused.value.next_step
     assert not list(tmp_path.glob("INC-*"))
     assert seal(tmp_path, RUN_ID).verification.ok
+
+
+def test_a_secret_in_an_output_that_the_journal_does_not_attest_is_refused(tmp_path: Path) -> None:
+    record = read(whole_run(tmp_path).folder)
+    notebook = rebuild(record, snapshot_of(record))
+    cell = next(one for one in notebook.cells if one.get("outputs"))
+    cell.outputs.append(new_output("stream", text="PGPASSWORD=geheim1"))
+    with pytest.raises(EvidenceError, match="looks like a secret: cell 5, output"):
+        seal(tmp_path, RUN_ID, documents.dump(notebook), edited=True)
