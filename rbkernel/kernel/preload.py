@@ -19,6 +19,7 @@ _MODULES = (
     "numpy",
     "pandas",
     "pandas.io.formats.html",
+    "plotly.express",
     "plotly.graph_objects",
     "plotly.io",
     "psutil",
