@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.alert import notebook, sandbox
-from benchmarks.speed import gateway, memory, notebooks, others
+from benchmarks.speed import gateway, lean, memory, notebooks, others
 from benchmarks.speed.gateway import Chat
 from benchmarks.speed.results import Series, figure, of_series, table
 from rbkernel import config
@@ -31,6 +31,7 @@ _PAGE = Path("docs/explanation/performance.md")
 _FIGURE = _PAGE.with_suffix(".svg")
 _MARK = "<!-- the rest is written by `make bench` -->\n"
 _COLD, _FORKED = "papermill -k python3", "papermill -k rbkernel"
+_LEAN = "papermill -k python3, lean environment"
 _FLOOR, _NBCLIENT = "the same work in one warm process", "nbclient (jupyter execute)"
 _VERDICT, _SEALED = "rbkernel: verdict received by the chat", "rbkernel: sealed, report included"
 _RUNS_OF_A_STORM = 24
@@ -91,7 +92,7 @@ class _Alert:
 
     def __init__(self, series: Sequence[Series], cpu: Mapping[str, Sequence[float]]) -> None:
         named = {one.name: one for one in series}
-        base = [named[_COLD], named[_FLOOR]]
+        base = [named[_COLD], named[_LEAN], named[_FLOOR]]
         self.cold = named[_COLD].median
         cpu_rows = [[name, f"{Series(name, values).median:.2f}"] for name, values in cpu.items()]
         self.text = (
@@ -101,7 +102,7 @@ class _Alert:
             "CPU time of the whole machine meanwhile, the median of seconds:\n\n"
             + table(["", "CPU s"], cpu_rows)
         )
-        shown = (_VERDICT, _SEALED, _FLOOR, _FORKED, _NBCLIENT, _COLD)
+        shown = (_VERDICT, _SEALED, _FLOOR, _FORKED, _LEAN, _NBCLIENT, _COLD)
         self.figure = figure(
             "12 cells, 6 queries, 4 figures: seconds until the result (median)",
             {name: named[name].median for name in shown},
@@ -112,6 +113,7 @@ class _Alert:
 def _alert(folder: Path, environment: Mapping[str, str], got: Chat, url: str, turns: int) -> _Alert:
     work = notebooks.plain(url)
     document = notebooks.write(work, folder / "plain.ipynb")
+    small = lean.python(folder / "lean")
     taken: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
     with gateway.serve(folder, environment, 2) as address:
@@ -125,6 +127,9 @@ def _alert(folder: Path, environment: Mapping[str, str], got: Chat, url: str, tu
         programs: dict[str, Callable[[int], dict[str, float]]] = {
             "rbkernel": alert,
             _COLD: timed(_COLD, lambda: others.papermill(document, environment, "python3", "off")),
+            _LEAN: timed(
+                _LEAN, lambda: others.papermill(document, environment, "python3", "off", small)
+            ),
             _FORKED: timed(
                 _FORKED, lambda: others.papermill(document, environment, "rbkernel", "on")
             ),

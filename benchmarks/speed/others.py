@@ -27,11 +27,18 @@ def timed(do: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def papermill(document: Path, environment: Mapping[str, str], kernel: str, switch: str) -> None:
+def papermill(
+    document: Path,
+    environment: Mapping[str, str],
+    kernel: str,
+    switch: str,
+    python: str = sys.executable,
+) -> None:
     """Run a notebook by papermill's command line, with the fork server on or off."""
     _run(
         ["-m", "papermill", "--no-progress-bar", "-k", kernel, str(document), str(_out(document))],
         {**environment, place.SWITCH: switch},
+        python,
     )
 
 
@@ -88,8 +95,10 @@ def _out(document: Path) -> Path:
     return document.with_name(f"{document.stem}-out.ipynb")
 
 
-def _run(arguments: list[str], environment: Mapping[str, str]) -> None:
+def _run(
+    arguments: list[str], environment: Mapping[str, str], python: str = sys.executable
+) -> None:
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+        [python, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-4_000:]

@@ -54,12 +54,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def of_series(series: Sequence[Series], bases: Sequence[Series]) -> str:
     """Return the table of series: median, 95th percentile, and the ratio to each base."""
-    head = ["", "median s", "p95 s", *(f"ratio to {base.name}" for base in bases)]
+    head = ["", "median s", "p95 s", "p95 / median", *(f"ratio to {base.name}" for base in bases)]
     rows = [
         [
             one.name,
             f"{one.median:.2f}",
             f"{one.p95:.2f}",
+            f"{one.p95 / one.median:.1f}",
             *(f"{one.ratio(base):.2f}" for base in bases),
         ]
         for one in series
