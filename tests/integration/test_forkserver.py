@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
 
 import psutil
 import pytest
@@ -19,8 +20,12 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 import rbkernel
+from rbkernel.config import Settings
+from rbkernel.evidence.reading import Record
 from rbkernel.forkserver import client, place, variables
 from rbkernel.forkserver.client import ForkedProcess
+from rbkernel.run import runner
+from rbkernel.runbook import catalogue
 from tests.support.kernels import PATIENCE_S
 from tests.support.waiting import until
 
@@ -444,3 +449,38 @@ def test_a_program_that_would_inherit_other_limits_uses_another_server(
     identities = said.stdout.split()
     assert identities[0] == server.place.socket.stem
     assert len({*identities}) == len(identities)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("runbook", [one.id for one in catalogue.runbooks(())[0]])
+def test_a_runbook_shows_the_same_with_a_forked_and_a_plain_kernel(
+    server: client.Status,
+    shop: Settings,
+    runbook: str,
+    evidence: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert server.ready
+    shown = []
+    for switch in ("on", "off"):
+        monkeypatch.setenv(place.SWITCH, switch)
+        shown.append(_shown(runner.run(runbook, {}, shop).record))
+    assert shown[0] == shown[1]
+    assert len(list(evidence.glob("INC-*/*/journal.jsonl"))) == len(shown)
+
+
+def _shown(record: Record) -> dict[str, object]:
+    """What a run shows, without times, ids and other figures: the database has its own life."""
+    return {
+        "cells": [
+            (run.code.partition("incident = ")[0], run.status, [_form(one) for one in run.outputs])
+            for run in record.cells
+        ],
+        "findings": [(one.title, one.verdict) for one in record.findings],
+        "decisions": [(one.question, one.options, one.recommended) for one in record.decisions],
+        "complete": record.complete,
+    }
+
+
+def _form(output: Mapping[str, Any]) -> tuple[object, ...]:
+    return output["output_type"], output.get("name"), sorted(output.get("data", {}))
