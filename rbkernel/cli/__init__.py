@@ -156,11 +156,35 @@ def run(
         progress=sys.stderr.isatty(),
         stop=stop,
     )
-    if as_json:
-        print_json(outcome.summary())
-    else:
-        _print_outcome(outcome)
+    _print(outcome, as_json=as_json)
     raise Ending(0 if exit_zero_on_finding and not outcome.failure else outcome.exit_code)
+
+
+@app.command()
+def resume(
+    what: Annotated[
+        str, typer.Argument(help="A run id, or an incident id: its newest run that asked.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Continue a run whose questions are answered now: run it again, with the answers.
+
+    It is a new run of the same document with the same parameters, in the same incident. It is
+    refused if a question is open or the runbook has changed.
+
+    Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown, not finished, refused, or error.
+
+    Example: rbkernel resume INC-20261120-7f3a
+    """
+    from rbkernel.incidents import resuming
+    from rbkernel.run.stopping import Stop
+
+    settings = config.load()
+    stop = Stop(settings.queue.run_timeout_s)
+    stop.begin()
+    outcome = resuming.resume(what, settings, progress=sys.stderr.isatty(), stop=stop)
+    _print(outcome, as_json=as_json)
+    raise Ending(outcome.exit_code)
 
 
 @app.command()
@@ -297,6 +321,13 @@ def _exit_code() -> int:
         complain("this is a bug in rbkernel. Next: report it with the lines above")
         code = ERROR
     return code
+
+
+def _print(outcome: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(outcome.summary())
+    else:
+        _print_outcome(outcome)
 
 
 def _print_outcome(outcome: Any) -> None:

@@ -43,7 +43,7 @@ def decide(
     from rbkernel.evidence import store
     from rbkernel.incidents import questions
     from rbkernel.kernel import secrets
-    from rbkernel.model import Origin
+    from rbkernel.model import DecisionState, Origin
 
     settings = config.load()
     found = questions.questions(settings.evidence_root, what)
@@ -72,6 +72,8 @@ def decide(
         return
     for line in _answered(found.incident, answer):
         typer.echo(line)
+    if asked.decision.state is DecisionState.PARKED:
+        typer.echo(f"Next: `rbkernel resume {found.incident}` continues the run that asked")
 
 
 def _name(by: str) -> str:

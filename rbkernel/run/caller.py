@@ -31,6 +31,7 @@ class Caller:
     incident: str = ""
     runbook_id: str = ""
     document: Path | None = None
+    continues: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,6 +41,7 @@ class Caller:
             "RBKERNEL_INCIDENT": self.incident,
             "RBKERNEL_RUNBOOK_ID": self.runbook_id,
             "RBKERNEL_RUNBOOK": str(self.document or ""),
+            "RBKERNEL_CONTINUES": self.continues,
         }
         return {**os.environ, **{name: value for name, value in variables.items() if value}}
 

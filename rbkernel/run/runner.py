@@ -101,6 +101,7 @@ def run(
     *,
     incident: str = "",
     run_id: str = "",
+    continues: str = "",
     progress: bool = False,
     stop: Stop | None = None,
 ) -> Outcome:
@@ -121,6 +122,8 @@ def run(
         copy, or else a new one.
     run_id
         The run's id, if it was assigned before the start; empty for a new one.
+    continues
+        The id of the earlier run that this run continues, if any.
     progress
         Whether to show a progress bar on standard error.
     stop
@@ -143,7 +146,13 @@ def run(
     incident = incident or runbook.incident or new_incident_id()
     started = time.monotonic()
     document = runbook.path.absolute()
-    caller = Caller(run_id=run_id, incident=incident, runbook_id=runbook.id, document=document)
+    caller = Caller(
+        run_id=run_id,
+        incident=incident,
+        runbook_id=runbook.id,
+        document=document,
+        continues=continues,
+    )
     with nullcontext(stop) if stop else Stop() as ends:
         executed, failure = _execute(runbook, values, caller, ends, progress=progress)
         record = _recorded(runbook, store.open_folder(root, run_id), failure)

@@ -95,7 +95,7 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
         headless=headless(),
         started_at=now(),
         parameters=values,
-        continues=(document.continues if document else "") or _continues(before, incident),
+        continues=_continues(document, before, incident),
         update_every_s=_update_every_s(document),
     )
     _begin(run, settings, document, found, list(dict.fromkeys(used.values())), filled)
@@ -117,8 +117,11 @@ def _incident(document: Runbook | None, before: Before) -> str:
     return named or before.incident or new_incident_id()
 
 
-def _continues(before: Before, incident: str) -> str:
-    return before.continues if before.incident == incident else ""
+def _continues(document: Runbook | None, before: Before, incident: str) -> str:
+    """Return the run that this run continues, as the caller, the document or the kernel knows."""
+    # taken out of the environment, so that a run that a cell starts does not continue it, too
+    named = os.environ.pop("RBKERNEL_CONTINUES", "") or (document.continues if document else "")
+    return named or (before.continues if before.incident == incident else "")
 
 
 def _begin(
