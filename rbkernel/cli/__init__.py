@@ -21,7 +21,6 @@ from rbkernel.cli import (
     connections,
     deciding,
     documents,
-    drilling,
     evidence,
     extending,
     gateway,
@@ -40,6 +39,7 @@ from rbkernel.cli import (
     why,
     working,
 )
+from rbkernel.cli.drills import drilling
 from rbkernel.cli.output import (
     AsJson,
     Ending,

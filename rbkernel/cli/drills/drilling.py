@@ -1,4 +1,4 @@
-"""The command `rbkernel drill`: test runbooks on the faults that their front matter names."""
+"""The command `rbkernel drill`: test runbooks, people and other tools on faults."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rbkernel import amounts, config
+from rbkernel.cli.drills import grading
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 def drill(
     runbooks: Annotated[
         list[str] | None,
-        typer.Argument(help="Ids or paths of runbooks. Default: all that have a drill."),
+        typer.Argument(
+            help="Ids or paths of runbooks, with --exec names of scenarios. Default: all."
+        ),
     ] = None,
     record: Annotated[
         bool,
@@ -36,6 +40,21 @@ def drill(
             "--train", help="Training: find a random fault yourself, and compare with the runbook."
         ),
     ] = False,
+    scenarios: Annotated[
+        bool, typer.Option("--scenarios", help="List the scenarios that any tool can be tested on.")
+    ] = False,
+    tools: Annotated[
+        list[str] | None,
+        typer.Option("--exec", help="Test the tool that this command runs; may be repeated."),
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="With --exec: also write the answers of the tools here.")
+    ] = None,
+    grade: Annotated[
+        list[Path] | None,
+        typer.Option(help="Grade the answers in this file, without a sandbox; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="With --exec: seed of the scenarios.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Test runbooks in the sandbox: on the faults that they name, and on a healthy database.
@@ -45,13 +64,23 @@ def drill(
     With --train, one fault is injected, and you are asked what it is: look at sandbox-primary and
     sandbox-standby with `rbkernel why`, a runbook or psql.
 
-    Exit codes: 0 all passed, 1 a runbook did not pass, 3 error.
+    With --exec or --grade, any tool is tested, with answers in a published format.
+
+    Exit codes: 0 all passed, or all graded; 1 a runbook did not pass, 3 error.
 
     Example: rbkernel drill RUN-005
     """
     from rbkernel.sandbox import drill as drills
     from rbkernel.sandbox import drill_results
 
+    if scenarios or tools or grade:
+        if scenarios:
+            grading.list_scenarios(as_json=as_json)
+        elif grade:
+            grading.print_graded(grade, as_json=as_json)
+        else:
+            grading.ask(tools or (), runbooks or (), answers, seed=seed, as_json=as_json)
+        return
     settings = config.load()
     chosen = drills.chosen(runbooks or (), settings)
     if train:

@@ -1,0 +1,1 @@
+"""The command `rbkernel drill`: runbooks on their faults, people, and any tool."""
