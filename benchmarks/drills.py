@@ -1,7 +1,8 @@
 """The results of `rbkernel drill --json` as a page: ``python -m benchmarks.drills FILE.json …``.
 
 Each file holds the results of one or more runbooks. The page is printed; it contains nothing that
-is not in the files, except the machine on which this command runs.
+is not in the files, except the machine on which this command runs, and the answers of other tools
+(`benchmarks.neighbours`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table
+from benchmarks.neighbours.page import section
 from rbkernel import __version__
 from rbkernel.runbook.frontmatter_sections import HEALTHY
 from rbkernel.sandbox.faults.catalogue import FAULTS
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 def page(results: Sequence[dict[str, Any]], note: str = "") -> str:
     """Return the page for these results, grouped by the version of PostgreSQL."""
     measured = f"rbkernel {__version__}; {_machine()}. `s`: seconds to the first finding. {note}"
-    parts = [_HEAD, measured]
+    parts = [_HEAD, measured, section()]
     for version in dict.fromkeys(one["server_version"] for one in results):
         own = [one for one in results if one["server_version"] == version]
         parts += [f"## PostgreSQL {version}", _figures(own), _table(own)]
@@ -64,7 +67,7 @@ def _figures(results: Sequence[dict[str, Any]]) -> str:
         ("time to the first finding, median", f"{statistics.median(times):.1f} s" if times else ""),
         ("time to the first finding, longest", f"{max(times):.1f} s" if times else ""),
     )
-    return _markdown(("measured", "figure"), rows)
+    return table(("measured", "figure"), rows)
 
 
 def _is_look_alike(fault: str) -> bool:
@@ -76,7 +79,7 @@ def _share(results: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(results: Sequence[dict[str, Any]]) -> str:
-    return _markdown(_COLUMNS, map(_row, results))
+    return table(_COLUMNS, map(_row, results))
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -89,20 +92,6 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         one["recommended"],
         "; ".join(one["problems"]) or "passed",
     )
-
-
-def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return a text that stays in its cell.
-
-    >>> _cell("a | b")
-    'a \\\\| b'
-    """
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _machine() -> str:

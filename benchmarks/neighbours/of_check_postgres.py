@@ -35,7 +35,7 @@ _ACTIONS: tuple[tuple[str, tuple[str, ...], bool], ...] = (
 _WRONG = {1, 2}
 _NAMES = (
     (re.compile(r"\bPID:(\d+)"), "pid"),
-    (re.compile(r"\bSlot (?:name )?'?([\w.]+)'?", re.IGNORECASE), "slot"),
+    (re.compile(r"(\w+): [\d.]+ \w+ \(\w+ \S+ inactive\)"), "slot"),
     (re.compile(r"\b(public\.\w+_seq)\b"), "sequence"),
 )
 _LATE_BYTES = "1048576"

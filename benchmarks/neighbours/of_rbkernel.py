@@ -1,7 +1,8 @@
 """What rbkernel says: RUN-000 headless, then the runbook that it recommends, as on call.
 
-The adapter is not told the scenario. Culprits are what the findings name that are not ok and not
-explained by another one; the step is the recommended option, and its targets are those of its plan.
+Both run with their default parameters; the adapter is not told the scenario. What is wrong are the
+leading findings of both runs, and the culprits are those that their sentences name. The step is
+the option that the last run recommends, and its targets are those of the plan for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rbkernel import __version__, config
@@ -19,12 +20,12 @@ from rbkernel.model import Finding, leading
 from rbkernel.run import runner
 
 _FIRST = "RUN-000"
+# the beginning of an option, and its kind of step
 _STEPS = {
     "none: watch": "wait",
     "wait": "wait",
     "keep the primary": "wait",
     "let it finish": "wait",
-    "resolve the cause first": "",
     "escalate": "escalate",
     "ask ": "escalate",
     "see about": "escalate",
@@ -51,7 +52,26 @@ _STEPS = {
     "stop writes": "stop-writes",
     "repair the connection": "repair-login",
 }
-_TARGETS = {"pid": "pid", "slot_name": "slot", "slot": "slot", "relation": "table"}
+# what a sentence says, and the identity of whom it names
+_NAMED = (
+    (r"pid (\d+)", "pid:{}"),
+    (
+        r"sandbox-(\w+) (?:does not answer|is not connected|receives no WAL|is up to|is \d)",
+        "server:{}",
+    ),
+    (r"Replay is paused on sandbox-(\w+)", "server:{}"),
+    (r"Two writable primaries of one cluster: sandbox-(\w+)", "server:{}"),
+    (r"Two writable primaries of one cluster: .* and sandbox-(\w+)", "server:{}"),
+    (r"authentication failed for user \"(\w+)\"", "role:{}"),
+    (r"connection limit of the role (\w+)", "role:{}"),
+    (r"prepared transaction (\S+)", "transaction:{}"),
+    (r"wait for the (synchronous) standby", "setting:{}_standby_names"),
+    (r"attempt to (archive) WAL failed", "setting:{}_command"),
+    (r"(?:its WAL is kept|or has lost it): (\w+)", "slot:{}"),
+    (r"of its values: (\S+)", "sequence:{}"),
+    (r"(?:autovacuum threshold|its last vacuum).*?: (\S+)", "table:{}"),
+    (r"failed (?:its|their) checksum: (\w+)", "database:{}"),
+)
 
 
 def main() -> None:
@@ -59,43 +79,48 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rbkernel-neighbour-") as folder:
         os.environ["RBKERNEL_EVIDENCE"] = folder
         settings = config.load()
-        record = runner.run(_FIRST, {}, settings).record
-        if _recommended(record).startswith("RUN-"):
-            record = runner.run(_recommended(record), {}, settings).record
-        wrong = leading(record.findings)
-        option = _recommended(record)
-        step = next((its for words, its in _STEPS.items() if option.startswith(words)), "")
-        answer: dict[str, Any] = {
-            "tool": f"rbkernel {__version__}",
-            "detected": bool(wrong),
-            "culprits": list(dict.fromkeys(one for found in wrong for one in _culprits(found))),
-            "says": f"{'; '.join(one.headline for one in wrong)} → {option}",
-        }
-        if step:
-            answer |= {"step": step, "targets": list(_targets(record, step))}
-        print(json.dumps(answer))
+        records = [runner.run(_FIRST, {}, settings).record]
+        if _recommended(records[0]).startswith("RUN-"):
+            records.append(runner.run(_recommended(records[0]), {}, settings).record)
+    found = [one for record in records for one in leading(record.findings)]
+    wrong = [one for one in found if one.wrong] or found
+    option = _recommended(records[-1])
+    answer: dict[str, Any] = {
+        "tool": f"rbkernel {__version__}",
+        "detected": bool(wrong),
+        "culprits": list(dict.fromkeys(_culprits(wrong))),
+        "says": f"{'; '.join(dict.fromkeys(one.headline for one in wrong))} → {option}",
+    }
+    step = next((its for words, its in _STEPS.items() if option.startswith(words)), "")
+    if step:
+        answer |= {"step": step, "targets": list(dict.fromkeys(_targets(records[-1], step)))}
+    print(json.dumps(answer))
 
 
 def _recommended(record: Record) -> str:
     return next((one.recommended for one in record.decisions if one.recommended), "")
 
 
-def _culprits(finding: Finding) -> Iterator[str]:
-    for pid in re.findall(r"pid (\d+)", finding.which):
-        yield f"pid:{pid}"
+def _culprits(wrong: Iterable[Finding]) -> Iterator[str]:
+    for finding in wrong:
+        # the pids of all culprits are in `which`; a sentence names only the first ones
+        said = (
+            f"{finding.which} {finding.headline}" if "pid " in finding.which else finding.headline
+        )
+        for pattern, identity in _NAMED:
+            for name in re.findall(pattern, said):
+                yield identity.format(name.rstrip(",;"))
 
 
 def _targets(record: Record, step: str) -> Iterator[str]:
-    """Yield the objects of the plans for a step."""
-    plans: dict[str, Mapping[str, Any]] = {
-        one.data["id"]: one.data for one in record.of_kind("plan")
-    }
-    for plan in plans.values():
-        if plan["title"].lower().startswith(step.split("-")[0]):
-            for target in plan["targets"]:
-                for name, kind in _TARGETS.items():
-                    if name in target:
-                        yield f"{kind}:{target[name]}"
+    """Yield the objects of the plan for a step, as far as the plan has any."""
+    for plan in {one.data["id"]: one.data for one in record.of_kind("plan")}.values():
+        if step == "drop-slot":
+            yield from (
+                f"slot:{name}" for name in re.findall(r"replication slot (\w+)", plan["title"])
+            )
+        elif plan["title"].lower().startswith(step):
+            yield from (f"pid:{target['pid']}" for target in plan["targets"] if "pid" in target)
 
 
 if __name__ == "__main__":

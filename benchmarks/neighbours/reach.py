@@ -13,13 +13,16 @@ SERVERS = {
 # within libpq, also for a login that hangs
 PATIENCE_S = 10
 _LOGIN = re.compile(r'authentication failed for user "([^"]+)"')
+_DOWN = re.compile("Connection refused|starting up|shutting down|not yet accepting")
 
 
 def refused(server: str, message: str) -> dict[str, list[str]]:
-    """Return the culprit that the message of libpq names: the server, or the login."""
+    """Return the culprit that the message of libpq names: the server, the login, or nobody."""
     login = _LOGIN.search(message)
-    culprit = f"role:{login[1]}" if login else f"server:{server}"
-    return {"culprits": [culprit], "says": [f"{server}: {' '.join(message.split())}"]}
+    culprits = [f"role:{login[1]}"] if login else []
+    if _DOWN.search(message):
+        culprits.append(f"server:{server}")
+    return {"culprits": culprits, "says": [f"{server}: {' '.join(message.split())}"]}
 
 
 def answer(tool: str, culprits: list[str], says: list[str], *, detected: bool) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.neighbours.page import section
 from rbkernel.errors import SandboxError
 from rbkernel.sandbox.faults.scenarios import SCENARIOS
 from rbkernel.sandbox.grading import answers, grades
 from rbkernel.sandbox.grading.answers import Filed, Sheet, Step
 from rbkernel.sandbox.grading.grades import Grade, Mark
 from rbkernel.sandbox.grading.truths import TASKS, Truth
+from tests.support.command import run_command
 
 ROOT, VICTIM, DDL = "session:root", "session:victim", "session:ddl"
 QUEUE = Truth(
@@ -178,3 +180,23 @@ def test_a_truth_contradicts_no_scenario_of_the_matrix(name: str) -> None:
         verb, applications = expected.step
         objects = frozenset(f"session:{one}" for one in applications)
         assert (Step(verb), objects) in truth.steps
+
+
+def test_the_page_shows_the_filed_answers() -> None:
+    """The tables of docs/explanation/drills.md are the output of the grader, today."""
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "drills.md"
+    assert section() in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--exec", "ls", "--train"], "--train and --exec exclude each other"),
+        (["--grade", "x.json", "--record"], "--record and --grade exclude each other"),
+        (["--grade", "x.json", "--answers", "y.json"], "--answers is only for --exec"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(options: list[str], problem: str) -> None:
+    done = run_command("drill", *options)
+    assert done.returncode == 3
+    assert problem in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 from rbkernel import amounts, config
 from rbkernel.cli.drills import grading
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
+from rbkernel.errors import ParameterError
 
 if TYPE_CHECKING:
     from rbkernel.config import Settings
@@ -73,6 +74,8 @@ def drill(
     from rbkernel.sandbox import drill as drills
     from rbkernel.sandbox import drill_results
 
+    others = {"--record": record, "--train": train, "--scenarios": scenarios}
+    _check_options({**others, "--exec": tools, "--grade": grade}, answers)
     if scenarios or tools or grade:
         if scenarios:
             grading.list_scenarios(as_json=as_json)
@@ -98,6 +101,29 @@ def drill(
     for problem in chosen.problems:
         complain(problem)
     raise Ending(0 if all(one.passed for one in results) else 1)
+
+
+def _check_options(given: Mapping[str, object], answers: Path | None) -> None:
+    """Refuse options that exclude each other.
+
+    Raises
+    ------
+    ParameterError
+        More than one of them is given, or ``--answers`` without ``--exec``.
+    """
+    names = [name for name, value in given.items() if value]
+    if answers and "--exec" not in names:
+        problem = "--answers is only for --exec"
+    elif len(names) > 1:
+        problem = f"{' and '.join(names)} exclude each other"
+    else:
+        problem = ""
+    if problem:
+        raise ParameterError(
+            problem,
+            where="rbkernel drill",
+            next_step="`rbkernel drill --help` explains them",
+        )
 
 
 def _train(planned: Sequence[Planned], settings: Settings) -> None:

@@ -80,11 +80,11 @@ def ask(
     Raises
     ------
     SandboxError
-        A command does not exist; the sandbox has faults already, or does not start.
+        A command does not exist; the sandbox has faults already, or does not start; a scenario
+        could not be undone.
     """
     for command in commands:
-        if not shutil.which(next(iter(shlex.split(command)), "")):
-            raise SandboxError(f"there is no program to run {command!r}", where="--exec")
+        _check(command)
     answers: dict[str, list[Filed]] = {command: [] for command in commands}
     with drill.on_the_sandbox(settings, report):
         status = control.status()
@@ -97,6 +97,9 @@ def ask(
                         answers[command].append(_filed(command, task, seed, access))
             except RbkernelError as error:
                 complain(error)
+                left = control.status()
+                if left.state != "up" or left.faults:  # no later answer would count
+                    raise
     return [
         Sheet(
             tool=next((one.tool for one in found if one.tool), command),
@@ -105,6 +108,15 @@ def ask(
         )
         for command, found in answers.items()
     ]
+
+
+def _check(command: str) -> None:
+    try:
+        program = next(iter(shlex.split(command)), "")
+    except ValueError as error:
+        raise SandboxError(f"{command!r} cannot be split: {error}", where="--exec") from error
+    if not shutil.which(program):
+        raise SandboxError(f"there is no program to run {command!r}", where="--exec")
 
 
 @contextmanager
@@ -124,7 +136,10 @@ def created(task: Task, seed: int) -> Iterator[Access]:
     )
     if task.made == "stage":
         with Stage(access, seed=seed) as stage:
-            SCENARIOS[task.name].inject(stage)
+            try:
+                SCENARIOS[task.name].inject(stage)
+            except driver.RawConnection.Error as error:
+                raise SandboxError(f"the scenario {task.name} was not created: {error}") from error
             yield access
         return
     try:
