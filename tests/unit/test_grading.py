@@ -194,6 +194,7 @@ def test_the_page_shows_the_filed_answers() -> None:
         (["--exec", "ls", "--train"], "--train and --exec exclude each other"),
         (["--grade", "x.json", "--record"], "--record and --grade exclude each other"),
         (["--grade", "x.json", "--answers", "y.json"], "--answers is only for --exec"),
+        (["--grade", "x.json", "healthy"], "--grade takes no names"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(options: list[str], problem: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ from rbkernel.errors import ParameterError
 
 if TYPE_CHECKING:
     from rbkernel.config import Settings
-    from rbkernel.sandbox.drill import Planned
+    from rbkernel.sandbox.drill import Chosen, Planned
     from rbkernel.sandbox.drill_results import Result
 
 
@@ -72,23 +72,30 @@ def drill(
     Example: rbkernel drill RUN-005
     """
     from rbkernel.sandbox import drill as drills
+
+    modes: dict[str, object] = {"--record": record, "--train": train, "--scenarios": scenarios}
+    modes |= {"--exec": tools, "--grade": grade}
+    _check_options([name for name, given in modes.items() if given], runbooks, answers)
+    if scenarios:
+        grading.list_scenarios(as_json=as_json)
+    elif grade:
+        grading.print_graded(grade, as_json=as_json)
+    elif tools:
+        grading.ask(tools, runbooks or (), answers, seed=seed, as_json=as_json)
+    else:
+        settings = config.load()
+        chosen = drills.chosen(runbooks or (), settings)
+        if train:
+            _train(chosen.planned, settings)
+        else:
+            _test(chosen, settings, record=record, as_json=as_json)
+
+
+def _test(chosen: Chosen, settings: Settings, *, record: bool, as_json: bool) -> None:
+    """Test runbooks on their faults, and print the results."""
+    from rbkernel.sandbox import drill as drills
     from rbkernel.sandbox import drill_results
 
-    others = {"--record": record, "--train": train, "--scenarios": scenarios}
-    _check_options({**others, "--exec": tools, "--grade": grade}, answers)
-    if scenarios or tools or grade:
-        if scenarios:
-            grading.list_scenarios(as_json=as_json)
-        elif grade:
-            grading.print_graded(grade, as_json=as_json)
-        else:
-            grading.ask(tools or (), runbooks or (), answers, seed=seed, as_json=as_json)
-        return
-    settings = config.load()
-    chosen = drills.chosen(runbooks or (), settings)
-    if train:
-        _train(chosen.planned, settings)
-        return
     with contextlib.closing(drills.run(chosen.planned, settings, progress)) as found:
         results = list(found)
     if as_json:
@@ -103,27 +110,25 @@ def drill(
     raise Ending(0 if all(one.passed for one in results) else 1)
 
 
-def _check_options(given: Mapping[str, object], answers: Path | None) -> None:
+def _check_options(modes: Sequence[str], names: Sequence[str] | None, answers: Path | None) -> None:
     """Refuse options that exclude each other.
 
     Raises
     ------
     ParameterError
-        More than one of them is given, or ``--answers`` without ``--exec``.
+        More than one mode is given, or something that does not belong to it.
     """
-    names = [name for name, value in given.items() if value]
-    if answers and "--exec" not in names:
+    if len(modes) > 1:
+        problem = f"{' and '.join(modes)} exclude each other"
+    elif answers and "--exec" not in modes:
         problem = "--answers is only for --exec"
-    elif len(names) > 1:
-        problem = f"{' and '.join(names)} exclude each other"
+    elif names and modes in (["--scenarios"], ["--grade"]):
+        problem = f"{modes[0]} takes no names"
     else:
-        problem = ""
-    if problem:
-        raise ParameterError(
-            problem,
-            where="rbkernel drill",
-            next_step="`rbkernel drill --help` explains them",
-        )
+        return
+    raise ParameterError(
+        problem, where="rbkernel drill", next_step="`rbkernel drill --help` explains the options"
+    )
 
 
 def _train(planned: Sequence[Planned], settings: Settings) -> None:
