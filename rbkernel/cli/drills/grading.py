@@ -41,10 +41,12 @@ def ask(
         complain(error)
         missing.append(error)
 
-    asked = asking.tasks(names)
-    sheets = asking.ask(commands, asked, config.load(), progress, complain=lacks, seed=seed)
-    if answers:
-        write(sheets, answers)
+    def keep(sheets: Sequence[Sheet]) -> None:
+        if answers:
+            write(sheets, answers)
+
+    asked, settings = asking.tasks(names), config.load()
+    sheets = asking.ask(commands, asked, settings, progress, complain=lacks, keep=keep, seed=seed)
     _print(sheets, as_json=as_json)
     raise Ending(3 if missing else 0)
 

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from rbkernel.errors import SandboxError
+from rbkernel.evidence import store
 
 # what an identity can be of; `pid` only while the fault is active, see `asking`
 KINDS = (
@@ -213,11 +214,8 @@ def write(sheets: Sequence[Sheet], path: Path) -> None:
 
     Raises
     ------
-    SandboxError
+    EvidenceError
         The file cannot be written.
     """
     content = [one.model_dump(mode="json", exclude_defaults=True) for one in sheets]
-    try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SandboxError(f"the answers cannot be written: {error}", where=str(path)) from error
+    store.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

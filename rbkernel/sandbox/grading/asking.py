@@ -55,6 +55,7 @@ def ask(
     report: Callable[[str], None] = control.silent,
     *,
     complain: Callable[[RbkernelError], None],
+    keep: Callable[[list[Sheet]], None] = lambda _: None,
     seed: int = 1,
 ) -> list[Sheet]:
     """Ask each tool about each scenario, and return their answers.
@@ -74,6 +75,8 @@ def ask(
         Called with a text at the beginning of each step.
     complain
         Called if a scenario could not be created; it is then missing in the answers.
+    keep
+        Called after each scenario with all answers until then, so that an interruption loses none.
     seed
         Seed of the scenarios.
 
@@ -87,7 +90,7 @@ def ask(
         _check(command)
     answers: dict[str, list[Filed]] = {command: [] for command in commands}
     with drill.on_the_sandbox(settings, report):
-        status = control.status()
+        version = control.status().server_version or ""
         for task in asked:
             report(f"scenario {task.name}")
             try:
@@ -100,10 +103,15 @@ def ask(
                 left = control.status()
                 if left.state != "up" or left.faults:  # no later answer would count
                     raise
+            keep(_sheets(answers, version))
+    return _sheets(answers, version)
+
+
+def _sheets(answers: Mapping[str, Sequence[Filed]], version: str) -> list[Sheet]:
     return [
         Sheet(
             tool=next((one.tool for one in found if one.tool), command),
-            server_version=status.server_version or "",
+            server_version=version,
             answers=tuple(one.model_copy(update={"tool": ""}) for one in found),
         )
         for command, found in answers.items()
