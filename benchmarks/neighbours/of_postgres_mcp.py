@@ -1,8 +1,9 @@
 """What the health check of postgres-mcp says: run with the Python that has it.
 
 The check is what its MCP tool `analyze_db_health` runs, with all parts, on both servers. Its text
-is read as an on-call engineer would: problems of the present count. Not counted are its advice on
-unused and duplicate indexes, bloat and buffer hit rates: a healthy sandbox has those, too.
+is read as an on-call engineer would: problems of the present count. Not counted is what
+it says of healthy servers, too: its advice on unused and duplicate indexes, bloat and buffer hit
+rates, and that a standby "is not actively replicating", which it says if no other standby follows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ _PROBLEMS = (
     (r"Sequence '(\S+?)' used for .* has used", "sequence"),
     (r"Table '(\S+)' has [\d,]+ transactions remaining", "table"),
     (r"High number of connections.*", ""),
-    (r"Replica is not actively replicating", "server:standby"),
     (r"No active replicas connected", "server:standby"),
 )
 

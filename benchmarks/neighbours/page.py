@@ -37,6 +37,9 @@ would read it and ask further. It examines indexes, connections, wraparound, seq
 replication and caches, and not locks. Its advice that holds for a healthy server, too, is not \
 counted.
 
+Not all scenarios of `rbkernel drill --scenarios` have been run yet; which ones was decided before \
+the tools were run. Measured while other programs used both cores, which lengthens all times.
+
 So read the columns apart: *names no culprit* and *recommends nothing* are silence, *accuses* \
 and *harmful* are errors."""
 

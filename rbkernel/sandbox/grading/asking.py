@@ -25,7 +25,7 @@ from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 from rbkernel.spelling import did_you_mean
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 60.0
 _ROLE: Role = "rb_diag"
 _SERVERS: tuple[Server, ...] = ("primary", "standby")
 _NAMES = b"SELECT pid, application_name FROM pg_stat_activity"
