@@ -2,7 +2,7 @@
 
 pg_activity is a `top` for people: it shows, and judges nothing. What counts as its answer is what
 a person would see in it, on both servers: the sessions in its view of blocking queries are its
-culprits; its view of waiting queries, and a header of 90 % or more of max_connections, are a
+culprits; its view of waiting queries, and a header of 80 % or more of max_connections, are a
 problem without a culprit. A row counts from 1 s on, as nobody reads a screen that fast.
 """
 
@@ -18,7 +18,7 @@ from pgactivity.data import Data
 sys.path.insert(0, str(Path(__file__).parent))
 import reach
 
-_FULL = 0.9
+_FULL = 0.8
 _SEEN_S = 1.0
 
 

@@ -15,7 +15,7 @@ _TITLE = "## Beside other tools"
 _TEXT = """\
 What rbkernel and three other tools say of the scenarios of [`rbkernel drill \
 --exec`](../reference/grading.md): faults, look-alikes and healthy servers. All were asked about \
-the same instance of each, on both servers, with the same read-only role, and none was told the \
+the same scenarios, on both servers, with the same read-only role, and none was told the \
 scenario. Written by `python -m benchmarks.neighbours --page` from the filed answers in \
 `benchmarks/neighbours/answers`; `rbkernel drill --grade` grades them again. The adapters are in \
 `benchmarks/neighbours`.
@@ -34,11 +34,12 @@ short life of the faults: `txn_idle` 5 s, `query_time` 60 s, `locks` 5 that wait
 more than with the thresholds of production, and can also alarm more often.
 - **postgres-mcp**: the health check of its MCP tool `analyze_db_health`, without the model that \
 would read it and ask further. It examines indexes, connections, wraparound, sequences, \
-replication and caches, and not locks. Its advice that holds for a healthy server, too, is not \
-counted.
+replication and caches, and not locks. What it says of every healthy server is not counted.
 
-Not all scenarios of `rbkernel drill --scenarios` have been run yet; which ones was decided before \
-the tools were run. Measured while other programs used both cores, which lengthens all times.
+Not all scenarios of `rbkernel drill --scenarios` have been run yet, and rbkernel has been run on \
+more of them than the other tools, so compare rows. RUN-000 with its default parameters does not \
+look for all that the other runbooks look for, and misses what the table shows. Measured while \
+other programs used both cores, which lengthens all times.
 
 So read the columns apart: *names no culprit* and *recommends nothing* are silence, *accuses* \
 and *harmful* are errors."""
