@@ -60,8 +60,9 @@ def test_a_tool_that_blames_a_victim_is_graded_and_its_answers_can_be_graded_aga
     assert (blockers["tool"], blockers["failed"]) == ("blockers 1", 0)
     assert blockers["server_version"]
     chain, healthy = blockers["grades"]
-    # the root is right, but price-update, which waits for it, is a victim
-    assert (chain["detected"], chain["accused"]) == (True, ["session:price-update"])
+    # refund-job is the root; the others wait, and block each other only because they do
+    victims = {"session:price-update", "session:shop-checkout"}
+    assert (chain["detected"], set(chain["accused"])) == (True, victims)
     assert (chain["culprit"], chain["step"]) == ("wrong", "harmful")
     assert (healthy["wrong"], healthy["scenario"]) == (False, "healthy")
 
@@ -72,10 +73,11 @@ def test_a_tool_that_blames_a_victim_is_graded_and_its_answers_can_be_graded_aga
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == [blockers, unreadable]
     said: list[dict[str, Any]] = json.loads(filed.read_text())[0]["answers"]
-    assert set(said[0]["culprits"]) == {"session:refund-job", "session:price-update"}
+    assert set(said[0]["culprits"]) == {"session:refund-job", *victims}
 
     table = run_command("drill", "--grade", str(filed)).stdout
-    assert "detected; accuses session:price-update; step: harmful" in table
+    assert "detected; accuses session:" in table
+    assert "step: harmful" in table
 
 
 @pytest.mark.parametrize(
