@@ -36,18 +36,18 @@ more than with the thresholds of production, and can also alarm more often.
 would read it and ask further. It examines indexes, connections, wraparound, sequences, \
 replication and caches, and not locks. What it says of every healthy server is not counted.
 
-Not all scenarios of `rbkernel drill --scenarios` have been run yet, and rbkernel has been run on \
-more of them than the other tools, so compare rows. RUN-000 with its default parameters does not \
-look for all that the other runbooks look for, and misses what the table shows. Measured while \
-other programs used both cores, which lengthens all times.
+The scenarios in the tables are not all of `rbkernel drill --scenarios`. RUN-000 with its default \
+parameters does not look for all that the other runbooks look for, and misses what the table shows.
 
 So read the columns apart: *names no culprit* and *recommends nothing* are silence, *accuses* \
 and *harmful* are errors."""
 
 
 def section() -> str:
-    """Return the section, with tables for each version of PostgreSQL."""
+    """Return the section, with tables for each version of PostgreSQL; empty without answers."""
     sheets = answers.read(sorted(ANSWERS.glob("*.json")))
+    if not sheets:
+        return ""
     parts = [_TITLE, _TEXT]
     for version in dict.fromkeys(sheet.server_version for sheet in sheets):
         own = [sheet for sheet in sheets if sheet.server_version == version]

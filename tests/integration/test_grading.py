@@ -67,7 +67,7 @@ def test_a_tool_that_blames_a_victim_is_graded_and_its_answers_can_be_graded_aga
     assert (healthy["wrong"], healthy["scenario"]) == (False, "healthy")
 
     assert (unreadable["tool"], unreadable["failed"]) == (str(tools[1]), 2)
-    assert "standard output: Invalid JSON" in unreadable["grades"][0]["failed"]
+    assert "standard output, Invalid JSON" in unreadable["grades"][0]["failed"]
 
     again = run_command("drill", "--grade", str(filed), "--json")
     assert again.returncode == 0, again.stderr
