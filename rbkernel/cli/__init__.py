@@ -40,6 +40,7 @@ from rbkernel.cli import (
     why,
     working,
 )
+from rbkernel.cli.operations import stats
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -88,6 +89,7 @@ app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
 app.command()(drilling.drill)
+app.command()(stats.stats)
 app.command("extensions")(extending.show)
 app.command()(reconciling.reconcile)
 app.command()(gateway.serve)
