@@ -40,7 +40,7 @@ from rbkernel.cli import (
     why,
     working,
 )
-from rbkernel.cli.operations import stats
+from rbkernel.cli.operations import maintenance, stats
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -70,6 +70,7 @@ app.add_typer(acting.app, name="action", no_args_is_help=True)
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(kernel.app, name="kernel", no_args_is_help=True)
+app.add_typer(maintenance.app, name="maintenance", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)

@@ -22,6 +22,7 @@ from rbkernel.evidence.incident import (
     DECIDED,
     DONE,
     SEALING,
+    SILENCED,
     AlertStatus,
     IncidentRecord,
     Line,
@@ -286,6 +287,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "merged": _merged,
     "action": action_step,
     "notified": _notified,
+    SILENCED: lambda line: _said(f"silenced until {line.text('until')}", line.text("reason")),
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),
 }

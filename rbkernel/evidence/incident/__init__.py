@@ -28,6 +28,7 @@ asked again identity, question, why, origin: the next answer to this question co
 done        plan (its id), title, note, origin, run_id: somebody carried out a plan by hand
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
+silenced    until, reason, declared_by: a maintenance window, in which nobody is notified
 merged      into; or in the other incident: from, severity (of the incident in ``from``)
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
@@ -80,6 +81,7 @@ from rbkernel.evidence.incident.line import (
 )
 from rbkernel.evidence.incident.record import (
     SEVERE,
+    SILENCED,
     STATUSES,
     IncidentRecord,
     Moment,
@@ -114,6 +116,7 @@ __all__ = [
     "RBKERNEL",
     "SEALING",
     "SEVERE",
+    "SILENCED",
     "STATUSES",
     "ActionHistory",
     "ActionState",

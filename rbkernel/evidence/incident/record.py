@@ -19,8 +19,10 @@ from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentStat
 from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
+# the line which says that a maintenance window silences the incident
+SILENCED = "silenced"
 # kinds of lines that do not open an incident by themselves: they belong to its runs
-OF_RUNS = frozenset({"run", *SEALS, "notified", DECIDED, ASKED_AGAIN})
+OF_RUNS = frozenset({"run", *SEALS, "notified", SILENCED, DECIDED, ASKED_AGAIN})
 # kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
@@ -102,6 +104,11 @@ class IncidentRecord:
             elif line.kind == "acknowledged":
                 first = first or line
         return first
+
+    @property
+    def silenced(self) -> Line | None:
+        """The last line which says that a maintenance window silenced the incident."""
+        return next((line for line in reversed(self.lines) if line.kind == SILENCED), None)
 
     @property
     def is_proven(self) -> bool:

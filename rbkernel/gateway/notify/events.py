@@ -91,14 +91,23 @@ class Evidence(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """The events that are due now; ``look_again`` is when time alone makes another event due."""
+    """The events that are due now; ``look_again`` is when time alone makes another event due.
+
+    ``stale`` are events that are not sent, but known from now on.
+    """
 
     events: tuple[Event, ...]
     look_again: datetime | None
+    stale: tuple[Event, ...] = ()
 
 
 def due(
-    record: IncidentRecord, evidence: Evidence, *, known: Collection[str], now: datetime
+    record: IncidentRecord,
+    evidence: Evidence,
+    *,
+    known: Collection[str],
+    now: datetime,
+    silent_until: datetime | None = None,
 ) -> Due:
     """Return the events of an incident that people have not been notified of yet.
 
@@ -112,8 +121,10 @@ def due(
         Keys of events that are already recorded.
     now
         The current time, with its time zone.
+    silent_until
+        Until when a maintenance window silenced the incident: the times of escalations begin then.
     """
-    said = _Incident(record, evidence, frozenset(known), now)
+    said = _Incident(record, evidence, frozenset(known), now, silent_until or _LONG_AGO)
     events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
     timed = [*said.started(), *said.escalations(), *said.not_started()]
     late = [event for at, event in timed if at <= now and event.key not in known]
@@ -148,12 +159,18 @@ class _Incident:
     """Derives the events of one incident at one point in time."""
 
     def __init__(
-        self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
+        self,
+        record: IncidentRecord,
+        evidence: Evidence,
+        known: frozenset[str],
+        now: datetime,
+        silent_until: datetime,
     ) -> None:
         self.record = record
         self.evidence = evidence
         self.known = known
         self.now = now
+        self.silent_until = silent_until
 
     def unhandled(self) -> Iterator[Event]:
         """Yield an event for each firing alert that did not get the intended run."""
@@ -290,7 +307,7 @@ class _Incident:
     def _level(
         self, runbook: str, front_matter: FrontMatter, level: EscalationLevel, after_s: float
     ) -> tuple[datetime, Event]:
-        began = instant(self.record.began.at)
+        began = max(instant(self.record.began.at), self.silent_until)
         # from the runbook's rule for this severity; a step that is never due gets a far future time
         ever = bool(is_due(level, 0, after_s, self.record.severity))
         at = began + timedelta(seconds=after_s) if ever else _NEVER
@@ -328,7 +345,7 @@ class _Incident:
             "why": f"{runbook} needs a decision, and nobody has responded within"
             f" {front_matter.response_time}",
         }
-        at = since + timedelta(seconds=answer_s)
+        at = max(since, self.silent_until) + timedelta(seconds=answer_s)
         key = f"escalation/{runbook}/unanswered"
         yield at, self._escalation(runbook, key, at, facts, asked[-1])
 
@@ -378,6 +395,7 @@ class _Incident:
 
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def severity_of(words: str, verdict: Verdict | None) -> Severity:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -33,10 +33,13 @@ from rbkernel.evidence import incident, manifest, reading, runs, seals
 from rbkernel.evidence.incident import Answers, IncidentRecord, IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.notify import channels
+from rbkernel.gateway.notify import channels, silence
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
+from rbkernel.gateway.notify.silence import Silence
+from rbkernel.incidents import windows
+from rbkernel.incidents.windows import Declared
 from rbkernel.model import INCIDENT_ID
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter import FrontMatter
@@ -48,6 +51,7 @@ _PAUSE_S = 0.1
 # gateway was down for long
 _NEWS = timedelta(hours=6)
 _IN_ONE_COMMIT = 200
+_LOOK_AT_WINDOWS = timedelta(minutes=1)
 log = logging.getLogger("rbkernel.notify")
 
 
@@ -112,37 +116,69 @@ class Notifier:
         self.look()
         return sum(self.send_to(target) for target in self.targets)
 
-    def look(self) -> None:
+    def look(self, now: datetime | None = None) -> None:
         """Find new events in the evidence, and store them in the outbox."""
-        now = datetime.now(UTC)
-        evidence = OnDisk(self.settings)
+        now = now or datetime.now(UTC)
+        evidence, planned = OnDisk(self.settings), windows.windows(self.settings)
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
-            found = {id_: due for id_ in ids if (due := self._due(id_, evidence, now))}
-            events = [event for due in found.values() for event in due.events]
-            fresh = [one for one in events if now - instant(one.at) < _NEWS]
-            stale = [one for one in events if now - instant(one.at) >= _NEWS]
+            found = {id_: self._due(id_, evidence, planned, now) for id_ in ids}
+            fresh = [event for one in found.values() for event in one.events]
+            stale = [event for one in found.values() for event in one.stale]
             self.outbox.add(fresh, self.targets, stale)
-            for id_ in ids:
-                due = found.get(id_, Due(events=(), look_again=None))
+            for id_, one in found.items():
                 # an event that is stored now may make another event due
-                self._watch.seen(id_, look_again=now if due.events else due.look_again)
-        self._look_at_waiting(now)
+                some = one.events or one.stale
+                self._watch.seen(id_, look_again=now if some else one.look_again)
+        self._look_at_waiting(planned, now)
 
-    def _look_at_waiting(self, now: datetime) -> None:
+    def _look_at_waiting(self, planned: Sequence[Declared], now: datetime) -> None:
         """Store an event for each alert that has waited too long for an incident."""
         known = self.outbox.known("")
         waiting = self.outbox.waiting_alerts((now - WAITS_TOO_LONG).timestamp())
+        loud = (one for one in waiting if not silence.silence_of([one.alert.labels], planned, now))
         self.outbox.add(
-            [one for one in map(of_waiting, waiting) if one.key not in known], self.targets
+            [one for one in map(of_waiting, loud) if one.key not in known], self.targets
         )
 
-    def _due(self, id_: str, evidence: OnDisk, now: datetime) -> Due | None:
+    def _due(self, id_: str, evidence: OnDisk, planned: Sequence[Declared], now: datetime) -> Due:
+        """Return the events to send and to leave out; none as long as a window silences it."""
         try:
             record = incident.read(self.settings.evidence_root, id_)
-            return due(record, evidence, known=self.outbox.known(id_), now=now)
+            quiet = silence.of_incident(record, planned, now)
+            if quiet is None and silence.lasts(record, now):
+                self._say_silenced(
+                    record, now, "the window was ended", ""
+                )  # before its planned end
+                record = incident.read(self.settings.evidence_root, id_)
+            until = silence.silent_until(record, now)
+            known = self.outbox.known(id_)
+            found = due(record, evidence, known=known, now=now, silent_until=until)
+            found = without_stale(found, record, until, now)
+            return self._held_back(record, found, quiet, now) if quiet and found.events else found
         except EvidenceError as error:
             log.warning("%s: %s", id_, error)
-            return None
+            return Due(events=(), look_again=None)
+
+    def _held_back(self, record: IncidentRecord, found: Due, quiet: Silence, now: datetime) -> Due:
+        """Hold the events of a silenced incident back, and record why.
+
+        Nothing is written into a closed record, and nobody will need its events.
+        """
+        if record.state is IncidentState.CLOSED:
+            return Due(events=(), stale=(*found.events, *found.stale), look_again=None)
+        self._say_silenced(record, quiet.until, quiet.reason, quiet.by)
+        # a window may be ended early: look again within a minute
+        soon = min(quiet.until, now + _LOOK_AT_WINDOWS)
+        return Due(events=(), stale=found.stale, look_again=soon)
+
+    def _say_silenced(self, record: IncidentRecord, until: datetime, reason: str, by: str) -> None:
+        incident.append(
+            *(self.settings.evidence_root, record.id, incident.SILENCED),
+            by="rbkernel",
+            until=until.astimezone(UTC).isoformat(),
+            reason=reason,
+            declared_by=by,
+        )
 
     def send_to(self, target: Target) -> int:
         """Send a target all events that are due for it; return the number of messages sent."""
@@ -228,6 +264,22 @@ class Notifier:
                 log.warning("notifications are delayed: %s", error)
             except Exception:  # top level of the thread: a bug here must not end the notifications
                 log.exception("notifications are delayed by a bug in rbkernel; please report it")
+
+
+def without_stale(found: Due, record: IncidentRecord, until: datetime | None, now: datetime) -> Due:
+    """Return due events, of which those that nobody needs to learn of are marked as stale.
+
+    These are events that are old, and those of a window that has silenced an incident (``until``)
+    which is over. Events that a window held back count from its end.
+    """
+    stale = [
+        one
+        for one in found.events
+        if now - max(instant(one.at), until or instant(one.at)) >= _NEWS
+        or (until and instant(one.at) <= until and silence.is_over(record))
+    ]
+    fresh = tuple(one for one in found.events if one not in stale)
+    return Due(events=fresh, stale=tuple(stale), look_again=found.look_again)
 
 
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
