@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # Okabe and Ito's palette, safe for common colour vision deficiencies; the sign says it, too
 _FIELDS = {True: ("#009e73", "yes"), False: ("#d55e00", "no"), None: ("#e6e6e6", "unknown")}
-_INK, _BAR = {True: "#ffffff", False: "#ffffff", None: "#1f2328"}, "#0969da"
+_BAR = "#0969da"
 _LEFT_PX, _BAR_PX, _FIELD_PX, _ROW_PX, _TOP_PX = 300, 160, 150, 30, 70
 _LONGEST = 42
 
@@ -64,7 +64,7 @@ def svg(title: str, counted: str, columns: Sequence[str], rows: Sequence[Row]) -
             parts += [
                 f"<g><title>{html.escape(why)}</title>",
                 f'<rect x="{x}" y="{y + 2}" width="{_FIELD_PX - 6}" height="22" fill="{colour}"/>',
-                _text(x + 8, y + 18, word, f'style="fill: {_INK[met]}"'),
+                _text(x + 8, y + 18, word),
                 "</g>",
             ]
     return "\n".join([*parts, "</svg>", ""])
