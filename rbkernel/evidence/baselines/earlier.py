@@ -27,7 +27,7 @@ from rbkernel.evidence.seals import read_heads
 MEASURED = "measured"
 _BACK = timedelta(days=28)
 # a median needs no more; runs of many other servers at this hour must not cost much
-_MOST_A_DAY, _MOST_OPENED_A_DAY = 4, 60
+_MOST_A_DAY, _MOST_OPENED_A_DAY = 4, 24
 
 
 @dataclass(frozen=True, kw_only=True)
