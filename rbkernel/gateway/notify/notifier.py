@@ -38,7 +38,7 @@ from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_w
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
 from rbkernel.gateway.notify.silence import Silence
-from rbkernel.incidents import windows
+from rbkernel.incidents import status, windows, workflow
 from rbkernel.incidents.windows import Declared
 from rbkernel.model import INCIDENT_ID
 from rbkernel.runbook import catalogue
@@ -366,3 +366,11 @@ class OnDisk:
             except RunbookError:
                 self._runbooks[runbook] = None
         return self._runbooks[runbook]
+
+    def draft(self, record: IncidentRecord, now: datetime) -> str:
+        """Return the draft of an incident's next status update, from its record and its runs."""
+        try:
+            entries = workflow.look(self._settings.evidence_root, record.id).timeline
+        except EvidenceError:
+            entries = ()  # the record alone
+        return status.draft(record, entries, now).text
