@@ -41,7 +41,7 @@ class Window(BaseModel):
 
     begins: _Moment = Field(alias="from")
     ends: _Moment = Field(alias="to")
-    match: Mapping[str, str]
+    match: Mapping[str, Annotated[str, Field(min_length=1)]]
     reason: str = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -67,7 +67,8 @@ class Window(BaseModel):
         return self.begins <= at < self.ends
 
     def fits(self, labels: Mapping[str, Any]) -> bool:
-        """Tell whether an alert has the labels of the window; a missing label is an empty text."""
+        """Tell whether an alert has all labels of the window, with fitting values."""
         return all(
-            fnmatchcase(str(labels.get(name, "")), pattern) for name, pattern in self.match.items()
+            name in labels and fnmatchcase(str(labels[name]), pattern)
+            for name, pattern in self.match.items()
         )

@@ -1,17 +1,17 @@
 """The maintenance windows that apply: those of `rbkernel.toml`, and those declared by command.
 
 A command appends its window to `maintenance.jsonl` in the evidence folder, where every gateway of a
-shared folder reads it. A later line with the same id changes its end. A line that cannot be read is
-left out: a damaged window silences nothing.
+shared folder reads it. A later line with the same id changes its end. A line that cannot be read
+silences nothing, and voids the windows before it, because it may have ended one of them.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from rbkernel import strictjson
 from rbkernel.config import Settings
 from rbkernel.config.maintenance import Window
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import store, suspect
+from rbkernel.evidence import manifest, store, suspect
 from rbkernel.redact import Redactor
 
-FILE = "maintenance.jsonl"
+FILE = manifest.MAINTENANCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +61,19 @@ def end(root: Path, id_: str, by: str, now: datetime) -> Declared:
     Raises
     ------
     EvidenceError
-        There is no such window or it has not begun or is over, or the file cannot be written.
+        There is no such window or it is over, or the file cannot be written.
     """
     found = _declared(root).get(id_)
-    if found is None or not found.window.begins < now < found.window.ends:
+    if found is None or now >= found.window.ends:
         raise EvidenceError(
-            f"no window {id_} is active that a command declared",
+            f"no window {id_} lasts that a command declared",
             where=str(root / FILE),
-            next_step="`rbkernel maintenance list` shows all; a window of rbkernel.toml is ended"
-            " there",
+            next_step="`rbkernel maintenance list` shows all; to end a window of rbkernel.toml,"
+            " change it there and restart `rbkernel serve`",
         )
-    over = Declared(window=found.window.model_copy(update={"ends": now}), by=by, id=id_)
+    # the clock of the host that declared it may be ahead
+    ends = max(now, found.window.begins + timedelta(microseconds=1))
+    over = Declared(window=found.window.model_copy(update={"ends": ends}), by=by, id=id_)
     _append(root, over)
     return over
 
@@ -93,14 +95,16 @@ def _append(root: Path, one: Declared) -> None:
 def _declared(root: Path) -> dict[str, Declared]:
     found: dict[str, Declared] = {}
     for line in (suspect.read_bytes(root / FILE) or b"").splitlines():
-        found |= {one.id: one for one in _read(line)}
+        one = _read(line)
+        found = {**found, one.id: one} if one else {}
     return found
 
 
-def _read(line: bytes) -> Iterator[Declared]:
+def _read(line: bytes) -> Declared | None:
     try:
         said: Mapping[str, Any] = strictjson.loads(line)
         fields = {name: said[name] for name in ("from", "to", "match", "reason")}
-        yield Declared(window=Window.model_validate(fields), by=str(said["by"]), id=str(said["id"]))
+        window = Window.model_validate(fields)
+        return Declared(window=window, by=str(said["by"]), id=str(said["id"]))
     except (ValueError, TypeError, KeyError, RecursionError):
-        return
+        return None

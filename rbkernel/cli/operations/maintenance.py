@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from rbkernel import config
-from rbkernel.cli.operations.stats import length_of
+from rbkernel.cli.operations.periods import length_of
 from rbkernel.cli.output import AsJson, print_json, print_table
 from rbkernel.errors import ParameterError
 
@@ -61,6 +61,9 @@ def add(
 def list_windows(as_json: AsJson = False) -> None:
     """List the maintenance windows, the next or newest last, and which of them are active.
 
+    Windows of rbkernel.toml are shown as the file has them now. `rbkernel serve` reads the file
+    when it starts: restart it after a change.
+
     Exit codes: 0 listed, 3 error.
 
     Example: rbkernel maintenance list
@@ -80,6 +83,8 @@ def list_windows(as_json: AsJson = False) -> None:
         for one in found
     ]
     print_table(("window", "state", "from", "to", "silences", "reason"), rows)
+    if not all(one.id for one in found):
+        typer.echo("rbkernel.toml is shown as it is now: restart `rbkernel serve` after a change")
 
 
 @app.command()

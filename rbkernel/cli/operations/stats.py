@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.operations import stats_text
+from rbkernel.cli.operations.periods import length_of
 from rbkernel.cli.output import AsJson, Ending, complain, print_json
 from rbkernel.errors import ParameterError
 
@@ -39,7 +40,8 @@ def stats(
     """Show how often runbooks run, how long incidents take, and what could be automated.
 
     Times are medians from the start of the alert, with the number of incidents: until a run found
-    something, until a person responded, until it was over. Runs on the sandbox are left out.
+    something, until a person responded, until it was over. Runs on the sandbox are left out, and
+    incidents that a maintenance window silenced.
 
     Exit codes: 0 shown, 1 shown without evidence that is damaged, 3 error.
 
@@ -74,30 +76,6 @@ def stats(
     for problem in found.skipped:
         complain(problem)
     raise Ending(1 if found.skipped else 0)
-
-
-def length_of(words: str, option: str) -> timedelta:
-    """Return the length of a period that an option of a command gives.
-
-    Raises
-    ------
-    ParameterError
-        The words are not a duration, or longer than the calendar.
-    """
-    from rbkernel.runbook.quantities import duration_s
-
-    try:
-        length = timedelta(seconds=duration_s(words) or 0.0)
-        _ = datetime.now(UTC) - length
-    except OverflowError:
-        length = timedelta()
-    if length <= timedelta():
-        raise ParameterError(
-            f"{words!r} is not the length of a period",
-            where=option,
-            next_step="write a number with a unit, such as 30d, 12h or 4 weeks",
-        )
-    return length
 
 
 def _catalogue(folders: Sequence[Path]) -> dict[str, Runbook]:
@@ -169,5 +147,6 @@ def _as_json(found: Statistics, judged: Judged) -> dict[str, Any]:
             for one, criteria in judged
         ],
         "drills_left_out": found.drills,
+        "silenced_left_out": found.silenced,
         "skipped": list(found.skipped),
     }

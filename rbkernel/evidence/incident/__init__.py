@@ -80,6 +80,7 @@ from rbkernel.evidence.incident.line import (
     shown,
 )
 from rbkernel.evidence.incident.record import (
+    SCHEDULE,
     SEVERE,
     SILENCED,
     STATUSES,
@@ -114,6 +115,7 @@ __all__ = [
     "DONE",
     "KINDS",
     "RBKERNEL",
+    "SCHEDULE",
     "SEALING",
     "SEVERE",
     "SILENCED",

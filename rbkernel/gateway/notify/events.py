@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
@@ -102,7 +102,6 @@ def due(
     *,
     known: Collection[str],
     now: datetime,
-    silent_until: datetime | None = None,
 ) -> Due:
     """Return the events of an incident that people have not been notified of yet.
 
@@ -116,10 +115,8 @@ def due(
         Keys of events that are already recorded.
     now
         The current time, with its time zone.
-    silent_until
-        Until when a maintenance window silenced the incident: the times of escalations begin then.
     """
-    said = _Incident(record, evidence, frozenset(known), now, silent_until or _LONG_AGO)
+    said = _Incident(record, evidence, frozenset(known), now)
     events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
     timed = [*said.started(), *said.timed(), *said.not_started()]
     late = [event for at, event in timed if at <= now and event.key not in known]
@@ -159,13 +156,11 @@ class _Incident:
         evidence: Evidence,
         known: frozenset[str],
         now: datetime,
-        silent_until: datetime,
     ) -> None:
         self.record = record
         self.evidence = evidence
         self.known = known
         self.now = now
-        self.silent_until = silent_until
 
     def unhandled(self) -> Iterator[Event]:
         """Yield an event for each firing alert that did not get the intended run."""
@@ -283,12 +278,7 @@ class _Incident:
 
     def timed(self) -> Iterator[tuple[datetime, Event]]:
         """Yield the event of each timer of the incident, with the time when it is due."""
-        found = timers(
-            *(self.record, self.evidence),
-            known=self.known,
-            now=self.now,
-            silent_until=self.silent_until,
-        )
+        found = timers(self.record, self.evidence, known=self.known, now=self.now)
         lasted_s = max(0.0, (self.now - instant(self.record.began.at)).total_seconds())
         for timer in found:
             facts = {**timer.facts, "lasted_min": int(lasted_s // 60)}
@@ -328,9 +318,6 @@ class _Incident:
                 **facts,
             },
         )
-
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def severity_of(words: str, verdict: Verdict | None) -> Severity:

@@ -2,12 +2,12 @@
 
 What is due comes from the front matter of the runbooks that ran: the levels of ``escalation``,
 ``response_time`` and ``communication.every``. Nothing is due for a closed, resolved or merged
-incident.
+incident. The time in which a maintenance window silenced the incident does not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from rbkernel.evidence.incident import (
     RunHistory,
     instant,
 )
+from rbkernel.gateway.notify.silence import silences
 from rbkernel.incidents import attempts, status
 from rbkernel.model import Verdict
 from rbkernel.runbook.escalation import is_due
@@ -38,6 +39,7 @@ _BY_HAND = frozenset(
 _NEEDS_SOMEBODY = frozenset({Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN})
 # after so many reminders of one status update, nobody is going to write it
 _REMINDERS = 3
+_Periods = Sequence[tuple[datetime, datetime]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,6 @@ def timers(
     *,
     known: Collection[str],
     now: datetime,
-    silent_until: datetime,
 ) -> Iterator[Timer]:
     """Return the timers of an incident that are or will be due.
 
@@ -81,19 +82,18 @@ def timers(
         Keys of events that are already recorded; they show which questions people were told.
     now
         The current time.
-    silent_until
-        Until when a maintenance window silenced the incident: times are counted from then on.
     """
     over = {IncidentState.CLOSED, IncidentState.RUNS_ONLY}
     if record.state in over or record.merged_into or record.resolved:
         return
+    silent = silences(record, now)
     ran = dict.fromkeys(run.runbook for run in record.runs if run.runbook)
     known_runbooks = {one: found for one in ran if (found := runbooks.front_matter(one))}
     for runbook, front_matter in known_runbooks.items():
         for level in front_matter.escalation.levels:
-            yield from _level(record, runbook, front_matter, level, silent_until)
-        yield from _nobody(record, runbook, front_matter, known, silent_until)
-    yield from _update(record, known_runbooks.values(), now, silent_until)
+            yield from _level(record, runbook, front_matter, level, silent)
+        yield from _nobody(record, runbook, front_matter, known, silent)
+    yield from _update(record, known_runbooks.values(), now, silent)
 
 
 def _level(
@@ -101,19 +101,18 @@ def _level(
     runbook: str,
     front_matter: FrontMatter,
     level: EscalationLevel,
-    silent_until: datetime,
+    silent: _Periods,
 ) -> Iterator[Timer]:
     """Return the timer of an escalation level: by its time or its attempts, whichever is first."""
     found: list[tuple[datetime, str]] = []
     # the runbook's rule: a level may be for another severity only
     if level.after_s is not None and is_due(level, 0, level.after_s, record.severity):
-        began = max(instant(record.began.at), silent_until)
         why = f"The incident has lasted more than {level.after}"
-        found.append((began + timedelta(seconds=level.after_s), why))
+        found.append((_after(instant(record.began.at), level.after_s, silent), why))
     count, failed = level.after_attempts or 0, attempts.failed_at(record)
     if 0 < count <= len(failed) and is_due(level, count, 0, record.severity):
         tried = "The first attempt has failed" if count == 1 else f"{count} attempts have failed"
-        found.append((max(failed[count - 1], silent_until), tried))
+        found.append((_after(failed[count - 1], 0.0, silent), tried))
     for at, why in sorted(found)[:1]:
         facts = {
             "level": level.level,
@@ -132,7 +131,7 @@ def _nobody(
     runbook: str,
     front_matter: FrontMatter,
     known: Collection[str],
-    silent_until: datetime,
+    silent: _Periods,
 ) -> Iterator[Timer]:
     """Return the timer for a run that needs somebody, if nobody responds in the response time."""
     answer_s = duration_s(front_matter.response_time)
@@ -161,13 +160,13 @@ def _nobody(
         "why": f"{runbook} {needs}, and nobody has responded within {front_matter.response_time}",
         "runbook": runbook,
     }
-    at = max(since, silent_until) + timedelta(seconds=answer_s)
+    at = _after(since, answer_s, silent)
     key = f"escalation/{runbook}/unanswered"
     yield Timer(at=at, kind="escalation", key=key, facts=facts, run=run)
 
 
 def _update(
-    record: IncidentRecord, runbooks: Iterable[FrontMatter], now: datetime, silent_until: datetime
+    record: IncidentRecord, runbooks: Iterable[FrontMatter], now: datetime, silent: _Periods
 ) -> Iterator[Timer]:
     """Return the reminders of the next status update, if a runbook says how often one is sent."""
     stated = (duration_s(one.communication.every) for one in runbooks)
@@ -176,9 +175,27 @@ def _update(
     if due is None:
         return
     for number in range(_REMINDERS):
-        at = max(due.late_at, silent_until) + timedelta(seconds=number * every_s)
+        at = _after(due.late_at, number * every_s, silent)
         facts = {"every_min": round(every_s / 60)}
         yield Timer(at=at, kind="update", key=f"update/{due.at.isoformat()}/{number}", facts=facts)
+
+
+def _after(since: datetime, seconds: float, silent: _Periods) -> datetime:
+    """Return when a time has passed since a moment, without the periods of silence.
+
+    >>> def at(hour):
+    ...     return datetime(2026, 11, 20, hour)
+    >>> silent = [(at(4), at(6)), (at(8), at(9))]
+    >>> [_after(at(hour), 2 * 3600, silent).hour for hour in (1, 3, 5, 7, 9)]
+    [3, 7, 9, 10, 11]
+    >>> _after(at(5), 0, silent).hour
+    6
+    """
+    at = since + timedelta(seconds=seconds)
+    for begin, end in silent:
+        if begin <= at and end > since:
+            at += end - max(begin, since)
+    return at
 
 
 def _by_hand(line: Line) -> bool:
