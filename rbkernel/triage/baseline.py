@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from rbkernel.checks.rules import numbers
 from rbkernel.config.quantities import Number
 from rbkernel.errors import EvidenceError, ParameterError, RbkernelError
 from rbkernel.evidence import current
-from rbkernel.evidence.baselines import MEASURED, Normal, Place, normal, samples
+from rbkernel.evidence.baselines import MEASURED, Figure, Normal, normal, samples
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres.overview import cluster_of
@@ -36,8 +38,9 @@ _NEXT = (
 class Baseline:
     """The result of `baseline`, which has already been shown.
 
-    ``finding`` is None as long as there is no baseline: nothing is said then, neither ok nor wrong.
-    ``median`` is the usual value; None without a baseline. ``words`` say what it rests on.
+    ``finding`` is None if there is no baseline, or if the figure is far below the usual one:
+    nothing is said then, neither ok nor wrong. ``median`` is the usual value; None without a
+    baseline. ``words`` say what it rests on.
     """
 
     value: float
@@ -63,14 +66,14 @@ def baseline(
     at_least: _Least,
     unit: str = "",
     warn: _Multiple = 2.0,
-    critical: _Multiple | None = 5.0,
 ) -> Baseline:
     """Compare a figure with the median of earlier runs at this hour, and record it for later runs.
 
-    Sealed headless runs of the last 28 days count that measured the same figure on the same
-    connection, server and database, an hour before or after this time of day, and that no alert
-    started. At least 7 of them on 5 days are needed; of the same kind of day (workday or weekend)
-    if there are enough. Without them, no finding is made.
+    Of each of the last 28 days, the sealed run nearest to this time of day counts, at most an hour
+    before or after it, if a schedule started it, if it found nothing critical, and if it measured
+    the same figure on the same connection, server and database. At least 7 days are needed; of the
+    same kind of day (workday or weekend) if there are enough. Without them, no finding is made; nor
+    for a figure far below the usual one, which is shown, but not judged.
 
     Parameters
     ----------
@@ -84,8 +87,9 @@ def baseline(
         The figure below which nothing is judged: twice a very small figure means nothing.
     unit
         Unit for people, such as ``per s``.
-    warn, critical
-        Multiples of the median above which the finding has that verdict; None for no critical one.
+    warn
+        The multiple of the median above which the finding is a warning. It is never critical:
+        more load alone harms nobody.
 
     Returns
     -------
@@ -95,24 +99,27 @@ def baseline(
     Raises
     ------
     ParameterError
-        rbkernel did not make the frame, or it has no such column.
+        rbkernel did not make the frame, it is only a part of an answer, or it has no such column.
     """
     origin, value = _measure(what, column)
     usual: Normal | None = None
     try:
-        usual = _usual(f"{origin.name} {column}", origin, value)
+        usual = _usual(f"{origin.name} {column}", unit, origin, value)
         words = usual.words
     except RbkernelError as error:
         words = f"no baseline: {error.what}"
+    except OSError as error:
+        words = f"no baseline: the evidence cannot be read: {error}"
     median = usual.median if usual else None
-    if usual is None or median is None:
-        text = f"{title}: {_figure(value, unit)}; {words}, so it is not judged"
-        html = cards.message_card("baseline", text, "open")
-        display({"text/html": html, "text/plain": text}, raw=True)
-        return Baseline(value=value, median=None, words=words)
-    multiples = (warn, math.inf if critical is None else critical)
-    finding = keep(judged(title, value, median, words, unit, multiples, at_least))
-    return Baseline(value=value, median=median, words=words, finding=finding)
+    if median is not None and is_far_below(value, median, warn, at_least):
+        words = f"far below the usual {_figure(median, unit)} ({words})"
+    elif median is not None:
+        finding = keep(judged(title, value, median, words, unit, warn, at_least))
+        return Baseline(value=value, median=median, words=words, finding=finding)
+    text = f"{title}: {_figure(value, unit)}; {words}, so it is not judged"
+    html = cards.message_card("baseline", text, "open")
+    display({"text/html": html, "text/plain": text}, raw=True)
+    return Baseline(value=value, median=median, words=words)
 
 
 def _measure(what: pd.DataFrame, column: str) -> tuple[Provenance, float]:
@@ -121,7 +128,7 @@ def _measure(what: pd.DataFrame, column: str) -> tuple[Provenance, float]:
     Raises
     ------
     ParameterError
-        rbkernel did not make the frame, or it has no such column.
+        rbkernel did not make the frame, it is only a part of an answer, or it has no such column.
     """
     origin = provenance(what)
     if origin is None:
@@ -135,43 +142,57 @@ def _measure(what: pd.DataFrame, column: str) -> tuple[Provenance, float]:
             f"rb.baseline: the answer has no column {column!r}, it has {known}",
             next_step="name one of these columns",
         )
+    if len(what) != origin.rows:
+        raise ParameterError(
+            f"rb.baseline: the frame has {len(what)} rows, its answer had {origin.rows}: a part"
+            " cannot be compared with the whole",
+            next_step="pass the frame as rb.query returned it",
+        )
     if what.empty or origin.cut_by or column not in what.columns:
         return origin, math.nan
     return origin, float(numbers(what[column]).sum(skipna=False))
 
 
-def _usual(name: str, origin: Provenance, value: float) -> Normal:
+def _usual(name: str, unit: str, origin: Provenance, value: float) -> Normal:
     """Record a figure for later runs, and return the usual one at this hour.
 
     Raises
     ------
     RbkernelError
         It was not measured, the server does not tell who it is, or the evidence is damaged.
+    OSError
+        The evidence cannot be read.
     """
     if origin.reason:
         raise EvidenceError(f"it was not measured: {origin.reason}")
-    place, at = _place(origin.connection), datetime.now(UTC)
-    if math.isfinite(value):
-        current().event(MEASURED, name=name, value=value, at=now(), **asdict(place))
-    return normal(samples(current().root, name, place, at), at)
-
-
-def _place(connection: str) -> Place:
-    """Return the server and database that a connection leads to.
-
-    Raises
-    ------
-    RbkernelError
-        The server does not answer, or does not tell its system identifier.
-    """
-    session = triage().session(connection)
+    session = triage().session(origin.connection)
     server = session.server
-    return Place(
-        connection=connection,
+    how = json.dumps([origin.sql, dict(origin.values)], sort_keys=True, default=str)
+    figure = Figure(
+        name=name,
+        unit=unit,
+        how=hashlib.sha256(how.encode()).hexdigest()[:16],
+        connection=origin.connection,
         cluster=cluster_of(session),
         database=server.database,
         standby=server.standby,
     )
+    if math.isfinite(value):
+        current().event(MEASURED, value=value, at=now(), **asdict(figure))
+    at = datetime.now(UTC)
+    found = samples(current().root, figure, at)
+    return normal(found.samples, at, found.cut_days)
+
+
+def is_far_below(value: float, median: float, warn: float, at_least: float) -> bool:
+    """Tell whether a figure that is usually large has dropped: that is neither ok nor wrong.
+
+    >>> [is_far_below(value, 1000.0, 2.0, 20.0) for value in (0.0, 499.0, 500.0, math.nan)]
+    [True, True, False, False]
+    >>> is_far_below(0.0, 15.0, 2.0, 20.0)
+    False
+    """
+    return median >= at_least and value < median / warn
 
 
 def judged(
@@ -180,7 +201,7 @@ def judged(
     median: float,
     words: str,
     unit: str,
-    multiples: tuple[float, float],
+    warn: float,
     at_least: float,
 ) -> Finding:
     """Return the finding on a figure with a baseline.
@@ -195,30 +216,29 @@ def judged(
         What the usual one rests on.
     unit
         Unit for people.
-    multiples
-        Multiples of the median for warning and critical; infinity for none.
+    warn
+        The multiple of the median above which the verdict is warning.
     at_least
         The figure up to which the verdict is ok.
 
-    >>> finding = judged("Load", 90.0, 30.0, "the median", "per s", (2, 5), 20.0)
+    >>> finding = judged("Load", 90.0, 30.0, "the median", "per s", 2, 20.0)
     >>> finding.verdict.value, finding.expected, finding.actual
     ('warning', 'at most 2 × 30 per s', '90 per s, 3.0 times the usual')
-    >>> judged("Load", 15.0, 0.0, "the median", "per s", (2, 5), 20.0).verdict.value
+    >>> judged("Load", 15.0, 0.0, "the median", "per s", 2, 20.0).verdict.value
     'ok'
-    >>> judged("Load", math.nan, 30.0, "the median", "per s", (2, 5), 20.0).verdict.value
+    >>> judged("Load", math.nan, 30.0, "the median", "per s", 2, 20.0).verdict.value
     'unknown'
     """
-    warn, critical = (max(one * median, at_least) for one in multiples)
-    verdict = Verdict.CRITICAL if value > critical else Verdict.WARNING if value > warn else None
-    verdict = verdict or (Verdict.OK if math.isfinite(value) else Verdict.UNKNOWN)
+    verdict = Verdict.WARNING if value > max(warn * median, at_least) else Verdict.OK
+    verdict = verdict if math.isfinite(value) else Verdict.UNKNOWN
     ratio = f", {value / median:.1f} times the usual" if median > 0 and math.isfinite(value) else ""
     actual = f"{_figure(value, unit)}{ratio}"
-    least = f", or {_figure(at_least, unit)}" if multiples[0] * median < at_least else ""
+    least = f", or {_figure(at_least, unit)}" if warn * median < at_least else ""
     fine = verdict is Verdict.OK
     return Finding(
         title=title,
         verdict=verdict,
-        expected=f"at most {multiples[0]:g} × {_figure(median, unit)}{least}",
+        expected=f"at most {warn:g} × {_figure(median, unit)}{least}",
         actual=actual,
         cause="" if fine else f"{actual}; the usual is {words}",
         next_step="" if fine else _NEXT,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rbkernel.config import Settings
+from rbkernel.evidence import incident as records
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import Verdict
 from rbkernel.sandbox import control
@@ -41,6 +42,7 @@ def on_an_earlier_day(sealed: Path, days: int) -> None:
     folder = root / incident / f"0001-RUN-016-{run_id}"
     folder.mkdir(parents=True)
     (folder / "journal.jsonl").write_bytes((sealed / "journal.jsonl").read_bytes())
+    records.append(root, incident, "opened", by="rbkernel", source=records.SCHEDULE)
     when = f"{at:%Y-%m-%dT%H:%M:%SZ}"
     head = Head(sha256="ab" * 32, incident=incident, generation=1, at=when, run_id=run_id)
     with (root / "HEADS").open("a") as file:
