@@ -132,6 +132,40 @@ def test_the_end_is_that_of_the_alerts_or_the_last_closing(
     assert found(tmp_path).total.resolve == Time.of([seconds])
 
 
+def test_a_scheduled_run_is_no_occasion_but_one_that_a_person_needed_is(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    scheduled = line("opened", "03:00:00", "rbkernel", title="hourly", source="schedule")
+    write(tmp_path, INCIDENT, scheduled)
+    assert [(one.runs, one.occasions) for one in found(tmp_path).runbooks] == [(1, 0)]
+    write(tmp_path, INCIDENT, scheduled, alert("03:01:00"))
+    whole_run(tmp_path, other_run(1), OTHER)
+    write(tmp_path, OTHER, line("opened", "03:00:00", title="Lag"))
+    by_hand = Journal(tmp_path, other_run(2))
+    start = by_hand.request("start", cell_id="start")
+    by_hand.begin(start)
+    by_hand.event("run", start, **_run(headless=False) | {"incident": THIRD})
+    by_hand.reply(start)
+    assert [(one.runs, one.occasions) for one in found(tmp_path).runbooks] == [(3, 3)]
+
+
+def test_planned_maintenance_is_left_out_and_counted(tmp_path: Path) -> None:
+    whole_run(tmp_path)
+    quiet = line("silenced", "03:01:00", "rbkernel", until="2026-11-20T05:00:00+00:00")
+    write(tmp_path, INCIDENT, alert("03:01:00"), decided("03:05:00"), quiet)
+    write(tmp_path, OTHER, alert("03:01:00"), decided("03:09:00"))
+    one = found(tmp_path)
+    assert (one.silenced, one.total.alerted, one.total.occasions) == (1, 1, 0)
+    assert one.total.acknowledge == Time.of([540.0])
+    assert one.total.runs == 1
+
+
+def test_a_response_long_before_the_alert_is_none(tmp_path: Path) -> None:
+    starts = "2026-11-20T03:10:00Z"
+    write(tmp_path, INCIDENT, decided("03:06:00"), alert("03:10:00", starts=starts))
+    write(tmp_path, OTHER, decided("03:04:00"), alert("03:10:00", starts=starts))
+    assert found(tmp_path).total.acknowledge == Time.of([0.0, None])
+
+
 def test_merged_incidents_are_one(tmp_path: Path) -> None:
     whole_run(tmp_path, incident=INCIDENT)
     whole_run(tmp_path, other_run(1), OTHER)
@@ -168,7 +202,7 @@ def test_drills_on_the_sandbox_are_left_out(tmp_path: Path) -> None:
     write(tmp_path, THIRD, alert("03:01:00"), looked)
     one = found(tmp_path)
     assert (one.total.runs, one.drills) == (1, 2)
-    assert (one.total.alerted, one.total.acknowledge) == (1, Time.of([]))
+    assert (one.total.alerted, one.total.acknowledge) == (1, Time.of([None]))
     assert one.runbooks[0].incidents == (OTHER,)
 
 
@@ -331,14 +365,20 @@ def test_the_command_shows_a_table_json_and_a_figure(
     assert "no runs and no alerts since" in stats()[1]
     whole_run(evidence)
     write(evidence, INCIDENT, alert("03:01:00"), decided("03:05:00"))
+    whole_run(evidence, other_run(1), OTHER)
+    write(evidence, OTHER, alert("03:01:00"))  # nobody responds
     code, out, _ = stats(*LONG)
     assert code == 0
-    assert "5 min (1)" in out
+    assert "5 min (1 of 2)" in out
     assert "clear success criteria" in out
     picture = tmp_path / "stats.svg"
     code, out, _ = stats(*LONG, "--json", "--figure", str(picture))
     said = json.loads(out)
-    assert said["runbooks"][0]["acknowledge"] == {"median_s": 300.0, "counted": 1}
+    assert said["runbooks"][0]["acknowledge"] == {
+        "median_s": 300.0,
+        "counted": 1,
+        "cases": 2,
+    }
     assert [one["met"] for one in said["runbooks"][0]["criteria"]][3] is True
     drawn = ET.parse(picture).getroot()
     words = [one.text or "" for one in drawn.iter() if one.tag.endswith("text")]
@@ -365,9 +405,16 @@ def test_a_narrow_terminal_gets_a_list(
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     one = Statistics(
-        since=SINCE, until=UNTIL, runbooks=(TYPICAL,), total=TYPICAL, skipped=(), drills=0
+        since=SINCE,
+        until=UNTIL,
+        runbooks=(TYPICAL,),
+        total=TYPICAL,
+        skipped=(),
+        drills=0,
+        silenced=2,
     )
     stats_text.show(one, [(TYPICAL, criteria(TYPICAL, 30, ()))], tmp_path)
     out = capsys.readouterr().out
     assert "  acknowledge  2 min (1)\n" in out
     assert "  automation   a candidate\n" in out
+    assert "; 2 incidents in maintenance windows not counted." in out

@@ -25,7 +25,7 @@ Judged = Sequence[tuple[Figures, tuple[Criterion, ...]]]
 def show(found: Statistics, judged: Judged, root: Path) -> None:
     """Print the figures of all runbooks and their criteria, as tables or, if narrow, as lists."""
     if not found.runbooks and not found.total.alerted:
-        typer.echo(f"no runs and no alerts since {_day(found)} in {root}{_drills(found)}")
+        typer.echo(f"no runs and no alerts since {_day(found)} in {root}{_left_out(found)}")
         return
     if sys.stdout.isatty() and shutil.get_terminal_size().columns < _TABLE_COLUMNS:
         for one, criteria in judged:
@@ -64,16 +64,17 @@ def _row(one: Figures, *, is_total: bool) -> tuple[str, ...]:
 def _time(time: Time, *, seconds: bool = False) -> str:
     """Return a median with the number of cases that it rests on.
 
-    >>> _time(Time(median_s=245.2, counted=3)), _time(Time(median_s=None, counted=0))
+    >>> _time(Time(median_s=245.2, counted=3, cases=3)), _time(Time.of([]))
     ('4 min 5 s (3)', '-')
-    >>> _time(Time(median_s=4.26, counted=3), seconds=True)
-    '4.3 s (3)'
+    >>> _time(Time(median_s=4.26, counted=3, cases=20), seconds=True), _time(Time.of([None]))
+    ('4.3 s (3 of 20)', '- (0 of 1)')
     """
+    count = f"{time.counted} of {time.cases}" if time.counted < time.cases else str(time.counted)
     if time.median_s is None:
-        return "-"
+        return f"- ({count})" if time.cases else "-"
     short = seconds and time.median_s < 60
     words = f"{time.median_s:.1f} s" if short else amounts.duration(time.median_s)
-    return f"{words} ({time.counted})"
+    return f"{words} ({count})"
 
 
 def details(
@@ -118,8 +119,8 @@ def _ending(found: Statistics, judged: Judged, root: Path) -> Iterator[str]:
     runs, alerted = found.total.runs, found.total.alerted
     yield (
         f"{amounts.count(runs, 'run')}, {amounts.count(alerted, 'incident')} with an alert, since"
-        f" {_day(found)} in {root}{_drills(found)}. Medians from the start of the alert; in"
-        " brackets: the number of cases."
+        f" {_day(found)} in {root}{_left_out(found)}. Medians from the start of the alert; in"
+        " brackets: how many incidents have such a time, and of how many."
     )
 
 
@@ -127,6 +128,8 @@ def _day(found: Statistics) -> str:
     return f"{found.since:%Y-%m-%d %H:%M} UTC"
 
 
-def _drills(found: Statistics) -> str:
-    count = amounts.count(found.drills, "run")
-    return f"; {count} on the sandbox not counted" if found.drills else ""
+def _left_out(found: Statistics) -> str:
+    runs = amounts.count(found.drills, "run")
+    silenced = amounts.count(found.silenced, "incident")
+    drills = f"; {runs} on the sandbox not counted" if found.drills else ""
+    return drills + (f"; {silenced} in maintenance windows not counted" if found.silenced else "")

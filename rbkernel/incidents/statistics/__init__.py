@@ -11,8 +11,9 @@ The terms, also in the glossary:
 
 The start of an alert is the time that its sender gave; if that is impossible, the time at which the
 alert was received. The average is a median, because one long night says nothing about the others;
-it is shown with the number of incidents that it rests on. An incident without an alert, and one
-that is still open, has no such time, and is not counted in it.
+it is shown with the number of incidents that it rests on, and of how many: in the others, nobody
+has responded, or they are still open. Incidents without an alert are not counted in it, nor are
+those that a maintenance window silenced.
 """
 
 from rbkernel.incidents.statistics.automation import Criterion, criteria, is_candidate

@@ -19,22 +19,25 @@ ENOUGH = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Time:
-    """A median time in s, None without any, and the number of cases that it rests on.
+    """A median time in s, None without any; ``counted`` of ``cases`` have a time.
 
     >>> Time.of([60.0, None, 240.0, 120.0])
-    Time(median_s=120.0, counted=3)
+    Time(median_s=120.0, counted=3, cases=4)
     >>> Time.of([None])
-    Time(median_s=None, counted=0)
+    Time(median_s=None, counted=0, cases=1)
     """
 
     median_s: float | None
     counted: int
+    cases: int
 
     @classmethod
     def of(cls, seconds: Iterable[float | None]) -> Time:
         """Return the median of those that are known."""
-        known = [one for one in seconds if one is not None]
-        return cls(median_s=statistics.median(known) if known else None, counted=len(known))
+        cases = list(seconds)
+        known = [one for one in cases if one is not None]
+        median_s = statistics.median(known) if known else None
+        return cls(median_s=median_s, counted=len(known), cases=len(cases))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,8 @@ class StepUse:
 class Figures:
     """The figures of one runbook, or of all.
 
-    ``occasions`` is the number of incidents in which it ran; ``alerted`` of them have an alert and
+    ``occasions`` is the number of incidents in which somebody needed it: they have an alert, a
+    person opened them, or a person executed the cells. ``alerted`` incidents have an alert and
     began in the period. ``run`` is the time of its headless runs. ``verdicts`` counts the runs by
     verdict. ``unsafe_plans`` of ``plans`` proposals name no undo or no verification. ``by_hand``
     counts the plans that people carried out, by title; those of an incident count for each runbook
@@ -106,6 +110,7 @@ class Statistics:
     total: Figures
     skipped: tuple[str, ...]
     drills: int
+    silenced: int
 
     @property
     def days(self) -> float:
@@ -136,6 +141,7 @@ def statistics_of(gathered: Gathered) -> Statistics:
         total=_figures("", gathered.runs, gathered.incidents, answers, gathered),
         skipped=gathered.skipped,
         drills=gathered.drills,
+        silenced=len(gathered.silenced),
     )
 
 
@@ -159,10 +165,17 @@ def _figures(
         title=next((run.title for run in reversed(runs) if run.title), ""),
         runs=len(runs),
         headless=sum(run.headless for run in runs),
-        occasions=len({gathered.of_run[run.run_id] for run in runs}),
+        occasions=len(
+            {
+                home
+                for run in runs
+                if (home := gathered.of_run[run.run_id]) not in gathered.silenced
+                and (home in gathered.needed or not run.headless)
+            }
+        ),
         alerted=len(alerted),
         verdicts=dict(Counter(run.verdict.value for run in runs)),
-        run=Time.of(run.seconds for run in runs),
+        run=Time.of(run.seconds for run in runs if run.headless),
         detect=Time.of(one.after_s(found.get(one.id, "")) for one in alerted),
         acknowledge=Time.of(
             one.after_s(_earlier(one.responded_at, responded.get(one.id, ""))) for one in alerted

@@ -25,7 +25,9 @@ from rbkernel.model import Verdict
 class Gathered:
     """The runs and incidents of a period.
 
-    ``runs`` began in the period, and so did ``incidents``. ``of_run`` maps the id of each run to
+    ``runs`` began in the period, and so did ``incidents``. ``silenced`` are the ids of those that a
+    maintenance window silenced; they are not among ``incidents``. ``needed`` are the ids of all
+    incidents that have an alert or that a person opened. ``of_run`` maps the id of each run to
     that of its incident, or of the incident that continues it; without one, to itself. ``skipped``
     says what is damaged. ``drills`` is the number of runs on the sandbox, which are left out.
     """
@@ -34,6 +36,8 @@ class Gathered:
     until: datetime
     runs: tuple[RunFacts, ...]
     incidents: tuple[IncidentFacts, ...]
+    silenced: frozenset[str]
+    needed: frozenset[str]
     of_run: dict[str, str]
     skipped: tuple[str, ...]
     drills: int
@@ -65,16 +69,21 @@ def gather(root: Path, since: datetime, until: datetime, sandbox: Collection[str
     home = {part: one.id for one in facts for part in one.parts}
     drilled = {home.get(run.incident, run.incident) for run in drills}
     real = {home.get(run.incident, run.incident) for run in found}
+    counted = [
+        one
+        for one in facts
+        if since <= instant(one.began_at) <= until
+        and (one.id in real or not (one.id in drilled or _is_drill(one, sandbox)))
+    ]
     return Gathered(
         since=since,
         until=until,
         runs=tuple(found),
-        incidents=tuple(
-            one
-            for one in facts
-            if since <= instant(one.began_at) <= until
-            and (one.id in real or not (one.id in drilled or _is_drill(one, sandbox)))
+        incidents=tuple(one for one in counted if not one.is_silenced),
+        silenced=frozenset(
+            one.id for one in facts if one.is_silenced and (one in counted or one.id in real)
         ),
+        needed=frozenset(one.id for one in facts if one.alerted_at or one.opened_by_hand),
         of_run={run.run_id: home.get(run.incident, run.incident) or run.run_id for run in found},
         skipped=tuple(skipped),
         drills=len(drills),

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rbkernel.evidence.incident import (
+    AHEAD,
     DECIDED,
     DONE,
     RBKERNEL,
+    SILENCED,
     IncidentRecord,
     IncidentState,
     Line,
@@ -44,7 +46,7 @@ class IncidentFacts:
     a person first acknowledged, decided, or recorded a plan as carried out. ``ended_at`` is when
     all alerts were resolved or the incident was closed; empty if it is not over. ``by_hand`` are
     the titles of the plans that people carried out. ``connections`` are those whose situation the
-    gateway stored.
+    gateway stored. ``is_silenced`` tells whether a maintenance window silenced it or a part of it.
     """
 
     id: str
@@ -57,13 +59,16 @@ class IncidentFacts:
     answers: tuple[GivenAnswer, ...] = ()
     by_hand: tuple[str, ...] = ()
     connections: frozenset[str] = frozenset()
+    opened_by_hand: bool = False
+    is_silenced: bool = False
 
     def after_s(self, at: str) -> float | None:
         """Return the seconds from the first alert to a time; None if either is unknown.
 
-        A time before the alert counts as 0: clocks differ, and some findings come first.
+        A time just before the alert counts as 0, because clocks differ. If it is earlier, it is
+        unknown: it was not the alert that made people respond.
         """
-        if not self.alerted_at or not at:
+        if not self.alerted_at or not at or instant(at) < instant(self.alerted_at) - AHEAD:
             return None
         return max(0.0, (instant(at) - instant(self.alerted_at)) / timedelta(seconds=1))
 
@@ -97,6 +102,8 @@ def facts_of(record: IncidentRecord, merged: Sequence[IncidentRecord] = ()) -> I
         connections=frozenset(
             line.text("connection") for line in every if line.kind == "situation"
         ),
+        opened_by_hand=any(line.kind == "opened" for line in human),
+        is_silenced=any(line.kind == SILENCED for line in every),
     )
 
 
@@ -107,7 +114,7 @@ def _ended_at(record: IncidentRecord, whole: IncidentRecord) -> str:
     over. Closing the incident counts only if no alert tells of the end.
     """
     resolved = whole.resolved.at if whole.resolved else ""
-    reopened = max((line.at for line in record.lines if line.kind == "reopened"), default="")
+    reopened = max((line.at for line in whole.lines if line.kind == "reopened"), default="")
     if resolved and not (reopened and instant(reopened) > instant(resolved)):
         return resolved
     return record.closed_at if record.state is IncidentState.CLOSED else ""

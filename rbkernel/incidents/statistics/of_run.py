@@ -95,7 +95,8 @@ def _seconds(record: Record) -> float | None:
     """Return the time from the start of the first cell to the end of the last one, in s."""
     began = min((one.started_at for one in record.cells if one.started_at), default="")
     ended = max((one.ended_at for one in record.cells if one.ended_at), default="")
-    return (instant(ended) - instant(began)).total_seconds() if began and ended else None
+    seconds = (instant(ended) - instant(began)).total_seconds() if began and ended else -1.0
+    return seconds if seconds >= 0 else None  # the clock was set back, or the journal has no cell
 
 
 def _connections(record: Record) -> Iterator[str]:
