@@ -114,6 +114,7 @@ def baseline(
     if median is not None and is_far_below(value, median, warn, at_least):
         words = f"far below the usual {_figure(median, unit)} ({words})"
     elif median is not None:
+        triage().volatile.add(title)
         finding = keep(judged(title, value, median, words, unit, warn, at_least))
         return Baseline(value=value, median=median, words=words, finding=finding)
     text = f"{title}: {_figure(value, unit)}; {words}, so it is not judged"

@@ -20,6 +20,8 @@ from rbkernel.evidence.baselines import Figure, Normal, Sample, normal, samples
 from rbkernel.evidence.manifest import Head
 from rbkernel.model import Finding, Verdict
 from rbkernel.triage import baseline as module
+from rbkernel.triage import decide as decide_module
+from rbkernel.triage.decisions.recommendation import Recommendation
 
 NOW = datetime(2026, 11, 20, 6, 10, tzinfo=UTC)  # a Friday
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -237,6 +239,7 @@ class Run:
         self.events: list[dict[str, Any]] = []
         self.shown: list[str] = []
         self.kept: list[Finding] = []
+        self.volatile: set[str] = set()
         self.server: Any = SimpleNamespace(database="shop", standby=False)
         monkeypatch.setattr(module, "current", lambda: self)
         monkeypatch.setattr(module, "triage", lambda: self)
@@ -350,6 +353,27 @@ def test_a_drop_is_neither_ok_nor_wrong(run: Run, sealed: Sealed) -> None:
     assert (found.finding, found.median, found.wrong, run.kept) == (None, 1000.0, False, [])
     assert "far below the usual 1,000" in run.shown[0]
     assert [event["value"] for event in run.events] == [0.0]
+
+
+def test_no_answer_rests_on_the_load(
+    run: Run, sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rests_on(*findings: Finding | None) -> str:
+        made = {one.title: one for one in findings if one}
+        of_run = SimpleNamespace(runbook="RUN-000", parameters={})
+        context = SimpleNamespace(run=of_run, findings=made, volatile=run.volatile)
+        monkeypatch.setattr(decide_module, "triage", lambda: context)
+        monkeypatch.setattr(decide_module, "headless", lambda: True)
+        chosen = Recommendation(option="wait", reason="", needed=True)
+        return decide_module._asked("What now?", ["wait"], chosen, [], needed=None).rests_on
+
+    history(sealed, 100.0)
+    more, usual = compared(frame(900.0)).finding, compared(frame(100.0)).finding
+    assert more
+    assert more.wrong
+    other = replace(more, title="Replication lag")
+    assert rests_on(more) == rests_on(usual) == rests_on()
+    assert rests_on(other) != rests_on()
 
 
 def test_an_evidence_folder_that_cannot_be_read_fails_no_cell(

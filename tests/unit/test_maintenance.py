@@ -153,6 +153,8 @@ class Desk:
 def now(evidence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> datetime:
     monkeypatch.setenv("CHAT", "json://localhost")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    # a runbook of the catalogue would escalate
+    monkeypatch.setattr(OnDisk, "front_matter", lambda *_: None)
     return datetime.now(UTC)
 
 
@@ -250,7 +252,7 @@ def test_an_alert_has_the_service_of_its_own_labels(tmp_path: Path, now: datetim
 
 
 def test_a_merged_incident_breaks_the_silence(tmp_path: Path, now: datetime) -> None:
-    desk = Desk(tmp_path, planned := long_window(now, alertname="Lag*"))
+    desk = Desk(tmp_path, long_window(now, alertname="Lag*"))
     desk.alert("firing", "LagOfOther", OTHER)
     desk.say("merged", **{"from": OTHER, "severity": ""})
     desk.say("merged", OTHER, into=INCIDENT)
@@ -258,12 +260,21 @@ def test_a_merged_incident_breaks_the_silence(tmp_path: Path, now: datetime) -> 
     desk.alert("firing", "PayDown", OTHER)
     desk.say("note", text="looked at again")
     assert desk.pending(now + HOUR) > 0
-    broken = Desk(tmp_path, planned)
-    broken.say("merged", **{"from": "INC-20261120-0003", "severity": ""})
-    record = records.read(broken.root, INCIDENT)
-    gone = OnDisk(broken.settings).parts(record)
-    assert silence.of_incident(gone, declared(planned), Grouping(), now) is None
-    assert not silence.is_over(gone)
+
+
+def test_a_merged_incident_that_cannot_be_read_breaks_the_silence(
+    tmp_path: Path, now: datetime
+) -> None:
+    desk = Desk(tmp_path, planned := long_window(now), verdict="ok")
+    desk.alert("resolved")
+    record = records.read(desk.root, INCIDENT)
+    parts = OnDisk(desk.settings).parts(record)
+    assert silence.of_incident(parts, declared(planned), Grouping(), now)
+    assert silence.is_over(parts)
+    desk.say("merged", **{"from": OTHER, "severity": ""})
+    parts = OnDisk(desk.settings).parts(records.read(desk.root, INCIDENT))
+    assert silence.of_incident(parts, declared(planned), Grouping(), now) is None
+    assert not silence.is_over(parts)
 
 
 def test_a_silence_that_is_not_on_record_is_none(
@@ -328,7 +339,7 @@ def test_a_closed_incident_gets_no_line(tmp_path: Path, now: datetime) -> None:
 
 
 @pytest.fixture
-def level(monkeypatch: pytest.MonkeyPatch) -> None:
+def level(now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each runbook escalates after four hours."""
     levels = [{"level": "L2", "after": "4 h", "contact": "Lead"}]
     told = Told(escalation={"levels": levels})
@@ -373,7 +384,8 @@ def test_a_window_that_is_ended_early_is_noticed_within_a_minute(
     before = desk.pending(now)
     one = windows.declare(desk.root, long_window(now), "ann")
     desk.restart()
-    assert desk.pending(now) == before
+    for _ in range(2):  # the second look finds its own line in the record
+        assert desk.pending(now) == before
     assert len(desk.silenced) == 1
     windows.end(desk.root, one.id, "ann", now + HOUR)
     assert desk.pending(now + HOUR) == before

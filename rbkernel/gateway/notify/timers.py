@@ -193,7 +193,7 @@ def _after(since: datetime, seconds: float, silent: _Periods) -> datetime:
     """
     at = since + timedelta(seconds=seconds)
     for begin, end in silent:
-        if begin <= at and end > since:
+        if begin <= at and end > max(begin, since):
             at += end - max(begin, since)
     return at
 
