@@ -290,7 +290,7 @@ def test_a_silence_that_is_not_on_record_is_none(
 
 
 def test_the_end_of_a_window_is_notified_although_it_cannot_be_recorded(
-    tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, now: datetime, level: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(tmp_path)
     one = windows.declare(desk.root, long_window(now, alertname="Lag*"), "ann")
@@ -300,8 +300,14 @@ def test_the_end_of_a_window_is_notified_although_it_cannot_be_recorded(
         raise EvidenceError("the disk is full")
 
     windows.end(desk.root, one.id, "bob", now + HOUR)
-    monkeypatch.setattr(records, "append", full)
-    assert desk.pending(now + HOUR) > 0
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "append", full)
+        for _ in range(2):
+            assert desk.pending(now + HOUR) > 0
+    assert len(desk.silenced) == 1
+    # it is recorded as soon as that is possible, because escalations wait for it
+    desk.pending(now + HOUR + timedelta(minutes=1))
+    assert len(desk.silenced) == 2
 
 
 def test_an_incident_that_cannot_be_read_is_looked_at_again(

@@ -190,6 +190,8 @@ def _after(since: datetime, seconds: float, silent: _Periods) -> datetime:
     [3, 7, 9, 10, 11]
     >>> _after(at(5), 0, silent).hour
     6
+    >>> _after(at(2), 2 * 3600, [(at(4), at(3))]).hour  # clocks differ
+    4
     """
     at = since + timedelta(seconds=seconds)
     for begin, end in silent:
