@@ -310,6 +310,18 @@ def test_the_end_of_a_window_is_notified_although_it_cannot_be_recorded(
     assert len(desk.silenced) == 2
 
 
+def test_windows_that_cannot_be_read_silence_nothing(
+    tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, long_window(now, alertname="Lag*"))
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(windows, "windows", fails)
+    assert desk.pending(now + HOUR) > 0
+
+
 def test_an_incident_that_cannot_be_read_is_looked_at_again(
     tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,7 +423,10 @@ def test_a_damaged_file_of_windows_silences_nothing(evidence: Path) -> None:
 
 
 def test_the_commands_declare_list_and_end(
-    evidence: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    evidence: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["rbkernel", "maintenance", *arguments])
@@ -439,6 +454,12 @@ def test_the_commands_declare_list_and_end(
     length = datetime.fromisoformat(found["to"]) - datetime.fromisoformat(found["from"])
     assert length == timedelta(minutes=90)
     assert "service=shop" in run("list")[1]
+    assert "restart" not in run("list")[1]
+    planned = 'from = 2026-12-05T22:00:00Z\nto = 2026-12-05T23:00:00Z\nmatch = {}\nreason = "x"'
+    (tmp_path / "own.toml").write_text(f"[[maintenance]]\n{planned}\n")
+    with monkeypatch.context() as patched:
+        patched.setenv("RBKERNEL_CONFIG", str(tmp_path / "own.toml"))
+        assert "restart `rbkernel serve` after a change" in run("list")[1]
     assert run("end", name)[0] == 0
     assert json.loads(run("list", "--json")[1])[0]["state"] == "over"
     assert run("end", name)[0] == 3

@@ -93,8 +93,10 @@ def _of_each_day(root: Path, now: datetime) -> Iterator[list[Head]]:
     of_day: dict[int, list[tuple[timedelta, Head]]] = defaultdict(list)
     path = root / manifest.HEADS
     size = path.stat().st_size if path.is_file() else 0
+    oldest = f"{now.astimezone(UTC) - (_DAYS + 1) * DAY:%Y%m%d}"
     for head in _heads(root, size):
-        if (at := _began(head.run_id)) is None:
+        # ids are in order of time; reading the times of all would cost more than the rest
+        if head.run_id < oldest or (at := _began(head.run_id)) is None:
             continue
         days = round((now - at) / DAY)
         apart = abs(now - days * DAY - at)
