@@ -29,7 +29,6 @@ from rbkernel.cli import (
     incidents,
     kernel,
     links,
-    notifying,
     opening,
     postmortem,
     quality,
@@ -40,7 +39,7 @@ from rbkernel.cli import (
     why,
     working,
 )
-from rbkernel.cli.operations import maintenance, stats
+from rbkernel.cli.operations import maintenance, notifying, stats
 from rbkernel.cli.output import (
     AsJson,
     Ending,

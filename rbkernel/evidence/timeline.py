@@ -21,7 +21,6 @@ from rbkernel.evidence.incident import (
     DECIDED,
     DONE,
     SEALING,
-    SILENCED,
     AlertStatus,
     IncidentRecord,
     Line,
@@ -286,7 +285,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "merged": _merged,
     "action": action_step,
     "notified": _notified,
-    SILENCED: lambda line: _said(f"silenced until {line.text('until')}", line.text("reason")),
+    "silenced": lambda line: _said(f"silenced until {line.text('until')}", line.text("reason")),
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),
 }

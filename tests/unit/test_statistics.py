@@ -236,6 +236,16 @@ def test_damaged_evidence_is_named_and_the_rest_counts(tmp_path: Path) -> None:
     assert "no run is counted" in one.skipped[0]
 
 
+def test_a_journal_read_without_outputs_says_the_same(tmp_path: Path) -> None:
+    folder = whole_run(tmp_path).folder
+    whole, without = read(folder), read(folder, outputs=False)
+    assert any(cell.outputs for cell in whole.cells)
+    assert not any(cell.outputs for cell in without.cells)
+    bare = tuple(replace(cell, outputs=()) for cell in whole.cells)
+    assert replace(whole, cells=bare, widgets=without.widgets) == without
+    assert without.verdict is whole.verdict
+
+
 def test_a_run_by_hand_has_no_run_time_and_its_failed_step_is_named(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     start = journal.request("start", cell_id="start")

@@ -1,1 +1,1 @@
-"""Commands for those who look after the on-call: statistics and maintenance windows."""
+"""Commands for those who look after the on-call: statistics, maintenance, notifications."""

@@ -106,7 +106,7 @@ def _runs(
         if not first <= entry.run_id[:16] <= last:
             continue
         try:
-            record = reading.read(entry.folder)
+            record = reading.read(entry.folder, outputs=False)
         except (EvidenceError, OSError) as error:
             skipped.append(f"run {entry.run_id} is not counted: {error}")
             continue
