@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.act import act, done
     from rbkernel.triage.ask import ask
     from rbkernel.triage.assess import assess
+    from rbkernel.triage.baseline import baseline
     from rbkernel.triage.breakdown import breakdown
     from rbkernel.triage.check import check
     from rbkernel.triage.checklist import checklist
@@ -41,6 +42,7 @@ _HOMES = {
     "ask": "rbkernel.triage.ask",
     "acknowledge": "rbkernel.triage.summary",
     "assess": "rbkernel.triage.assess",
+    "baseline": "rbkernel.triage.baseline",
     "breakdown": "rbkernel.triage.breakdown",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
@@ -81,6 +83,7 @@ __all__ = [
     "actions",
     "ask",
     "assess",
+    "baseline",
     "breakdown",
     "check",
     "checklist",

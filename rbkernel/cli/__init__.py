@@ -28,7 +28,6 @@ from rbkernel.cli import (
     incidents,
     kernel,
     links,
-    notifying,
     opening,
     postmortem,
     quality,
@@ -40,6 +39,7 @@ from rbkernel.cli import (
     working,
 )
 from rbkernel.cli.drills import drilling
+from rbkernel.cli.operations import maintenance, notifying, stats
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -69,6 +69,7 @@ app.add_typer(acting.app, name="action", no_args_is_help=True)
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(kernel.app, name="kernel", no_args_is_help=True)
+app.add_typer(maintenance.app, name="maintenance", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox", no_args_is_help=True)
 app.command("list")(documents.list_runbooks)
 app.command("open")(opening.open_copy)
@@ -88,6 +89,7 @@ app.command("import")(importing.import_runbook)
 app.command()(quality.lint)
 app.command()(quality.coverage)
 app.command()(drilling.drill)
+app.command()(stats.stats)
 app.command("extensions")(extending.show)
 app.command()(reconciling.reconcile)
 app.command()(gateway.serve)

@@ -18,7 +18,9 @@ from rbkernel.config.quantities import Hours, Seconds, Whole
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
-EventKind = Literal["started", "finding", "decision", "escalation", "raised", "unhandled", "sealed"]
+EventKind = Literal[
+    "started", "finding", "decision", "escalation", "raised", "unhandled", "update", "sealed"
+]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
 

@@ -16,6 +16,7 @@ from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.kernel import Kernel
+from rbkernel.config.maintenance import Window
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
@@ -94,6 +95,7 @@ class Settings(BaseModel):
     grouping: Grouping = Grouping()
     routes: tuple[RouteRule, ...] = ()
     schedules: tuple[Schedule, ...] = ()
+    maintenance: tuple[Window, ...] = ()
     notify: Notify = Notify()
     redaction: Redaction = Redaction()
     kernel: Kernel = Kernel()

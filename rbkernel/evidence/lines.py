@@ -29,6 +29,7 @@ _TEXTS: Mapping[str, frozenset[str]] = {
 _OWN: Mapping[str, frozenset[str]] = {
     "run": frozenset({"id", "headless", "started_at", "verdict", "finished", "continues"}),
     "finding": frozenset({"verdict", "value", "at"}),
+    "measured": frozenset({"value", "at", "how", "cluster", "standby"}),
     "decision": frozenset({"id", "identity", "state", "at", "origin"}),
     "plan": frozenset({"id", "state"}),
     "done": frozenset({"plan", "at"}),

@@ -21,6 +21,7 @@ SUMS = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.sig"
 HEADS = "HEADS"
 INCIDENT = "incident.jsonl"
+MAINTENANCE = "maintenance.jsonl"
 MANIFEST_NAME = re.compile(r"MANIFEST\.(\d{4,})", re.ASCII)
 # replaces the runbook's id in a seal of an incident's record
 RECORD = "record"

@@ -4,8 +4,7 @@ Each entry names its source and has the time of the event, not of the report: th
 or the journal's time. The timeline contains each execution in a journal (every *Run All*) with its
 beginning, end and findings, and single cells that ran again, failed or were interrupted. A finding
 is listed when it is first not ok, whenever its verdict changes (also between two runs), and in
-each execution that finds it not ok again. Entries from a run's journal replace those from the
-record.
+each execution that finds it not ok again. Entries from a run's journal replace the record's.
 """
 
 from __future__ import annotations
@@ -286,6 +285,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "merged": _merged,
     "action": action_step,
     "notified": _notified,
+    "silenced": lambda line: _said(f"silenced until {line.text('until')}", line.text("reason")),
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),
 }

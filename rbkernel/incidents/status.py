@@ -34,9 +34,10 @@ _NO_ETA = "none (resolved)"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """When the next status update is due, and a text that says so."""
+    """When the next status update is due, and a text that says so; overdue after ``late_at``."""
 
     at: datetime
+    late_at: datetime
     overdue: bool
     words: str
 
@@ -86,6 +87,7 @@ def next_due(record: IncidentRecord, now: datetime, every_s: float = 0.0) -> Due
         none = "no status update yet" if last is None else "no status update since it was reopened"
         return Due(
             at=since,
+            late_at=since + every,
             overdue=now > since + every,
             words=f"{none}: due at {clock(since, now)} ({_ago(since, now)} ago)",
         )
@@ -96,7 +98,7 @@ def next_due(record: IncidentRecord, now: datetime, every_s: float = 0.0) -> Due
         words = f"next status update due at {clock(at, now)}, in {_ago(now, at)}"
     else:
         words = f"status update was due at {clock(at, now)}, {_ago(at, now)} ago"
-    return Due(at=at, overdue=now >= at, words=words)
+    return Due(at=at, late_at=at, overdue=now >= at, words=words)
 
 
 def update_text(update: StatusUpdate) -> str:

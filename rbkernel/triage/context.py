@@ -56,6 +56,8 @@ class Triage:
         self.decisions: dict[str, Decision] = {}
         # question → the request of the front end whose cell asked it
         self.asked_in: dict[str, str] = {}
+        # titles of findings that change within seconds, on which no answer rests
+        self.volatile: set[str] = set()
         self.finished = False
         self._sessions: dict[str, Session] = {}
         self._sources: dict[str, Source] = {}

@@ -324,10 +324,10 @@ def _asked(
     run = triage().run
     waiting = DecisionState.PARKED if headless() else DecisionState.OPEN
     needed = chosen.needed if needed is None else needed
-    found = [
-        (_name(finding), finding.verdict.value)
-        for finding in by_urgency(triage().findings.values())
-    ]
+    urgent = by_urgency(triage().findings.values())
+    found = [(_name(finding), finding.verdict.value) for finding in urgent]
+    volatile = triage().volatile
+    lasting = [(_name(one), one.verdict.value) for one in urgent if one.title not in volatile]
     return Decision(
         id=hashlib.sha256(question.encode()).hexdigest()[:12],
         question=question,
@@ -337,7 +337,7 @@ def _asked(
         state=waiting if needed else DecisionState.NOT_NEEDED,
         identity=question_identity(run.runbook, run.parameters, question, options),
         findings=tuple(found[:_MOST_FINDINGS]),
-        rests_on=situation_identity([*found, *culprits], chosen.option, needed=needed),
+        rests_on=situation_identity([*lasting, *culprits], chosen.option, needed=needed),
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rbkernel.config import Settings
+from rbkernel.evidence import incident as records
+from rbkernel.evidence.manifest import Head
 from rbkernel.model import Verdict
 from rbkernel.sandbox import control
 from rbkernel.sandbox.access import Access, Server
@@ -31,11 +34,39 @@ def ago(**amount: float) -> str:
     return (datetime.now(UTC) - timedelta(**amount)).isoformat()
 
 
+def on_an_earlier_day(sealed: Path, days: int) -> None:
+    """Copy the journal of a sealed run, as if the run had been sealed some days ago."""
+    at = datetime.now(UTC) - timedelta(days=days)
+    root, run_id = sealed.parent.parent, f"{at:%Y%m%dT%H%M%SZ}-{days:06x}"
+    incident = f"INC-{at:%Y%m%d}-{days:04x}"
+    folder = root / incident / f"0001-RUN-016-{run_id}"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_bytes((sealed / "journal.jsonl").read_bytes())
+    records.append(root, incident, "opened", by="rbkernel", source=records.SCHEDULE)
+    when = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    head = Head(sha256="ab" * 32, incident=incident, generation=1, at=when, run_id=run_id)
+    with (root / "HEADS").open("a") as file:
+        file.write(head.line)
+
+
 class TestDailyCheck:
     def test_healthy_with_a_backup_of_the_night(self, shop: Settings) -> None:
         found = look("RUN-016", shop, backup_at=ago(hours=5))
         assert found.outcome.verdict is Verdict.OK
         assert found.recommended == "wait until tomorrow"
+        titles = {"Sessions at this hour", "Commits at this hour"}
+        assert not titles & {one.title for one in found.outcome.record.findings}
+        measured = {
+            str(event.data["name"]).split()[1]: event.data["value"]
+            for event in found.outcome.record.of_kind("measured")
+        }
+        for day in range(1, 8):
+            on_an_earlier_day(found.outcome.folder, day)
+        again = look("RUN-016", shop, backup_at=ago(hours=5))
+        sessions, commits = map(again.finding, sorted(titles, reverse=True))
+        assert sessions.expected.startswith(f"at most 2 × {measured['sessions']:.3g}, or 20")
+        assert commits.value is not None
+        assert commits.value > 0
 
     def test_a_missed_backup(self, shop: Settings) -> None:
         found = look("RUN-016", shop, backup_at=ago(hours=27))

@@ -23,6 +23,7 @@ from rbkernel.gateway.notify.events import SITUATION_WAIT, Event, due
 from rbkernel.gateway.notify.messages import Words, level_of
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import Outbox
+from rbkernel.incidents import status
 from rbkernel.incidents.status import next_due
 from rbkernel.model import Severity
 from rbkernel.runbook.frontmatter import FrontMatter
@@ -56,6 +57,9 @@ class Told:
 
     def front_matter(self, runbook: str) -> FrontMatter | None:
         return self.runbook
+
+    def draft(self, record: records.IncidentRecord, now: datetime) -> str:
+        return status.draft(record, (), now).text
 
 
 def parked(journal: Journal) -> None:
@@ -225,6 +229,69 @@ def test_the_path_of_escalation_is_followed_until_it_is_over(root: Path) -> None
     for kind, by in (("closed", "ann"), ("reopened", "ann"), ("closed", "ann")):
         say(root, kind, by=by)
         assert bool(events(root, told, *known, now=late)) == (kind == "reopened")
+
+
+def test_a_level_is_called_when_its_number_of_attempts_has_failed(root: Path) -> None:
+    levels = [{"level": "L2", "after_attempts": 2, "after": "9 h", "contact": "Lead"}]
+    told = Told(escalation={"levels": levels})
+
+    def calls() -> list[str]:
+        found = events(root, told, now=datetime.now(UTC) + timedelta(minutes=1))
+        return [one.facts["why"] for one in found if one.kind == "escalation"]
+
+    def run(number: int, verdict: str) -> None:
+        say(root, run_id=f"{RUN_ID[:-1]}{number}", state="ended", verdict=verdict)
+
+    run(1, "critical")  # nobody had tried anything
+    for number, verdict in ((2, "ok"), (3, "critical")):
+        say(root, "done", by="ann", plan="resume replay", note=str(number))
+        say(root, "done", by="ann", plan="restart", note=str(number))
+        run(number, verdict)
+    assert calls() == []  # one worked, one failed
+    say(root, "done", by="ann", plan="resume replay", note="again")
+    assert calls() == []  # not known yet
+    run(4, "warning")
+    assert calls() == ["2 attempts have failed"]
+
+
+@pytest.mark.parametrize("verdict", ["ok", "warning", "critical", "unknown"])
+def test_a_run_that_needs_somebody_is_escalated_if_nobody_responds(
+    root: Path, verdict: str
+) -> None:
+    say(root, state="ended", verdict=verdict)
+    told = Told(response_time="15 minutes", on_call="#db")
+    late = datetime.now(UTC) + timedelta(minutes=16)
+    calls = [one for one in events(root, told, now=late) if one.kind == "escalation"]
+    assert len(calls) == (verdict != "ok")
+    assert all("nobody has responded within 15 minutes" in one.facts["why"] for one in calls)
+    say(root, "acknowledged", by="ann")
+    assert "escalation" not in {one.kind for one in events(root, told, now=late)}
+
+
+def test_a_status_update_is_asked_for_with_a_draft(root: Path) -> None:
+    say(root, state="started")
+    told = Told(communication={"every": "20 minutes"})
+
+    def asked(*known: str, after_min: float) -> list[Event]:
+        record = records.read(root, INCIDENT)
+        since = record.statuses[-1].at if record.statuses else record.opened_at
+        now = datetime.fromisoformat(since) + timedelta(minutes=after_min)
+        return [one for one in events(root, told, *known, now=now) if one.kind == "update"]
+
+    assert not asked(after_min=19)
+    [first] = asked(after_min=21)
+    message = Words(None, ADDRESS).message([first])
+    assert message.title == "Status update due: Lag of orders"
+    assert "Status: Investigating" in message.body
+    assert not asked(first.key, after_min=39)
+    [second] = asked(first.key, after_min=41)
+    [third] = asked(first.key, second.key, after_min=61)
+    assert not asked(first.key, second.key, third.key, after_min=600)  # nobody is going to
+    say(root, "status", by="ann", status="Identified", impact="late mail", action="", eta="")
+    assert not asked(first.key, second.key, third.key, after_min=19)
+    [next_one] = asked(first.key, second.key, third.key, after_min=21)
+    assert "late mail" in next_one.facts["draft"]
+    assert "update" not in {one.kind for one in events(root, Told(), now=datetime.now(UTC))}
 
 
 @pytest.mark.parametrize("verdict", ["ok", "warning"])

@@ -70,6 +70,18 @@ def words(answer: httpx.Response) -> str:
     return " ".join(BeautifulSoup(answer.text, "html.parser").get_text(" ").split())
 
 
+def test_a_silenced_incident_says_until_when_and_why(rest: Path, pages_open: httpx.Client) -> None:
+    def shown(until: str) -> str:
+        said = {"until": until, "reason": "<upgrade>", "declared_by": "ann"}
+        incident.append(*(rest, INCIDENT, incident.SILENCED), by="rbkernel", **said)  # type: ignore[arg-type]
+        return words(pages_open.get(THE_INCIDENT))
+
+    assert "Silenced: maintenance" not in shown("2026-11-20T04:00:00+00:00")
+    said = shown("2999-11-20T04:00:00+00:00")
+    assert "Silenced: maintenance, no notifications until 2999-11-20 04:00" in said
+    assert "<upgrade> ann" in said
+
+
 # --- links
 
 

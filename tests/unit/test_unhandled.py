@@ -18,8 +18,9 @@ from rbkernel.config.queue import Queue, Schedule
 from rbkernel.gateway.jobs.schedules import Scheduler
 from rbkernel.gateway.jobs.tables import alerts, notification_targets
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
-from rbkernel.gateway.notify.notifier import Notifier, OnDisk
+from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import receivers
+from rbkernel.gateway.notify.watch import OnDisk
 from rbkernel.incidents import workflow
 from rbkernel.model import Severity
 from rbkernel.run.outcome import Ending, Outcome

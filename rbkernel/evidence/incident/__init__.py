@@ -28,6 +28,7 @@ asked again identity, question, why, origin: the next answer to this question co
 done        plan (its id), title, note, origin, run_id: somebody carried out a plan by hand
 status      status (Investigating, Identified, Monitoring, Resolved), impact, action, eta
 notified    whom, how
+silenced    until, reason, declared_by: a maintenance window, in which nobody is notified
 merged      into; or in the other incident: from, severity (of the incident in ``from``)
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
@@ -79,7 +80,9 @@ from rbkernel.evidence.incident.line import (
     shown,
 )
 from rbkernel.evidence.incident.record import (
+    SCHEDULE,
     SEVERE,
+    SILENCED,
     STATUSES,
     IncidentRecord,
     Moment,
@@ -112,8 +115,10 @@ __all__ = [
     "DONE",
     "KINDS",
     "RBKERNEL",
+    "SCHEDULE",
     "SEALING",
     "SEVERE",
+    "SILENCED",
     "STATUSES",
     "ActionHistory",
     "ActionState",

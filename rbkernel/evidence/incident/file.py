@@ -16,7 +16,7 @@ from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
 from rbkernel.evidence.incident.done import DONE
 from rbkernel.evidence.incident.line import AHEAD, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
-from rbkernel.evidence.incident.record import OF_RUNS, IncidentRecord, tell
+from rbkernel.evidence.incident.record import OF_RUNS, SILENCED, IncidentRecord, tell
 from rbkernel.evidence.incident.text import (
     RBKERNEL,
     added,
@@ -39,6 +39,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "run": ("run_id", "state", "attempt"),
     "merged": ("into", "from"),
     DONE: ("plan", "note"),
+    SILENCED: ("until", "reason"),
 }
 KINDS = frozenset(
     {*_KEYS, "situation", "note", "status", "notified", "closed", "reopened", "action"}

@@ -19,8 +19,12 @@ from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentStat
 from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
 
+# the line which says that a maintenance window silences the incident
+SILENCED = "silenced"
+# the source of an incident that a schedule opened for its run
+SCHEDULE = "schedule"
 # kinds of lines that do not open an incident by themselves: they belong to its runs
-OF_RUNS = frozenset({"run", *SEALS, "notified", DECIDED, ASKED_AGAIN})
+OF_RUNS = frozenset({"run", *SEALS, "notified", SILENCED, DECIDED, ASKED_AGAIN})
 # kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")
@@ -102,6 +106,21 @@ class IncidentRecord:
             elif line.kind == "acknowledged":
                 first = first or line
         return first
+
+    @property
+    def silenced(self) -> Line | None:
+        """The last line which says that a maintenance window silenced the incident."""
+        return next((line for line in reversed(self.lines) if line.kind == SILENCED), None)
+
+    @property
+    def silent_until(self) -> datetime | None:
+        """Until when a maintenance window silences or silenced the incident; None if never."""
+        return instant(self.silenced.text("until")) if self.silenced else None
+
+    def is_silenced(self, now: datetime) -> bool:
+        """Tell whether the record says that this open incident is silenced now."""
+        until = self.silent_until
+        return until is not None and until > now and self.state is not IncidentState.CLOSED
 
     @property
     def is_proven(self) -> bool:

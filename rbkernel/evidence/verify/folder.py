@@ -15,7 +15,7 @@ from rbkernel.evidence.verify.sealed import SealedFiles
 from rbkernel.model import INCIDENT_ID
 
 # entries of an evidence folder that are not incidents
-_OURS = frozenset({manifest.HEADS, store.LOCK, "open", signing.ALLOWED})
+_OURS = frozenset({manifest.HEADS, store.LOCK, "open", signing.ALLOWED, manifest.MAINTENANCE})
 _Look = Callable[[Path, "list[Head] | None", "Path | None"], "Iterator[Problem]"]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rbkernel.evidence import manifest, signing, store, suspect
-from rbkernel.evidence.changes import edited_before
 from rbkernel.evidence.content import EXECUTED
+from rbkernel.evidence.verify.changes import edited_before
 from rbkernel.evidence.verify.problem import Problem, read
 from rbkernel.evidence.verify.sealed import SealedFiles
 

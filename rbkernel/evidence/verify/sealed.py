@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from rbkernel.evidence import manifest, signing, store, suspect
-from rbkernel.evidence.changes import changed_cells
 from rbkernel.evidence.content import EXECUTED
 from rbkernel.evidence.manifest import Head, Listing
+from rbkernel.evidence.verify.changes import changed_cells
 from rbkernel.evidence.verify.problem import Problem, read
 
 

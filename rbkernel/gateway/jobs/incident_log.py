@@ -19,6 +19,7 @@ from rbkernel.config.queue import Grouping
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import (
     SEALING,
+    SILENCED,
     AlertStatus,
     IncidentState,
     Line,
@@ -43,7 +44,7 @@ from rbkernel.sources.postgres.diagnosis import Diagnosis
 BY = "rbkernel"
 _RECORD = "incident.jsonl"
 # the kinds of lines in an incident that consists only of a scheduled run
-_OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified"})
+_OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified", SILENCED})
 
 
 class IncidentLog:
@@ -116,7 +117,8 @@ class IncidentLog:
 
     def open_for_schedule(self, incident: str, title: str) -> None:
         """Create the record of the incident that a scheduled run gets."""
-        self._say(incident, "opened", title=title, severity=Severity.LOW.value)
+        said = {"title": title, "severity": Severity.LOW.value}
+        self._say(incident, "opened", source=records.SCHEDULE, **said)
 
     def record_job(self, job: Job) -> None:
         """Write the state of a job and of each of its attempts into the incident's record."""

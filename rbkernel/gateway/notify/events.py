@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
-    ASKED_AGAIN,
-    DECIDED,
     SEVERE,
     AlertOutcome,
     Answers,
@@ -31,6 +29,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import alert_name, wrong_when_alerted
 from rbkernel.gateway.jobs.records import StoredAlert
 from rbkernel.gateway.jobs.states import AlertState
+from rbkernel.gateway.notify.timers import timers
 from rbkernel.model import (
     SEVERITY_LABELS,
     DecisionState,
@@ -39,16 +38,9 @@ from rbkernel.model import (
     Verdict,
     by_urgency,
 )
-from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
-from rbkernel.runbook.frontmatter_sections import EscalationLevel
-from rbkernel.runbook.quantities import duration_s
 
 _OVER = frozenset({RunState.ENDED, RunState.SEALED})
-# lines that a human writes into the record: they show that somebody responds
-_BY_HAND = frozenset(
-    {"note", "status", "acknowledged", DECIDED, ASKED_AGAIN, "closed", "reopened", "run"}
-)
 _RBKERNEL = "rbkernel"
 # a run that has not started after this time is an event: nothing has checked its alert
 WAITS_TOO_LONG = timedelta(minutes=5)
@@ -88,17 +80,28 @@ class Evidence(Protocol):
     def front_matter(self, runbook: str) -> FrontMatter | None:
         """Return the front matter of a runbook; None if there is no such runbook."""
 
+    def draft(self, record: IncidentRecord, now: datetime) -> str:
+        """Return the draft of an incident's next status update."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """The events that are due now; ``look_again`` is when time alone makes another event due."""
+    """The events that are due now; ``look_again`` is when time alone makes another event due.
+
+    ``stale`` are events that are not sent, but known from now on.
+    """
 
     events: tuple[Event, ...]
     look_again: datetime | None
+    stale: tuple[Event, ...] = ()
 
 
 def due(
-    record: IncidentRecord, evidence: Evidence, *, known: Collection[str], now: datetime
+    record: IncidentRecord,
+    evidence: Evidence,
+    *,
+    known: Collection[str],
+    now: datetime,
 ) -> Due:
     """Return the events of an incident that people have not been notified of yet.
 
@@ -115,7 +118,7 @@ def due(
     """
     said = _Incident(record, evidence, frozenset(known), now)
     events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
-    timed = [*said.started(), *said.escalations(), *said.not_started()]
+    timed = [*said.started(), *said.timed(), *said.not_started()]
     late = [event for at, event in timed if at <= now and event.key not in known]
     later = [at for at, _event in timed if at > now]
     return Due(events=(*events, *late), look_again=min(later, default=None))
@@ -148,7 +151,11 @@ class _Incident:
     """Derives the events of one incident at one point in time."""
 
     def __init__(
-        self, record: IncidentRecord, evidence: Evidence, known: frozenset[str], now: datetime
+        self,
+        record: IncidentRecord,
+        evidence: Evidence,
+        known: frozenset[str],
+        now: datetime,
     ) -> None:
         self.record = record
         self.evidence = evidence
@@ -269,80 +276,16 @@ class _Incident:
             if line.text("record"):
                 ending = None  # each close is notified once, with the next seal of the record
 
-    def escalations(self) -> Iterator[tuple[datetime, Event]]:
-        """Yield an event for each escalation step of each runbook, with the time when it is due."""
-        record = self.record
-        if (
-            record.state in {IncidentState.CLOSED, IncidentState.RUNS_ONLY}
-            or record.merged_into
-            or record.resolved
-        ):
-            return
-        for runbook in dict.fromkeys(run.runbook for run in record.runs if run.runbook):
-            front_matter = self.evidence.front_matter(runbook)
-            if front_matter is None:
-                continue
-            for level in front_matter.escalation.levels:
-                if level.after_s is not None:
-                    yield self._level(runbook, front_matter, level, level.after_s)
-            yield from self._unanswered(runbook, front_matter)
-
-    def _level(
-        self, runbook: str, front_matter: FrontMatter, level: EscalationLevel, after_s: float
-    ) -> tuple[datetime, Event]:
-        began = instant(self.record.began.at)
-        # from the runbook's rule for this severity; a step that is never due gets a far future time
-        ever = bool(is_due(level, 0, after_s, self.record.severity))
-        at = began + timedelta(seconds=after_s) if ever else _NEVER
-        facts = {
-            "level": level.level,
-            "contact": level.contact or front_matter.escalation.contact,
-            "provide": level.provide or front_matter.escalation.provide,
-            "why": f"The incident has lasted more than {level.after}",
-        }
-        key = f"escalation/{runbook}/{level.level or level.after}"
-        return at, self._escalation(runbook, key, at, facts)
-
-    def _unanswered(
-        self, runbook: str, front_matter: FrontMatter
-    ) -> Iterator[tuple[datetime, Event]]:
-        """Yield an escalation event for a decision that nobody answered in the response time."""
-        answer_s = duration_s(front_matter.response_time)
-        asked = [
-            run
-            for run in self.record.runs
-            if run.runbook == runbook
-            and any(key.startswith(f"decision/{run.run_id}/") for key in self.known)
-        ]
-        if answer_s is None or not asked:
-            return
-        since = instant(asked[-1].ended_at or asked[-1].sealed_at)
-        if self.record.acknowledged or any(
-            _by_hand(line) and instant(line.at) >= since for line in self.record.lines
-        ):
-            return
-        facts = {
-            "level": "",
-            "contact": front_matter.escalation.contact or front_matter.on_call,
-            "provide": front_matter.escalation.provide,
-            "why": f"{runbook} needs a decision, and nobody has responded within"
-            f" {front_matter.response_time}",
-        }
-        at = since + timedelta(seconds=answer_s)
-        key = f"escalation/{runbook}/unanswered"
-        yield at, self._escalation(runbook, key, at, facts, asked[-1])
-
-    def _escalation(
-        self,
-        runbook: str,
-        key: str,
-        at: datetime,
-        facts: Mapping[str, Any],
-        run: RunHistory | None = None,
-    ) -> Event:
+    def timed(self) -> Iterator[tuple[datetime, Event]]:
+        """Yield the event of each timer of the incident, with the time when it is due."""
+        found = timers(self.record, self.evidence, known=self.known, now=self.now)
         lasted_s = max(0.0, (self.now - instant(self.record.began.at)).total_seconds())
-        more = {**facts, "runbook": runbook, "lasted_min": int(lasted_s // 60)}
-        return self._event("escalation", key, at.isoformat(), run, more)
+        for timer in found:
+            facts = {**timer.facts, "lasted_min": int(lasted_s // 60)}
+            if timer.kind == "update" and timer.at <= self.now and timer.key not in self.known:
+                facts["draft"] = self.evidence.draft(self.record, self.now)
+            at = timer.at.isoformat()
+            yield timer.at, self._event(timer.kind, timer.key, at, timer.run, facts)
 
     def _event(
         self,
@@ -375,9 +318,6 @@ class _Incident:
                 **facts,
             },
         )
-
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def severity_of(words: str, verdict: Verdict | None) -> Severity:
@@ -437,7 +377,3 @@ def _closing(ending: Line | None) -> dict[str, Any]:
         return {"closed": False, "resolution": "", "closed_by": ""}
     by = "" if ending.by == _RBKERNEL else ending.by
     return {"closed": True, "resolution": ending.text("resolution"), "closed_by": by}
-
-
-def _by_hand(line: Line) -> bool:
-    return line.kind in _BY_HAND and line.by not in {"", _RBKERNEL}

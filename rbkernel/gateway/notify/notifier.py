@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Self
 
 from rbkernel.config import Settings
@@ -27,19 +27,18 @@ from rbkernel.errors import (
     ExtensionError,
     NotifyError,
     RbkernelError,
-    RunbookError,
 )
-from rbkernel.evidence import incident, manifest, reading, runs, seals
-from rbkernel.evidence.incident import Answers, IncidentRecord, IncidentState, instant
+from rbkernel.evidence import incident
+from rbkernel.evidence.incident import IncidentRecord, IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.notify import channels
+from rbkernel.gateway.notify import channels, silence
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
 from rbkernel.gateway.notify.outbox import Claimed, Outbox
-from rbkernel.model import INCIDENT_ID
-from rbkernel.runbook import catalogue
-from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.gateway.notify.silence import Silence
+from rbkernel.gateway.notify.watch import OnDisk, Watch
+from rbkernel.incidents.windows import Declared
 
 _LOOK_EVERY_S = 2.0
 # the pause after each look: a storm of alerts causes no storm of looks
@@ -48,6 +47,7 @@ _PAUSE_S = 0.1
 # gateway was down for long
 _NEWS = timedelta(hours=6)
 _IN_ONE_COMMIT = 200
+_LOOK_AT_WINDOWS = timedelta(minutes=1)
 log = logging.getLogger("rbkernel.notify")
 
 
@@ -112,37 +112,84 @@ class Notifier:
         self.look()
         return sum(self.send_to(target) for target in self.targets)
 
-    def look(self) -> None:
+    def look(self, now: datetime | None = None) -> None:
         """Find new events in the evidence, and store them in the outbox."""
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         evidence = OnDisk(self.settings)
+        planned = evidence.windows()
         for ids in batched(self._watch.changed(now), _IN_ONE_COMMIT):
-            found = {id_: due for id_ in ids if (due := self._due(id_, evidence, now))}
-            events = [event for due in found.values() for event in due.events]
-            fresh = [one for one in events if now - instant(one.at) < _NEWS]
-            stale = [one for one in events if now - instant(one.at) >= _NEWS]
+            found = {id_: self._due(id_, evidence, planned, now) for id_ in ids}
+            fresh = [event for one in found.values() for event in one.events]
+            stale = [event for one in found.values() for event in one.stale]
             self.outbox.add(fresh, self.targets, stale)
-            for id_ in ids:
-                due = found.get(id_, Due(events=(), look_again=None))
+            for id_, one in found.items():
                 # an event that is stored now may make another event due
-                self._watch.seen(id_, look_again=now if due.events else due.look_again)
-        self._look_at_waiting(now)
+                some = one.events or one.stale
+                self._watch.seen(id_, look_again=now if some else one.look_again)
+        self._look_at_waiting(planned, now)
 
-    def _look_at_waiting(self, now: datetime) -> None:
+    def _look_at_waiting(self, planned: Sequence[Declared], now: datetime) -> None:
         """Store an event for each alert that has waited too long for an incident."""
         known = self.outbox.known("")
         waiting = self.outbox.waiting_alerts((now - WAITS_TOO_LONG).timestamp())
+        loud = (one for one in waiting if not self._is_silenced(one.alert.labels, planned, now))
         self.outbox.add(
-            [one for one in map(of_waiting, waiting) if one.key not in known], self.targets
+            [one for one in map(of_waiting, loud) if one.key not in known], self.targets
         )
 
-    def _due(self, id_: str, evidence: OnDisk, now: datetime) -> Due | None:
+    def _is_silenced(
+        self, labels: Mapping[str, str], planned: Sequence[Declared], now: datetime
+    ) -> bool:
+        of_alert = silence.labels_of(labels, self.settings.grouping)
+        return silence.silence_of([of_alert], planned, now) is not None
+
+    def _due(self, id_: str, evidence: OnDisk, planned: Sequence[Declared], now: datetime) -> Due:
+        """Return the events to send and to leave out; none as long as a window silences it."""
+        soon = now + _LOOK_AT_WINDOWS
         try:
             record = incident.read(self.settings.evidence_root, id_)
-            return due(record, evidence, known=self.outbox.known(id_), now=now)
+            parts = evidence.parts(record) if planned or record.silenced else [record]
+            quiet = silence.of_incident(parts, planned, self.settings.grouping, now)
+            if quiet is None and record.is_silenced(now):
+                self._say_silenced(record, now, "no window covers all of it any more", "")
+                record = incident.read(self.settings.evidence_root, id_)
+            found = due(record, evidence, known=self.outbox.known(id_), now=now)
+            if quiet and (found.events or found.look_again):
+                if record.state is IncidentState.CLOSED:
+                    # nothing is written into it; its events are news only if it is reopened
+                    old = () if record.silenced else found.events
+                    return Due(events=(), stale=old, look_again=None)
+                if self._is_on_record(record, quiet, now):
+                    # a window may be ended early: look again within a minute
+                    return Due(events=(), look_again=min(quiet.until, soon))
+            if record.is_silenced(now):  # its end is not on record yet, and timers wait for it
+                found = replace(found, look_again=min(found.look_again or soon, soon))
+            return without_stale(found, [record, *parts[1:]], now)
         except EvidenceError as error:
             log.warning("%s: %s", id_, error)
-            return None
+            return Due(events=(), look_again=soon)
+
+    def _is_on_record(self, record: IncidentRecord, quiet: Silence, now: datetime) -> bool:
+        """Tell whether the record says that the incident is silenced now, after writing that."""
+        lasts = record.is_silenced(now)
+        if lasts and record.silent_until == quiet.until:
+            return True
+        return self._say_silenced(record, quiet.until, quiet.reason, quiet.by) or lasts
+
+    def _say_silenced(self, record: IncidentRecord, until: datetime, reason: str, by: str) -> bool:
+        """Record until when an incident is silenced; return whether there is a new line."""
+        try:
+            line = incident.append(
+                *(self.settings.evidence_root, record.id, incident.SILENCED),
+                by="rbkernel",
+                until=until.astimezone(UTC).isoformat(),
+                reason=reason,
+                declared_by=by,
+            )
+        except EvidenceError as error:
+            log.warning("%s: a maintenance window cannot be recorded: %s", record.id, error)
+            return False
+        return line.is_new
 
     def send_to(self, target: Target) -> int:
         """Send a target all events that are due for it; return the number of messages sent."""
@@ -230,6 +277,34 @@ class Notifier:
                 log.exception("notifications are delayed by a bug in rbkernel; please report it")
 
 
+def without_stale(found: Due, parts: Sequence[IncidentRecord], now: datetime) -> Due:
+    """Return due events, of which those that nobody needs to learn of are marked as stale.
+
+    These are old events, and those that a window held back if the incident is over. Events that a
+    window held back are never too old, so that they are sent also if the gateway was down when it
+    ended.
+
+    Parameters
+    ----------
+    found
+        The events.
+    parts
+        The incident's record, and those of all incidents that were merged into it.
+    now
+        The current time.
+    """
+    until = parts[0].silent_until
+    asked = any(one.kind == "decision" for one in found.events)
+    is_over = until is not None and not asked and silence.is_over(parts)
+    stale = tuple(
+        one
+        for one in found.events
+        if (is_over if until and instant(one.at) <= until else now - instant(one.at) >= _NEWS)
+    )
+    fresh = tuple(one for one in found.events if one not in stale)
+    return Due(events=fresh, stale=stale, look_again=found.look_again)
+
+
 def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
     """Split ids into tuples of a given size; the last tuple may be smaller.
 
@@ -239,78 +314,3 @@ def batched(ids: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
     left = iter(ids)
     while some := tuple(islice(left, size)):
         yield some
-
-
-class Watch:
-    """Tracks which incidents to check for events: their record changed, or a time has come."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._sizes: dict[str, tuple[int, int]] = {}
-        self._again: dict[str, datetime] = {}
-
-    def changed(self, now: datetime) -> Iterator[str]:
-        """Yield the ids of the incidents to check for events now."""
-        for path in sorted(self._root.glob(f"INC-*/{manifest.INCIDENT}")):
-            id_ = path.parent.name
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            size = (stat.st_size, stat.st_mtime_ns)
-            waited = self._again.get(id_, now + _NEWS) <= now
-            if not INCIDENT_ID.fullmatch(id_) or (self._sizes.get(id_) == size and not waited):
-                continue
-            self._sizes[id_] = size
-            yield id_
-
-    def wait_s(self, now: datetime) -> float:
-        """Return how long no time passes that makes an event due, in seconds."""
-        waits = ((again - now).total_seconds() for again in self._again.values())
-        return max(0.0, min(waits, default=_NEWS.total_seconds()))
-
-    def seen(self, id_: str, *, look_again: datetime | None) -> None:
-        """Store when to check an incident again even if its record does not change."""
-        self._again.pop(id_, None)
-        if look_again is not None:
-            self._again[id_] = look_again
-
-
-class OnDisk:
-    """Reads facts for events from the evidence folder and the catalogue; caches them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._heads: dict[str, str] | None = None
-        self._runbooks: dict[str, FrontMatter | None] = {}
-
-    def run(self, run_id: str) -> reading.Record | None:
-        """Return the record of a run from its journal; None if it cannot be read."""
-        try:
-            return reading.read(runs.find(self._settings.evidence_root, run_id))
-        except EvidenceError:
-            return None  # the event then says that nothing is known about the run
-
-    def answers(self, record: IncidentRecord) -> Answers:
-        """Return the answers in a record, and in those that were merged into it."""
-        try:
-            return incident.answers(self._settings.evidence_root, record.id)
-        except EvidenceError:
-            return incident.answers_of(record.lines)
-
-    def head(self, seal_id: str) -> str:
-        """Return the hash of a seal, which is to be published; empty if there is no such seal."""
-        if self._heads is None:
-            heads: Iterable[manifest.Head] = seals.read_heads(self._settings.evidence_root)
-            self._heads = {head.run_id: head.sha256 for head in heads}
-        return self._heads.get(seal_id, "")
-
-    def front_matter(self, runbook: str) -> FrontMatter | None:
-        """Return the front matter of a runbook; None if there is no such runbook."""
-        if runbook not in self._runbooks:
-            try:
-                found = catalogue.find(runbook, self._settings.catalogue.paths)
-                self._runbooks[runbook] = found.front_matter
-            except RunbookError:
-                self._runbooks[runbook] = None
-        return self._runbooks[runbook]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
@@ -53,6 +54,7 @@ def show(site: Site, request: Request) -> Answer:
         jobs=_not_started(site, incident),
         waiting=[one for one in asked_here if one.decision.is_waiting],
         decided=[one for one in asked_here if one.decision.choice],
+        silenced=record.silenced if record and record.is_silenced(datetime.now(UTC)) else None,
         acknowledged=record and site.cache.remaining(record.id).acknowledged,
         form=Form.of(site, request, f"incidents/{incident}", record),
         summary=IncidentLine(id=incident, runs=tuple(entries), record=record),

@@ -115,12 +115,12 @@ def look(
 def belongs(standby: Session, primary: Session) -> bool:
     """Return whether two servers are copies of one cluster; true if this cannot be determined."""
     try:
-        return _cluster_of(standby) == _cluster_of(primary)
+        return cluster_of(standby) == cluster_of(primary)
     except RbkernelError:
         return True  # other findings report why the servers do not answer
 
 
-def _cluster_of(session: Session) -> str:
+def cluster_of(session: Session) -> str:
     """Return the system identifier of a server's cluster; a standby has that of its primary."""
     return str(session.look("SELECT system_identifier FROM pg_control_system()").iloc[0, 0])
 
