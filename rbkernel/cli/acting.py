@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbkernel import config
+from rbkernel.cli import passkeys
 from rbkernel.cli.output import AsJson, Ending, print_json, print_table
 from rbkernel.errors import ActionRefused
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rbkernel.execution.ledger import Ledger
 
 app = typer.Typer(help="Actions that runbooks propose: list, show, approve, execute.")
+app.add_typer(passkeys.app, name="passkey")
 Plan = Annotated[str, typer.Argument(help="The plan's id, or its first characters.")]
 Digest = Annotated[
     str,

@@ -9,6 +9,7 @@ from typing import Any
 from rbkernel import amounts
 from rbkernel.cli.incident_text import line
 from rbkernel.evidence.incident import ActionHistory, ActionState
+from rbkernel.execution import wording
 from rbkernel.execution.approval import Shown
 from rbkernel.render.documents.wording import clock
 
@@ -21,7 +22,7 @@ def document_lines(history: ActionHistory) -> Iterator[str]:
     yield from _lines(
         facts,
         [
-            ("policy", _policy(facts)),
+            ("policy", wording.policy(facts)),
             ("valid", _validity(facts)),
             ("role", facts["role"]),
             ("incident", facts["incident"]),
@@ -48,7 +49,7 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
         "incident": proposal.incident,
     }
     rule = shown.rule
-    policy = _policy(rule.model_dump()) if rule else ""
+    policy = wording.policy(rule.model_dump()) if rule else ""
     yield from _lines(facts, [("policy", policy), ("refused", shown.refusal)])
     if history is None:
         yield f"state     {ActionState.PROPOSED}: its preview is not recorded"
@@ -77,11 +78,10 @@ def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield f"{line(facts['title'])} (plan {plan}, proposed in {run})"
     server = facts["server"]
     if server:
-        kind = "standby" if server.get("standby") else "primary"
-        where = f"database {line(server['database'])}, {kind}, {line(server['system_identifier'])}"
+        where = line(wording.server(server))
         yield f"on        {line(facts['connection'])}: {where}"
     for target in facts["targets"]:
-        yield f"target    {_target(target)}"
+        yield f"target    {line(wording.target(target), 200)}"
     named = [
         *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", "none: irreversible")),
         *(("risk", facts["risk"]), *more),
@@ -89,45 +89,6 @@ def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{name:9} {line(value)}" for name, value in named if value)
 
 
-def _target(target: Facts) -> str:
-    """Describe a target in one line.
-
-    >>> _target({"verb": "terminate", "pid": 7, "application": "job", "username": "shop",
-    ...          "state": "idle in transaction", "transaction_s": 70.4, "writes": True,
-    ...          "strong_lock": "RowExclusiveLock", "query": "UPDATE orders"})
-    'terminate pid 7 job (shop): idle in transaction, for 1 min 10 s, has written: UPDATE orders'
-    """
-    lasts = target.get("transaction_s")
-    facts = [
-        str(target.get("state")),
-        f"for {amounts.duration(lasts)}" if isinstance(lasts, int | float) else "",
-        "has written" if target.get("writes") else "",
-        f"in {target['database']}" if target.get("database") else "",
-        f"from {target['client']}" if target.get("client") else "",
-        f"connected {target['backend_start']}" if target.get("backend_start") else "",
-    ]
-    who = f"{target.get('application') or 'a session'} ({target.get('username')})"
-    said = ", ".join(filter(None, facts))
-    return line(f"{target['verb']} pid {target['pid']} {who}: {said}: {target.get('query')}", 200)
-
-
 def _validity(facts: Facts) -> str:
     by = f"to approve until {clock(str(facts['approve_by']))}"
     return f"{by}, then to execute within {amounts.duration(facts['execute_within_s'])}"
-
-
-def _policy(facts: Facts) -> str:
-    """Describe who must approve.
-
-    >>> _policy({"approvers": 2, "proposer_may_approve": False, "requested_by": "ann"})
-    '2 approvals, not by ann, who asked'
-    >>> _policy({"approvers": 0})
-    'no approval needed'
-    """
-    if not facts["approvers"]:
-        return "no approval needed"
-    needed = amounts.count(facts["approvers"], "approval")
-    if facts.get("proposer_may_approve"):
-        return f"{needed}, also by the person who asks"
-    asked = facts.get("requested_by")
-    return f"{needed}, not by {f'{asked}, who asked' if asked else 'the person who asks'}"

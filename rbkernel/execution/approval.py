@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rbkernel.config.actions import ActionRule
@@ -10,10 +12,12 @@ from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
 from rbkernel.evidence.runs import list_runs
-from rbkernel.execution import approvers, document, policy, proposal
+from rbkernel.execution import approvers, document, passkey_signing, policy, proposal
+from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
 from rbkernel.execution.proposal import Proposal
+from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
 _SHORTEST = 16
@@ -80,7 +84,9 @@ def show(ledger: Ledger, plan: str) -> Shown:
     )
 
 
-def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory:
+def request(
+    ledger: Ledger, plan: str, key: Path | None = None, *, by: str = "", origin: str = ""
+) -> ActionHistory:
     """Record the preview of an action, for people to approve; one that is still valid is kept.
 
     Parameters
@@ -91,6 +97,10 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
         The plan's id, or its beginning.
     key
         The SSH key of the person who asks; needed if the policy wants another person to approve.
+    by
+        Who asks, if no key says it; by default the OS user.
+    origin
+        Where the person asks, if not by command.
 
     Raises
     ------
@@ -118,15 +128,20 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
 
     return ledger.append(
         *(found, document.digest(text), ActionState.PREVIEWED, check),
-        by=who.by if who else "",
+        by=who.by if who else by,
         document=text,
         signature=signature,
         signers=signers,
+        origin=origin,
     )
 
 
 def _approvers(ledger: Ledger) -> str:
     return approvers.read(ledger.settings.actions.approvers)
+
+
+# signs the document of an action; the second argument is the text of the file of approvers
+Sign = Callable[[ActionHistory, str], Signature]
 
 
 def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
@@ -148,14 +163,35 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     ActionRefused
         What the approver saw has changed or expired, or this person may not approve it.
     """
+
+    def sign(history: ActionHistory, signers: str) -> Signature:
+        return approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+
+    return _approve(ledger, plan, seen, sign)
+
+
+def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> ActionHistory:
+    """Approve an action with what a browser answered about a passkey; see `approve`.
+
+    Raises
+    ------
+    ActionRefused
+        As for `approve`, or the answer is not a signature over this action.
+    """
+    sign = partial(passkey_signing.sign, ledger.settings, answer)
+    return _approve(ledger, plan, seen, sign, origin=Origin.PAGE)
+
+
+def _approve(
+    ledger: Ledger, plan: str, seen: str, sign: Sign, *, origin: str = ""
+) -> ActionHistory:
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
     if why := ledger.void(found, history, rule, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
-    signers = _approvers(ledger)
-    signed = approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+    signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:
         if latest_ is None:
@@ -170,11 +206,16 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
         key=signed.key,
         signature=signed.text,
         signers=signed.signers,
+        origin=origin,
     )
 
 
-def reject(ledger: Ledger, plan: str, why: str) -> ActionHistory:
+def reject(
+    ledger: Ledger, plan: str, why: str, *, seen: str = "", by: str = "", origin: str = ""
+) -> ActionHistory:
     """Reject an action that is not executed yet; needs neither a key nor the server.
+
+    With ``seen``, a digest, only the action that the person saw is rejected.
 
     Raises
     ------
@@ -185,12 +226,16 @@ def reject(ledger: Ledger, plan: str, why: str) -> ActionHistory:
     history = ledger.recorded(found)
     if history is None:
         raise refused(found, "its preview is not recorded, so there is nothing to reject")
+    if seen:
+        history = pending(ledger, found, seen)
 
     def check(latest_: ActionHistory | None) -> str:
         state = latest_.state(now()) if latest_ else ActionState.PROPOSED
         return "" if state in PENDING else f"it is {state}"
 
-    return ledger.append(found, history.digest, ActionState.REJECTED, check, result=why)
+    return ledger.append(
+        *(found, history.digest, ActionState.REJECTED, check), by=by, result=why, origin=origin
+    )
 
 
 def pending(ledger: Ledger, found: Proposal, seen: str) -> ActionHistory:

@@ -11,15 +11,18 @@ import base64
 import binascii
 import hashlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import manifest, signing
-from rbkernel.evidence.incident import ActionHistory
+from rbkernel.evidence.incident import ActionHistory, Approval
+from rbkernel.execution import assertions
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 # the file is copied into the record with each signature
 _MOST_BYTES = 64 * 1024
 
@@ -129,7 +132,13 @@ def refusal(
     return ""
 
 
-def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
+def unproven(
+    history: ActionHistory,
+    signers: str,
+    *,
+    requested: bool,
+    by_passkey: Callable[[Approval], str],
+) -> str:
     """Return which signature of an action is not valid; empty if all are.
 
     Parameters
@@ -140,8 +149,17 @@ def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
         The text of the file of approvers.
     requested
         Whether the person who asked must have signed, too.
+    by_passkey
+        Returns why an approval by a passkey is not valid; empty if it is.
     """
-    checks = [(APPROVAL, one.by, one.key, one.signature, one.at) for one in history.approvals]
+    for one in history.approvals:
+        if assertions.is_recorded(one.signature) and (why := by_passkey(one)):
+            return f"the approval of {one.by} is not valid: {why}"
+    checks = [
+        (APPROVAL, one.by, one.key, one.signature, one.at)
+        for one in history.approvals
+        if not assertions.is_recorded(one.signature)
+    ]
     if requested:
         first = history.lines[0]
         by, key = (str(history.facts.get(f"requested_{one}", "")) for one in ("by", "key"))
@@ -151,6 +169,22 @@ def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
         if why or fingerprint(text) != key:
             return f"the signature of {by or 'the person who asked'} is not valid: {why}"
     return ""
+
+
+def names(signers: str) -> frozenset[str]:
+    """Return the people in the file of approvers whose passkeys count.
+
+    Lines with options do not count: they limit what an SSH key may sign, and when.
+
+    >>> sorted(names("ann ssh-ed25519 AAAA\\n# eve ssh-rsa A\\nbob valid-before=2026 ssh-rsa A"))
+    ['ann']
+    """
+    lines = [line.split() for line in signers.splitlines() if not line.startswith("#")]
+    return frozenset(
+        words[0]
+        for words in lines
+        if len(words) > 2 and words[1].startswith(_KEY_TYPES) and manifest.is_signer(words[0])
+    )
 
 
 def _name_of(text: str, signers: str, at: datetime) -> str:

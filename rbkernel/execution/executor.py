@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rbkernel.config import Connection
@@ -16,6 +17,20 @@ from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
 from rbkernel.sources.postgres.connection import driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """An execution whose intent is recorded, and which is carried out once.
+
+    After ``until``, by the server's clock, nothing is sent.
+    """
+
+    found: Proposal
+    history: ActionHistory
+    rule: ActionRule
+    connection: Connection
+    until: datetime
 
 
 def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
@@ -40,11 +55,41 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
     ActionRefused
         Something changed, or the action is not approved: nothing was executed.
     """
+    return carry_out(ledger, begin(ledger, plan, seen))
+
+
+def begin(
+    ledger: Ledger, plan: str, seen: str, *, by: str = "", origin: str = "", least: int = 0
+) -> Begun:
+    """Check an approved action, and record the intent to execute it; nothing is executed yet.
+
+    Parameters
+    ----------
+    ledger, plan, seen
+        See `execute`.
+    by
+        Who executes it; by default the OS user.
+    origin
+        Where the person is, if not at the command line.
+    least
+        The fewest approvals with which this person may execute it.
+
+    Raises
+    ------
+    ActionRefused
+        Something changed, or the action is not approved: nothing was recorded.
+    """
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)
+    if len(history.approvals) < least:
+        raise refused(
+            found,
+            "nobody approved it, so it cannot be executed here",
+            f"`rbkernel action execute {found.plan} --digest {history.digest[:16]}`",
+        )
     preview, looked = ledger.preview(found), now()
     if why := ledger.void(found, history, rule, preview):
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
@@ -52,16 +97,33 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
     def check(latest: ActionHistory | None) -> str:
         return refusal(ledger, found, rule, latest, now())
 
-    kind = kinds.get(found.action)
-    begun = _begin(ledger, found, history, check, connection)
+    begun = _begin(ledger, found, history, check, connection, by, origin)
     limit = min(instant(begun.until), history.execute_by or looked)
-    with ledger.session(found) as session:
+    return Begun(
+        found=found,
+        history=history,
+        rule=rule,
+        connection=connection,
+        until=preview.at + (limit - looked),
+    )
+
+
+def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
+    """Send the statement once, watch its effect, and record the outcome.
+
+    Returns
+    -------
+    ActionHistory
+        The action with its outcome, which may be a failure.
+    """
+    history, kind = begun.history, kinds.get(begun.found.action)
+    with ledger.session(begun.found) as session:
         outcome = carried_out(
-            lambda: kind.execute(connection, history.facts, preview.at + (limit - looked)),
-            lambda: kind.watch(session, history.facts, rule.watch_s),
+            lambda: kind.execute(begun.connection, history.facts, begun.until),
+            lambda: kind.watch(session, history.facts, begun.rule.watch_s),
         )
     return ledger.append(
-        *(found, history.digest, outcome.state),
+        *(begun.found, history.digest, outcome.state),
         result=outcome.result,
         facts=dict(outcome.facts),
     )
@@ -88,6 +150,8 @@ def _begin(
     history: ActionHistory,
     check: Check,
     connection: Connection,
+    by: str,
+    origin: str,
 ) -> ActionHistory:
     """Record the intent. From here on, the action is never begun again."""
     longest = float(history.facts["watch_s"]) + server.GRACE_S
@@ -96,6 +160,8 @@ def _begin(
         *(found, history.digest, ActionState.EXECUTING, check),
         until=now() + timedelta(seconds=longest),
         boundary=_boundary(found.owner, os.geteuid()),
+        by=by,
+        origin=origin,
     )
 
 

@@ -23,11 +23,20 @@ from rbkernel.evidence import incident, store
 from rbkernel.evidence.incident import (
     ActionHistory,
     ActionState,
+    Approval,
     IncidentRecord,
     IncidentState,
     instant,
 )
-from rbkernel.execution import approvers, document, kinds, policy, proposal, server
+from rbkernel.execution import (
+    approvers,
+    document,
+    kinds,
+    passkey_signing,
+    policy,
+    proposal,
+    server,
+)
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
@@ -214,7 +223,16 @@ class Ledger:
         if not rule.approvers:
             return ""
         signers = approvers.read(self.settings.actions.approvers)
-        return approvers.unproven(history, signers, requested=not rule.proposer_may_approve)
+
+        def by_passkey(one: Approval) -> str:
+            return passkey_signing.refusal(self.settings, one, history.digest, signers)
+
+        return approvers.unproven(
+            history,
+            signers,
+            requested=not rule.proposer_may_approve,
+            by_passkey=by_passkey,
+        )
 
     def append(
         self,
@@ -224,6 +242,7 @@ class Ledger:
         check: Check | None = None,
         *,
         by: str = "",
+        origin: str = "",
         **fields: Any,
     ) -> ActionHistory:
         """Record a step of an action, if it is allowed at this moment.
@@ -242,6 +261,8 @@ class Ledger:
             always recorded.
         by
             Who takes the step; by default the OS user.
+        origin
+            Where this person is, if not at the command line.
         **fields
             Further fields of the line.
 
@@ -267,13 +288,14 @@ class Ledger:
 
         home = found.incident if state is ActionState.PREVIEWED else self._home(digest)
         store.prepare(self.root, group=self.settings.evidence.group_access)
+        where = {"origin": origin} if origin else {}
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
         incident.append(
             *(self.root, home, "action"),
             by=by or _os_user(),
             redactor=self._redactor,
             check=must_be_allowed,
-            **{**said, "digest": digest, "state": state, **fields},
+            **{**said, "digest": digest, "state": state, **where, **fields},
         )
         record = incident.look(self.root, home)
         return next(one for one in record.actions if one.digest == digest)

@@ -15,7 +15,7 @@ from rbkernel.errors import ConfigError
 if TYPE_CHECKING:
     from rbkernel.gateway.jobs.store import Store
 
-BASE = "/rbkernel"
+BASE, PASSKEY = "/rbkernel", "/passkey"
 
 
 def handlers(
@@ -39,7 +39,8 @@ def handlers(
     from tornado.web import RedirectHandler
 
     from rbkernel.gateway.links import secret_of
-    from rbkernel.gateway.web.routes import FORM_ROUTES, ROUTES
+    from rbkernel.gateway.web.passkey_page import PasskeyPage
+    from rbkernel.gateway.web.routes import ACTION_ROUTES, FORM_ROUTES, ROUTES
     from rbkernel.gateway.web.site import Site
     from rbkernel.gateway.web.tornado_pages import Access, Form, Nothing, Page, Static
 
@@ -59,7 +60,11 @@ def handlers(
     return [
         ("/", RedirectHandler, {"url": BASE, "permanent": False}),
         *((f"{BASE}{route.pattern}/?", Page, {**guarded, "route": route}) for route in ROUTES),
-        *((f"{BASE}{route.pattern}", Form, {**guarded, "route": route}) for route in FORM_ROUTES),
+        *(
+            (f"{BASE}{route.pattern}", Form, {**guarded, "route": route})
+            for route in (*FORM_ROUTES, *ACTION_ROUTES)
+        ),
+        (f"{BASE}{PASSKEY}", PasskeyPage, shared),
         (f"{BASE}/static/([a-z.]+)", Static, shared),
         (f"{BASE}(?:/.*)?", Nothing, shared),
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rbkernel.errors import EvidenceError, RbkernelError
 from rbkernel.gateway.links import EVERYTHING
-from rbkernel.gateway.web import console, incident, run
+from rbkernel.gateway.web import action_forms, console, incident, run
 from rbkernel.gateway.web.forms import CHANGES, OF_INCIDENTS, Sent
 from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Request, Site
 from rbkernel.render.documents import page, report, writing
@@ -87,11 +87,15 @@ ROUTES = (
 
 @dataclass(frozen=True, kw_only=True)
 class FormRoute:
-    """The address of a form: what it changes, and which links open it; see `Route`."""
+    """The address of a form: what it changes, and which links open it; see `Route`.
+
+    ``place`` is the part of the page to which the browser is sent back.
+    """
 
     pattern: str
     change: Callable[[Site, Sent], None]
     wanted: Callable[[Site, str], tuple[str, ...]]
+    place: str = "decisions"
 
 
 FORM_ROUTES = tuple(
@@ -101,6 +105,12 @@ FORM_ROUTES = tuple(
         ("runs", RUN, _the_run, CHANGES),
     )
     for name, change in changes.items()
+)
+# only in `rbkernel serve`: in Jupyter, the user who runs kernels would hold the role for actions
+ACTION_ROUTES = tuple(
+    FormRoute(pattern=rf"/{pages}/({one})/{name}", change=change, wanted=wanted, place="actions")
+    for pages, one, wanted in (("incidents", INCIDENT, _the_incident), ("runs", RUN, _the_run))
+    for name, change in action_forms.CHANGES.items()
 )
 
 

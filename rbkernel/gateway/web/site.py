@@ -148,6 +148,7 @@ def _files() -> Mapping[str, tuple[bytes, str]]:
         ) from error
     return {
         "pages.css": (style, "text/css; charset=UTF-8"),
+        "passkeys.js": ((own / "passkeys.js").read_bytes(), _JAVASCRIPT),
         "pages.js": ((own / "pages.js").read_bytes(), _JAVASCRIPT),
         "plots.js": ((page.TEMPLATES / "plots.js").read_bytes(), _JAVASCRIPT),
         "plotly.js": (plotly, _JAVASCRIPT),

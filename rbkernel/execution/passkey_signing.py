@@ -1,0 +1,130 @@
+"""Register approvers' passkeys by invitation, approve with them, and check such approvals again.
+
+A passkey counts only while its person has a line in the file of approvers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from rbkernel.config import Settings
+from rbkernel.errors import ActionRefused
+from rbkernel.evidence.incident import ActionHistory, Approval
+from rbkernel.execution import approvers, assertions
+from rbkernel.execution.approvers import Signature
+from rbkernel.execution.assertions import Assertion, RelyingParty
+from rbkernel.execution.passkeys import File, Passkey
+
+
+def file_of(settings: Settings) -> File:
+    """Return the file of passkeys; raise `ActionRefused` if none is configured."""
+    if settings.actions.passkeys is None:
+        raise ActionRefused(
+            "no file of passkeys is configured, so nobody can approve on a page",
+            where="[actions] passkeys",
+            next_step="add passkeys to [actions] of rbkernel.toml (docs/how-to/act.md), or approve"
+            " with an SSH key: `rbkernel action approve`",
+        )
+    return File(path=settings.actions.passkeys)
+
+
+def party_of(settings: Settings) -> RelyingParty:
+    """Return the address that passkeys are bound to; raise `ActionRefused` if it allows none."""
+    return RelyingParty.of(settings.gateway.address)
+
+
+def invite(settings: Settings, name: str, lifetime: timedelta, now: datetime) -> str:
+    """Return the secret of an invitation to register one passkey for an approver.
+
+    Raises
+    ------
+    ActionRefused
+        Passkeys are not configured, or the person is no approver.
+    """
+    file, _ = file_of(settings), party_of(settings)
+    _must_be_approver(name, approvers.read(settings.actions.approvers))
+    return file.invite(name, lifetime, now)
+
+
+def options(settings: Settings, secret: str, now: datetime) -> Mapping[str, Any]:
+    """Return what a browser needs to make a passkey; the invitation stays unused.
+
+    Raises
+    ------
+    ActionRefused
+        The invitation is not valid.
+    """
+    party = party_of(settings)
+    invited = file_of(settings).read().invitation(secret, now)
+    return assertions.registration_options(invited.name, secret, party)
+
+
+def register(settings: Settings, secret: str, answer: str, now: datetime) -> Passkey:
+    """Register the passkey that a browser made, and use the invitation up.
+
+    Raises
+    ------
+    ActionRefused
+        The invitation or the passkey is refused, or the person is no approver any more.
+    """
+    party, signers = party_of(settings), approvers.read(settings.actions.approvers)
+
+    def make(name: str) -> Passkey:
+        _must_be_approver(name, signers)
+        return assertions.registered(answer, name, secret, party, now)
+
+    return file_of(settings).register(secret, now, make)
+
+
+def sign(settings: Settings, answer: str, history: ActionHistory, signers: str) -> Signature:
+    """Return the approval that a browser sent, checked as everybody else will.
+
+    Raises
+    ------
+    ActionRefused
+        It is not a signature over this document by a registered passkey of an approver.
+    """
+    party, made = party_of(settings), Assertion.of_browser(answer)
+
+    def verify(passkey: Passkey) -> int:
+        _must_be_approver(passkey.name, signers)
+        return made.verify(passkey, history.digest, party, passkey.sign_count)
+
+    passkey = file_of(settings).use(made.credential, verify)
+    return Signature(
+        by=passkey.name,
+        key=assertions.fingerprint(passkey),
+        text=made.as_recorded(passkey),
+        signers=signers,
+    )
+
+
+def refusal(settings: Settings, approval: Approval, digest: str, signers: str) -> str:
+    """Return why a recorded signature does not prove the approval; empty if it does.
+
+    The passkey must still be registered, with the same key and name.
+    """
+    try:
+        made = Assertion.of_record(approval.signature)
+        passkey = file_of(settings).read().passkey(made.credential)
+        _must_be_approver(passkey.name, signers)
+        # the counter was compared when the approval was recorded
+        made.verify(passkey, digest, party_of(settings), after=0)
+        if made.public_key != assertions.pem(passkey):
+            return "its public key in the record is not the registered one"
+        if approval.key != assertions.fingerprint(passkey) or approval.by != passkey.name:
+            return f"it is not by {approval.by}"
+    except ActionRefused as error:
+        return error.what
+    return ""
+
+
+def _must_be_approver(name: str, signers: str) -> None:
+    if name not in approvers.names(signers):
+        raise ActionRefused(
+            f"{name} has no line without options in the file of approvers",
+            where="[actions] approvers",
+            next_step="add a line with this name and the person's public SSH key",
+        )
