@@ -48,6 +48,32 @@ def invite(settings: Settings, name: str, lifetime: timedelta, now: datetime) ->
     return file.invite(name, lifetime, now)
 
 
+def listed(settings: Settings, now: datetime) -> list[dict[str, str]]:
+    """Return name, id, key and state of each passkey, then of each invitation that is open."""
+    found = file_of(settings).read()
+    return [
+        *(
+            {
+                "name": one.name,
+                "id": one.id,
+                "key": assertions.fingerprint(one),
+                "state": f"registered {one.registered_at:%Y-%m-%d %H:%M} UTC",
+            }
+            for one in found.passkeys
+        ),
+        *(
+            {"name": one.name, "id": "", "key": "", "state": f"invited until {one.until:%H:%M} UTC"}
+            for one in found.invitations
+            if not one.used_at and one.until > now
+        ),
+    ]
+
+
+def remove(settings: Settings, of: str) -> None:
+    """Remove the passkeys of a person, or one id; see `File.remove`."""
+    file_of(settings).remove(of)
+
+
 def options(settings: Settings, secret: str, now: datetime) -> Mapping[str, Any]:
     """Return what a browser needs to make a passkey; the invitation stays unused.
 

@@ -70,7 +70,7 @@ class Registry(BaseModel):
                 return one
         raise ActionRefused(
             "this passkey is not registered, or was removed",
-            next_step="ask an administrator for an invitation (`rbkernel action passkey invite`)",
+            next_step="ask an administrator for an invitation (`rbkernel action invite`)",
         )
 
     def invitation(self, secret: str, now: datetime) -> Invitation:
@@ -170,18 +170,28 @@ class File:
 
         return self._change(count).passkey(key)
 
-    def remove(self, of: str) -> tuple[Passkey, ...]:
-        """Remove the passkeys with this name or id, and the open invitations of the name."""
-        removed: list[Passkey] = []
+    def remove(self, of: str) -> None:
+        """Remove the passkeys with this name or id, and the open invitations of the name.
+
+        Raises
+        ------
+        ActionRefused
+            There is none.
+        """
 
         def take(old: Registry) -> Registry:
-            removed.extend(one for one in old.passkeys if of in (one.name, one.id))
-            kept = tuple(one for one in old.passkeys if one not in removed)
+            kept = tuple(one for one in old.passkeys if of not in (one.name, one.id))
             left = tuple(one for one in old.invitations if one.used_at or one.name != of)
-            return Registry(passkeys=kept, invitations=left)
+            new = Registry(passkeys=kept, invitations=left)
+            if new == old:
+                raise ActionRefused(
+                    f"there is no passkey and no open invitation of {of!r}",
+                    where=str(self.path),
+                    next_step="`rbkernel action passkeys` lists them",
+                )
+            return new
 
         self._change(take)
-        return tuple(removed)
 
     def _change(self, make: Callable[[Registry], Registry]) -> Registry:
         """Replace the content of the file under a lock."""
@@ -213,7 +223,7 @@ class File:
 def _not_invited(why: str) -> ActionRefused:
     return ActionRefused(
         f"{why}; no passkey was registered",
-        next_step="ask an administrator for a new invitation (`rbkernel action passkey invite`)",
+        next_step="ask an administrator for a new invitation (`rbkernel action invite`)",
     )
 
 

@@ -124,7 +124,10 @@ def _is_its_id(plan: Mapping[str, Any]) -> bool:
     A kernel could write any text as an id: a command for a shell, or the id of another plan.
     """
     names = ("title", "connection", "sql")
-    return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+    try:
+        return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+    except UnicodeEncodeError:  # a kernel may write halves of surrogate pairs
+        return False
 
 
 def _proposal(event: Event, run: Record, incident: str) -> Proposal:

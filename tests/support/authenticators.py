@@ -60,7 +60,7 @@ class Authenticator:
     def _data(self, flags: int, lies: dict[str, Any]) -> bytes:
         flags |= lies.get("flags", _PRESENT | (_VERIFIED if self.verified else 0))
         host = hashlib.sha256(lies.get("host", self.host).encode()).digest()
-        return host + bytes([flags]) + lies.get("count", self.count).to_bytes(4)
+        return bytes(host) + bytes([flags]) + int(lies.get("count", self.count)).to_bytes(4)
 
     def _client(self, kind: str, challenge: bytes, lies: dict[str, Any]) -> bytes:
         said = {

@@ -147,8 +147,11 @@ class TestRegistration:
         secret, left = invited(configured), invited(configured)
         passkey_signing.register(configured, secret, Authenticator().register(secret), NOW)
         file = passkey_signing.file_of(configured)
-        assert [one.name for one in file.remove("bob")] == ["bob"]
-        assert file.read().passkeys == ()
+        states = [one["state"][:7] for one in passkey_signing.listed(configured, NOW)]
+        assert states == ["registe", "invited"]
+        file.remove("bob")
+        assert passkey_signing.listed(configured, NOW) == []
+        assert "no passkey" in refusal(lambda: file.remove("bob"))
         assert "no such" in refusal(lambda: passkey_signing.options(configured, left, NOW))
 
 
@@ -282,7 +285,8 @@ class TestApproval:
         made = Assertion.of_browser(device.approve(DIGEST))
         data = bytearray(getattr(made, part))
         data[place % len(data)] ^= bits
-        changed = replace(made, **{part: bytes(data)})
+        fields: dict[str, Any] = {part: bytes(data)}
+        changed = replace(made, **fields)
         assert refusal(lambda: changed.verify(passkey, DIGEST, PARTY, after=0))
         assert made.verify(passkey, DIGEST, PARTY, after=0)
 

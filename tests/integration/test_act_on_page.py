@@ -1,0 +1,350 @@
+"""Actions on a page: approved with a passkey, executed once, and refused with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from bs4 import BeautifulSoup
+
+from rbkernel.evidence import incident
+from rbkernel.evidence.incident import ActionHistory, ActionState, append
+from rbkernel.execution import approval, executor, passkey_signing
+from rbkernel.execution.ledger import now
+from rbkernel.gateway import links
+from tests.integration.test_act import ONE_PERSON, made_room, refusal, still
+from tests.support.approvals import TWO_PEOPLE, Queue, Room, go_on, lives, queue
+from tests.support.authenticators import ORIGIN, Authenticator
+from tests.support.journal_builder import INCIDENT, other_run
+from tests.support.page_server import serving
+from tests.support.servers import Servers
+from tests.support.waiting import until
+from tests.unit.test_page_forms import HERE, SECRET, words
+
+__all__ = ["still"]
+REPOSITORY = Path(__file__).parents[2]
+PAGE = f"/rbkernel/incidents/{INCIDENT}"
+NOBODY = TWO_PEOPLE.replace("approvers = 1", "approvers = 0")
+
+
+class Phone:
+    """A browser that opened the link to an incident, with a passkey or without."""
+
+    def __init__(self, client: httpx.Client, what: str = INCIDENT, page: str = PAGE) -> None:
+        self.client, self.page = client, page
+        token = links.sign(what, 4_000_000_000, SECRET)
+        assert client.get(f"{page}?link={token}").status_code == 303
+
+    def fields(self, step: str) -> dict[str, str]:
+        """The hidden fields of the form of a step, as the page has them now."""
+        html = BeautifulSoup(self.client.get(self.page).text, "html.parser")
+        [found] = html.select(f"form[action='{self.page}/{step}']")
+        return {str(one["name"]): str(one.get("value", "")) for one in found.select("input")}
+
+    def send(self, step: str, **fields: str) -> httpx.Response:
+        data = {**self.fields(step), **fields}
+        return self.client.post(f"{self.page}/{step}", data=data, headers=HERE)
+
+    @property
+    def words(self) -> str:
+        return words(self.client.get(self.page))
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINKS", SECRET.decode())
+
+
+def recorded(room: Room, plan: str) -> ActionHistory:
+    found = [one for one in incident.look(room.root, INCIDENT).actions if one.plan == plan]
+    return found[-1]
+
+
+def test_from_the_preview_to_the_outcome(
+    tmp_path: Path, alone: Servers, diag: Any, monkeypatch: pytest.MonkeyPatch, secret: None
+) -> None:
+    room = made_room(tmp_path, alone, monkeypatch)
+    locks = queue(alone, diag)
+    plan = room.propose(locks.plan, other_run(1))
+    bob = room.passkey("bob", Authenticator())
+    with serving(room.settings) as client:
+        phone = Phone(client)
+        assert "so the person who asks signs the preview" in phone.words
+        asked = approval.request(room.ledger, plan, room.key("ann"))
+        seen = phone.words
+        assert f"terminate pid {locks.holder} refund-job" in seen
+        assert re.search("2 sessions freed, [12] of them at once", seen)
+        assert "1 approval, not by ann, who asked" in seen
+        assert asked.digest[:16] in seen
+        assert "Execute" not in seen
+        answer = bob.approve(asked.digest)
+        assert phone.send("approve", answer=answer).status_code == 303
+        assert "Approved by bob" in phone.words
+        assert lives(alone, locks.holder)
+        tap = phone.fields("execute")
+
+        def execute(_: int) -> int:
+            sent = client.post(f"{PAGE}/execute", data={**tap, "name": "bob"}, headers=HERE)
+            return sent.status_code
+
+        with ThreadPoolExecutor(4) as taps:
+            codes = sorted(taps.map(execute, range(4)))
+        assert codes == [303, 409, 409, 409]
+        until(lambda: recorded(room, plan).recorded is ActionState.VERIFIED)
+        assert "1 of 1 done, 2 of 2 sessions no longer wait" in phone.words
+        assert execute(0) == 409
+    assert not lives(alone, locks.holder)
+    assert all(lives(alone, pid) for pid in locks.waiters)
+    done = recorded(room, plan)
+    assert done.facts["requested_by"] == "ann"
+    assert [one.by for one in done.approvals] == ["bob"]
+    steps = [(one.text("state"), one.by, one.text("origin")) for one in done.lines[1:3]]
+    assert steps == [
+        ("approved", "bob", "page"),
+        ("executing", "bob (holder of a link)", "page"),
+    ]
+    proven_by_openssl(room, tmp_path)
+
+
+def proven_by_openssl(room: Room, folder: Path, origin: str = ORIGIN) -> None:
+    """Run the commands of docs/how-to/act.md, and see that they notice a change."""
+    text = (REPOSITORY / "docs/how-to/act.md").read_text()
+    [commands] = re.findall(r"with a passkey:\n\n```sh\n(.*?)```", text, re.DOTALL)
+    record = (room.root / INCIDENT / "incident.jsonl").read_text()
+
+    def said(lines: str) -> str:
+        place = folder / "proof"
+        place.mkdir(exist_ok=True)
+        (place / "incident.jsonl").write_text(lines)
+        script = ["bash", "-c", commands]
+        told = subprocess.run(script, cwd=place, capture_output=True, text=True, check=False)
+        return told.stdout + told.stderr
+
+    right = said(record)
+    assert "Verified OK" in right
+    assert "of this document" in right
+    assert f'"origin":"{origin}"' in right
+    assert re.search(r"\b05\b", right)  # a person was present, and was verified
+    other = "\n".join(
+        one.replace("refund-job", "another-job") if '"previewed"' in one else one
+        for one in record.splitlines()
+    )
+    assert "of this document" not in said(other)
+    changed = []
+    for one in map(json.loads, record.splitlines()):
+        if one.get("state") == "approved":
+            made = json.loads(one["signature"])
+            made["client_data"] = made["client_data"][:-8] + "AAAAAAA="
+            one["signature"] = json.dumps(made)
+        changed.append(json.dumps(one))
+    assert "Verified OK" not in said("\n".join(changed))
+
+
+class TestRefused:
+    """On one server for all: nothing is executed, and the page says why."""
+
+    @pytest.fixture
+    def room(
+        self, tmp_path: Path, server: Servers, still: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> Room:
+        return made_room(tmp_path, server, monkeypatch)
+
+    @pytest.fixture
+    def plan(self, room: Room, still: Queue) -> str:
+        return room.propose(still.plan, other_run(1))
+
+    @pytest.fixture
+    def bob(self, room: Room) -> Authenticator:
+        return room.passkey("bob", Authenticator())
+
+    @pytest.fixture
+    def client(self, room: Room, secret: None) -> Iterator[httpx.Client]:
+        with serving(room.settings) as client:
+            yield client
+
+    @pytest.fixture
+    def phone(self, client: httpx.Client) -> Phone:
+        return Phone(client)
+
+    def refused(self, sent: httpx.Response, why: str) -> None:
+        assert sent.status_code == 409
+        assert why in words(sent)
+
+    def test_a_link_is_no_approval(self, room: Room, plan: str, phone: Phone) -> None:
+        room.approve(plan)
+        self.refused(phone.send("approve"), "no passkey signed")
+        fields = phone.fields("approve")
+        sent = phone.client.post(f"{PAGE}/execute", data=fields, headers=HERE)
+        self.refused(sent, "0 of 1 approvals")
+        for step in ("request", "approve", "execute", "reject"):
+            assert phone.client.get(f"{PAGE}/{step}", params=fields).status_code == 405
+        assert recorded(room, plan).approvals == ()
+
+    def test_whose_passkey_it_is(
+        self, room: Room, plan: str, phone: Phone, bob: Authenticator
+    ) -> None:
+        asked = room.approve(plan)
+        ann = room.passkey("ann", Authenticator())
+        own = phone.send("approve", answer=ann.approve(asked.digest))
+        self.refused(own, "ann asked for the approval")
+        unknown = phone.send("approve", answer=Authenticator().approve(asked.digest))
+        self.refused(unknown, "this passkey is not registered")
+        room.approvers.write_text(room.approvers.read_text().replace("bob ", "rob "))
+        self.refused(phone.send("approve", answer=bob.approve(asked.digest)), "bob has no line")
+
+    def test_of_another_document_or_of_before(
+        self, room: Room, plan: str, still: Queue, phone: Phone, bob: Authenticator
+    ) -> None:
+        asked = room.approve(plan)
+        fields = phone.fields("approve")
+        first = bob.approve(asked.digest)
+        approval.reject(room.ledger, plan, "not now")
+        late = phone.client.post(f"{PAGE}/approve", data={**fields, "answer": first}, headers=HERE)
+        self.refused(late, "it is rejected")
+        other = room.propose(still.plan, other_run(2), title="Terminate it")
+        again = room.approve(other)
+        assert again.digest != asked.digest
+        # the list of runs may be a second old
+        until(lambda: "Approve with passkey" in phone.words)
+        replayed = {**phone.fields("approve"), "answer": first}
+        sent = phone.client.post(f"{PAGE}/approve", data=replayed, headers=HERE)
+        self.refused(sent, "challenge")
+        # what was seen before is not what would be approved now
+        stale = {**replayed, "digest": asked.digest, "answer": bob.approve(asked.digest)}
+        sent = phone.client.post(f"{PAGE}/approve", data=stale, headers=HERE)
+        self.refused(sent, "the recorded preview has the digest")
+
+    def test_expired(
+        self,
+        room: Room,
+        plan: str,
+        phone: Phone,
+        bob: Authenticator,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        asked = room.approve(plan)
+        fields = {**phone.fields("approve"), "answer": bob.approve(asked.digest)}
+        with monkeypatch.context() as later:
+            later.setattr(approval, "now", lambda: now() + timedelta(hours=1))
+            sent = phone.client.post(f"{PAGE}/approve", data=fields, headers=HERE)
+            self.refused(sent, "it is expired")
+        assert phone.client.post(f"{PAGE}/approve", data=fields, headers=HERE).status_code == 303
+        fields = phone.fields("execute")
+        monkeypatch.setattr(executor, "now", lambda: now() + timedelta(hours=1))
+        sent = phone.client.post(f"{PAGE}/execute", data=fields, headers=HERE)
+        self.refused(sent, "it is expired")
+
+    @pytest.mark.parametrize("change", ["removed", "moved", "another key", "another name"])
+    def test_the_passkey_changed_after_the_approval(
+        self, room: Room, plan: str, phone: Phone, bob: Authenticator, change: str
+    ) -> None:
+        asked = room.approve(plan)
+        assert phone.send("approve", answer=bob.approve(asked.digest)).status_code == 303
+        file = passkey_signing.file_of(room.settings)
+        if change == "removed":
+            file.remove("bob")
+        elif change == "moved":
+            room.url = "https://runbooks.example.org"
+            room.configure(TWO_PEOPLE)
+        elif change == "another key":
+            secret = passkey_signing.invite(room.settings, "bob", timedelta(minutes=5), now())
+            other = Authenticator(id=b"x" * 20).register(secret)
+            made = passkey_signing.register(room.settings, secret, other, now())
+            text = file.path.read_text()
+            old = file.read().passkeys[0].public_key
+            file.path.write_text(text.replace(old, made.public_key))
+        else:
+            file.path.write_text(file.path.read_text().replace('"bob"', '"ann"'))
+        why = refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
+        assert "the approval of bob is not valid" in why
+        assert recorded(room, plan).recorded is ActionState.APPROVED
+
+    def test_the_link_of_another_incident(
+        self, room: Room, plan: str, client: httpx.Client, bob: Authenticator
+    ) -> None:
+        asked = room.approve(plan)
+        other, run_id = "INC-20261120-bbbb", other_run(9)
+        append(room.root, other, "opened", by="root", title="Other", severity="P1")
+        phone = Phone(client, other, f"/rbkernel/incidents/{other}")
+        fields = {"plan": plan, "digest": asked.digest, "answer": bob.approve(asked.digest)}
+        for what, page in ((other, phone.page), (run_id, f"/rbkernel/runs/{run_id}")):
+            grant = links.Grant(what=other, expires=0)
+            fields["_xsrf"] = links.form_token(grant, what, SECRET)
+            for step in ("request", "approve", "execute", "reject"):
+                sent = client.post(f"{page}/{step}", data=fields, headers=HERE)
+                assert sent.status_code == (409 if what == other else 403)
+        assert recorded(room, plan).recorded is ActionState.PREVIEWED
+
+    def test_without_approvals_only_by_command(self, room: Room, plan: str, phone: Phone) -> None:
+        room.configure(NOBODY)
+        asked = approval.request(room.ledger, plan)
+        assert "only `rbkernel action execute" in phone.words
+        fields = {**phone.fields("reject"), "digest": asked.digest}
+        sent = phone.client.post(f"{PAGE}/execute", data=fields, headers=HERE)
+        self.refused(sent, "nobody approved it")
+
+    def test_one_person_previews_approves_and_rejects_on_the_page(
+        self, room: Room, plan: str, phone: Phone, bob: Authenticator
+    ) -> None:
+        room.configure(ONE_PERSON)
+        assert phone.send("request").status_code == 303
+        asked = recorded(room, plan)
+        assert asked.lines[0].by == "holder of a link"
+        assert phone.send("approve", answer=bob.approve(asked.digest)).status_code == 303
+        sent = phone.send("reject", note="the job ends by itself", name="ann")
+        assert sent.status_code == 303
+        assert recorded(room, plan).lines[-1].by == "ann (holder of a link)"
+        shown = phone.words
+        assert "rejected" in shown
+        assert "the job ends by itself" in shown
+        assert "Execute" not in shown
+
+    def test_what_is_not_configured_is_explained(self, room: Room, plan: str, phone: Phone) -> None:
+        room.approve(plan)
+        text = room.file.read_text()
+        for old, new, why in (
+            (f'passkeys = "{room.folder}/passkeys"\n', "", "no file of passkeys is configured"),
+            ("[[actions.rules]]", "[[actions.rule]]", "rbkernel.toml"),
+            ("[connections.orders.action]", "[connections.more]", "no role for actions"),
+            (TWO_PEOPLE, 'action = "cancel_queries"\n', "no rule allows terminate_sessions"),
+        ):
+            assert old in text
+            room.file.write_text(text.replace(old, new))
+            shown = phone.words
+            assert why in shown
+            assert "Approve with passkey" not in shown
+        room.file.write_text(text)
+        assert "Approve with passkey" in phone.words
+
+    def test_an_address_without_passkeys(self, room: Room, plan: str, secret: None) -> None:
+        room.url = "http://127.0.0.1:8790"
+        room.configure(TWO_PEOPLE)
+        room.approve(plan)
+        with serving(room.settings) as client:
+            shown = Phone(client).words
+        assert "passkeys need https and a host name" in shown
+        assert "set [gateway] url" in shown
+        assert "Approve with passkey" not in shown
+
+    def test_the_target_went_on(
+        self,
+        room: Room,
+        plan: str,
+        still: Queue,
+        server: Servers,
+        phone: Phone,
+        bob: Authenticator,
+    ) -> None:
+        asked = room.approve(plan)
+        go_on(server, still.holder)
+        sent = phone.send("approve", answer=bob.approve(asked.digest))
+        self.refused(sent, f"pid {still.holder} went on since the preview")
+        assert recorded(room, plan).approvals == ()
