@@ -7,7 +7,6 @@ approved can be executed here. `rbkernel serve` alone takes these forms.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from rbkernel.execution.ledger import Ledger
 from rbkernel.gateway.web.actions import settings_of
 from rbkernel.gateway.web.forms import MOST_NOTE, Change, Sent, must_have_room
 from rbkernel.gateway.web.site import Site
-from rbkernel.kernel import secrets
 from rbkernel.model import Origin
 
 _log = logging.getLogger(__name__)
@@ -110,7 +108,7 @@ def _opened(site: Site, sent: Sent) -> tuple[Ledger, str]:
         The page proposes no such plan, or another incident proposed it again.
     """
     settings = settings_of(site)
-    ledger = Ledger(settings, secrets.redactor(settings, os.environ, later=True))
+    ledger = Ledger(settings, site.redactor)
     plan = sent.fields.get("plan", "")
     home = proposal.plans_of(ledger.root, sent.what).get(plan)
     if home is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
+from rbkernel.kernel import secrets
 from rbkernel.model import PlanState
+from rbkernel.redact import Redactor
 from rbkernel.render.documents import figures, page
 from rbkernel.run.outcome import Outcome
 
@@ -89,6 +92,11 @@ class Site:
     def store(self) -> Store | None:
         """The gateway's store; None if there is none."""
         return self.find_store()
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Removes known secrets; one for all requests, because it is told each later password."""
+        return secrets.redactor(self.settings, os.environ, later=True)
 
     def incident_of(self, run_id: str) -> str:
         """Return the incident of a run; empty if it is unknown."""
