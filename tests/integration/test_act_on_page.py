@@ -81,7 +81,7 @@ def test_from_the_preview_to_the_outcome(
         asked = approval.request(room.ledger, plan, room.key("ann"))
         seen = phone.words
         assert f"terminate pid {locks.holder} refund-job" in seen
-        assert re.search("2 sessions freed, [12] of them at once", seen)
+        assert re.search("2 sessions, [12] at once", seen)
         assert "1 approval, not by ann, who asked" in seen
         assert asked.digest[:16] in seen
         assert "Execute" not in seen
@@ -323,6 +323,17 @@ class TestRefused:
             assert "Approve with passkey" not in shown
         room.file.write_text(text)
         assert "Approve with passkey" in phone.words
+
+    def test_an_altered_record_is_not_shown_as_a_preview(
+        self, room: Room, plan: str, phone: Phone
+    ) -> None:
+        room.approve(plan)
+        record = room.root / INCIDENT / "incident.jsonl"
+        record.write_text(record.read_text().replace("refund-job", "harmless"))
+        shown = phone.words
+        assert "its document in the record was altered" in shown
+        assert "Approve with passkey" not in shown
+        assert "terminate pid" not in shown
 
     def test_an_address_without_passkeys(self, room: Room, plan: str, secret: None) -> None:
         room.url = "http://127.0.0.1:8790"

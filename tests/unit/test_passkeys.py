@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,11 +20,13 @@ from pydantic import ValidationError
 from rbkernel.config import Settings
 from rbkernel.config.actions import Actions
 from rbkernel.config.gateway import Gateway
+from rbkernel.config.pages import Pages
 from rbkernel.errors import ActionRefused
 from rbkernel.execution import assertions, passkey_signing
 from rbkernel.execution.assertions import Assertion, RelyingParty
 from rbkernel.execution.passkeys import File, Passkey, Registry
 from tests.support.authenticators import HOST, ORIGIN, Authenticator
+from tests.support.page_server import serving
 
 NOW = datetime(2026, 11, 20, 3, 2, 11, tzinfo=UTC)
 DIGEST, OTHER = "9b" * 32, "7c" * 32
@@ -322,3 +325,67 @@ class TestApproval:
         said = json.loads(made.client_data)["challenge"]
         plain = base64.b64decode(said, altchars=b"-_", validate=True)
         assert plain == f"rbkernel-action-approval:{DIGEST}\n".encode()
+
+
+class TestPage:
+    """The page that registers: opening it does nothing, and only an invitation counts."""
+
+    @pytest.fixture
+    def page(
+        self, configured: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[httpx.Client]:
+        acts = configured.actions
+        (tmp_path / "rbkernel.toml").write_text(
+            f'[actions]\napprovers = "{acts.approvers}"\npasskeys = "{acts.passkeys}"\n'
+        )
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(tmp_path / "rbkernel.toml"))
+        monkeypatch.setenv("LINKS", "0123456789abcdef")
+        pages = Pages(link_secret_env="LINKS")
+        with serving(configured.model_copy(update={"pages": pages})) as client:
+            yield client
+
+    def invited(self, configured: Settings) -> str:
+        """An invitation that is valid by the real clock."""
+        return passkey_signing.invite(configured, "bob", HALF_AN_HOUR, datetime.now(UTC))
+
+    def test_opening_it_uses_nothing_up(self, page: httpx.Client, configured: Settings) -> None:
+        secret = self.invited(configured)
+        for method in ("GET", "HEAD"):
+            fields = {"invitation": secret, "answer": Authenticator().register(secret)}
+            assert page.request(method, "/rbkernel/passkey", params=fields).status_code == 200
+        assert known(configured).passkeys == ()
+        asked = page.post("/rbkernel/passkey", data={"invitation": secret}).json()["options"]
+        assert asked["rp"]["id"] == HOST
+        assert known(configured).passkeys == ()
+        fields = {"invitation": secret, "answer": Authenticator().register(secret)}
+        done = page.post("/rbkernel/passkey", data=fields)
+        assert done.json() == {"done": "This passkey now approves as bob."}
+        again = page.post("/rbkernel/passkey", data=fields)
+        assert again.status_code == 400
+        assert "this invitation was used" in again.json()["refused"]
+        assert len(known(configured).passkeys) == 1
+
+    @pytest.mark.parametrize("secret", ["", "x", "INC-20261120-7f3a~4000000000~" + "A" * 43])
+    def test_without_an_invitation(
+        self, page: httpx.Client, configured: Settings, secret: str
+    ) -> None:
+        """A link to an incident is none."""
+        self.invited(configured)
+        fields = {"invitation": secret, "answer": Authenticator().register(secret)}
+        for sent in (fields, {"invitation": secret}, {}):
+            answer = page.post("/rbkernel/passkey", data=sent)
+            assert answer.status_code == 400
+            assert "no such invitation" in answer.json()["refused"]
+        assert known(configured).passkeys == ()
+
+    def test_the_host_name_of_a_request_does_not_count(
+        self, page: httpx.Client, configured: Settings
+    ) -> None:
+        secret = self.invited(configured)
+        evil = {"Host": "evil.example", "Origin": "https://evil.example"}
+        device = Authenticator(host="evil.example", origin="https://evil.example")
+        fields = {"invitation": secret, "answer": device.register(secret)}
+        answer = page.post("/rbkernel/passkey", data=fields, headers=evil)
+        assert "Unexpected client data origin" in answer.json()["refused"]
+        asked = page.post("/rbkernel/passkey", data={"invitation": secret}, headers=evil)
+        assert asked.json()["options"]["rp"]["id"] == HOST

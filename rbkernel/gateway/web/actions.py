@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbkernel import config
+from rbkernel import amounts, config
 from rbkernel.config import Settings
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentRecord, instant
@@ -156,6 +156,8 @@ def _step(
     """Return the next step that the page offers; if it offers none, why, and what to do."""
     if state in {ActionState.EXECUTING, ActionState.VERIFIED, ActionState.REJECTED}:
         return "", ""
+    if history and not history.is_intact:
+        return "", "its document in the record was altered"
     rule = settings.actions.rule(found.action, record.severity)
     if why := proposal.refusal(found):
         return "", why
@@ -197,19 +199,20 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
         "result": history.result,
     }
     try:
-        return {**said, **_preview(history.facts)}
+        if history.is_intact:
+            return {**said, **_preview(history.facts)}
     except (KeyError, TypeError, ValueError, AttributeError):
-        # somebody else than rbkernel wrote this document
-        return {**said, "rows": (("Preview", "cannot be read: the record was altered"),)}
+        pass  # somebody else than rbkernel wrote this document
+    return {**said, "rows": (("Preview", "cannot be shown: the record was altered"),)}
 
 
 def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
     freed = facts["foretold"]["freed"]
     at_once = sum(bool(one["at_once"]) for one in freed)
-    waits = f"{len(freed)} sessions freed, {at_once} of them at once" if freed else "none"
+    frees = f"{amounts.count(len(freed), 'session')}, {at_once} at once" if freed else "none"
     rows = (
         ("Effect", str(facts["effect"])),
-        ("Frees", waits),
+        ("Frees", frees),
         ("Lost", str(facts["loss"])),
         ("Undo", "none: irreversible"),
         ("Risk", str(facts["risk"])),
