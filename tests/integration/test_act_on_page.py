@@ -291,10 +291,13 @@ class TestRefused:
         sent = phone.client.post(f"{PAGE}/execute", data=fields, headers=HERE)
         self.refused(sent, "nobody approved it")
 
+    @pytest.mark.parametrize("of", [INCIDENT, other_run(1)])
     def test_one_person_previews_approves_and_rejects_on_the_page(
-        self, room: Room, plan: str, phone: Phone, bob: Authenticator
+        self, room: Room, plan: str, client: httpx.Client, bob: Authenticator, of: str
     ) -> None:
         room.configure(ONE_PERSON)
+        page = PAGE if of == INCIDENT else f"/rbkernel/runs/{of}"
+        phone = Phone(client, of, page)
         assert phone.send("request").status_code == 303
         asked = recorded(room, plan)
         assert asked.lines[0].by == "holder of a link"
