@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # the purpose is part of what is signed; the length needs no padding in base64
 _APPROVAL, _REGISTRATION = "rbkernel-action-approval", "rbkernel-passkey-register"
-# ES256 and RS256: `openssl dgst -sha256 -verify` checks both
-_ALGORITHMS = (-7, -257)
+# ES256: phones and security keys have it, and `openssl dgst -sha256 -verify` checks it
+_ALGORITHMS = (-7,)
 _LONGEST = 16 * 1024
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def registered(answer: str, name: str, secret: str, party: RelyingParty, now: da
             supported_pub_key_algs=list(_ALGORITHMS),
         )
     )
-    return Passkey(
+    passkey = Passkey(
         name=name,
         id=url64(made.credential_id),
         public_key=url64(made.credential_public_key),
@@ -128,6 +128,8 @@ def registered(answer: str, name: str, secret: str, party: RelyingParty, now: da
         sign_count=made.sign_count,
         registered_at=now,
     )
+    fingerprint(passkey)  # refuses a key that is none: nobody has looked at it yet
+    return passkey
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,9 @@ class Authenticator:
         """Answer as ``navigator.credentials.create`` does."""
         numbers = self.key.public_key().public_numbers()
         point = {-2: numbers.x.to_bytes(32), -3: numbers.y.to_bytes(32)}
-        cose = cbor2.dumps({1: 2, 3: lies.get("algorithm", -7), -1: 1, **point})
+        cose = cbor2.dumps(
+            {1: 2, 3: lies.get("algorithm", -7), -1: 1, **point, **lies.get("key", {})}
+        )
         data = self._data(_ATTESTED, lies) + bytes(15) + b"\x01" + len(self.id).to_bytes(2)
         attestation = {"fmt": "none", "attStmt": {}, "authData": data + self.id + cose}
         challenge = assertions.registration_challenge(secret)

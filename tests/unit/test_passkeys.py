@@ -107,7 +107,9 @@ class TestRegistration:
             ({"flags": 0x01}, "verification"),
             ({"flags": 0x04}, "presence"),
             ({"type": "webauthn.get"}, "type"),
-            ({"algorithm": -8}, "alg"),
+            ({"algorithm": -257}, "alg"),
+            ({"key": {-2: b"x" * 32}}, "curve"),
+            ({"key": {-1: 99}}, "curve"),
         ],
     )
     def test_a_wrong_answer_leaves_the_invitation_open(
