@@ -109,7 +109,7 @@ def registered(answer: str, name: str, secret: str, party: RelyingParty, now: da
     ActionRefused
         The answer is malformed, is not to this invitation, or comes from another address.
     """
-    webauthn = _library()
+    webauthn = library()
     made = _checked(
         lambda: webauthn.verify_registration_response(
             credential=_loaded(answer),
@@ -200,7 +200,7 @@ class Assertion:
         ActionRefused
             The signature is not accepted.
         """
-        webauthn = _library()
+        webauthn = library()
         if passkey.host != party.id:
             raise _not_accepted(f"the passkey was registered for {passkey.host}, not {party.id}")
         if _checked(lambda: json.loads(self.client_data).get("crossOrigin")):
@@ -256,7 +256,7 @@ def fingerprint(passkey: Passkey) -> str:
 
 
 def _public(passkey: Passkey) -> PublicKeyTypes:
-    _library()
+    library()
     from webauthn.helpers import decode_credential_public_key, decoded_public_key_to_cryptography
 
     return _checked(
@@ -288,8 +288,14 @@ def _loaded(text: str) -> dict[str, Any]:
     return said
 
 
-def _library() -> Any:
-    """Import ``webauthn`` at the first use: kernels and most commands never need it."""
+def library() -> Any:
+    """Return the package ``webauthn``, imported at the first use: most processes never need it.
+
+    Raises
+    ------
+    ActionRefused
+        It is not installed.
+    """
     try:
         import webauthn
     except ImportError as error:
@@ -302,7 +308,7 @@ def _library() -> Any:
 
 def _checked(check: Callable[[], T]) -> T:
     """Return what a check of somebody's bytes returns; any error that it raises is a refusal."""
-    _library()
+    library()
     from webauthn.helpers.exceptions import WebAuthnException
 
     # what json, base64 and the parsers of CBOR raise about bytes that are not what they should be

@@ -31,7 +31,14 @@ def file_of(settings: Settings) -> File:
 
 
 def party_of(settings: Settings) -> RelyingParty:
-    """Return the address that passkeys are bound to; raise `ActionRefused` if it allows none."""
+    """Return the address that passkeys are bound to.
+
+    Raises
+    ------
+    ActionRefused
+        The address allows no passkeys, or the package for them is not installed.
+    """
+    assertions.library()
     return RelyingParty.of(settings.gateway.address)
 
 

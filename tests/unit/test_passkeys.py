@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -158,6 +159,16 @@ class TestRegistration:
         assert passkey_signing.listed(configured, NOW) == []
         assert "no passkey" in refusal(lambda: file.remove("bob"))
         assert "no such" in refusal(lambda: passkey_signing.options(configured, left, NOW))
+
+
+def test_without_the_package_the_command_says_what_to_install(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "webauthn", None)
+    with pytest.raises(ActionRefused, match="passkeys need the package webauthn") as caught:
+        invited(configured)
+    assert 'pip install "rbkernel[passkeys]"' in caught.value.next_step
+    assert known(configured) == Registry()
 
 
 class TestFile:
