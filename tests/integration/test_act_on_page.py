@@ -293,7 +293,14 @@ class TestRefused:
 
     @pytest.mark.parametrize("of", [INCIDENT, other_run(1)])
     def test_one_person_previews_approves_and_rejects_on_the_page(
-        self, room: Room, plan: str, client: httpx.Client, bob: Authenticator, of: str
+        self,
+        room: Room,
+        plan: str,
+        still: Queue,
+        server: Servers,
+        client: httpx.Client,
+        bob: Authenticator,
+        of: str,
     ) -> None:
         room.configure(ONE_PERSON)
         page = PAGE if of == INCIDENT else f"/rbkernel/runs/{of}"
@@ -301,6 +308,14 @@ class TestRefused:
         assert phone.send("request").status_code == 303
         asked = recorded(room, plan)
         assert asked.lines[0].by == "holder of a link"
+        assert phone.send("request").status_code == 303
+        assert recorded(room, plan).digest == asked.digest
+        go_on(server, still.holder)
+        sent = phone.send("approve", answer=bob.approve(asked.digest))
+        self.refused(sent, f"pid {still.holder} went on since the preview")
+        assert phone.send("request").status_code == 303
+        before, asked = asked, recorded(room, plan)
+        assert asked.digest != before.digest
         assert phone.send("approve", answer=bob.approve(asked.digest)).status_code == 303
         sent = phone.send("reject", note="the job ends by itself", name="ann")
         assert sent.status_code == 303

@@ -46,6 +46,7 @@ class Card:
     needed: int = 0
     until: str = ""
     document: str = ""
+    proposer_may_approve: bool = False
     result: str = ""
     step: str = ""
     advice: str = ""
@@ -54,6 +55,11 @@ class Card:
     def challenge(self) -> str:
         """What a passkey signs to approve this action, in base64url."""
         return assertions.url64(assertions.approval_challenge(self.digest))
+
+    @property
+    def may_preview_again(self) -> bool:
+        """Whether the page replaces a preview that is void, with one that nobody must sign."""
+        return self.step in {"approve", "execute"} and self.proposer_may_approve
 
     @property
     def may_reject(self) -> bool:
@@ -193,6 +199,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
     said: dict[str, Any] = {
         "digest": history.digest,
         "document": history.document,
+        "proposer_may_approve": history.facts.get("proposer_may_approve") is True,
         "until": until,
         "needed": history.needed,
         "approvals": tuple((one.by, one.key, one.at) for one in history.approvals),
