@@ -242,7 +242,8 @@ def _ledger() -> Ledger:
     from rbkernel.kernel import secrets
 
     settings = config.load()
-    return Ledger(settings, secrets.redactor(settings, os.environ, later=True))
+    redactor = secrets.redactor(settings, os.environ, later=True)
+    return Ledger(settings, redactor, read=config.load)
 
 
 def _asked(ledger: Ledger, plan: str, question: str) -> str:

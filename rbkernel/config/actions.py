@@ -69,13 +69,15 @@ class Actions(BaseModel):
 
     ``approvers`` is an OpenSSH file of allowed signers: the people who may approve. ``passkeys`` is
     the file in which `rbkernel serve` keeps the passkeys of these people; without it, nobody can
-    approve on a page.
+    approve on a page. ``one_user`` accepts passkeys where kernels run as the OS user of `rbkernel
+    serve`: an approval is then a convenience.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     approvers: Path | None = None
     passkeys: Path | None = None
+    one_user: bool = False
     rules: tuple[ActionRule, ...] = ()
 
     @model_validator(mode="after")

@@ -108,14 +108,20 @@ def request(
         The policy forbids the action, a target changed, or it is executed already.
     """
     found = ledger.find(plan)
-    rule, preview = ledger.rule(found), ledger.preview(found)
+    if origin:
+        ledger.must_take_passkeys(found)
+    rule = ledger.rule(found)
+    is_signed = bool(rule.approvers) and not rule.proposer_may_approve
+    if is_signed:  # the server is asked only for somebody who may ask
+        _needed(found, key)
+    preview = ledger.preview(found)
     if why := _refusal(preview, rule):
         raise refused(found, why)
     known = ledger.recorded(found)
     if known and known.state(now()) in PENDING and not ledger.void(found, known, rule, preview):
         return known
     at = now()
-    signers = "" if rule.proposer_may_approve or not rule.approvers else _approvers(ledger)
+    signers = _approvers(ledger) if is_signed else ""
     who = approvers.owner(_needed(found, key), signers, at) if signers else None
     asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
     text = ledger.document(found, rule, preview, asked, at)
@@ -124,7 +130,7 @@ def request(
         signature = approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at).text
 
     def check(history: ActionHistory | None) -> str:
-        return _not_again(found, history, previous=known)
+        return ledger.changed_since(found, rule) or _not_again(found, history, previous=known)
 
     return ledger.append(
         *(found, document.digest(text), ActionState.PREVIEWED, check),
@@ -186,20 +192,27 @@ def _approve(
     ledger: Ledger, plan: str, seen: str, sign: Sign, *, origin: str = ""
 ) -> ActionHistory:
     found = ledger.find(plan)
+    if origin:
+        ledger.must_take_passkeys(found)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
-    if why := ledger.void(found, history, rule, ledger.preview(found)):
-        raise refused(found, f"{why}. It is not approved", AGAIN)
     signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:
         if latest_ is None:
             return "its preview is not recorded"
-        return ledger.unproven(latest_, rule) or policy.may_approve(
-            latest_, rule, signed.by, signed.key, now()
+        return (
+            ledger.changed_since(found, rule)
+            or ledger.unproven(latest_, rule)
+            or policy.may_approve(latest_, rule, signed.by, signed.key, now())
         )
 
+    # the server is asked only for an approver who may approve
+    if why := check(history):
+        raise refused(found, why)
+    if why := ledger.void(found, history, rule, ledger.preview(found)):
+        raise refused(found, f"{why}. It is not approved", AGAIN)
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),
         by=signed.by,

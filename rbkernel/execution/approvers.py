@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,20 +172,23 @@ def unproven(
     return ""
 
 
-def names(signers: str) -> frozenset[str]:
-    """Return the people in the file of approvers whose passkeys count.
+def keys_of(name: str, signers: str) -> frozenset[str]:
+    """Return the fingerprints of a person's SSH keys; none if no passkey of this name counts.
 
     Lines with options do not count: they limit what an SSH key may sign, and when.
 
-    >>> sorted(names("ann ssh-ed25519 AAAA\\n# eve ssh-rsa A\\nbob valid-before=2026 ssh-rsa A"))
-    ['ann']
+    >>> file = "ann ssh-ed25519 AAAA\\n# ssh-rsa AAAA\\nbob valid-before=2026 ssh-rsa AAAA"
+    >>> [len(keys_of(name, file)) for name in ("ann", "#", "bob", "eve")]
+    [1, 0, 0, 0]
     """
-    lines = [line.split() for line in signers.splitlines() if not line.startswith("#")]
-    return frozenset(
-        words[0]
-        for words in lines
-        if len(words) > 2 and words[1].startswith(_KEY_TYPES) and manifest.is_signer(words[0])
-    )
+    found: set[str] = set()
+    for words in (line.split() for line in signers.splitlines()):
+        # the name comes first, and is no "#"
+        if words[:1] == [name] and manifest.is_signer(name) and len(words) > 2:
+            with suppress(binascii.Error):
+                if words[1].startswith(_KEY_TYPES):
+                    found.add(_hashed(base64.b64decode(words[2], validate=True)))
+    return frozenset(found)
 
 
 def _name_of(text: str, signers: str, at: datetime) -> str:
@@ -218,6 +222,10 @@ def fingerprint(text: str) -> str:
         key = data[14 : 14 + int.from_bytes(data[10:14])]
     except (ValueError, binascii.Error) as error:
         raise ActionRefused("the text is not a signature of OpenSSH") from error
+    return _hashed(key)
+
+
+def _hashed(key: bytes) -> str:
     hashed = base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
     return f"SHA256:{hashed}"
 

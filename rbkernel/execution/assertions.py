@@ -54,7 +54,6 @@ class RelyingParty:
         """
         parts = urlsplit(address)
         host = parts.hostname or ""
-        is_usual = parts.port in (None, {"https": 443, "http": 80}.get(parts.scheme))
         if not (parts.scheme == "https" or host == "localhost") or _is_no_name(host):
             raise ActionRefused(
                 f"passkeys need https and a host name, or localhost; the pages are at {address}",
@@ -62,8 +61,14 @@ class RelyingParty:
                 next_step='set [gateway] url = "https://NAME" (TLS by rbkernel or a proxy), or to'
                 " http://localhost:PORT for one machine; the command line needs neither",
             )
-        origin = f"{parts.scheme}://{host}{'' if is_usual else f':{parts.port}'}"
-        return cls(id=host, origin=origin)
+        return cls(id=host, origin=origin(address))
+
+
+def origin(address: str) -> str:
+    """Return the origin of an address, as browsers name it."""
+    parts = urlsplit(address)
+    is_usual = parts.port in (None, {"https": 443, "http": 80}.get(parts.scheme))
+    return f"{parts.scheme}://{parts.hostname}{'' if is_usual else f':{parts.port}'}"
 
 
 def _is_no_name(host: str) -> bool:
@@ -120,6 +125,8 @@ def registered(answer: str, name: str, secret: str, party: RelyingParty, now: da
             supported_pub_key_algs=list(_ALGORITHMS),
         )
     )
+    if made.fmt != "none":  # browsers leave out what is not asked for
+        raise _not_accepted("it names the model of the device")
     passkey = Passkey(
         name=name,
         id=url64(made.credential_id),
@@ -134,13 +141,17 @@ def registered(answer: str, name: str, secret: str, party: RelyingParty, now: da
 
 @dataclass(frozen=True, kw_only=True)
 class Assertion:
-    """A signature by a passkey, in the terms of WebAuthn; ``credential`` is the passkey's id."""
+    """A signature by a passkey, in the terms of WebAuthn; ``credential`` is the passkey's id.
+
+    Only a recorded one has ``public_key`` (PEM) and ``registered_at`` (ISO 8601).
+    """
 
     credential: str
     authenticator_data: bytes
     client_data: bytes
     signature: bytes
     public_key: str = ""
+    registered_at: str = ""
 
     @classmethod
     def of_browser(cls, answer: str) -> Assertion:
@@ -160,12 +171,14 @@ class Assertion:
     @classmethod
     def of_record(cls, text: str) -> Assertion:
         """Read the text of `as_recorded`; raise `ActionRefused` if malformed."""
-        said = _checked(lambda: _loaded(text))
+        # it also has the public key, and is indented
+        said = _checked(lambda: _loaded(text, 2 * _LONGEST))
         names = ("authenticator_data", "client_data", "signature")
         return _checked(
             lambda: cls(
                 credential=str(said["credential"]),
                 public_key=str(said["public_key"]),
+                registered_at=str(said["registered_at"]),
                 **{name: base64.b64decode(said[name], validate=True) for name in names},
             )
         )
@@ -177,6 +190,7 @@ class Assertion:
             "client_data": _text(self.client_data),
             "credential": self.credential,
             "public_key": pem(passkey),
+            "registered_at": passkey.registered_at.isoformat(),
             "signature": _text(self.signature),
         }
         return f"{json.dumps(said, sort_keys=True, indent=2)}\n"
@@ -279,8 +293,8 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _loaded(text: str) -> dict[str, Any]:
-    if len(text) > _LONGEST:
+def _loaded(text: str, longest: int = _LONGEST) -> dict[str, Any]:
+    if len(text) > longest:
         raise ValueError("it is too long")
     said = json.loads(text)
     if not isinstance(said, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import kinds, policy, server
+from rbkernel.execution import assertions, kinds, policy, server
 from rbkernel.execution.approval import pending
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
 from rbkernel.execution.outcome import Outcome
@@ -82,6 +81,8 @@ def begin(
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
+    if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
+        ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)
     if len(history.approvals) < least:
@@ -95,7 +96,8 @@ def begin(
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
 
     def check(latest: ActionHistory | None) -> str:
-        return refusal(ledger, found, rule, latest, now())
+        changed = ledger.changed_since(found, rule)
+        return changed or refusal(ledger, found, rule, latest, now())
 
     begun = _begin(ledger, found, history, check, connection, by, origin)
     limit = min(instant(begun.until), history.execute_by or looked)
@@ -159,26 +161,10 @@ def _begin(
     return ledger.append(
         *(found, history.digest, ActionState.EXECUTING, check),
         until=now() + timedelta(seconds=longest),
-        boundary=_boundary(found.owner, os.geteuid()),
+        boundary=ledger.boundary(found),
         by=by,
         origin=origin,
     )
-
-
-def _boundary(owner: int, executor: int) -> str:
-    """Say what is known about who could have executed the action without any approval.
-
-    >>> _boundary(1000, 1000)
-    'none: kernels run as the OS user that executes actions, so the approval is a convenience'
-    >>> _boundary(1000, 998)
-    'not known: the run belongs to user id 1000, and user id 998 executes'
-    """
-    if owner == executor:
-        return (
-            "none: kernels run as the OS user that executes actions, so the approval is a"
-            " convenience"
-        )
-    return f"not known: the run belongs to user id {owner}, and user id {executor} executes"
 
 
 def carried_out(change: Callable[[], object], watch: Callable[[], Outcome]) -> Outcome:

@@ -30,6 +30,7 @@ from rbkernel.evidence.incident import (
 )
 from rbkernel.execution import (
     approvers,
+    boundary,
     document,
     kinds,
     passkey_signing,
@@ -60,11 +61,24 @@ class Ledger:
         The configuration.
     redactor
         Removes secrets from the texts of a document.
+    read
+        Reads the configuration again before a step is recorded; None if it cannot have changed.
+    runs_kernels
+        Whether this process starts kernels.
     """
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redactor: Redactor,
+        *,
+        read: Callable[[], Settings] | None = None,
+        runs_kernels: bool = False,
+    ) -> None:
         self.settings = settings
         self._redactor = redactor
+        self._read = read or (lambda: settings)
+        self._runs_kernels = runs_kernels
 
     @property
     def root(self) -> Path:
@@ -119,6 +133,34 @@ class Ledger:
                 "add a rule, see docs/how-to/act.md, or copy the SQL",
             )
         return rule
+
+    def changed_since(self, found: Proposal, rule: ActionRule) -> str:
+        """Return what changed while this step waited or looked at the server; empty if nothing.
+
+        Raises
+        ------
+        ActionRefused, ConfigError
+            No rule allows the action any more, or the configuration cannot be read.
+        """
+        fresh = Ledger(self._read(), self._redactor)
+        if fresh.rule(found) != rule:
+            return "the policy, or the severity of the incident, changed in this moment"
+        old, new = (one.settings.connection(found.connection) for one in (self, fresh))
+        return "" if old == new else "its connection changed in this moment"
+
+    def boundary(self, found: Proposal) -> str:
+        """Say what is known about kernels that could act without an approval; see `boundary`."""
+        return boundary.known(found, runs_kernels=self._runs_kernels)
+
+    def no_passkeys(self, found: Proposal) -> str:
+        """Return why passkeys do not count for an action in this process; empty if they do."""
+        is_none = self.boundary(found) == boundary.NONE
+        return boundary.ONE_USER if is_none and not self.settings.actions.one_user else ""
+
+    def must_take_passkeys(self, found: Proposal) -> None:
+        """Raise `ActionRefused` if passkeys do not count for an action in this process."""
+        if why := self.no_passkeys(found):
+            raise refused(found, why, boundary.APART)
 
     @contextmanager
     def session(self, found: Proposal) -> Iterator[Session]:

@@ -27,11 +27,17 @@ _WRITABLE_BY_OTHERS = 0o022
 _MOST_BYTES = 1024 * 1024
 
 
+class NotInvited(ActionRefused):
+    """Somebody without a valid invitation wants to register a passkey."""
+
+
 class Passkey(BaseModel):
     """A passkey of an approver.
 
     ``id`` and ``public_key`` (COSE) are base64url. ``host`` is the host name that the passkey is
     bound to. ``sign_count`` is the counter of its last use; 0 for a passkey that does not count.
+    ``ssh_keys`` are the fingerprints of the person's SSH keys when it was registered: somebody who
+    has the same name later is another person.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +48,7 @@ class Passkey(BaseModel):
     host: str
     sign_count: int
     registered_at: AwareDatetime
+    ssh_keys: tuple[str, ...] = ()
 
 
 class Invitation(BaseModel):
@@ -74,7 +81,7 @@ class Registry(BaseModel):
         )
 
     def invitation(self, secret: str, now: datetime) -> Invitation:
-        """Return the invitation with this secret; raise `ActionRefused` if it is not valid."""
+        """Return the invitation with this secret; raise `NotInvited` if it is not valid."""
         found = next((one for one in self.invitations if one.sha256 == _hashed(secret)), None)
         if found is None:
             raise _not_invited("there is no such invitation")
@@ -100,12 +107,12 @@ class File:
         Raises
         ------
         ActionRefused
-            It cannot be read, is damaged, or other users can write it.
+            It cannot be read, is damaged, or other users can write it or its folder.
         """
         try:
+            self._must_be_ours(self.path.parent.stat(), "its folder", "chmod 700 on the folder")
             with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_mode & _WRITABLE_BY_OTHERS:
-                    raise self._refused("other users can write it", "run chmod 600 on the file")
+                self._must_be_ours(os.fstat(file.fileno()), "it", "chmod 600 on the file")
                 text = file.read(_MOST_BYTES)
             return Registry.model_validate_json(text)
         except FileNotFoundError:
@@ -114,6 +121,14 @@ class File:
             raise self._refused(
                 f"it cannot be read: {error}", "restore it, or move it away and invite again"
             ) from error
+
+    def _must_be_ours(self, found: os.stat_result, what: str, mend: str) -> None:
+        if found.st_uid not in (os.geteuid(), 0):
+            raise self._refused(
+                f"{what} belongs to another user", "use the OS user of `rbkernel serve`"
+            )
+        if found.st_mode & _WRITABLE_BY_OTHERS:
+            raise self._refused(f"other users can write {what}", f"run {mend}")
 
     def invite(self, name: str, lifetime: timedelta, now: datetime) -> str:
         """Add an invitation, and return its secret, which is stored nowhere."""
@@ -220,8 +235,8 @@ class File:
         )
 
 
-def _not_invited(why: str) -> ActionRefused:
-    return ActionRefused(
+def _not_invited(why: str) -> NotInvited:
+    return NotInvited(
         f"{why}; no passkey was registered",
         next_step="ask an administrator for a new invitation (`rbkernel action invite`)",
     )

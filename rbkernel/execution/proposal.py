@@ -21,7 +21,8 @@ _SHORTEST = 4
 class Proposal:
     """A plan as the newest run proposed it; ``state`` is the text of a `PlanState`.
 
-    ``owner`` is the id of the OS user who owns the folder of the run.
+    ``owner`` is the id of the OS user who owns the folder of the run; ``host`` is where its kernel
+    says that it ran.
     """
 
     plan: str
@@ -35,6 +36,7 @@ class Proposal:
     run_id: str
     runbook: str
     owner: int
+    host: str
     at: str
     state: str
 
@@ -144,6 +146,7 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
         run_id=run.run_id,
         runbook=run.runbook,
         owner=run.folder.stat().st_uid,
+        host=str(run.kernel.get("host") or ""),
         at=event.at,
     )
 

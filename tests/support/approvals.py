@@ -43,9 +43,12 @@ class Room:
     rules: Sequence[str] = (TWO_PEOPLE,)
     database: Server = "primary"
     url: str = ORIGIN
+    # kernels run in the same process, or as the same user, and this is accepted
+    kernels: int = 0
+    one_user: bool = False
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(0o755, exist_ok=True)
         lines = []
         for name in PEOPLE:
             key = self.key(name)
@@ -100,7 +103,9 @@ class Room:
                 else ""
             )
             + f'[gateway]\nurl = "{self.url}"\n[pages]\nlink_secret_env = "LINKS"\n'
+            + f"[queue]\nkernels = {self.kernels}\n"
             + f'[actions]\napprovers = "{self.approvers}"\npasskeys = "{self.folder}/passkeys"\n'
+            + f"one_user = {str(self.one_user).lower()}\n"
             + "".join(f"[[actions.rules]]\n{rule}\n" for rule in rules)
         )
 

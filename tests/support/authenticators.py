@@ -27,7 +27,6 @@ class Authenticator:
     origin: str = ORIGIN
     count: int = 0
     counts: bool = True
-    verified: bool = True
     key: ec.EllipticCurvePrivateKey = field(
         default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
     )
@@ -41,7 +40,8 @@ class Authenticator:
             {1: 2, 3: lies.get("algorithm", -7), -1: 1, **point, **lies.get("key", {})}
         )
         data = self._data(_ATTESTED, lies) + bytes(15) + b"\x01" + len(self.id).to_bytes(2)
-        attestation = {"fmt": "none", "attStmt": {}, "authData": data + self.id + cose}
+        attestation = {"fmt": lies.get("format", "none"), "attStmt": {}, **lies.get("more", {})}
+        attestation |= {"authData": data + self.id + cose}
         challenge = assertions.registration_challenge(secret)
         client = self._client("webauthn.create", challenge, lies)
         return self._answer(
@@ -60,7 +60,7 @@ class Authenticator:
         )
 
     def _data(self, flags: int, lies: dict[str, Any]) -> bytes:
-        flags |= lies.get("flags", _PRESENT | (_VERIFIED if self.verified else 0))
+        flags |= lies.get("flags", _PRESENT | _VERIFIED)
         host = hashlib.sha256(lies.get("host", self.host).encode()).digest()
         return bytes(host) + bytes([flags]) + int(lies.get("count", self.count)).to_bytes(4)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -38,7 +41,9 @@ HALF_AN_HOUR = timedelta(minutes=30)
 @pytest.fixture
 def configured(tmp_path: Path) -> Settings:
     approvers = tmp_path / "approvers"
-    approvers.write_text("bob ssh-ed25519 AAAA\nold valid-before=20200101 ssh-ed25519 AAAA\n")
+    approvers.write_text(
+        "bob ssh-ed25519 AAAA\nold valid-before=20200101 ssh-ed25519 AAAA\n# ssh-ed25519 AAAA\n"
+    )
     return Settings(
         actions=Actions(approvers=approvers, passkeys=tmp_path / "passkeys"),
         gateway=Gateway(url=ORIGIN),
@@ -109,6 +114,7 @@ class TestRegistration:
             ({"flags": 0x04}, "presence"),
             ({"type": "webauthn.get"}, "type"),
             ({"algorithm": -257}, "alg"),
+            ({"format": "apple", "more": {"attStmt": {"x5c": [b"x"]}}}, "not accepted"),
             ({"key": {-2: b"x" * 32}}, "curve"),
             ({"key": {-1: 99}}, "curve"),
         ],
@@ -160,6 +166,40 @@ class TestRegistration:
         assert "no passkey" in refusal(lambda: file.remove("bob"))
         assert "no such" in refusal(lambda: passkey_signing.options(configured, left, NOW))
 
+    def test_somebody_else_with_the_name_is_another_person(self, configured: Settings) -> None:
+        secret, device, signers = invited(configured), Authenticator(), configured.actions.approvers
+        passkey_signing.register(configured, secret, device.register(secret), NOW)
+        assert signers
+
+        def approved(*lines: str) -> str:
+            signers.write_text("".join(f"{one}\n" for one in lines))
+            history: Any = SimpleNamespace(digest=DIGEST)
+            sign = partial(passkey_signing.sign, configured, device.approve(DIGEST), history)
+            return sign(signers.read_text()).by
+
+        assert approved("bob ssh-ed25519 AAAA", "bob ssh-ed25519 BBBB") == "bob"
+        assert "has no line" in refusal(lambda: approved("ann ssh-ed25519 AAAA"))
+        [shown] = passkey_signing.listed(configured, NOW)
+        assert "does not count: its person has no line" in shown["state"]
+        assert "does not count" in refusal(lambda: approved("bob ssh-ed25519 CCCC"))
+        [shown] = passkey_signing.listed(configured, NOW)
+        assert "got another SSH key" in shown["state"]
+
+    def test_jupyterlab_must_have_another_origin(self, configured: Settings) -> None:
+        """A script in the output of a notebook could have another text signed than it shows."""
+
+        def beside(url: str) -> Settings:
+            return configured.model_copy(update={"pages": Pages(jupyter_url=url)})
+
+        assert "JupyterLab has the same origin" in refusal(lambda: invited(beside(f"{ORIGIN}/lab")))
+        assert invited(beside("http://localhost:8888"))
+
+
+@pytest.mark.parametrize("model", [Gateway, Pages])
+def test_a_port_that_is_none_is_refused_in_the_configuration(model: Any) -> None:
+    with pytest.raises(ValidationError, match=r"[Pp]ort"):
+        model(**{"url" if model is Gateway else "jupyter_url": "https://h:99999"})
+
 
 def test_without_the_package_the_command_says_what_to_install(
     configured: Settings, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +218,9 @@ class TestFile:
         assert file.path.stat().st_mode & 0o777 == 0o600
         file.path.chmod(0o620)
         assert "other users can write it" in refusal(file.read)
+        file.path.chmod(0o600)
+        file.path.parent.chmod(0o770)
+        assert "other users can write its folder" in refusal(file.read)
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"passkeys": 1}', '{"more": 1}', "\xff"])
     def test_a_damaged_file_registers_nobody(self, tmp_path: Path, text: str) -> None:
@@ -194,6 +237,10 @@ class TestFile:
         file = passkey_signing.file_of(configured)
         os.chown(file.path, 12345, -1)
         assert "it belongs to another user" in refusal(lambda: invited(configured))
+        assert "it belongs to another user" in refusal(file.read)
+        os.chown(file.path, 0, -1)
+        os.chown(file.path.parent, 12345, -1)
+        assert "its folder belongs to another user" in refusal(file.read)
 
     def test_passkeys_without_approvers_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValidationError, match="approvers is missing"):
@@ -289,6 +336,20 @@ class TestApproval:
         assert "count" in refusal(lambda: use(copied.approve(DIGEST)))
         assert known(configured).passkeys[0].sign_count == 2
 
+    def test_a_synchronized_passkey_has_no_counter(self, configured: Settings) -> None:
+        secret, device = invited(configured), Authenticator(counts=False)
+        passkey_signing.register(configured, secret, device.register(secret), NOW)
+        made, file = device.approve(DIGEST), passkey_signing.file_of(configured)
+
+        def use(answer: str) -> Passkey:
+            one = Assertion.of_browser(answer)
+            return file.use(
+                one.credential, lambda by: one.verify(by, DIGEST, PARTY, after=by.sign_count)
+            )
+
+        # a repeated signature is refused by the record, which has it already
+        assert [use(one).sign_count for one in (made, made, device.approve(DIGEST))] == [0, 0, 0]
+
     @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         part=st.sampled_from(["authenticator_data", "client_data", "signature"]),
@@ -328,12 +389,21 @@ class TestApproval:
     def test_a_long_answer_is_refused(self) -> None:
         assert "too long" in refusal(lambda: Assertion.of_browser("[" * 20_000))
 
+    def test_the_record_of_the_longest_answer_can_be_read(self, passkey: Passkey) -> None:
+        text = base64.urlsafe_b64encode(b"x" * 12_150).decode()
+        parts = {"authenticatorData": text, "clientDataJSON": "", "signature": ""}
+        answer = json.dumps({"rawId": passkey.id, "response": parts})
+        made = Assertion.of_browser(answer)
+        assert len(answer) < 16 * 1024 < len(made.as_recorded(passkey))
+        assert Assertion.of_record(made.as_recorded(passkey)).client_data == made.client_data
+
     def test_the_record_holds_all_of_it(self, device: Authenticator, passkey: Passkey) -> None:
         made = Assertion.of_browser(device.approve(DIGEST))
         text = made.as_recorded(passkey)
         back = Assertion.of_record(text)
-        assert replace(back, public_key="") == made
+        assert replace(back, public_key="", registered_at="") == made
         assert back.public_key == assertions.pem(passkey)
+        assert back.registered_at == NOW.isoformat()
         # `base64 -d` of the challenge needs no padding
         said = json.loads(made.client_data)["challenge"]
         plain = base64.b64decode(said, altchars=b"-_", validate=True)
@@ -354,7 +424,8 @@ class TestPage:
         monkeypatch.setenv("RBKERNEL_CONFIG", str(tmp_path / "rbkernel.toml"))
         monkeypatch.setenv("LINKS", "0123456789abcdef")
         pages = Pages(link_secret_env="LINKS")
-        with serving(configured.model_copy(update={"pages": pages})) as client:
+        file = {"pages": pages, "file": tmp_path / "rbkernel.toml"}
+        with serving(configured.model_copy(update=file)) as client:
             yield client
 
     def invited(self, configured: Settings) -> str:
@@ -390,6 +461,26 @@ class TestPage:
             assert answer.status_code == 400
             assert "no such invitation" in answer.json()["refused"]
         assert known(configured).passkeys == ()
+
+    def test_a_stranger_learns_nothing_about_the_configuration(
+        self, page: httpx.Client, configured: Settings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        file = passkey_signing.file_of(configured).path
+        file.write_text('{"passkeys": "here-is-a-value"}')
+        said = page.post("/rbkernel/passkey", data={"invitation": "x"}).text
+        assert "no passkey can be registered now" in said
+        assert not {str(file), "here-is-a-value"} & {*re.findall(r"[\w/.-]+", said)}
+        assert str(file) in caplog.text
+
+    def test_a_registration_is_in_the_log(
+        self, page: httpx.Client, configured: Settings, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret = self.invited(configured)
+        fields = {"invitation": secret, "answer": Authenticator().register(secret)}
+        assert page.post("/rbkernel/passkey", data=fields).status_code == 200
+        key = assertions.fingerprint(known(configured).passkeys[0])
+        assert f"registered for bob: {key} (from 127.0.0.1)" in caplog.text
+        assert secret not in caplog.text
 
     def test_the_host_name_of_a_request_does_not_count(
         self, page: httpx.Client, configured: Settings

@@ -26,7 +26,7 @@ def handlers(
     Parameters
     ----------
     settings
-        The configuration.
+        The configuration. If kernels run in this process, passkeys need ``one_user``.
     store
         The gateway's store, for queue and quarantine; None if there is none.
 
@@ -62,12 +62,23 @@ def handlers(
         *((f"{BASE}{route.pattern}/?", Page, {**guarded, "route": route}) for route in ROUTES),
         *(
             (f"{BASE}{route.pattern}", Form, {**guarded, "route": route})
-            for route in (*FORM_ROUTES, *ACTION_ROUTES)
+            for route in (*FORM_ROUTES, *(ACTION_ROUTES if site.takes_actions else ()))
         ),
-        (f"{BASE}{PASSKEY}", PasskeyPage, shared),
+        *([(f"{BASE}{PASSKEY}", PasskeyPage, shared)] if site.takes_actions else ()),
         (f"{BASE}/static/([a-z.]+)", Static, shared),
         (f"{BASE}(?:/.*)?", Nothing, shared),
     ]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return the warnings about passkeys to log when the gateway starts."""
+    from rbkernel.execution import boundary
+
+    if settings.actions.passkeys is None or not settings.queue.kernels:
+        return []
+    if settings.actions.one_user:
+        return ["approvals with passkeys are a convenience here: kernels run as the same OS user"]
+    return [f"passkeys: {boundary.ONE_USER}. Next: {boundary.APART}"]
 
 
 def who_may_read(settings: Settings) -> str:

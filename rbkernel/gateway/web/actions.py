@@ -8,21 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rbkernel import amounts, config
 from rbkernel.config import Settings
-from rbkernel.errors import ActionRefused, RbkernelError
-from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentRecord, instant
+from rbkernel.errors import ActionRefused, ConfigError, RbkernelError
+from rbkernel.evidence.incident import (
+    ActionHistory,
+    ActionState,
+    Approval,
+    IncidentRecord,
+    instant,
+)
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, passkey_signing, policy, proposal
+from rbkernel.execution import assertions, boundary, passkey_signing, policy, proposal
 from rbkernel.execution import wording as words
-from rbkernel.execution.ledger import now
+from rbkernel.execution.assertions import Assertion
+from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.site import Site
 
 _BY_COMMAND = (
-    "approve and execute by command (`rbkernel action`), or on the page of `rbkernel serve`"
+    "approve and execute by command (`rbkernel action`), or on a page of `rbkernel serve` with a"
+    " link"
 )
 
 
@@ -31,8 +40,10 @@ class Card:
     """An action as a page shows it.
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
-    offers none, and then ``advice`` says why, and what to do. ``rows`` are facts of the preview;
-    ``until`` is when the approval, or the execution, will be too late.
+    offers none, and then ``advice`` says why, and what to do. ``boundary`` says what an approval is
+    worth here. ``rows`` are facts of the preview;
+    ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
+    time, and when the passkey was registered.
     """
 
     plan: str
@@ -42,7 +53,7 @@ class Card:
     digest: str = ""
     targets: tuple[str, ...] = ()
     rows: tuple[tuple[str, str], ...] = ()
-    approvals: tuple[tuple[str, str, str], ...] = ()
+    approvals: tuple[tuple[str, str, str, str], ...] = ()
     needed: int = 0
     until: str = ""
     document: str = ""
@@ -50,6 +61,7 @@ class Card:
     result: str = ""
     step: str = ""
     advice: str = ""
+    boundary: str = ""
 
     @property
     def challenge(self) -> str:
@@ -93,12 +105,12 @@ def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
     if not found:
         return Cards(cards=())
     try:
-        settings, problem = settings_of(site), _BY_COMMAND if site.in_jupyter else ""
+        ledger, problem = ledger_of(site), "" if site.takes_actions else _BY_COMMAND
     except RbkernelError as error:
-        settings, problem = site.settings, str(error)
-    host, origin, no_passkey = _party(settings)
+        ledger, problem = Ledger(site.settings, site.redactor), str(error)
+    host, origin, no_passkey = _party(ledger.settings)
     made = [
-        _card(settings, one, record, histories.get(one.plan), problem, no_passkey)
+        _card(ledger, one, record, histories.get(one.plan), problem, no_passkey)
         for one in found.values()
     ]
     return Cards(cards=tuple(made), host=host, origin=origin)
@@ -110,11 +122,23 @@ def settings_of(site: Site) -> Settings:
     Raises
     ------
     ConfigError
-        It cannot be read.
+        It cannot be read, or another file was found.
     """
     fresh = config.load()
+    if fresh.file != site.settings.file:
+        raise ConfigError(
+            f"the configuration is now {fresh.file}, not {site.settings.file}",
+            where=str(site.settings.file),
+            next_step="restore the file, or start `rbkernel serve` again",
+        )
     known = {"actions": fresh.actions, "connections": fresh.connections}
     return site.settings.model_copy(update=known)
+
+
+def ledger_of(site: Site) -> Ledger:
+    """Return the actions, with the configuration as it is now; see `settings_of`."""
+    read = partial(settings_of, site)
+    return Ledger(read(), site.redactor, read=read, runs_kernels=site.settings.queue.kernels > 0)
 
 
 def _party(settings: Settings) -> tuple[str, str, str]:
@@ -128,7 +152,7 @@ def _party(settings: Settings) -> tuple[str, str, str]:
 
 
 def _card(
-    settings: Settings,
+    ledger: Ledger,
     found: Proposal,
     record: IncidentRecord,
     history: ActionHistory | None,
@@ -136,7 +160,9 @@ def _card(
     no_passkey: str,
 ) -> Card:
     state = history.state(now()) if history else ActionState.PROPOSED
-    step, advice = _step(settings, found, record, history, state)
+    step, advice = _step(ledger, found, record, history, state)
+    if not problem and (why := ledger.no_passkeys(found)):
+        problem = f"{why}. Next: {boundary.APART}"
     if step and problem:
         step, advice = "", problem
     if step == "approve" and no_passkey:
@@ -148,12 +174,13 @@ def _card(
         state=state,
         step=step,
         advice=advice,
+        boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
         **(_recorded(history) if history else {}),
     )
 
 
 def _step(
-    settings: Settings,
+    ledger: Ledger,
     found: Proposal,
     record: IncidentRecord,
     history: ActionHistory | None,
@@ -164,22 +191,26 @@ def _step(
         return "", ""
     if history and not history.is_intact:
         return "", "its document in the record was altered"
-    rule = settings.actions.rule(found.action, record.severity)
+    rule = ledger.settings.actions.rule(found.action, record.severity)
     if why := proposal.refusal(found):
         return "", why
     if rule is None:
         why = policy.no_rule(found.action, record.severity)
         return "", f"{why}. Add a rule (docs/how-to/act.md), or copy the SQL"
     try:
-        settings.connection(found.connection).for_actions()
+        ledger.settings.connection(found.connection).for_actions()
     except RbkernelError as error:
         return "", f"{error.what}. Next: {error.next_step}"
     if not rule.approvers:
         return "", f"it needs no approval, so only `rbkernel action execute {found.plan}` does it"
     if state in {ActionState.PREVIEWED, ActionState.APPROVED} and history:
+        try:
+            why = ledger.unproven(history, rule)
+        except ActionRefused as error:
+            why = error.what
         if state is ActionState.PREVIEWED:
-            return "approve", ""
-        why = policy.may_execute(history, rule, now())
+            return ("", why) if why else ("approve", "")
+        why = why or policy.may_execute(history, rule, now())
         return ("", why) if why else ("execute", "")
     if not rule.proposer_may_approve:
         return "", (
@@ -202,7 +233,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
         "proposer_may_approve": history.facts.get("proposer_may_approve") is True,
         "until": until,
         "needed": history.needed,
-        "approvals": tuple((one.by, one.key, one.at) for one in history.approvals),
+        "approvals": tuple((one.by, one.key, one.at, _since(one)) for one in history.approvals),
         "result": history.result,
     }
     try:
@@ -211,6 +242,16 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         pass  # somebody else than rbkernel wrote this document
     return {**said, "rows": (("Preview", "cannot be shown: the record was altered"),)}
+
+
+def _since(approval: Approval) -> str:
+    """Return when the passkey of an approval was registered; empty if there is none."""
+    if not assertions.is_recorded(approval.signature):
+        return ""
+    try:
+        return Assertion.of_record(approval.signature).registered_at
+    except ActionRefused:
+        return ""  # `Ledger.unproven` says what is wrong with it
 
 
 def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:

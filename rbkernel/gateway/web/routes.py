@@ -89,13 +89,15 @@ ROUTES = (
 class FormRoute:
     """The address of a form: what it changes, and which links open it; see `Route`.
 
-    ``place`` is the part of the page to which the browser is sent back.
+    ``place`` is the part of the page to which the browser is sent back. A form that ``looks`` at a
+    database uses separate threads.
     """
 
     pattern: str
     change: Callable[[Site, Sent], None]
     wanted: Callable[[Site, str], tuple[str, ...]]
     place: str = "decisions"
+    looks: bool = False
 
 
 FORM_ROUTES = tuple(
@@ -106,9 +108,16 @@ FORM_ROUTES = tuple(
     )
     for name, change in changes.items()
 )
-# only in `rbkernel serve`: in Jupyter, the user who runs kernels would hold the role for actions
+# only in `rbkernel serve`: in Jupyter, the user who runs kernels would hold the role for actions;
+# see `Site.takes_actions`
 ACTION_ROUTES = tuple(
-    FormRoute(pattern=rf"/{pages}/({one})/{name}", change=change, wanted=wanted, place="actions")
+    FormRoute(
+        pattern=rf"/{pages}/({one})/{name}",
+        change=change,
+        wanted=wanted,
+        place="actions",
+        looks=change is not action_forms.reject,
+    )
     for pages, one, wanted in (("incidents", INCIDENT, _the_incident), ("runs", RUN, _the_run))
     for name, change in action_forms.CHANGES.items()
 )

@@ -80,6 +80,7 @@ class Site:
     in_jupyter: bool = False
     cache: EvidenceCache = field(init=False)
     reader: ThreadPoolExecutor = field(init=False)
+    looker: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         cache = EvidenceCache(self.settings.evidence_root, self.settings.allowed_signers)
@@ -87,11 +88,22 @@ class Site:
         # one thread reads and renders, so that pages never delay incoming alerts
         reader = ThreadPoolExecutor(1, thread_name_prefix="rbkernel-pages")
         object.__setattr__(self, "reader", reader)
+        # steps of actions that look at a database, which may hang, delay nothing else
+        looker = ThreadPoolExecutor(16, thread_name_prefix="rbkernel-actions")
+        object.__setattr__(self, "looker", looker)
 
     @property
     def store(self) -> Store | None:
         """The gateway's store; None if there is none."""
         return self.find_store()
+
+    @property
+    def takes_actions(self) -> bool:
+        """Whether people can take steps of actions here: only with a link, and not in Jupyter.
+
+        Pages that need no link are open to every process of this machine, also to kernels.
+        """
+        return not (self.in_jupyter or self.settings.pages.open_on_loopback)
 
     @cached_property
     def redactor(self) -> Redactor:

@@ -93,8 +93,9 @@ class Shows(RequestHandler):
 
     async def change(self, route: FormRoute, sent: Sent, page: str) -> None:
         """Change what a form asks for, then send the browser back to the page of the form."""
+        threads = self.site.looker if route.looks else None
         try:
-            await asyncio.to_thread(route.change, self.site, sent)
+            await IOLoop.current().run_in_executor(threads, route.change, self.site, sent)
         except (AlreadyDecided, ActionRefused, ParameterError, EvidenceError) as error:
             status = 409 if isinstance(error, AlreadyDecided | ActionRefused) else 400
             self.send(routes.message(self.site, error, status, back=page))
