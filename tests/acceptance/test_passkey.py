@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from rbkernel.evidence import incident
+from rbkernel.execution import boundary
 from rbkernel.gateway import links
 from tests.integration.test_act import made_room
 from tests.integration.test_act_on_page import PAGE, proven_by_openssl
@@ -27,6 +28,13 @@ from tests.support.servers import Servers, servers
 from tests.unit.test_page_forms import SECRET
 
 _TIMEOUT_MS = 60_000
+# whether "Execute", which takes the place of another button by itself, is disabled at first
+_NOTES_THE_BUTTON = """
+new MutationObserver(() => {
+  const button = document.querySelector("[data-settles]");
+  if (button) window.cameDisabled ??= button.disabled;
+}).observe(document.getElementById("main"), { childList: true, subtree: true });
+"""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +88,7 @@ def test_two_people_end_the_blocker_from_a_phone(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://localhost:{port}"
-    room = made_room(tmp_path, server, monkeypatch, url=url)
+    room = made_room(tmp_path, server, monkeypatch, url=url, one_user=True)
     monkeypatch.setenv("LINKS", SECRET.decode())
     session = server.diagnostic_session()
     locks = queue(server, session)
@@ -109,6 +117,8 @@ def test_two_people_end_the_blocker_from_a_phone(
     assert (done.recorded, done.facts["requested_by"]) == ("verified", "ann")
     assert [one.by for one in done.approvals] == ["bob"]
     assert [one["pid"] for one in done.facts["targets"]] == [locks.holder]
+    [begun] = [one for one in done.lines if one.text("state") == "executing"]
+    assert begun.text("boundary") == boundary.NONE
     assert done.lines[-1].text("result") == "1 of 1 done, 2 of 2 sessions no longer wait"
     proven_by_openssl(room, tmp_path, url)
 
@@ -119,7 +129,12 @@ def approves_and_executes(page: Page, locks: Queue, folder: Path) -> None:
     expect(actions).to_contain_text(f"terminate pid {locks.holder} refund-job")
     expect(actions).to_contain_text("uncommitted work is lost")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(actions).to_contain_text("so the approval is a convenience")
     page.screenshot(path=folder / "phone-preview.png", full_page=True)
+    watching = page.context.new_page()
+    watching.set_default_timeout(_TIMEOUT_MS)
+    watching.goto(page.url)
+    watching.evaluate(_NOTES_THE_BUTTON)
     button = page.get_by_role("button", name="Approve with passkey")
     place = button.bounding_box()
     assert place
@@ -127,6 +142,10 @@ def approves_and_executes(page: Page, locks: Queue, folder: Path) -> None:
     button.click()
     expect(actions).to_contain_text("Approved by bob")
     page.screenshot(path=folder / "phone-approved.png", full_page=True)
+    came = watching.get_by_role("button", name="Execute")
+    expect(came).to_be_enabled(timeout=_TIMEOUT_MS)
+    assert watching.evaluate("window.cameDisabled") is True
+    watching.close()
     page.get_by_role("button", name="Execute").click()
     expect(actions).to_contain_text("1 of 1 done, 2 of 2 sessions no longer wait")
     expect(actions).to_contain_text("verified")

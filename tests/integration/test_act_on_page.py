@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,15 +18,20 @@ import httpx
 import pytest
 from bs4 import BeautifulSoup
 
+from rbkernel.config.pages import Pages
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, append
 from rbkernel.execution import approval, executor, passkey_signing
-from rbkernel.execution.ledger import now
+from rbkernel.execution.document import Preview
+from rbkernel.execution.ledger import Ledger, now
+from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway import links
+from rbkernel.gateway.web import action_forms
 from tests.integration.test_act import ONE_PERSON, made_room, refusal, still
 from tests.support.approvals import TWO_PEOPLE, Queue, Room, go_on, lives, queue
 from tests.support.authenticators import ORIGIN, Authenticator
 from tests.support.journal_builder import INCIDENT, other_run
+from tests.support.page_gateway import gateway
 from tests.support.page_server import serving
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -111,7 +119,38 @@ def test_from_the_preview_to_the_outcome(
         ("approved", "bob", "page"),
         ("executing", "bob (holder of a link)", "page"),
     ]
+    assert steps[1][0] == "executing"
+    assert done.lines[2].text("boundary").startswith("not known: the run belongs to user id")
     proven_by_openssl(room, tmp_path)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_serve_ends_while_it_executes(
+    tmp_path: Path,
+    alone: Servers,
+    diag: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    secret: None,
+    ending: int,
+) -> None:
+    watch_s = 3.0 if ending == signal.SIGTERM else 100.0
+    rule = TWO_PEOPLE.replace("watch_s = 1.0", f"watch_s = {watch_s}")
+    room = made_room(tmp_path, alone, monkeypatch, rules=(rule,))
+    plan = room.propose(queue(alone, diag).plan, other_run(1))
+    bob, asked = room.passkey("bob", Authenticator()), room.approve(plan)
+    approval.approve_with_passkey(room.ledger, plan, asked.digest, bob.approve(asked.digest))
+    with (
+        gateway(tmp_path, room.root, configuration=room.file, ending=ending) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        assert Phone(client).send("execute").status_code == 303
+    done = recorded(room, plan)
+    if ending == signal.SIGTERM:
+        assert done.recorded is ActionState.VERIFIED
+    else:
+        assert done.recorded is ActionState.EXECUTING
+        assert done.state(now() + timedelta(hours=1)) is ActionState.INDETERMINATE
+        assert "executing" in refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
 
 
 def proven_by_openssl(room: Room, folder: Path, origin: str = ORIGIN) -> None:
@@ -265,14 +304,19 @@ class TestRefused:
             file.path.write_text(file.path.read_text().replace('"bob"', '"ann"'))
         why = refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
         assert "the approval of bob is not valid" in why
+        if change != "moved":  # the server keeps its address
+            shown = phone.words
+            assert "the approval of bob is not valid" in shown
+            assert "Execute" not in shown
         assert recorded(room, plan).recorded is ActionState.APPROVED
 
     def test_the_link_of_another_incident(
-        self, room: Room, plan: str, client: httpx.Client, bob: Authenticator
+        self, room: Room, plan: str, still: Queue, client: httpx.Client, bob: Authenticator
     ) -> None:
         asked = room.approve(plan)
         other, run_id = "INC-20261120-bbbb", other_run(9)
         append(room.root, other, "opened", by="root", title="Other", severity="P1")
+        room.propose(still.plan, run_id, incident=other, id="another", title="Another")
         phone = Phone(client, other, f"/rbkernel/incidents/{other}")
         fields = {"plan": plan, "digest": asked.digest, "answer": bob.approve(asked.digest)}
         for what, page in ((other, phone.page), (run_id, f"/rbkernel/runs/{run_id}")):
@@ -280,8 +324,134 @@ class TestRefused:
             fields["_xsrf"] = links.form_token(grant, what, SECRET)
             for step in ("request", "approve", "execute", "reject"):
                 sent = client.post(f"{page}/{step}", data=fields, headers=HERE)
-                assert sent.status_code == (409 if what == other else 403)
+                self.refused(sent, "this action is not proposed here any more")
+            assert client.get(page).status_code == 200
         assert recorded(room, plan).recorded is ActionState.PREVIEWED
+
+    @pytest.mark.parametrize("place", ["this process", "this host"])
+    def test_where_kernels_could_forge_passkeys(
+        self, room: Room, still: Queue, bob: Authenticator, secret: None, place: str
+    ) -> None:
+        here = socket.gethostname()
+        plan = room.propose(still.plan, other_run(1), host=here if place == "this host" else "h")
+        room.kernels = 2 if place == "this process" else 0
+        room.configure(TWO_PEOPLE)
+        asked = room.approve(plan)
+        with serving(room.settings) as client:
+            phone = Phone(client)
+            assert "kernels run here as the OS user" in phone.words
+            assert "Approve with passkey" not in phone.words
+            fields = {**phone.fields("reject"), "answer": bob.approve(asked.digest)}
+            for step in ("request", "approve", "execute"):
+                sent = client.post(f"{PAGE}/{step}", data=fields, headers=HERE)
+                self.refused(sent, "kernels run here as the OS user")
+            room.one_user = True
+            room.configure(TWO_PEOPLE)
+            assert "Boundary: none: kernels run as the OS user" in phone.words
+            sent = phone.send("approve", answer=bob.approve(asked.digest))
+            assert sent.status_code == 303
+            assert "Execute" in phone.words
+            room.one_user = False
+            room.configure(TWO_PEOPLE)
+            sent = client.post(f"{PAGE}/execute", data=fields, headers=HERE)
+            self.refused(sent, "kernels run here as the OS user")
+
+    def test_open_pages_have_no_button(self, room: Room, plan: str) -> None:
+        room.approve(plan)
+        pages = Pages(open_on_loopback=True)
+        with serving(room.settings.model_copy(update={"pages": pages})) as client:
+            page = client.get(PAGE)
+        assert "approve and execute by command" in words(page)
+        for step in ("request", "approve", "execute", "reject"):
+            assert f"{PAGE}/{step}" not in page.text
+
+    def test_the_database_is_asked_last(
+        self, room: Room, plan: str, phone: Phone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = room.approve(plan)
+        ann = room.passkey("ann", Authenticator())
+        monkeypatch.setattr(Ledger, "preview", lambda *_: pytest.fail("the database was asked"))
+        for answer, why in (
+            ("x", "not accepted"),
+            (Authenticator().approve(asked.digest), "not registered"),
+            (ann.approve(asked.digest), "ann asked for the approval"),
+        ):
+            self.refused(phone.send("approve", answer=answer), why)
+        fields = phone.fields("approve")
+        sent = phone.client.post(f"{PAGE}/request", data=fields, headers=HERE)
+        self.refused(sent, "the person who asks must sign")
+
+    def test_a_database_that_hangs_delays_nothing_else(
+        self, room: Room, plan: str, phone: Phone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        room.configure(ONE_PERSON)
+        approval.request(room.ledger, plan)
+        fields, real = phone.fields("request"), Ledger.preview
+        looks, goes_on = threading.Event(), threading.Event()
+
+        def hangs(ledger: Ledger, found: Proposal) -> Preview:
+            looks.set()
+            assert goes_on.wait(60)
+            return real(ledger, found)
+
+        monkeypatch.setattr(Ledger, "preview", hangs)
+        monkeypatch.setattr(action_forms, "_WAIT_S", 60.0)
+
+        def ask(_: int) -> httpx.Response:
+            return phone.client.post(f"{PAGE}/request", data=fields, headers=HERE)
+
+        with ThreadPoolExecutor(4) as people:
+            sent = [people.submit(ask, number) for number in range(4)]
+            assert looks.wait(60)
+            until(lambda: any(one.done() for one in sent))
+            [busy] = [one.result() for one in sent if one.done()]
+            self.refused(busy, "other steps of actions look at orders")
+            assert phone.send("reject", note="no").status_code == 303
+            goes_on.set()
+        assert recorded(room, plan).recorded is ActionState.REJECTED
+
+    def test_what_changes_during_the_look_counts(
+        self,
+        room: Room,
+        plan: str,
+        phone: Phone,
+        bob: Authenticator,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        asked, real = room.approve(plan), Ledger.preview
+
+        def changes(ledger: Ledger, found: Proposal) -> Preview:
+            room.configure(f"{TWO_PEOPLE}most_targets = 2\n")
+            return real(ledger, found)
+
+        with monkeypatch.context() as slow:
+            slow.setattr(Ledger, "preview", changes)
+            sent = phone.send("approve", answer=bob.approve(asked.digest))
+            self.refused(sent, "changed in this moment")
+            room.configure(TWO_PEOPLE)
+        assert phone.send("approve", answer=bob.approve(asked.digest)).status_code == 303
+        monkeypatch.setattr(Ledger, "preview", changes)
+        self.refused(phone.send("execute"), "changed in this moment")
+        assert recorded(room, plan).recorded is ActionState.APPROVED
+
+    def test_two_approvals_are_of_two_people(self, room: Room, plan: str, phone: Phone) -> None:
+        room.configure(ONE_PERSON.replace("approvers = 1", "approvers = 2"))
+        bob = room.passkey("bob", Authenticator(counts=False))
+        ann = room.passkey("ann", Authenticator())
+        asked = room.approve(plan)
+        answer = bob.approve(asked.digest)
+        assert phone.send("approve", answer=answer).status_code == 303
+        assert "1 of 2 approvals" in phone.words
+        assert "registered" in phone.words
+        # a synchronized passkey has no counter: the record knows a repeated signature
+        for again in (answer, bob.approve(asked.digest)):
+            self.refused(phone.send("approve", answer=again), "bob has approved it already")
+        by_key = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("bob")))
+        assert "bob has approved it already" in by_key
+        assert "Execute" not in phone.words
+        assert phone.send("approve", answer=ann.approve(asked.digest)).status_code == 303
+        assert "2 of 2 approvals" in phone.words
+        assert phone.fields("execute")["digest"] == asked.digest
 
     def test_without_approvals_only_by_command(self, room: Room, plan: str, phone: Phone) -> None:
         room.configure(NOBODY)
@@ -325,7 +495,9 @@ class TestRefused:
         assert "the job ends by itself" in shown
         assert "Execute" not in shown
 
-    def test_what_is_not_configured_is_explained(self, room: Room, plan: str, phone: Phone) -> None:
+    def test_what_is_not_configured_is_explained(
+        self, room: Room, plan: str, phone: Phone, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         room.approve(plan)
         text = room.file.read_text()
         for old, new, why in (
@@ -341,6 +513,11 @@ class TestRefused:
             assert "Approve with passkey" not in shown
         room.file.write_text(text)
         assert "Approve with passkey" in phone.words
+        other = room.folder / "other.toml"
+        other.write_text(text)
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(other))
+        assert "the configuration is now" in phone.words
+        assert "Approve with passkey" not in phone.words
 
     def test_an_altered_record_is_not_shown_as_a_preview(
         self, room: Room, plan: str, phone: Phone

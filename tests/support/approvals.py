@@ -117,10 +117,18 @@ class Room:
     def ledger(self) -> Ledger:
         return Ledger(self.settings, Redactor())
 
-    def propose(self, plan: ActionPlan, run_id: str, **changed: Any) -> str:
+    def propose(
+        self,
+        plan: ActionPlan,
+        run_id: str,
+        *,
+        incident: str = INCIDENT,
+        host: str = "h",
+        **changed: Any,
+    ) -> str:
         """Write the plan into the journal of a run, as `rb.act` does; return its id."""
-        journal = Journal(self.root, run_id)
-        journal.run(journal.cell("rb.start('RUN-007')"))
+        journal = Journal(self.root, run_id, host)
+        journal.run(journal.cell("rb.start('RUN-007')"), incident)
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], data["sql"])
         journal.event("plan", **strictjson.normal(data, str))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ def gateway(
     open_on_loopback: bool = True,
     configuration: Path | None = None,
     port: int = 0,
+    ending: int = signal.SIGTERM,
 ) -> Iterator[str]:
     """Serve on a free port or this one, and give the address; store and log lie in the folder."""
     if configuration is None:
@@ -43,5 +45,5 @@ def gateway(
             assert said.startswith("listening on "), said + log.read_text()
             yield said.removeprefix("listening on ").strip()
         finally:
-            server.terminate()
+            server.send_signal(ending)
             server.communicate(timeout=_END_S)
