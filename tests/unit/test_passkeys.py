@@ -26,6 +26,7 @@ from rbkernel.config.actions import Actions
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.pages import Pages
 from rbkernel.errors import ActionRefused
+from rbkernel.evidence.incident import Approval
 from rbkernel.execution import assertions, passkey_signing
 from rbkernel.execution.assertions import Assertion, RelyingParty
 from rbkernel.execution.passkeys import File, Passkey, Registry
@@ -408,6 +409,32 @@ class TestApproval:
         said = json.loads(made.client_data)["challenge"]
         plain = base64.b64decode(said, altchars=b"-_", validate=True)
         assert plain == f"rbkernel-action-approval:{DIGEST}\n".encode()
+
+    def test_the_record_names_the_registered_key_and_person(
+        self, configured: Settings, device: Authenticator
+    ) -> None:
+        """Else the record would prove the approval with a key that is not the approver's."""
+        secret = invited(configured)
+        made = passkey_signing.register(configured, secret, device.register(secret), NOW)
+        text = Assertion.of_browser(device.approve(DIGEST)).as_recorded(made)
+        right = Approval(
+            by="bob",
+            key=assertions.fingerprint(made),
+            at=NOW.isoformat(),
+            signature=text,
+            signers="",
+        )
+        other = assertions.registered(Authenticator().register("s"), "bob", "s", PARTY, NOW)
+        said = {**json.loads(text), "public_key": assertions.pem(other)}
+
+        def why(approval: Approval) -> str:
+            signers = "bob ssh-ed25519 AAAA\nann ssh-ed25519 AAAA\n"
+            return passkey_signing.refusal(configured, approval, DIGEST, signers)
+
+        assert why(right) == ""
+        assert "not the registered one" in why(replace(right, signature=json.dumps(said)))
+        assert "not by ann" in why(replace(right, by="ann"))
+        assert "not by bob" in why(replace(right, key=assertions.fingerprint(other)))
 
 
 class TestPage:
