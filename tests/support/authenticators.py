@@ -40,10 +40,14 @@ class Authenticator:
             {1: 2, 3: lies.get("algorithm", -7), -1: 1, **point, **lies.get("key", {})}
         )
         data = self._data(_ATTESTED, lies) + bytes(15) + b"\x01" + len(self.id).to_bytes(2)
-        attestation = {"fmt": lies.get("format", "none"), "attStmt": {}, **lies.get("more", {})}
-        attestation |= {"authData": data + self.id + cose}
-        challenge = assertions.registration_challenge(secret)
-        client = self._client("webauthn.create", challenge, lies)
+        data += self.id + cose
+        client = self._client("webauthn.create", assertions.registration_challenge(secret), lies)
+        kind, statement = "none", {}
+        if lies.get("attested"):
+            signed = data + hashlib.sha256(client).digest()
+            signature = self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+            kind, statement = "packed", {"alg": -7, "sig": signature}
+        attestation = {"fmt": kind, "attStmt": statement, "authData": data}
         return self._answer(
             clientDataJSON=url64(client), attestationObject=url64(cbor2.dumps(attestation))
         )

@@ -115,7 +115,7 @@ class TestRegistration:
             ({"flags": 0x04}, "presence"),
             ({"type": "webauthn.get"}, "type"),
             ({"algorithm": -257}, "alg"),
-            ({"format": "apple", "more": {"attStmt": {"x5c": [b"x"]}}}, "not accepted"),
+            ({"attested": True}, "names the model"),
             ({"key": {-2: b"x" * 32}}, "curve"),
             ({"key": {-1: 99}}, "curve"),
         ],
@@ -433,6 +433,8 @@ class TestApproval:
 
         assert why(right) == ""
         assert "not the registered one" in why(replace(right, signature=json.dumps(said)))
+        said = {**json.loads(text), "registered_at": "2020-01-01T00:00:00+00:00"}
+        assert "at another time" in why(replace(right, signature=json.dumps(said)))
         assert "not by ann" in why(replace(right, by="ann"))
         assert "not by bob" in why(replace(right, key=assertions.fingerprint(other)))
 
