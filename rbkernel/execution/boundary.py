@@ -34,7 +34,9 @@ def known(found: Proposal, *, runs_kernels: bool) -> str:
     executor, host = os.geteuid(), socket.gethostname()
     if runs_kernels or (found.owner == executor and found.host in ("", host)):
         return NONE
-    return (
-        f"not known: the run belongs to user id {found.owner} (host {found.host}), and user id"
-        f" {executor} (host {host}) executes"
-    )
+    if found.owner == executor:
+        return (
+            "not known: the run has the same user id, and its kernel says that it ran on host"
+            f" {found.host}, not {host}; if that is not true, the approval is a convenience"
+        )
+    return f"not known: the run belongs to user id {found.owner}, and user id {executor} executes"

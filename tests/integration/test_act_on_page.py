@@ -120,7 +120,7 @@ def test_from_the_preview_to_the_outcome(
         ("executing", "bob (holder of a link)", "page"),
     ]
     assert steps[1][0] == "executing"
-    assert done.lines[2].text("boundary").startswith("not known: the run belongs to user id")
+    assert done.lines[2].text("boundary").startswith("not known: the run has the same user id")
     proven_by_openssl(room, tmp_path)
 
 
