@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rbkernel.cli.gateway import _settings
 from rbkernel.config import Settings
 from rbkernel.config.actions import Actions
 from rbkernel.config.gateway import Gateway
@@ -30,6 +31,7 @@ from rbkernel.evidence.incident import Approval
 from rbkernel.execution import assertions, passkey_signing
 from rbkernel.execution.assertions import Assertion, RelyingParty
 from rbkernel.execution.passkeys import File, Passkey, Registry
+from rbkernel.gateway import web
 from tests.support.authenticators import HOST, ORIGIN, Authenticator
 from tests.support.page_server import serving
 
@@ -200,6 +202,18 @@ class TestRegistration:
 def test_a_port_that_is_none_is_refused_in_the_configuration(model: Any) -> None:
     with pytest.raises(ValidationError, match=r"[Pp]ort"):
         model(**{"url" if model is Gateway else "jupyter_url": "https://h:99999"})
+
+
+def test_serve_warns_where_kernels_could_forge_passkeys(configured: Settings) -> None:
+    [told] = web.warnings(configured)
+    assert "nobody can approve or execute on a page" in told
+    assert "serve --kernels 0" in told
+    accepted = configured.actions.model_copy(update={"one_user": True})
+    [told] = web.warnings(configured.model_copy(update={"actions": accepted}))
+    assert "a convenience" in told
+    apart = configured.queue.model_copy(update={"kernels": 0})
+    assert web.warnings(configured.model_copy(update={"queue": apart})) == []
+    assert _settings("", None, 0).queue.kernels == 0
 
 
 def test_without_the_package_the_command_says_what_to_install(
