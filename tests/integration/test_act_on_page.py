@@ -370,7 +370,11 @@ class TestRefused:
     ) -> None:
         asked = room.approve(plan)
         ann = room.passkey("ann", Authenticator())
-        monkeypatch.setattr(Ledger, "preview", lambda *_: pytest.fail("the database was asked"))
+
+        def is_asked(*_: object) -> Preview:
+            raise AssertionError("the database was asked")
+
+        monkeypatch.setattr(Ledger, "preview", is_asked)
         for answer, why in (
             ("x", "not accepted"),
             (Authenticator().approve(asked.digest), "not registered"),
