@@ -20,6 +20,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import partial
 
+_LONGEST_LINE = 600
 _RTL = (
     "\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 )
@@ -70,6 +71,17 @@ def one_line(text: str) -> str:
     ('disk full\\x1b[1A', 'a \\u2028 b')
     """
     return " ".join(visible(text).split())
+
+
+def short_line(words: object, longest: int = _LONGEST_LINE) -> str:
+    r"""Return untrusted text as one safe line of limited length; --json shows the full text.
+
+    >>> short_line("a\x1b[31m\nb"), short_line("abcdef", 4)
+    ('a\\x1b[31m b', 'abc…')
+    """
+    # names from senders may be very long
+    text = one_line(str(words)[: longest * 10])
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def escape(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,12 +80,11 @@ def show(plan: Plan, as_json: AsJson = False) -> None:
 
     Example: rbkernel action show 3fa9c1d20b7e
     """
-    from rbkernel.cli import action_text
-    from rbkernel.execution import approval
+    from rbkernel.execution import approval, wording
 
     shown, now = approval.show(_ledger(), plan), datetime.now(UTC)
     if not as_json:
-        for line in action_text.shown_lines(shown, now):
+        for line in wording.shown_lines(shown, now):
             typer.echo(line)
         return
     preview = shown.preview
@@ -114,7 +113,7 @@ def request(
 
     Example: rbkernel action request 3fa9c1d20b7e --key ~/.ssh/id_ed25519
     """
-    from rbkernel.cli.incident_text import line
+    from rbkernel.displaytext import short_line
     from rbkernel.execution import approval
 
     ledger = _ledger()
@@ -124,9 +123,9 @@ def request(
         print_json(_json(history))
         return
     if before and before.digest != history.digest:
-        typer.echo(f"before    {line(f'{before.state(datetime.now(UTC))}: {before.result}')}")
+        typer.echo(f"before    {short_line(f'{before.state(datetime.now(UTC))}: {before.result}')}")
     _print_document(history)
-    short = f"{line(history.plan)} --digest {history.digest[:16]}"
+    short = f"{short_line(history.plan)} --digest {history.digest[:16]}"
     verb = "approve" if history.needed else "execute"
     typer.echo(f"Next: rbkernel action {verb} {short}")
 
@@ -184,12 +183,67 @@ def execute(plan: Plan, digest: Digest = "", as_json: AsJson = False) -> None:
     _end(executor.execute(ledger, plan, digest), as_json=as_json)
 
 
+@app.command()
+def invite(
+    name: Annotated[str, typer.Argument(help="The approver's name in the file of approvers.")],
+    minutes: Annotated[
+        float, typer.Option(help="How long the invitation is valid.", min=1, max=1440)
+    ] = 30.0,
+) -> None:
+    """Print a link with which one approver registers one passkey, once.
+
+    Whoever opens the link first can approve in this name: give it to this person only.
+
+    Exit codes: 0 printed, 3 error.
+
+    Example: rbkernel action invite bob
+    """
+    from rbkernel.execution import passkey_signing
+    from rbkernel.gateway.web import BASE, PASSKEY
+
+    settings, now = config.load(), datetime.now(UTC)
+    secret = passkey_signing.invite(settings, name, timedelta(minutes=minutes), now)
+    # browsers do not send what follows the "#", so it is in no log
+    typer.echo(f"{passkey_signing.party_of(settings).origin}{BASE}{PASSKEY}#{secret}")
+    typer.echo(f"For {name} only. Valid once, for {minutes:g} min.", err=True)
+
+
+@app.command()
+def passkeys(
+    remove: Annotated[
+        str, typer.Option(help="Remove the passkeys and invitations of a person, or one id.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the registered passkeys and open invitations, or remove some.
+
+    Approvals with a passkey that was removed count no more.
+
+    Exit codes: 0 listed or removed, 3 there is none to remove, or error.
+
+    Example: rbkernel action passkeys --remove bob
+    """
+    from rbkernel.execution import passkey_signing
+
+    settings = config.load()
+    rows = passkey_signing.listed(settings, datetime.now(UTC))
+    if remove:
+        rows = [one for one in rows if remove in (one["name"], one["id"])]
+        passkey_signing.remove(settings, remove)
+        typer.echo("Removed:", err=True)
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(("name", "id", "key", "state"), [tuple(one.values()) for one in rows])
+
+
 def _ledger() -> Ledger:
     from rbkernel.execution.ledger import Ledger
     from rbkernel.kernel import secrets
 
     settings = config.load()
-    return Ledger(settings, secrets.redactor(settings, os.environ, later=True))
+    redactor = secrets.redactor(settings, os.environ, later=True)
+    return Ledger(settings, redactor, read=config.load)
 
 
 def _asked(ledger: Ledger, plan: str, question: str) -> str:
@@ -228,19 +282,19 @@ def _end(history: ActionHistory, *, as_json: bool) -> None:
 
 
 def _print_document(history: ActionHistory, *, err: bool = False) -> None:
-    from rbkernel.cli import action_text
+    from rbkernel.execution import wording
 
-    for line in action_text.document_lines(history):
+    for line in wording.document_lines(history):
         typer.echo(line, err=err)
 
 
 def _print(history: ActionHistory, *, as_json: bool) -> None:
-    from rbkernel.cli import action_text
+    from rbkernel.execution import wording
 
     if as_json:
         print_json(_json(history))
         return
-    for line in action_text.history_lines(history, datetime.now(UTC)):
+    for line in wording.history_lines(history, datetime.now(UTC)):
         typer.echo(line)
 
 

@@ -95,29 +95,29 @@ def _list(found: Any, *, as_json: bool) -> None:
 
 
 def _listed(found: Any) -> Iterator[str]:
-    from rbkernel.cli.incident_text import line
+    from rbkernel.displaytext import short_line
 
     if not found.waiting:
         yield f"no open question in {found.incident}"
     for one in found.waiting:
         decision = one.decision
         about = ", ".join(filter(None, [one.runbook, one.server, f"run {one.run_id}"]))
-        yield f"{one.name} {line(decision.question)} ({line(about)})"
+        yield f"{one.name} {short_line(decision.question)} ({short_line(about)})"
         for place, option in enumerate(decision.options, 1):
             recommended = " (recommended)" if option == decision.recommended else ""
-            yield f"   {place} {line(option)}{recommended}"
+            yield f"   {place} {short_line(option)}{recommended}"
         if decision.reason:
-            yield f"   Why: {line(decision.reason)}"
+            yield f"   Why: {short_line(decision.reason)}"
         if decision.findings:
             named = ", ".join(f"{title} {verdict}" for title, verdict in decision.findings[:3])
-            yield f"   Findings: {line(named)}"
+            yield f"   Findings: {short_line(named)}"
         if not decision.identity:
             yield "   An earlier version asked this: answer it in a working copy,"
             yield f"   `rbkernel open {one.run_id}`"
     for one in found.asked:
         if one.decision.choice:
-            told = f"{line(one.decision.choice)} ({line(one.decision.by_whom)})"
-            yield f"decided: {line(one.decision.question)} {told}"
+            told = f"{short_line(one.decision.choice)} ({short_line(one.decision.by_whom)})"
+            yield f"decided: {short_line(one.decision.question)} {told}"
     if found.waiting:
         which = f" --question {found.waiting[0].name}" if found.waiting[0].name else ""
         yield f"Next: `rbkernel decide {found.incident} OPTION{which}`"
@@ -126,6 +126,6 @@ def _listed(found: Any) -> Iterator[str]:
 def _answered(incident: str, answer: Any) -> Iterator[str]:
     from datetime import UTC, datetime
 
-    from rbkernel.cli.incident_text import line
+    from rbkernel.displaytext import short_line
 
-    yield f"{incident}: {line(answer.question)} {line(answer.told(datetime.now(UTC)))}"
+    yield f"{incident}: {short_line(answer.question)} {short_line(answer.told(datetime.now(UTC)))}"

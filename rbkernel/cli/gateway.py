@@ -43,23 +43,26 @@ def serve(
     """
     import asyncio
 
-    settings = _settings(host, port)
+    settings = _settings(host, port, kernels)
     if check:
         raise Ending(_check(settings, as_json=as_json))
     logs.begin()
-    asyncio.run(_serve(settings, kernels))
+    asyncio.run(_serve(settings))
 
 
-def _settings(host: str, port: int | None) -> Settings:
+def _settings(host: str, port: int | None, kernels: int | None) -> Settings:
     settings = config.load()
     given = {
         name: value for name, value in (("host", host), ("port", port)) if value not in ("", None)
     }
     gateway = settings.gateway.model_copy(update=given)
-    return settings.model_copy(update={"gateway": gateway})
+    queue = settings.queue
+    if kernels is not None:
+        queue = queue.model_copy(update={"kernels": kernels})
+    return settings.model_copy(update={"gateway": gateway, "queue": queue})
 
 
-async def _serve(settings: Settings, kernels: int | None) -> None:
+async def _serve(settings: Settings) -> None:
     import asyncio
 
     from rbkernel.gateway.assembly import assemble, must_be_set
@@ -81,7 +84,7 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
         # imported last because it is slow: a wrong configuration is reported first
         from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
-        work = Supervisor(settings, store, kernels=kernels, recorded=parts.notifier.wake)
+        work = Supervisor(settings, store, recorded=parts.notifier.wake)
         gateway = server.Server.start(bound, store, work=work, pages=parts.pages)
         await asyncio.to_thread(work.start)
         typer.echo(f"listening on {gateway.address}")
@@ -90,7 +93,8 @@ async def _serve(settings: Settings, kernels: int | None) -> None:
             f"executes up to {amounts.count(work.kernels, 'run')} at the same time, from the queue"
             f" in {store.where}"
         )
-        for line in [*server.warnings(settings.gateway), *advice(store)]:
+        told = [*server.warnings(settings.gateway), *pages.warnings(settings), *advice(store)]
+        for line in told:
             typer.echo(line)
         with parts.notifier:
             await server.serve(gateway, typer.echo)

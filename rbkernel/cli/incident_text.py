@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 
-from rbkernel.displaytext import one_line
+from rbkernel.displaytext import short_line
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
     ActionHistory,
@@ -32,18 +32,7 @@ from rbkernel.render.documents.wording import clock, lasted
 _MOST_ALERTS, _MOST_ENTRIES = 15, 100
 # the most consecutive alerts that are shown
 _MOST_IN_A_ROW = 3
-_LONGEST_LINE, _LONGEST_NAME, _LONGEST_VALUE = 600, 120, 80
-
-
-def line(words: object, longest: int = _LONGEST_LINE) -> str:
-    r"""Return untrusted text as one safe line of limited length; --json shows the full text.
-
-    >>> line("a\x1b[31m\nb"), line("abcdef", 4)
-    ('a\\x1b[31m b', 'abc…')
-    """
-    # names from senders may be very long
-    text = one_line(str(words)[: longest * 10])
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+_LONGEST_NAME, _LONGEST_VALUE = 120, 80
 
 
 def minute(at: str) -> str:
@@ -64,7 +53,7 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     """Return remarks about an incident for a list: a damaged record, an outdated report, etc."""
     damaged = "DAMAGED RECORD" if record.damaged else ""
     older = "REPORT OUTDATED" if caveats.too_late(record) else ""
-    goes_on = f"merged into {line(record.merged_into)}" if record.merged_into else ""
+    goes_on = f"merged into {short_line(record.merged_into)}" if record.merged_into else ""
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
@@ -79,7 +68,7 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     yield from _block(
         "Waiting for a decision",
         [
-            f"{one.runbook} {line(one.server)}: {line(one.decision.question)}"
+            f"{one.runbook} {short_line(one.server)}: {short_line(one.decision.question)}"
             f"{_recommended(one.decision)}"
             f" `rbkernel decide {one.run_id}`"
             for one in found.waiting
@@ -88,8 +77,8 @@ def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
     yield from _block(
         "Decided",
         [
-            f"{one.runbook}: {line(one.decision.question)} {line(one.decision.choice)}"
-            f" ({line(one.decision.by_whom)})"
+            f"{one.runbook}: {short_line(one.decision.question)} {short_line(one.decision.choice)}"
+            f" ({short_line(one.decision.by_whom)})"
             for one in found.asked
             if one.decision.choice
         ],
@@ -113,7 +102,7 @@ def _action(action: ActionHistory, now: datetime) -> str:
     """Describe an action, and the command that goes on with it, if one does."""
     state = action.state(now)
     commands = {ActionState.PREVIEWED: "approve", ActionState.APPROVED: "execute"}
-    plan = shlex.quote(line(action.plan))  # a line of the record may hold any text
+    plan = shlex.quote(short_line(action.plan))  # a line of the record may hold any text
     command = f" `rbkernel action {commands[state]} {plan}`" if state in commands else ""
     by = ", ".join(one.by for one in action.approvals)
     said = [
@@ -121,16 +110,16 @@ def _action(action: ActionHistory, now: datetime) -> str:
         f"approved by {by}" if by else "",
         action.result,
     ]
-    return f"{line('; '.join(filter(None, said)))}{command}"
+    return f"{short_line('; '.join(filter(None, said)))}{command}"
 
 
 def _recommended(decision: Decision) -> str:
-    return f" Recommended: {line(decision.recommended)}." if decision.recommended else ""
+    return f" Recommended: {short_line(decision.recommended)}." if decision.recommended else ""
 
 
 def drafted(name: str, made: Draft, due: Due | None) -> Iterator[str]:
     """Yield the lines of a status update's draft, then the events since the last update."""
-    yield from map(line, made.text.splitlines())
+    yield from map(short_line, made.text.splitlines())
     yield ""
     yield "Not recorded yet. Fill in the places marked ‹ ›: the record has no information for them."
     yield f"Record it: rbkernel incident status {name} {made.status} --impact … --action … --eta …"
@@ -143,7 +132,7 @@ def closed(what: Closed) -> Iterator[str]:
     """Yield the lines that `rbkernel incident close` prints: first, the path of the report."""
     yield str(what.attachment)
     if what.was_closed:
-        by = f"by {line(what.closed_by)} at {clock(what.closed_at)}"
+        by = f"by {short_line(what.closed_by)} at {clock(what.closed_at)}"
         yield f"  {what.incident} was already closed {by}; sealed and exported again"
     else:
         yield f"  {what.incident} is closed; attach this report to a ticket (any browser opens it)"
@@ -155,11 +144,11 @@ def closed(what: Closed) -> Iterator[str]:
     yield f"head {what.record.head}: store this value elsewhere, in the ticket or a chat"
     signer = what.record.signer
     if what.record.missing:
-        yield from (f"  {line(one)}" for one in what.record.missing)
+        yield from (f"  {short_line(one)}" for one in what.record.missing)
     else:
         yield f"  signed by {signer}" if signer else "  not signed"
     for remark in what.mind:
-        yield f"Note: {line(remark)}"
+        yield f"Note: {short_line(remark)}"
     yield f"Next: `rbkernel postmortem {what.incident}`"
 
 
@@ -183,25 +172,25 @@ def outdated(record: IncidentRecord) -> Iterator[str]:
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
     record = found.record
     yield " ".join(
-        filter(None, [record.id, record.state.upper(), line(found.title, _LONGEST_NAME)])
+        filter(None, [record.id, record.state.upper(), short_line(found.title, _LONGEST_NAME)])
     )
     named = [("severity", record.severity), ("service", record.service)]
-    said = [f"{name} {line(value)}" for name, value in named if value]
+    said = [f"{name} {short_line(value)}" for name, value in named if value]
     if said:
         yield f"  {', '.join(said)}"
-    yield f"  began    {clock(record.began.at)} ({line(record.began.source)})"
+    yield f"  began    {clock(record.began.at)} ({short_line(record.began.source)})"
     if record.resolved and record.duration is not None:
         over, took = record.resolved, lasted(record.duration)
-        yield f"  resolved {clock(over.at)} ({line(over.source)}), after {took}"
+        yield f"  resolved {clock(over.at)} ({short_line(over.source)}), after {took}"
     if by := record.acknowledged:
-        yield f"  acknowledged {clock(by.at)} by {line(by.by)}"
+        yield f"  acknowledged {clock(by.at)} by {short_line(by.by)}"
     if record.closed_at:
-        how = f": {line(record.resolution)}" if record.resolution else ""
+        how = f": {short_line(record.resolution)}" if record.resolution else ""
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
-        yield f"  merged into {line(record.merged_into)}"
+        yield f"  merged into {short_line(record.merged_into)}"
     for caveat in caveats.caveats_of(record):
-        yield f"  NOTE: {line(caveat)}"
+        yield f"  NOTE: {short_line(caveat)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
     if record.unfinished:
@@ -211,7 +200,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         )
     if record.statuses:
         last = record.statuses[-1]
-        yield f"  status   {line(last.status)} since {clock(last.at)}, by {line(last.by)}"
+        status = f"{short_line(last.status)} since {clock(last.at)}"
+        yield f"  status   {status}, by {short_line(last.by)}"
     if due:
         yield f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
 
@@ -229,22 +219,26 @@ def _others(count: int, what: str) -> list[str]:
 
 def _run(run: RunEntry, continues: str) -> str:
     found = "RUNNING" if run.is_beginning else run.verdict.value.upper()
-    name = " ".join(filter(None, [run.runbook, line(run.title)])) or "a run"
+    name = " ".join(filter(None, [run.runbook, short_line(run.title)])) or "a run"
     said = [f"{found:9} {name}: {run.run_id}"]
-    said += [run.state, f"continues {line(continues)}" if continues else "", line(run.problem)]
+    said += [
+        run.state,
+        f"continues {short_line(continues)}" if continues else "",
+        short_line(run.problem),
+    ]
     return ", ".join(filter(None, said))
 
 
 def _alert(alert: AlertHistory) -> str:
     labels = ", ".join(
-        f"{line(name, _LONGEST_VALUE)}={line(value, _LONGEST_VALUE)}"
+        f"{short_line(name, _LONGEST_VALUE)}={short_line(value, _LONGEST_VALUE)}"
         for name, value in alert.labels.items()
         if name != "alertname"
     )
     times = f"since {clock(alert.first_firing_at)}"
     if alert.last_resolved_at:
         times += f", resolved {clock(alert.last_resolved_at)}"
-    name = line(alert.name, _LONGEST_NAME)
+    name = short_line(alert.name, _LONGEST_NAME)
     return f"{alert.status.upper():9} {name}, {times}{f' ({labels})' if labels else ''}"
 
 
@@ -283,4 +277,4 @@ def _timeline(entries: Sequence[Entry]) -> Iterator[str]:
         if f"{at:%Y-%m-%d}" != day:
             day = f"{at:%Y-%m-%d}"
             yield day
-        yield f"{at:%H:%M:%S} {line(entry.what)} [{line(entry.short_source)}]"
+        yield f"{at:%H:%M:%S} {short_line(entry.what)} [{short_line(entry.short_source)}]"

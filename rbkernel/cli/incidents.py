@@ -14,6 +14,7 @@ import typer
 
 from rbkernel import amounts, config
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
+from rbkernel.displaytext import short_line
 from rbkernel.errors import ParameterError
 
 app = typer.Typer(help="Incidents: list, show, notes, status updates, close.")
@@ -70,7 +71,6 @@ def open_incident(
 
     Example: rbkernel incident open "Reports are stale" --severity P1
     """
-    from rbkernel.cli import incident_text
     from rbkernel.model import new_incident_id
 
     name, title = name or new_incident_id(), _said(title, "title")
@@ -78,7 +78,7 @@ def open_incident(
     if line.is_new:
         typer.echo(name)
         return
-    kept = f": its title stays “{incident_text.line(line.text('title'))}”"
+    kept = f": its title stays “{short_line(line.text('title'))}”"
     typer.echo(f"{name} already exists{kept}; `rbkernel incident note {name} …` adds to it")
 
 
@@ -382,10 +382,10 @@ def _row(one: Any, now: datetime) -> tuple[str, ...]:
     return (
         record.id,
         record.state,
-        incident_text.line(record.severity),
+        short_line(record.severity),
         incident_text.minute(record.began.at),
         f"{len(one.runs)} {one.verdict}".strip(),
-        incident_text.line(one.title),
+        short_line(one.title),
         incident_text.to_look_at(record, due),
     )
 

@@ -67,17 +67,23 @@ def _severity(words: str) -> Severity | None:
 class Actions(BaseModel):
     """The policy of actions. Without a rule for an action, the action cannot be executed.
 
-    ``approvers`` is an OpenSSH file of allowed signers: the people who may approve.
+    ``approvers`` is an OpenSSH file of allowed signers: the people who may approve. ``passkeys`` is
+    the file in which `rbkernel serve` keeps the passkeys of these people; without it, nobody can
+    approve on a page. ``one_user`` accepts passkeys where kernels run as the OS user of `rbkernel
+    serve`: an approval is then a convenience.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     approvers: Path | None = None
+    passkeys: Path | None = None
+    one_user: bool = False
     rules: tuple[ActionRule, ...] = ()
 
     @model_validator(mode="after")
     def _approvers_are_known(self) -> Actions:
-        if self.approvers is None and any(rule.approvers for rule in self.rules):
+        needed = self.passkeys is not None or any(rule.approvers for rule in self.rules)
+        if self.approvers is None and needed:
             raise ValueError(
                 "approvers is missing: name the OpenSSH file of the people who may approve"
             )

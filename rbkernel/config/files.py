@@ -197,7 +197,10 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
             }
         ),
         "actions": settings.actions.model_copy(
-            update={"approvers": place(settings.actions.approvers)}
+            update={
+                field: place(getattr(settings.actions, field))
+                for field in ("approvers", "passkeys")
+            }
         ),
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}

@@ -219,7 +219,9 @@ class Gateway(BaseModel):
     @classmethod
     def _is_address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query):
+        # a port that is none raises an error, too
+        bad = parts.scheme not in {"http", "https"} or not parts.netloc or parts.query
+        if url and (bad or parts.port == 0):
             raise ValueError("give an address such as https://runbooks.example.org")
         return url
 

@@ -37,7 +37,9 @@ class Pages(BaseModel):
     @classmethod
     def _is_address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if url and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query):
+        # a port that is none raises an error, too
+        bad = parts.scheme not in {"http", "https"} or not parts.netloc or parts.query
+        if url and (bad or parts.port == 0):
             raise ValueError("give an address such as https://jupyter.example.org/user/alice")
         return url.rstrip("/")
 

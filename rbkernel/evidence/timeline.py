@@ -224,7 +224,9 @@ def action_step(line: Line) -> str:
     >>> action_step(Line(number=1, kind="action", at="", by="bob", data=data))
     'action approved with the SSH key SHA256:abc: Terminate 1 session, on orders (9b1c0d77e2aa)'
     """
-    proved = f" with the SSH key {line.text('key')}" if line.text("key") else ""
+    key = line.text("key")
+    kind = "" if key.startswith("passkey") else "SSH key "
+    proved = f" with the {kind}{key}" if key else ""
     what = f"{line.text('title')}, on {line.text('connection')} ({line.text('digest')[:12]})"
     limits = line.text("boundary")
     boundary = f"boundary: {limits}" if limits else ""

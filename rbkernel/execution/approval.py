@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rbkernel.config.actions import ActionRule
@@ -10,10 +12,12 @@ from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
 from rbkernel.evidence.runs import list_runs
-from rbkernel.execution import approvers, document, policy, proposal
+from rbkernel.execution import approvers, document, passkey_signing, policy, proposal
+from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
 from rbkernel.execution.proposal import Proposal
+from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
 _SHORTEST = 16
@@ -80,7 +84,9 @@ def show(ledger: Ledger, plan: str) -> Shown:
     )
 
 
-def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory:
+def request(
+    ledger: Ledger, plan: str, key: Path | None = None, *, by: str = "", origin: str = ""
+) -> ActionHistory:
     """Record the preview of an action, for people to approve; one that is still valid is kept.
 
     Parameters
@@ -91,6 +97,10 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
         The plan's id, or its beginning.
     key
         The SSH key of the person who asks; needed if the policy wants another person to approve.
+    by
+        Who asks, if no key says it; by default the OS user.
+    origin
+        Where the person asks, if not by command.
 
     Raises
     ------
@@ -98,14 +108,20 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
         The policy forbids the action, a target changed, or it is executed already.
     """
     found = ledger.find(plan)
-    rule, preview = ledger.rule(found), ledger.preview(found)
+    if origin:
+        ledger.must_take_passkeys(found)
+    rule = ledger.rule(found)
+    is_signed = bool(rule.approvers) and not rule.proposer_may_approve
+    if is_signed:  # the server is asked only for somebody who may ask
+        _needed(found, key)
+    preview = ledger.preview(found)
     if why := _refusal(preview, rule):
         raise refused(found, why)
     known = ledger.recorded(found)
     if known and known.state(now()) in PENDING and not ledger.void(found, known, rule, preview):
         return known
     at = now()
-    signers = "" if rule.proposer_may_approve or not rule.approvers else _approvers(ledger)
+    signers = _approvers(ledger) if is_signed else ""
     who = approvers.owner(_needed(found, key), signers, at) if signers else None
     asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
     text = ledger.document(found, rule, preview, asked, at)
@@ -114,19 +130,24 @@ def request(ledger: Ledger, plan: str, key: Path | None = None) -> ActionHistory
         signature = approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at).text
 
     def check(history: ActionHistory | None) -> str:
-        return _not_again(found, history, previous=known)
+        return ledger.changed_since(found, rule) or _not_again(found, history, previous=known)
 
     return ledger.append(
         *(found, document.digest(text), ActionState.PREVIEWED, check),
-        by=who.by if who else "",
+        by=who.by if who else by,
         document=text,
         signature=signature,
         signers=signers,
+        origin=origin,
     )
 
 
 def _approvers(ledger: Ledger) -> str:
     return approvers.read(ledger.settings.actions.approvers)
+
+
+# signs the document of an action; the second argument is the text of the file of approvers
+Sign = Callable[[ActionHistory, str], Signature]
 
 
 def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
@@ -148,33 +169,66 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     ActionRefused
         What the approver saw has changed or expired, or this person may not approve it.
     """
+
+    def sign(history: ActionHistory, signers: str) -> Signature:
+        return approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+
+    return _approve(ledger, plan, seen, sign)
+
+
+def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> ActionHistory:
+    """Approve an action with what a browser answered about a passkey; see `approve`.
+
+    Raises
+    ------
+    ActionRefused
+        As for `approve`, or the answer is not a signature over this action.
+    """
+    sign = partial(passkey_signing.sign, ledger.settings, answer)
+    return _approve(ledger, plan, seen, sign, origin=Origin.PAGE)
+
+
+def _approve(
+    ledger: Ledger, plan: str, seen: str, sign: Sign, *, origin: str = ""
+) -> ActionHistory:
     found = ledger.find(plan)
+    if origin:
+        ledger.must_take_passkeys(found)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
-    if why := ledger.void(found, history, rule, ledger.preview(found)):
-        raise refused(found, f"{why}. It is not approved", AGAIN)
-    signers = _approvers(ledger)
-    signed = approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+    signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:
         if latest_ is None:
             return "its preview is not recorded"
-        return ledger.unproven(latest_, rule) or policy.may_approve(
-            latest_, rule, signed.by, signed.key, now()
+        return (
+            ledger.changed_since(found, rule)
+            or ledger.unproven(latest_, rule)
+            or policy.may_approve(latest_, rule, signed.by, signed.key, now())
         )
 
+    # the server is asked only for an approver who may approve
+    if why := check(history):
+        raise refused(found, why)
+    if why := ledger.void(found, history, rule, ledger.preview(found)):
+        raise refused(found, f"{why}. It is not approved", AGAIN)
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),
         by=signed.by,
         key=signed.key,
         signature=signed.text,
         signers=signed.signers,
+        origin=origin,
     )
 
 
-def reject(ledger: Ledger, plan: str, why: str) -> ActionHistory:
+def reject(
+    ledger: Ledger, plan: str, why: str, *, seen: str = "", by: str = "", origin: str = ""
+) -> ActionHistory:
     """Reject an action that is not executed yet; needs neither a key nor the server.
+
+    With ``seen``, a digest, only the action that the person saw is rejected.
 
     Raises
     ------
@@ -185,12 +239,16 @@ def reject(ledger: Ledger, plan: str, why: str) -> ActionHistory:
     history = ledger.recorded(found)
     if history is None:
         raise refused(found, "its preview is not recorded, so there is nothing to reject")
+    if seen:
+        history = pending(ledger, found, seen)
 
     def check(latest_: ActionHistory | None) -> str:
         state = latest_.state(now()) if latest_ else ActionState.PROPOSED
         return "" if state in PENDING else f"it is {state}"
 
-    return ledger.append(found, history.digest, ActionState.REJECTED, check, result=why)
+    return ledger.append(
+        *(found, history.digest, ActionState.REJECTED, check), by=by, result=why, origin=origin
+    )
 
 
 def pending(ledger: Ledger, found: Proposal, seen: str) -> ActionHistory:

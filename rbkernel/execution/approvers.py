@@ -11,15 +11,19 @@ import base64
 import binascii
 import hashlib
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import manifest, signing
-from rbkernel.evidence.incident import ActionHistory
+from rbkernel.evidence.incident import ActionHistory, Approval
+from rbkernel.execution import assertions
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
+_KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 # the file is copied into the record with each signature
 _MOST_BYTES = 64 * 1024
 
@@ -129,7 +133,13 @@ def refusal(
     return ""
 
 
-def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
+def unproven(
+    history: ActionHistory,
+    signers: str,
+    *,
+    requested: bool,
+    by_passkey: Callable[[Approval], str],
+) -> str:
     """Return which signature of an action is not valid; empty if all are.
 
     Parameters
@@ -140,8 +150,17 @@ def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
         The text of the file of approvers.
     requested
         Whether the person who asked must have signed, too.
+    by_passkey
+        Returns why an approval by a passkey is not valid; empty if it is.
     """
-    checks = [(APPROVAL, one.by, one.key, one.signature, one.at) for one in history.approvals]
+    for one in history.approvals:
+        if assertions.is_recorded(one.signature) and (why := by_passkey(one)):
+            return f"the approval of {one.by} is not valid: {why}"
+    checks = [
+        (APPROVAL, one.by, one.key, one.signature, one.at)
+        for one in history.approvals
+        if not assertions.is_recorded(one.signature)
+    ]
     if requested:
         first = history.lines[0]
         by, key = (str(history.facts.get(f"requested_{one}", "")) for one in ("by", "key"))
@@ -151,6 +170,25 @@ def unproven(history: ActionHistory, signers: str, *, requested: bool) -> str:
         if why or fingerprint(text) != key:
             return f"the signature of {by or 'the person who asked'} is not valid: {why}"
     return ""
+
+
+def keys_of(name: str, signers: str) -> frozenset[str]:
+    """Return the fingerprints of a person's SSH keys; none if no passkey of this name counts.
+
+    Lines with options do not count: they limit what an SSH key may sign, and when.
+
+    >>> file = "ann ssh-ed25519 AAAA\\n# ssh-rsa AAAA\\nbob valid-before=2026 ssh-rsa AAAA"
+    >>> [len(keys_of(name, file)) for name in ("ann", "#", "bob", "eve")]
+    [1, 0, 0, 0]
+    """
+    found: set[str] = set()
+    for words in (line.split() for line in signers.splitlines()):
+        # the name comes first, and is no "#"
+        if words[:1] == [name] and manifest.is_signer(name) and len(words) > 2:
+            with suppress(binascii.Error):
+                if words[1].startswith(_KEY_TYPES):
+                    found.add(_hashed(base64.b64decode(words[2], validate=True)))
+    return frozenset(found)
 
 
 def _name_of(text: str, signers: str, at: datetime) -> str:
@@ -184,6 +222,10 @@ def fingerprint(text: str) -> str:
         key = data[14 : 14 + int.from_bytes(data[10:14])]
     except (ValueError, binascii.Error) as error:
         raise ActionRefused("the text is not a signature of OpenSSH") from error
+    return _hashed(key)
+
+
+def _hashed(key: bytes) -> str:
     hashed = base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
     return f"SHA256:{hashed}"
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import kinds, policy, server
+from rbkernel.execution import assertions, kinds, policy, server
 from rbkernel.execution.approval import pending
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
 from rbkernel.sources.postgres.connection import driver
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """An execution whose intent is recorded, and which is carried out once.
+
+    After ``until``, by the server's clock, nothing is sent.
+    """
+
+    found: Proposal
+    history: ActionHistory
+    rule: ActionRule
+    connection: Connection
+    until: datetime
 
 
 def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
@@ -40,28 +54,78 @@ def execute(ledger: Ledger, plan: str, seen: str) -> ActionHistory:
     ActionRefused
         Something changed, or the action is not approved: nothing was executed.
     """
+    return carry_out(ledger, begin(ledger, plan, seen))
+
+
+def begin(
+    ledger: Ledger, plan: str, seen: str, *, by: str = "", origin: str = "", least: int = 0
+) -> Begun:
+    """Check an approved action, and record the intent to execute it; nothing is executed yet.
+
+    Parameters
+    ----------
+    ledger, plan, seen
+        See `execute`.
+    by
+        Who executes it; by default the OS user.
+    origin
+        Where the person is, if not at the command line.
+    least
+        The fewest approvals with which this person may execute it.
+
+    Raises
+    ------
+    ActionRefused
+        Something changed, or the action is not approved: nothing was recorded.
+    """
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
+    if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
+        ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)
+    if len(history.approvals) < least:
+        raise refused(
+            found,
+            "nobody approved it, so it cannot be executed here",
+            f"`rbkernel action execute {found.plan} --digest {history.digest[:16]}`",
+        )
     preview, looked = ledger.preview(found), now()
     if why := ledger.void(found, history, rule, preview):
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
 
     def check(latest: ActionHistory | None) -> str:
-        return refusal(ledger, found, rule, latest, now())
+        changed = ledger.changed_since(found, rule)
+        return changed or refusal(ledger, found, rule, latest, now())
 
-    kind = kinds.get(found.action)
-    begun = _begin(ledger, found, history, check, connection)
+    begun = _begin(ledger, found, history, check, connection, by, origin)
     limit = min(instant(begun.until), history.execute_by or looked)
-    with ledger.session(found) as session:
+    return Begun(
+        found=found,
+        history=history,
+        rule=rule,
+        connection=connection,
+        until=preview.at + (limit - looked),
+    )
+
+
+def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
+    """Send the statement once, watch its effect, and record the outcome.
+
+    Returns
+    -------
+    ActionHistory
+        The action with its outcome, which may be a failure.
+    """
+    history, kind = begun.history, kinds.get(begun.found.action)
+    with ledger.session(begun.found) as session:
         outcome = carried_out(
-            lambda: kind.execute(connection, history.facts, preview.at + (limit - looked)),
-            lambda: kind.watch(session, history.facts, rule.watch_s),
+            lambda: kind.execute(begun.connection, history.facts, begun.until),
+            lambda: kind.watch(session, history.facts, begun.rule.watch_s),
         )
     return ledger.append(
-        *(found, history.digest, outcome.state),
+        *(begun.found, history.digest, outcome.state),
         result=outcome.result,
         facts=dict(outcome.facts),
     )
@@ -88,6 +152,8 @@ def _begin(
     history: ActionHistory,
     check: Check,
     connection: Connection,
+    by: str,
+    origin: str,
 ) -> ActionHistory:
     """Record the intent. From here on, the action is never begun again."""
     longest = float(history.facts["watch_s"]) + server.GRACE_S
@@ -95,24 +161,10 @@ def _begin(
     return ledger.append(
         *(found, history.digest, ActionState.EXECUTING, check),
         until=now() + timedelta(seconds=longest),
-        boundary=_boundary(found.owner, os.geteuid()),
+        boundary=ledger.boundary(found),
+        by=by,
+        origin=origin,
     )
-
-
-def _boundary(owner: int, executor: int) -> str:
-    """Say what is known about who could have executed the action without any approval.
-
-    >>> _boundary(1000, 1000)
-    'none: kernels run as the OS user that executes actions, so the approval is a convenience'
-    >>> _boundary(1000, 998)
-    'not known: the run belongs to user id 1000, and user id 998 executes'
-    """
-    if owner == executor:
-        return (
-            "none: kernels run as the OS user that executes actions, so the approval is a"
-            " convenience"
-        )
-    return f"not known: the run belongs to user id {owner}, and user id {executor} executes"
 
 
 def carried_out(change: Callable[[], object], watch: Callable[[], Outcome]) -> Outcome:

@@ -23,11 +23,21 @@ from rbkernel.evidence import incident, store
 from rbkernel.evidence.incident import (
     ActionHistory,
     ActionState,
+    Approval,
     IncidentRecord,
     IncidentState,
     instant,
 )
-from rbkernel.execution import approvers, document, kinds, policy, proposal, server
+from rbkernel.execution import (
+    approvers,
+    boundary,
+    document,
+    kinds,
+    passkey_signing,
+    policy,
+    proposal,
+    server,
+)
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
@@ -51,11 +61,24 @@ class Ledger:
         The configuration.
     redactor
         Removes secrets from the texts of a document.
+    read
+        Reads the configuration again before a step is recorded; None if it cannot have changed.
+    runs_kernels
+        Whether this process starts kernels.
     """
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redactor: Redactor,
+        *,
+        read: Callable[[], Settings] | None = None,
+        runs_kernels: bool = False,
+    ) -> None:
         self.settings = settings
         self._redactor = redactor
+        self._read = read or (lambda: settings)
+        self._runs_kernels = runs_kernels
 
     @property
     def root(self) -> Path:
@@ -110,6 +133,34 @@ class Ledger:
                 "add a rule, see docs/how-to/act.md, or copy the SQL",
             )
         return rule
+
+    def changed_since(self, found: Proposal, rule: ActionRule) -> str:
+        """Return what changed while this step waited or looked at the server; empty if nothing.
+
+        Raises
+        ------
+        ActionRefused, ConfigError
+            No rule allows the action any more, or the configuration cannot be read.
+        """
+        fresh = Ledger(self._read(), self._redactor)
+        if fresh.rule(found) != rule:
+            return "the policy, or the severity of the incident, changed in this moment"
+        old, new = (one.settings.connection(found.connection) for one in (self, fresh))
+        return "" if old == new else "its connection changed in this moment"
+
+    def boundary(self, found: Proposal) -> str:
+        """Say what is known about kernels that could act without an approval; see `boundary`."""
+        return boundary.known(found, runs_kernels=self._runs_kernels)
+
+    def no_passkeys(self, found: Proposal) -> str:
+        """Return why passkeys do not count for an action in this process; empty if they do."""
+        is_none = self.boundary(found) == boundary.NONE
+        return boundary.ONE_USER if is_none and not self.settings.actions.one_user else ""
+
+    def must_take_passkeys(self, found: Proposal) -> None:
+        """Raise `ActionRefused` if passkeys do not count for an action in this process."""
+        if why := self.no_passkeys(found):
+            raise refused(found, why, boundary.APART)
 
     @contextmanager
     def session(self, found: Proposal) -> Iterator[Session]:
@@ -214,7 +265,16 @@ class Ledger:
         if not rule.approvers:
             return ""
         signers = approvers.read(self.settings.actions.approvers)
-        return approvers.unproven(history, signers, requested=not rule.proposer_may_approve)
+
+        def by_passkey(one: Approval) -> str:
+            return passkey_signing.refusal(self.settings, one, history.digest, signers)
+
+        return approvers.unproven(
+            history,
+            signers,
+            requested=not rule.proposer_may_approve,
+            by_passkey=by_passkey,
+        )
 
     def append(
         self,
@@ -224,6 +284,7 @@ class Ledger:
         check: Check | None = None,
         *,
         by: str = "",
+        origin: str = "",
         **fields: Any,
     ) -> ActionHistory:
         """Record a step of an action, if it is allowed at this moment.
@@ -242,6 +303,8 @@ class Ledger:
             always recorded.
         by
             Who takes the step; by default the OS user.
+        origin
+            Where this person is, if not at the command line.
         **fields
             Further fields of the line.
 
@@ -267,13 +330,14 @@ class Ledger:
 
         home = found.incident if state is ActionState.PREVIEWED else self._home(digest)
         store.prepare(self.root, group=self.settings.evidence.group_access)
+        where = {"origin": origin} if origin else {}
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
         incident.append(
             *(self.root, home, "action"),
             by=by or _os_user(),
             redactor=self._redactor,
             check=must_be_allowed,
-            **{**said, "digest": digest, "state": state, **fields},
+            **{**said, "digest": digest, "state": state, **where, **fields},
         )
         record = incident.look(self.root, home)
         return next(one for one in record.actions if one.digest == digest)

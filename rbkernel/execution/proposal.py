@@ -11,7 +11,7 @@ from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import reading, runs, store
 from rbkernel.evidence.incident import instant
 from rbkernel.evidence.reading import Event, Record
-from rbkernel.model import PlanState, plan_id
+from rbkernel.model import RUN_ID, PlanState, plan_id
 
 # the fewest characters of an id that name a plan
 _SHORTEST = 4
@@ -21,7 +21,8 @@ _SHORTEST = 4
 class Proposal:
     """A plan as the newest run proposed it; ``state`` is the text of a `PlanState`.
 
-    ``owner`` is the id of the OS user who owns the folder of the run.
+    ``owner`` is the id of the OS user who owns the folder of the run; ``host`` is where its kernel
+    says that it ran.
     """
 
     plan: str
@@ -35,6 +36,7 @@ class Proposal:
     run_id: str
     runbook: str
     owner: int
+    host: str
     at: str
     state: str
 
@@ -71,6 +73,31 @@ def in_incidents(root: Path, incidents: frozenset[str]) -> list[Proposal]:
     return sorted(found.values(), key=lambda one: one.at)
 
 
+def plans_of(root: Path, what: str) -> dict[str, str]:
+    """Return the plans that a run, or the runs of an incident, propose to execute.
+
+    Returns
+    -------
+    dict
+        The id of each plan, with the id of the incident of its newest run here.
+
+    Raises
+    ------
+    EvidenceError
+        A record or a journal cannot be read.
+    """
+    if RUN_ID.fullmatch(what):
+        entries = [one for one in runs.list_runs(root) if one.run_id == what]
+    else:
+        entries = [one for one in runs.of_incident(root, what) if one.is_readable]
+    return {
+        one.plan: one.incident
+        for entry in entries
+        for one in of_run(reading.read(entry.folder), entry.incident)
+        if one.action
+    }
+
+
 def _all(root: Path, plan: str) -> Iterator[Proposal]:
     """Yield the proposals of all runs, oldest first."""
     yield from sorted(_unsorted(root, plan), key=lambda one: instant(one.at))
@@ -81,12 +108,13 @@ def _unsorted(root: Path, plan: str) -> Iterator[Proposal]:
         try:
             # most journals do not contain the plan, and need not be parsed
             if plan.encode() in (entry.folder / store.JOURNAL).read_bytes():
-                yield from _of_run(reading.read(entry.folder), entry.incident)
+                yield from of_run(reading.read(entry.folder), entry.incident)
         except (OSError, EvidenceError):
             continue  # `rbkernel evidence list` reports an unreadable journal
 
 
-def _of_run(run: Record, incident: str) -> Iterator[Proposal]:
+def of_run(run: Record, incident: str) -> Iterator[Proposal]:
+    """Yield the proposals of a run, in the order of its journal."""
     for event in run.of_kind("plan"):
         if event.data.get("sql") and _is_its_id(event.data):
             yield _proposal(event, run, incident)
@@ -98,7 +126,10 @@ def _is_its_id(plan: Mapping[str, Any]) -> bool:
     A kernel could write any text as an id: a command for a shell, or the id of another plan.
     """
     names = ("title", "connection", "sql")
-    return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+    try:
+        return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+    except UnicodeEncodeError:  # a kernel may write halves of surrogate pairs
+        return False
 
 
 def _proposal(event: Event, run: Record, incident: str) -> Proposal:
@@ -115,6 +146,7 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
         run_id=run.run_id,
         runbook=run.runbook,
         owner=run.folder.stat().st_uid,
+        host=str(run.kernel.get("host") or ""),
         at=event.at,
     )
 

@@ -7,19 +7,21 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from rbkernel import actions, config, strictjson
 from rbkernel.config import Settings
 from rbkernel.evidence.incident import ActionHistory, append
-from rbkernel.execution import approval, executor
-from rbkernel.execution.ledger import Ledger
+from rbkernel.execution import approval, executor, passkey_signing
+from rbkernel.execution.ledger import Ledger, now
 from rbkernel.model import ActionPlan, PlanState, plan_id
 from rbkernel.redact import Redactor
 from rbkernel.sandbox.access import Role, Server, passfile
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis, diagnose
+from tests.support.authenticators import ORIGIN, Authenticator
 from tests.support.journal_builder import INCIDENT, Journal
 from tests.support.servers import ROW, Servers
 from tests.support.waiting import until
@@ -40,9 +42,13 @@ class Room:
     server: Servers
     rules: Sequence[str] = (TWO_PEOPLE,)
     database: Server = "primary"
+    url: str = ORIGIN
+    # kernels run in the same process, or as the same user, and this is accepted
+    kernels: int = 0
+    one_user: bool = False
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(0o755, exist_ok=True)
         lines = []
         for name in PEOPLE:
             key = self.key(name)
@@ -96,7 +102,10 @@ class Room:
                 if action_role
                 else ""
             )
-            + f'[actions]\napprovers = "{self.approvers}"\n'
+            + f'[gateway]\nurl = "{self.url}"\n[pages]\nlink_secret_env = "LINKS"\n'
+            + f"[queue]\nkernels = {self.kernels}\n"
+            + f'[actions]\napprovers = "{self.approvers}"\npasskeys = "{self.folder}/passkeys"\n'
+            + f"one_user = {str(self.one_user).lower()}\n"
             + "".join(f"[[actions.rules]]\n{rule}\n" for rule in rules)
         )
 
@@ -108,10 +117,18 @@ class Room:
     def ledger(self) -> Ledger:
         return Ledger(self.settings, Redactor())
 
-    def propose(self, plan: ActionPlan, run_id: str, **changed: Any) -> str:
+    def propose(
+        self,
+        plan: ActionPlan,
+        run_id: str,
+        *,
+        incident: str = INCIDENT,
+        host: str = "h",
+        **changed: Any,
+    ) -> str:
         """Write the plan into the journal of a run, as `rb.act` does; return its id."""
-        journal = Journal(self.root, run_id)
-        journal.run(journal.cell("rb.start('RUN-007')"))
+        journal = Journal(self.root, run_id, host)
+        journal.run(journal.cell("rb.start('RUN-007')"), incident)
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], data["sql"])
         journal.event("plan", **strictjson.normal(data, str))
@@ -123,6 +140,12 @@ class Room:
         for name in names:
             history = approval.approve(self.ledger, plan, history.digest, self.key(name))
         return history
+
+    def passkey(self, name: str, device: Authenticator) -> Authenticator:
+        """Register the passkey of a person, with an invitation."""
+        secret = passkey_signing.invite(self.settings, name, timedelta(minutes=5), now())
+        passkey_signing.register(self.settings, secret, device.register(secret), now())
+        return device
 
     def execute(self, plan: str, history: ActionHistory) -> ActionHistory:
         return executor.execute(self.ledger, plan, history.digest)

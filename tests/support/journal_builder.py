@@ -31,13 +31,13 @@ def other_run(number: int) -> str:
 class Journal:
     """Writes lines with the right numbers and rising times."""
 
-    def __init__(self, root: Path, run_id: str = RUN_ID) -> None:
+    def __init__(self, root: Path, run_id: str = RUN_ID, host: str = "h") -> None:
         self.folder = root / "open" / run_id
         self.folder.mkdir(parents=True)
         self.run_id = run_id
         self.count = 0
         self._cells = 0
-        self.line("kernel", run_id=run_id, pid=7, host="h", user="u", python="3", rbkernel="0")
+        self.line("kernel", run_id=run_id, pid=7, host=host, user="u", python="3", rbkernel="0")
 
     @contextmanager
     def kernel(self) -> Iterator[None]:

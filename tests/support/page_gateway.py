@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,19 @@ _END_S = 60.0
 
 
 @contextmanager
-def gateway(folder: Path, evidence: Path, *, open_on_loopback: bool = True) -> Iterator[str]:
-    """Serve on a free port, and give the address; store and log lie in the folder."""
-    configuration = folder / "rbkernel.toml"
-    configuration.write_text(f"[pages]\nopen_on_loopback = {str(open_on_loopback).lower()}\n")
+def gateway(
+    folder: Path,
+    evidence: Path,
+    *,
+    open_on_loopback: bool = True,
+    configuration: Path | None = None,
+    port: int = 0,
+    ending: int = signal.SIGTERM,
+) -> Iterator[str]:
+    """Serve on a free port or this one, and give the address; store and log lie in the folder."""
+    if configuration is None:
+        configuration = folder / "rbkernel.toml"
+        configuration.write_text(f"[pages]\nopen_on_loopback = {str(open_on_loopback).lower()}\n")
     own = {
         "RBKERNEL_CONFIG": str(configuration),
         "RBKERNEL_EVIDENCE": str(evidence),
@@ -24,7 +34,7 @@ def gateway(folder: Path, evidence: Path, *, open_on_loopback: bool = True) -> I
         "XDG_STATE_HOME": str(folder / "state"),
     }
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "rbkernel", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "rbkernel", "serve", "--port", str(port)]
     with log.open("w") as errors:
         server = subprocess.Popen(
             command, env={**os.environ, **own}, stdout=subprocess.PIPE, stderr=errors, text=True
@@ -35,5 +45,5 @@ def gateway(folder: Path, evidence: Path, *, open_on_loopback: bool = True) -> I
             assert said.startswith("listening on "), said + log.read_text()
             yield said.removeprefix("listening on ").strip()
         finally:
-            server.terminate()
+            server.send_signal(ending)
             server.communicate(timeout=_END_S)

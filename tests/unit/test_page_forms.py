@@ -12,12 +12,15 @@ import httpx
 import pytest
 from bs4 import BeautifulSoup
 
+from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.config.pages import Pages
 from rbkernel.evidence import bundle, incident
 from rbkernel.evidence.incident import append
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway import links
+from rbkernel.gateway.web.extension import Nothing, rules
+from rbkernel.gateway.web.site import Site
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
 from tests.support.page_server import opened, serving
 from tests.unit.test_decisions import IDENTITY, again, answer, parked, proposed
@@ -220,6 +223,57 @@ def test_another_site_changes_nothing(
     sent = send(linked, THE_INCIDENT, "decide", headers, option="wait")
     assert sent.status_code == 403
     assert decided(waiting) is None
+
+
+STEPS = ("request", "approve", "execute", "reject")
+
+
+def take(
+    client: httpx.Client, step: str, headers: Mapping[str, str], **more: str
+) -> httpx.Response:
+    """Send the form of a step of an action, which the page does not propose."""
+    fields = {"plan": "p1", "digest": "9b" * 32, "answer": "{}", **more}
+    data = {**form(client, THE_INCIDENT, "decide"), **fields}
+    return client.post(f"{THE_INCIDENT}/{step}", data=data, headers=headers)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_forms_of_actions_are_checked_as_all_others(
+    linked: httpx.Client, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "load", Settings)
+    follow(linked, INCIDENT, THE_INCIDENT)
+    for headers in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+    ):
+        assert take(linked, step, headers).status_code == 403
+    assert take(linked, step, HERE, _xsrf="A" * 43).status_code == 403
+    right = take(linked, step, HERE)
+    assert right.status_code == 409
+    assert "not proposed here any more" in words(right)
+    kept = form(linked, THE_INCIDENT, "decide")
+    linked.cookies.clear()
+    sent = linked.post(f"{THE_INCIDENT}/{step}", data={**kept, "plan": "p1"}, headers=HERE)
+    assert sent.status_code == 403
+
+
+def test_open_pages_take_no_step_of_an_action(pages_open: httpx.Client) -> None:
+    """Every process of this machine can open them, and so can kernels."""
+    for step in STEPS:
+        assert take(pages_open, step, HERE).status_code == 405
+    assert pages_open.post("/rbkernel/passkey", data={"invitation": "x"}).status_code == 405
+
+
+def test_jupyter_takes_no_step_of_an_action(tmp_path: Path) -> None:
+    site = Site(settings=Settings(), base="/rbkernel", in_jupyter=True)
+    patterns = [re.compile(f"{one[0]}$") for one in rules(site, tmp_path) if one[1] is not Nothing]
+    for page in (THE_INCIDENT, RUN):
+        assert any(one.match(f"{page}/decide") for one in patterns)
+        for step in STEPS:
+            assert not [one for one in patterns if one.match(f"{page}/{step}")]
+    assert not [one for one in patterns if one.match("/rbkernel/passkey")]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])

@@ -33,8 +33,8 @@ merged      into; or in the other incident: from, severity (of the incident in `
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
 action      plan, digest, state (see `ActionState`), title, connection; previewed: document,
-            requested_by, signature, signers; approved: key, signature, signers; executing and
-            undoing: until, boundary; an outcome: result, and facts of it
+            requested_by, signature, signers; approved: key, signature, signers; executing: until,
+            boundary; an outcome: result, and facts of it; origin (page) of steps on a page
 ==========  ===================================================================================
 """
 

@@ -15,7 +15,7 @@ from rbkernel.errors import ConfigError
 if TYPE_CHECKING:
     from rbkernel.gateway.jobs.store import Store
 
-BASE = "/rbkernel"
+BASE, PASSKEY = "/rbkernel", "/passkey"
 
 
 def handlers(
@@ -26,7 +26,7 @@ def handlers(
     Parameters
     ----------
     settings
-        The configuration.
+        The configuration. If kernels run in this process, passkeys need ``one_user``.
     store
         The gateway's store, for queue and quarantine; None if there is none.
 
@@ -39,7 +39,8 @@ def handlers(
     from tornado.web import RedirectHandler
 
     from rbkernel.gateway.links import secret_of
-    from rbkernel.gateway.web.routes import FORM_ROUTES, ROUTES
+    from rbkernel.gateway.web.passkey_page import PasskeyPage
+    from rbkernel.gateway.web.routes import ACTION_ROUTES, FORM_ROUTES, ROUTES
     from rbkernel.gateway.web.site import Site
     from rbkernel.gateway.web.tornado_pages import Access, Form, Nothing, Page, Static
 
@@ -59,10 +60,25 @@ def handlers(
     return [
         ("/", RedirectHandler, {"url": BASE, "permanent": False}),
         *((f"{BASE}{route.pattern}/?", Page, {**guarded, "route": route}) for route in ROUTES),
-        *((f"{BASE}{route.pattern}", Form, {**guarded, "route": route}) for route in FORM_ROUTES),
+        *(
+            (f"{BASE}{route.pattern}", Form, {**guarded, "route": route})
+            for route in (*FORM_ROUTES, *(ACTION_ROUTES if site.takes_actions else ()))
+        ),
+        *([(f"{BASE}{PASSKEY}", PasskeyPage, shared)] if site.takes_actions else ()),
         (f"{BASE}/static/([a-z.]+)", Static, shared),
         (f"{BASE}(?:/.*)?", Nothing, shared),
     ]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return the warnings about passkeys to log when the gateway starts."""
+    from rbkernel.execution import boundary
+
+    if settings.actions.passkeys is None or not settings.queue.kernels:
+        return []
+    if settings.actions.one_user:
+        return ["approvals with passkeys are a convenience here: kernels run as the same OS user"]
+    return [f"passkeys: {boundary.ONE_USER}. Next: {boundary.APART}"]
 
 
 def who_may_read(settings: Settings) -> str:

@@ -22,6 +22,8 @@ from rbkernel.evidence.questions import Asked, asked
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.execution import proposal
+from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.progress import Progress, progress, steps
 from rbkernel.model import INCIDENT_ID
 from rbkernel.render.documents import report
@@ -42,6 +44,7 @@ _KEPT = {
     "summary": 24,
     "record": 24,
     "asked": 2_000,
+    "proposals": 2_000,
     "verified": 200,
     "catalogue": 1,
     "entry": 5_000,
@@ -178,6 +181,23 @@ class EvidenceCache:
             lambda: replace(reading.read(entry.folder), cells=(), events=(), widgets={}),
         )
         return record
+
+    def proposals(self, entry: RunEntry) -> tuple[Proposal, ...]:
+        """Return the plans of a run that rbkernel can execute; none if its journal is unreadable.
+
+        Raises
+        ------
+        EvidenceError
+            The journal cannot be read.
+        """
+        if not entry.is_readable:
+            return ()
+        found: tuple[Proposal, ...] = self._keep(
+            "proposals",
+            (entry.folder, _stamp(entry.folder / store.JOURNAL)),
+            lambda: tuple(proposal.of_run(reading.read(entry.folder), entry.incident)),
+        )
+        return tuple(one for one in found if one.action)
 
     def catalogue(self, folders: Sequence[Path]) -> tuple[list[Runbook], list[RbkernelError]]:
         """Return the runbooks, the most needed first, and the errors of unreadable documents."""

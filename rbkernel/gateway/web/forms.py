@@ -1,8 +1,8 @@
 """What people may change on a page: answer questions, acknowledge, add notes (ADR 0031).
 
 Everything is written into the record of the incident, with the origin "page". The author is
-whoever the handler names: a holder of a link is never recorded as an authenticated person. No form
-approves or executes an action.
+whoever the handler names: a holder of a link is never recorded as an authenticated person. Forms of
+actions are in `action_forms`.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _append(site: Site, sent: Sent, kind: str, text: str) -> None:
 
     def check(record: IncidentRecord) -> None:
         incident.must_take(root, record)
-        _must_have_room(record, _NOTES)
+        must_have_room(record, _NOTES)
 
     incident.append(
         root,
@@ -230,7 +230,7 @@ def _open(site: Site, sent: Sent) -> Questions:
         )
     record = incident.remaining(partial(incident.look, root), found.incident)
     incident.must_take(root, record)
-    _must_have_room(record, _ANSWERS)
+    must_have_room(record, _ANSWERS)
     return found
 
 
@@ -248,7 +248,8 @@ def _there(root: Path, name: str) -> IncidentRecord:
     return record
 
 
-def _must_have_room(record: IncidentRecord, kinds: Collection[str]) -> None:
+def must_have_room(record: IncidentRecord, kinds: Collection[str]) -> None:
+    """Raise `EvidenceError` if pages have added too many lines of these kinds to a record."""
     from_pages = (one for one in record.lines if one.text("origin") == Origin.PAGE)
     if sum(one.kind in kinds for one in from_pages) >= _MOST_LINES:
         raise EvidenceError(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.web import actions
 from rbkernel.gateway.web.forms import Form
 from rbkernel.gateway.web.overview import IncidentLine
 from rbkernel.gateway.web.progress import Progress
@@ -46,8 +47,10 @@ def show(site: Site, request: Request) -> Answer:
     live = any(entry.state == LIVE for entry in entries)
     asked_here = site.cache.asked(entries, incident)
     lines = record.lines if record else ()
+    acts = actions.cards(site, entries, incident)
     return site.render(
         "incident.html.j2",
+        acts=acts,
         incident=incident,
         record=record,
         runs=[_line(site, entry) for entry in reversed(entries)],
@@ -61,7 +64,7 @@ def show(site: Site, request: Request) -> Answer:
         alerts=(record.alerts if record else ())[:_ALERTS_SHOWN],
         lines=tuple(reversed(lines[-_LINES_SHOWN:])),
         sealed=any(entry.state == SEALED for entry in entries),
-        refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
+        refresh_s=_LIVE_REFRESH_S if live or acts.is_executing else _REFRESH_S,
     )
 
 

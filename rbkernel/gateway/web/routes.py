@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rbkernel.errors import EvidenceError, RbkernelError
 from rbkernel.gateway.links import EVERYTHING
-from rbkernel.gateway.web import console, incident, run
+from rbkernel.gateway.web import action_forms, console, incident, run
 from rbkernel.gateway.web.forms import CHANGES, OF_INCIDENTS, Sent
 from rbkernel.gateway.web.site import REPORT_POLICY, Answer, Request, Site
 from rbkernel.render.documents import page, report, writing
@@ -87,11 +87,17 @@ ROUTES = (
 
 @dataclass(frozen=True, kw_only=True)
 class FormRoute:
-    """The address of a form: what it changes, and which links open it; see `Route`."""
+    """The address of a form: what it changes, and which links open it; see `Route`.
+
+    ``place`` is the part of the page to which the browser is sent back. A form that ``looks`` at a
+    database uses separate threads.
+    """
 
     pattern: str
     change: Callable[[Site, Sent], None]
     wanted: Callable[[Site, str], tuple[str, ...]]
+    place: str = "decisions"
+    looks: bool = False
 
 
 FORM_ROUTES = tuple(
@@ -101,6 +107,19 @@ FORM_ROUTES = tuple(
         ("runs", RUN, _the_run, CHANGES),
     )
     for name, change in changes.items()
+)
+# only in `rbkernel serve`: in Jupyter, the user who runs kernels would hold the role for actions;
+# see `Site.takes_actions`
+ACTION_ROUTES = tuple(
+    FormRoute(
+        pattern=rf"/{pages}/({one})/{name}",
+        change=change,
+        wanted=wanted,
+        place="actions",
+        looks=change is not action_forms.reject,
+    )
+    for pages, one, wanted in (("incidents", INCIDENT, _the_incident), ("runs", RUN, _the_run))
+    for name, change in action_forms.CHANGES.items()
 )
 
 

@@ -10,6 +10,7 @@ from rbkernel.evidence.incident import Known
 from rbkernel.evidence.questions import Asked
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.jobs.states import JobState
+from rbkernel.gateway.web import actions
 from rbkernel.gateway.web.evidence_cache import RunSummary
 from rbkernel.gateway.web.forms import Form
 from rbkernel.gateway.web.site import Answer, Request, Site
@@ -43,9 +44,12 @@ def show(site: Site, request: Request) -> Answer:
     known = site.cache.decided(incident)
     decisions = known.answers.in_run(request.what, summary.section.decisions)
     record = site.cache.record(incident)
+    entries = [one for one in site.cache.entries() if one.run_id == request.what]
+    acts = actions.cards(site, entries, incident)
     figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",
+        acts=acts,
         summary=summary,
         verdict=_verdict(summary),
         headline=_headline(summary),
@@ -65,7 +69,7 @@ def show(site: Site, request: Request) -> Answer:
         alerts=_alerts(site, request.what),
         xsrf=request.xsrf,
         sealing=sealing,
-        refresh_s=_LIVE_REFRESH_S if sealing else _refresh_s(summary),
+        refresh_s=_LIVE_REFRESH_S if sealing or acts.is_executing else _refresh_s(summary),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
+from rbkernel.kernel import secrets
 from rbkernel.model import PlanState
+from rbkernel.redact import Redactor
 from rbkernel.render.documents import figures, page
 from rbkernel.run.outcome import Outcome
 
@@ -77,6 +80,7 @@ class Site:
     in_jupyter: bool = False
     cache: EvidenceCache = field(init=False)
     reader: ThreadPoolExecutor = field(init=False)
+    looker: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         cache = EvidenceCache(self.settings.evidence_root, self.settings.allowed_signers)
@@ -84,11 +88,27 @@ class Site:
         # one thread reads and renders, so that pages never delay incoming alerts
         reader = ThreadPoolExecutor(1, thread_name_prefix="rbkernel-pages")
         object.__setattr__(self, "reader", reader)
+        # steps of actions that look at a database, which may hang, delay nothing else
+        looker = ThreadPoolExecutor(16, thread_name_prefix="rbkernel-actions")
+        object.__setattr__(self, "looker", looker)
 
     @property
     def store(self) -> Store | None:
         """The gateway's store; None if there is none."""
         return self.find_store()
+
+    @property
+    def takes_actions(self) -> bool:
+        """Whether people can take steps of actions here: only with a link, and not in Jupyter.
+
+        Pages that need no link are open to every process of this machine, also to kernels.
+        """
+        return not (self.in_jupyter or self.settings.pages.open_on_loopback)
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """Removes known secrets; one for all requests, because it is told each later password."""
+        return secrets.redactor(self.settings, os.environ, later=True)
 
     def incident_of(self, run_id: str) -> str:
         """Return the incident of a run; empty if it is unknown."""
@@ -148,6 +168,7 @@ def _files() -> Mapping[str, tuple[bytes, str]]:
         ) from error
     return {
         "pages.css": (style, "text/css; charset=UTF-8"),
+        "passkeys.js": ((own / "passkeys.js").read_bytes(), _JAVASCRIPT),
         "pages.js": ((own / "pages.js").read_bytes(), _JAVASCRIPT),
         "plots.js": ((page.TEMPLATES / "plots.js").read_bytes(), _JAVASCRIPT),
         "plotly.js": (plotly, _JAVASCRIPT),

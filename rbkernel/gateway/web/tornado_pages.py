@@ -20,6 +20,7 @@ from tornado.web import RequestHandler
 
 from rbkernel.config.gateway import is_loopback
 from rbkernel.errors import (
+    ActionRefused,
     AlreadyDecided,
     EvidenceError,
     LinkError,
@@ -92,15 +93,16 @@ class Shows(RequestHandler):
 
     async def change(self, route: FormRoute, sent: Sent, page: str) -> None:
         """Change what a form asks for, then send the browser back to the page of the form."""
+        threads = self.site.looker if route.looks else None
         try:
-            await asyncio.to_thread(route.change, self.site, sent)
-        except (AlreadyDecided, ParameterError, EvidenceError) as error:
-            status = 409 if isinstance(error, AlreadyDecided) else 400
+            await IOLoop.current().run_in_executor(threads, route.change, self.site, sent)
+        except (AlreadyDecided, ActionRefused, ParameterError, EvidenceError) as error:
+            status = 409 if isinstance(error, AlreadyDecided | ActionRefused) else 400
             self.send(routes.message(self.site, error, status, back=page))
         except RbkernelError as error:
             self.send(routes.message(self.site, error, 500, back=page))
         else:
-            self.redirect(f"{page}#decisions", status=303)
+            self.redirect(f"{page}#{route.place}", status=303)
 
     def _unknown(self, what: str) -> bool:
         try:

@@ -35,6 +35,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 _TONES = {
     "ok": "ok",
     "decided": "ok",
+    "verified": "ok",
+    "previewed": "warning",
+    "approved": "warning",
+    "failed": "critical",
+    "indeterminate": "critical",
     PlanState.DONE: "ok",
     "warning": "warning",
     PlanState.PROPOSED: "warning",

@@ -80,6 +80,12 @@
     return drawAll(part);
   };
 
+  // a button that came by itself, under somebody's thumb, waits until it was seen
+  const settle = (button) => {
+    button.disabled = true;
+    setTimeout(() => { button.disabled = false; }, 2000);
+  };
+
   const partsOf = (root) => [...root.querySelectorAll("[data-part]")];
 
   // parts that are the same stay as they are: what is unfolded, selected or zoomed stays so
@@ -98,6 +104,7 @@
       const open = old ? [...old.querySelectorAll("details")].map((one) => one.open) : [];
       const made = document.adoptNode(part);
       made.querySelectorAll("details").forEach((one, n) => { if (open[n]) one.open = true; });
+      if (old) made.querySelectorAll("[data-settles]").forEach(settle);
       if (old) old.replaceWith(made);
       else if (before) before.after(made);
       else main.prepend(made);

@@ -1,0 +1,144 @@
+"""Describe an action in words: in lines for terminals, and in parts for pages. Pure.
+
+In lines, control characters are shown as escapes; parts are not escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from rbkernel import amounts
+from rbkernel.displaytext import short_line
+from rbkernel.evidence.incident import ActionHistory, ActionState
+from rbkernel.execution.approval import Shown
+from rbkernel.render.documents.wording import clock
+
+Facts = Mapping[str, Any]
+
+
+def target(facts: Facts) -> str:
+    """Describe a target in one line.
+
+    >>> target({"verb": "terminate", "pid": 7, "application": "job", "username": "shop",
+    ...         "state": "idle in transaction", "transaction_s": 70.4, "writes": True,
+    ...         "strong_lock": "RowExclusiveLock", "query": "UPDATE orders"})
+    'terminate pid 7 job (shop): idle in transaction, for 1 min 10 s, has written: UPDATE orders'
+    """
+    lasts = facts.get("transaction_s")
+    known = [
+        str(facts.get("state")),
+        f"for {amounts.duration(lasts)}" if isinstance(lasts, int | float) else "",
+        "has written" if facts.get("writes") else "",
+        f"in {facts['database']}" if facts.get("database") else "",
+        f"from {facts['client']}" if facts.get("client") else "",
+        f"connected {facts['backend_start']}" if facts.get("backend_start") else "",
+    ]
+    who = f"{facts.get('application') or 'a session'} ({facts.get('username')})"
+    said = ", ".join(filter(None, known))
+    return f"{facts['verb']} pid {facts['pid']} {who}: {said}: {facts.get('query')}"
+
+
+def policy(facts: Facts) -> str:
+    """Describe who must approve.
+
+    >>> policy({"approvers": 2, "proposer_may_approve": False, "requested_by": "ann"})
+    '2 approvals, not by ann, who asked'
+    >>> policy({"approvers": 0})
+    'no approval needed'
+    """
+    if not facts["approvers"]:
+        return "no approval needed"
+    needed = amounts.count(facts["approvers"], "approval")
+    if facts.get("proposer_may_approve"):
+        return f"{needed}, also by the person who asks"
+    asked = facts.get("requested_by")
+    return f"{needed}, not by {f'{asked}, who asked' if asked else 'the person who asks'}"
+
+
+def server(facts: Facts) -> str:
+    """Describe the server of an action.
+
+    >>> server({"database": "shop", "standby": False, "system_identifier": "7"})
+    'database shop, primary, 7'
+    """
+    kind = "standby" if facts.get("standby") else "primary"
+    return f"database {facts['database']}, {kind}, {facts['system_identifier']}"
+
+
+def document_lines(history: ActionHistory) -> Iterator[str]:
+    """Yield the lines that say what is approved; --json has the whole document."""
+    facts = history.facts
+    yield from _lines(
+        facts,
+        [
+            ("policy", policy(facts)),
+            ("valid", _validity(facts)),
+            ("role", facts["role"]),
+            ("incident", facts["incident"]),
+            ("checked", f"{facts['verification']}; watched for {facts['watch_s']} s"),
+            ("SQL", "with --json: the statement and its values, in the document"),
+            ("digest", history.digest),
+        ],
+    )
+
+
+def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
+    """Yield the lines of `rbkernel action show`."""
+    proposal, preview, history = shown.proposal, shown.preview, shown.recorded
+    facts = {
+        "title": proposal.title,
+        "plan": proposal.plan,
+        "risk": proposal.risk,
+        "connection": proposal.connection,
+        "proposed_in": f"{proposal.runbook} {proposal.run_id}".strip(),
+        "server": preview.server if preview else {},
+        "targets": preview.targets if preview else (),
+        "effect": preview.effect if preview else "",
+        "loss": preview.loss if preview else "",
+        "incident": proposal.incident,
+    }
+    rule = shown.rule
+    terms = policy(rule.model_dump()) if rule else ""
+    yield from _lines(facts, [("policy", terms), ("refused", shown.refusal)])
+    if history is None:
+        yield f"state     {ActionState.PROPOSED}: its preview is not recorded"
+    else:
+        yield from history_lines(history, now)
+    if shown.void:
+        yield f"          not valid any more: {short_line(shown.void)}"
+
+
+def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
+    """Yield the lines about the state of an action, its approvals and its outcome."""
+    state = history.state(now)
+    yield f"state     {state}{f': {short_line(history.result)}' if history.result else ''}"
+    if state is ActionState.PREVIEWED:
+        yield f"          {len(history.approvals)} of {history.needed} approvals"
+    for one in history.approvals:
+        yield f"approved  by {short_line(one.by)}, key {short_line(one.key)}, at {clock(one.at)}"
+    for step in history.lines:
+        if boundary := step.text("boundary"):
+            yield f"boundary  {short_line(boundary)}"
+    yield f"digest    {history.digest}"
+
+
+def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
+    plan, run = short_line(facts["plan"]), short_line(facts["proposed_in"])
+    yield f"{short_line(facts['title'])} (plan {plan}, proposed in {run})"
+    if facts["server"]:
+        where = short_line(server(facts["server"]))
+        yield f"on        {short_line(facts['connection'])}: {where}"
+    for one in facts["targets"]:
+        yield f"target    {short_line(target(one), 200)}"
+    named = [
+        *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", "none: irreversible")),
+        *(("risk", facts["risk"]), *more),
+    ]
+    yield from (f"{name:9} {short_line(value)}" for name, value in named if value)
+
+
+def _validity(facts: Facts) -> str:
+    by = f"to approve until {clock(str(facts['approve_by']))}"
+    return f"{by}, then to execute within {amounts.duration(facts['execute_within_s'])}"
