@@ -10,8 +10,8 @@ from pathlib import Path
 import typer
 
 from rbkernel import amounts
-from rbkernel.cli.incident_text import line
 from rbkernel.cli.output import print_table
+from rbkernel.displaytext import short_line as line
 from rbkernel.incidents.statistics import Criterion, Figures, Statistics, Time, is_candidate
 
 NO_ID = "(no id)"
@@ -45,7 +45,10 @@ def _tables(found: Statistics, judged: Judged) -> None:
         typer.echo("\nCriteria for automation")
         criteria = [one.name for one in judged[0][1]]
         rows = [
-            (one.runbook or NO_ID, *(f"{_SIGNS[c.met]}: {line(c.why, 60)}" for c in judgments))
+            (
+                one.runbook or NO_ID,
+                *(f"{_SIGNS[c.met]}: {line(c.why, 60)}" for c in judgments),
+            )
             for one, judgments in judged
         ]
         print_table(("runbook", *criteria), rows)

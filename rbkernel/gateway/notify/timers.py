@@ -24,7 +24,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.gateway.notify.silence import silences
-from rbkernel.incidents import attempts, status
+from rbkernel.incidents import attempts
 from rbkernel.model import Verdict
 from rbkernel.runbook.escalation import is_due
 from rbkernel.runbook.frontmatter import FrontMatter
@@ -169,6 +169,8 @@ def _update(
     record: IncidentRecord, runbooks: Iterable[FrontMatter], now: datetime, silent: _Periods
 ) -> Iterator[Timer]:
     """Return the reminders of the next status update, if a runbook says how often one is sent."""
+    from rbkernel.incidents import status  # imports nbformat
+
     stated = (duration_s(one.communication.every) for one in runbooks)
     every_s = min(filter(None, stated), default=0.0)
     due = status.next_due(record, now, every_s) if every_s else None

@@ -11,7 +11,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError, RunbookError
 from rbkernel.evidence import incident, manifest, reading, runs, seals
 from rbkernel.evidence.incident import Answers, IncidentRecord
-from rbkernel.incidents import status, windows, workflow
+from rbkernel.incidents import windows
 from rbkernel.incidents.windows import Declared
 from rbkernel.model import INCIDENT_ID
 from rbkernel.runbook import catalogue
@@ -123,6 +123,8 @@ class OnDisk:
 
     def draft(self, record: IncidentRecord, now: datetime) -> str:
         """Return the draft of an incident's next status update, from its record and its runs."""
+        from rbkernel.incidents import status, workflow  # import nbformat
+
         try:
             entries = workflow.look(self._settings.evidence_root, record.id).timeline
         except EvidenceError:
