@@ -9,7 +9,7 @@ to 18.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rbkernel.sql import lexer
@@ -34,7 +34,8 @@ class Effect:
     """One change of a statement: the table, whom it keeps waiting, for which work, what is safer.
 
     ``relation`` is the SQL name as it is written; empty if the statement names no table, or one
-    that the migration itself creates. ``also`` are the other tables that it locks.
+    that the migration itself creates. ``also`` are the tables that it refers to, and locks, too.
+    ``only`` tells that it leaves out partitions, ``refused`` that PostgreSQL does not run it.
     """
 
     statement: str
@@ -43,6 +44,8 @@ class Effect:
     blocks: Blocks
     work: Work
     safer: str = ""
+    only: bool = False
+    refused: bool = False
 
     @property
     def loses(self) -> bool | None:
@@ -59,6 +62,8 @@ class Effect:
         return self.blocks is not Blocks.NOBODY and self.work is not Work.LITTLE
 
 
+# what is not known may be anything
+_HARM = (Blocks.NOBODY, Blocks.WRITES, Blocks.ALL, Blocks.UNKNOWN)
 _STRENGTH = (Blocks.UNKNOWN, Blocks.NOBODY, Blocks.WRITES, Blocks.ALL)
 _LOSES = re.compile(
     r"drop (?:table|schema|database|materialized view|owned)\b|truncate\b|delete from\b|update "
@@ -66,7 +71,8 @@ _LOSES = re.compile(
 )
 _CASCADE = re.compile(r"(?<!on delete )(?<!on update )\bcascade\b")
 _ALTER = re.compile(
-    rf"alter (?:foreign )?table (?!all in )(?:if exists )?(?:only )?{RELATION} ?\*? (?P<rest>.*)"
+    r"alter (?:foreign )?table (?!all in )(?:if exists )?(?P<only>only )?"
+    rf"{RELATION} ?\*? (?P<rest>.*)"
 )
 _REFERENCES = re.compile(rf"\breferences ({QUALIFIED})")
 _ALONE = re.compile(r"vacuum\b|.*\bconcurrently\b|cluster$|reindex (?:database|system|schema)\b")
@@ -114,6 +120,22 @@ def effects(sql: str) -> list[Effect]:
         found += (_unknown(one) if alone else _under(one, strongest) for one in own)
         held = strongest if inside else Blocks.NOBODY
     return found
+
+
+def locked(found: Iterable[Effect]) -> dict[str, Blocks]:
+    """Return whom the statements keep waiting on each table: for several statements, the most.
+
+    >>> locked(effects("ALTER TABLE t ADD a int REFERENCES u (a)"))
+    {'u': <Blocks.WRITES: 'writes'>, 't': <Blocks.ALL: 'reads and writes'>}
+    """
+    said: dict[str, Blocks] = {}
+    for one in found:
+        referenced = one.blocks if one.blocks is Blocks.UNKNOWN else Blocks.WRITES
+        tables = {**dict.fromkeys(one.also, referenced), one.relation: one.blocks}
+        for name, blocks in tables.items():
+            said[name] = max(blocks, said.get(name, Blocks.NOBODY), key=_HARM.index)
+    said.pop("", None)
+    return said
 
 
 def _under(effect: Effect, held: Blocks) -> Effect:
@@ -179,12 +201,14 @@ def _statements(sql: str) -> Iterator[str]:
 def _effects(statement: str) -> Iterator[Effect]:
     altered = _ALTER.fullmatch(statement)
     if altered is None or _ODD in statement:
-        yield _known(STATEMENTS, statement, statement)
+        yield replace(_known(STATEMENTS, statement, statement), only=" on only " in statement)
         return
     relation = altered["relation"].replace(" ", "")
     for change in _split(altered["rest"]):
         said = f"alter table {relation} {change}"
-        yield _added_column(change, said, relation) or _known(SUBCOMMANDS, change, said, relation)
+        known = _added_column(change, said, relation)
+        known = known or _known(SUBCOMMANDS, change, said, relation)
+        yield replace(known, only=bool(altered["only"]))
 
 
 def _known(

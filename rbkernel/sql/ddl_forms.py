@@ -43,6 +43,8 @@ _CHECK_FIRST = (
     f"ADD CONSTRAINT … CHECK (… IS NOT NULL) NOT VALID; then, {OWN}, VALIDATE it; then SET NOT"
     " NULL, which then reads no row"
 )
+CONCURRENTLY = "CREATE INDEX CONCURRENTLY, outside a transaction"
+USING_INDEX = "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"
 BEGIN = re.compile(r"(?:begin|start)(?: transaction| work)?")
 END = re.compile(r"(?:commit|end|rollback|abort)(?: transaction| work)?")
 _TYPES = (
@@ -64,11 +66,13 @@ _INDEX = rf"(?:if not exists )?(?:(?P<made>{NAME}) )?on (?:only )?{RELATION}(?: 
 STATEMENTS = (
     (rf"create (?:unique )?index concurrently {_INDEX}", Blocks.NOBODY, Work.BUILD, ""),
     (rf"create (?:unique )?index (?!concurrently\b){_INDEX}",
-     Blocks.WRITES, Work.BUILD, "CREATE INDEX CONCURRENTLY, outside a transaction"),
+     Blocks.WRITES, Work.BUILD, CONCURRENTLY),
     (rf"drop index concurrently (?:if exists )?{RELATION}", Blocks.NOBODY, Work.LITTLE, ""),
     (rf"drop index (?:if exists )?{RELATION}(?: restrict)?",
      Blocks.ALL, Work.LITTLE, "DROP INDEX CONCURRENTLY"),
     (rf"alter index (?:if exists )?{RELATION} (?:rename to {NAME}|(?:re)?set ?\(\))",
+     Blocks.ALL, Work.LITTLE, ""),
+    (rf"alter index (?:if exists )?{RELATION} attach partition {QUALIFIED}",
      Blocks.ALL, Work.LITTLE, ""),
     (rf"reindex (?:\(\) ?)?(?:table|index) concurrently {RELATION}",
      Blocks.NOBODY, Work.BUILD, ""),
@@ -128,9 +132,8 @@ SUBCOMMANDS = (
      f"first make the columns NOT NULL, so that it reads no row: {_CHECK_FIRST}"),
     (rf"{_ADD}exclude\b.*", Blocks.ALL, Work.BUILD, ""),
     (rf"{_ADD}primary key\b.*", Blocks.ALL, Work.BUILD,
-     f"{_CHECK_FIRST}; CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
-    (rf"{_ADD}unique\b.*", Blocks.ALL, Work.BUILD,
-     "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT … USING INDEX"),
+     f"{_CHECK_FIRST}; {USING_INDEX}"),
+    (rf"{_ADD}unique\b.*", Blocks.ALL, Work.BUILD, USING_INDEX),
     (rf"validate constraint {NAME}", Blocks.NOBODY, Work.SCAN, ""),
     (rf"{_OF_COLUMN}(?:set data )?type\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),
     (rf"{_OF_COLUMN}set expression\b.*", Blocks.ALL, Work.REWRITE, _NEW_COLUMN),

@@ -26,6 +26,7 @@ from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import unreached
 from rbkernel.sources.source import Source, open_source
+from rbkernel.triage.lasting import Lasting
 
 
 class Triage:
@@ -51,6 +52,8 @@ class Triage:
         # gave
         self.known: dict[str, Fact | Quantity] = {}
         self.findings: dict[str, Finding] = {}
+        # connection → what every look at it has found, see `triage.lasting`
+        self.lasting: dict[str, Lasting] = {}
         # title of a finding → the runbook that its rule opens, even if it is the present runbook
         self._topics: dict[str, str] = {}
         self.decisions: dict[str, Decision] = {}
@@ -225,6 +228,8 @@ def begin(triage: Triage) -> None:
     global _current
     if _current is not None:
         _current.close()
+        if _current.run.incident == triage.run.incident:
+            triage.lasting = _current.lasting
     diagnostics.use(triage.settings.catalogue.diagnostics)
     _current = triage
 

@@ -18,6 +18,7 @@ from rbkernel.sources.postgres.sampling import WAITS
 from rbkernel.triage import earlier
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
+from rbkernel.triage.lasting import Lasting
 
 
 class Diagnosed(Diagnosis):
@@ -73,6 +74,7 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
     diagnoses = looked(db, standby, seconds=seconds)
     for seen in diagnoses:
         name = seen.situation.connection
+        run.lasting[name] = Lasting.of(seen, run.lasting.get(name))
         for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
             keep(finding)
     # the causes that this runbook is about come first, even if others are worse

@@ -20,12 +20,14 @@ from rbkernel.runbook.digest import Table
 from rbkernel.sql import ddl
 from rbkernel.sql.ddl import Effect
 from rbkernel.sql.ddl_forms import Blocks, Work
+from rbkernel.sql.ddl_partitions import on_partitioned
 from rbkernel.triage.assess import assess
 from rbkernel.triage.check import keep
 
 _HEAVY = "Statements that keep others waiting"
 _LOSING = "Statements that lose data"
 _UNJUDGED = "Statements that are not known"
+_REFUSED = "Statements that PostgreSQL refuses"
 _WRITE_IT = "write the SQL of the migration into the parameters, and run all cells again"
 _READ_IT = (
     "read it yourself: PostgreSQL's manual says which lock it takes; find out how many rows it"
@@ -39,13 +41,14 @@ class Migration:
     """The result of `migration`, which has already been shown.
 
     ``heavy`` is about statements that keep others waiting for long, ``losing`` about those that
-    drop or delete, ``unjudged`` about those of
-    which the effect is not known, ``targets`` about the tables and their open transactions.
+    drop or delete, ``refused`` about those that PostgreSQL does not run, ``unjudged`` about those
+    of which the effect is not known, ``targets`` about the tables and their open transactions.
     """
 
     effects: tuple[Effect, ...]
     heavy: Finding
     losing: Finding
+    refused: Finding
     unjudged: Finding
     targets: Assessed
 
@@ -76,9 +79,17 @@ def migration(
         A literal, a quoted identifier or a comment in the statements is not terminated.
     """
     found = ddl.effects(statements)
-    names = dict.fromkeys(name for one in found for name in _tables(one))
-    targets = assess("migration/targets", db, tables=", ".join(names), oldest_s=(wait_s, None))
+    blocked = ddl.locked(found)
+    targets = assess(
+        "migration/targets",
+        db,
+        tables=", ".join(blocked),
+        blocks=", ".join(blocked.values()),
+        oldest_s=(wait_s, None),
+    )
     sizes = _sizes(targets.frame)
+    partitioned = {*targets.frame.query("partitioned == True")["relation"]}
+    found = [on_partitioned(one) if one.relation in partitioned else one for one in found]
     rows = tuple(_row(one, sizes) for one in found)
     names_of_columns = ("statement", "keeps waiting", "work", "MB", "safer")
     tables.show(Table(heading="effects of the migration", names=names_of_columns, rows=rows))
@@ -86,6 +97,7 @@ def migration(
         effects=tuple(found),
         heavy=keep(heavy(found, sizes, large_mb)),
         losing=keep(losing(found)),
+        refused=keep(refused(found)),
         unjudged=keep(unjudged(found)),
         targets=targets,
     )
@@ -189,6 +201,28 @@ def losing(effects: Sequence[Effect]) -> Finding:
         which=", ".join(dict.fromkeys(one.relation for one in effects if one.loses)),
         next_step="see that nothing reads it any more, and save it first" if gone else "",
         value=float(len(gone)),
+        at=now(),
+    )
+
+
+def refused(effects: Sequence[Effect]) -> Finding:
+    """Return the finding about statements that PostgreSQL does not run. Pure.
+
+    >>> one = on_partitioned(ddl.effects("CREATE INDEX CONCURRENTLY ON t (a)")[0])
+    >>> refused([one]).cause
+    'PostgreSQL does not do this on a partitioned table: create index concurrently on t (a)'
+    """
+    wrong = [one for one in effects if one.refused]
+    said = "; ".join(one.statement for one in wrong)
+    return Finding(
+        title=_REFUSED,
+        verdict=Verdict.WARNING if wrong else Verdict.OK,
+        expected="none",
+        actual=amounts.count(len(wrong), "statement"),
+        cause=f"PostgreSQL does not do this on a partitioned table: {said}" if wrong else "",
+        which=", ".join(dict.fromkeys(one.relation for one in wrong)),
+        next_step=f"instead: {wrong[0].safer}" if wrong else "",
+        value=float(len(wrong)),
         at=now(),
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from IPython.display import DisplayHandle, display
 
@@ -12,17 +13,26 @@ from rbkernel.arguments import checked
 from rbkernel.checks import rules
 from rbkernel.config.quantities import Pause
 from rbkernel.evidence import current
-from rbkernel.model import Finding, Verdict, by_urgency, now
+from rbkernel.model import Finding, Verdict, by_urgency, explained, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres import diagnosis, diagnostics
+from rbkernel.triage.act import ProposedPlan
 from rbkernel.triage.check import keep
+from rbkernel.triage.context import triage
 from rbkernel.triage.diagnose import looked
+from rbkernel.triage.lasting import Lasting
 from rbkernel.triage.query import ask
 
 
 @checked
 def watch(
-    names: Sequence[str], db: str, *, for_s: Pause = 900.0, every_s: Pause = 15.0, standby: str = ""
+    names: Sequence[str],
+    db: str,
+    *,
+    change: ProposedPlan | None = None,
+    for_s: Pause = 900.0,
+    every_s: Pause = 15.0,
+    standby: str = "",
 ) -> Finding:
     """Watch a server for some minutes after a change, and stop as soon as something is wrong.
 
@@ -34,6 +44,10 @@ def watch(
         The diagnostics whose rules are applied at each look, such as ``["locks/blocking"]``.
     db
         Connection name.
+    change
+        The plan of the change, which somebody has carried out. A cause is no reason to stop if
+        `rb.diagnose` found it before that was recorded, and at each look since. Without a plan,
+        every cause is.
     for_s
         How long to watch, in seconds.
     every_s
@@ -44,31 +58,46 @@ def watch(
     Returns
     -------
     Finding
-        ok if nothing was wrong in any look, for the whole time; else the first problem, at once.
-        unknown if a look could not tell.
+        ok if nothing new was wrong in any look, for the whole time; else the first problem, at
+        once. unknown if a look could not tell.
     """
     for name in names:
         diagnostics.get(name)  # a misspelt name is reported before the first look
+    known = _known_before(change)
     card: DisplayHandle | None = None
     began = due = time.monotonic()
     looks = 0
     seen: Finding | None = None
+    before: dict[str, None] = {}
     while True:
         time.sleep(max(0.0, due - time.monotonic()))
         due += every_s
         looks += 1
-        found = by_urgency(_look(names, db, standby))
+        fresh, old = _look(names, db, standby, known)
+        before |= dict.fromkeys(one.headline for one in old)
+        found = by_urgency(fresh)
         harm = next((one for one in found if one.wrong), None)
         seen = harm or seen or next(iter(found), None)
         passed_s = time.monotonic() - began
         over = passed_s + every_s > for_s
         card = _show(card, passed_s, for_s, seen)
         if over or (seen is not None and seen.wrong):
-            return keep(watched(seen, looks=looks, passed_s=passed_s, for_s=for_s))
+            return keep(
+                watched(seen, looks=looks, passed_s=passed_s, for_s=for_s, before=[*before])
+            )
 
 
-def watched(seen: Finding | None, *, looks: int, passed_s: float, for_s: float) -> Finding:
+def watched(
+    seen: Finding | None,
+    *,
+    looks: int,
+    passed_s: float,
+    for_s: float,
+    before: Sequence[str] = (),
+) -> Finding:
     """Return the finding of a watch from its most urgent problem, None if there was none. Pure.
+
+    ``before`` are the causes that were there before the change, as sentences.
 
     >>> watched(None, looks=61, passed_s=900.2, for_s=900).actual
     'nothing wrong in 61 looks within 15 min'
@@ -76,14 +105,16 @@ def watched(seen: Finding | None, *, looks: int, passed_s: float, for_s: float) 
     >>> watched(bad, looks=2, passed_s=15.1, for_s=900).actual
     'stopped after 15 s, at look 2: Lag'
     """
-    expected = f"nothing wrong for {amounts.duration(for_s)}"
+    new = "new " if before else ""
+    there = f"; there before the change: {'; '.join(before)}" if before else ""
+    expected = f"nothing {new}wrong for {amounts.duration(for_s)}"
     if seen is None:
         spent = amounts.duration(round(passed_s))
         return Finding(
             title="Watch after the change",
             verdict=Verdict.OK,
             expected=expected,
-            actual=f"nothing wrong in {amounts.count(looks, 'look')} within {spent}",
+            actual=f"nothing {new}wrong in {amounts.count(looks, 'look')} within {spent}{there}",
             at=now(),
         )
     stopped = "stopped after" if seen.wrong else "not everything could be seen in"
@@ -91,7 +122,7 @@ def watched(seen: Finding | None, *, looks: int, passed_s: float, for_s: float) 
         title="Watch after the change",
         verdict=seen.verdict,
         expected=expected,
-        actual=f"{stopped} {amounts.duration(passed_s)}, at look {looks}: {seen.headline}",
+        actual=f"{stopped} {amounts.duration(passed_s)}, at look {looks}: {seen.headline}{there}",
         cause=seen.cause if seen.wrong else "",
         which=seen.which,
         next_step=seen.next_step,
@@ -100,14 +131,32 @@ def watched(seen: Finding | None, *, looks: int, passed_s: float, for_s: float) 
     )
 
 
-def _look(names: Sequence[str], db: str, standby: str) -> Iterator[Finding]:
-    """Yield what is not ok in one look."""
-    found = [one for here in looked(db, standby) for one in diagnosis.findings(here)]
+def _known_before(change: ProposedPlan | None) -> Mapping[str, Lasting]:
+    """Return what was wrong before a change, by connection."""
+    done = change.recorded if change else None
+    return {name: one for name, one in triage().lasting.items() if done and one.was_before(done.at)}
+
+
+def _look(
+    names: Sequence[str], db: str, standby: str, known: Mapping[str, Lasting]
+) -> tuple[list[Finding], list[Finding]]:
+    """Return what is not ok in one look, and the causes that were there before."""
+    found: list[Finding] = []
+    old: list[Finding] = []
+    for here in looked(db, standby):
+        lasting = known.get(here.situation.connection)
+        for finding, cause in zip_longest(diagnosis.findings(here), here.causes):
+            there = cause and finding.wrong and lasting and lasting.knows(cause)
+            (old if there else found).append(finding)
     for name in names:
         frame = ask(name, db, None, {})
-        found += [rules.apply(rule, frame) for rule in diagnostics.get(name).rules]
-    current().event("watch", db=db, wrong=[one.headline for one in found if not one.ok])
-    yield from (one for one in found if one.verdict is not Verdict.OK)
+        for rule in diagnostics.get(name).rules:
+            symptom = rules.apply(rule, frame)
+            if not explained(symptom, rule.opens, old).explained_by:
+                found.append(symptom)
+    found = [one for one in found if one.verdict is not Verdict.OK]
+    current().event("watch", db=db, wrong=[one.headline for one in found])
+    return found, old
 
 
 def _show(

@@ -11,6 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_notebook, new_raw_cell
 
 from rbkernel import config
@@ -56,7 +57,9 @@ metrics:
 ---
 """
 # only the columns that the templates' own queries use
-SEEDSHOP = (Path(__file__).parents[1] / "corpora" / "seedshop.sql").read_bytes()
+_CORPORA = Path(__file__).parents[1] / "corpora"
+SEEDSHOP = (_CORPORA / "seedshop.sql").read_bytes()
+_HISTORIES = yaml.safe_load((_CORPORA / "migration_histories.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,27 @@ def test_who_lost_a_role_is_no_suspect(
         assert seen() == ([], ["partner"])
     finally:
         raw.execute("DROP TABLE authorization_audit")
+
+
+@pytest.mark.parametrize("name", _HISTORIES)
+def test_what_a_migration_tool_wrote_is_read(
+    seedshop: tuple[RawConnection, Connection], session: Session, name: str
+) -> None:
+    raw, _ = seedshop
+    told = _HISTORIES[name]
+    raw.execute(f'CREATE TABLE "{name}" ({told["columns"]})'.encode())
+    try:
+        for row in told["rows"]:
+            raw.execute(f'INSERT INTO "{name}" VALUES ({row})'.encode())
+        raw.execute(f'GRANT SELECT ON "{name}" TO rb_diag'.encode())
+        frame = ask(session, "migration/history", table=name)
+        assert len(frame) == len(told["rows"])
+        assert frame.loc[frame["failed"], "version"].tolist() == told["failed"]
+        assert frame["version"].is_unique
+        verdict = Verdict.WARNING if told["failed"] else Verdict.OK
+        assert verdicts("migration/history", frame) == {"Failed migrations": verdict}
+    finally:
+        raw.execute(f'DROP TABLE "{name}"'.encode())
 
 
 def test_a_young_log_says_what_is_usual_since_it_began(

@@ -5,15 +5,23 @@ columns:
   relation: SQL name of the table, or of its index, as given
   meant: with its schema; a row for each schema that has such a table; NULL if there is none
   known: there is such a table
+  partitioned: it is a partitioned table, or an index of one
   rows: rows, estimated
   size_mb: MiB of the table with its partitions, indexes and TOAST, as of the last vacuum or analyze; NULL if not analyzed
   users: sessions and prepared transactions that hold a lock on the table, its partitions or its parent now
-  oldest_s: s since the oldest transaction began that holds a lock on it; 0 for none
+  oldest_s: >-
+    s since the oldest transaction began that holds a lock on it for which the statement would have to
+    wait, with others behind it; 0 for none
   oldest: application_name and process id of that transaction, or the name of a prepared one; empty for none
   autovacuum: autovacuum works on it; it gives way, except against wraparound
   sampled_at: the server's clock
 parameters:
   tables: {help: "SQL names of the tables, separated by commas", default: ""}
+  blocks:
+    help: >-
+      for each of the tables, whom the statement keeps waiting: nobody, writes, or reads and writes; the
+      last one is assumed where nothing is given
+    default: ""
 rules:
   - title: Tables that do not exist
     name: missing
@@ -45,6 +53,7 @@ figure: {kind: bars, x: size_mb, y: relation, title: Tables of the migration}
 SELECT t.relation,
        quote_ident(s.nspname) || '.' || quote_ident(c.relname) AS meant,
        c.oid IS NOT NULL AS known,
+       coalesce(c.relkind = 'p', false) AS partitioned,
        greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::float8 AS rows,
        CASE WHEN NOT coalesce(p.unknown, false)
            THEN (p.pages * current_setting('block_size')::bigint / 1048576.0)::float8
@@ -55,7 +64,10 @@ SELECT t.relation,
        coalesce(l.autovacuum, false) AS autovacuum,
        clock_timestamp() AS sampled_at
 FROM (
-    SELECT relation FROM regexp_split_to_table(:tables, ' *, *') AS r (relation) WHERE relation <> ''
+    SELECT relation, blocks
+    FROM unnest(regexp_split_to_array(:tables, ' *, *'), regexp_split_to_array(:blocks, ' *, *'))
+         AS r (relation, blocks)
+    WHERE relation <> ''
 ) t
 -- a name without a schema is looked for in all schemas: which one the migration means is not known
 LEFT JOIN LATERAL (
@@ -115,10 +127,16 @@ LEFT JOIN LATERAL (
         ON k.pid IS NULL AND o.pid IS NULL AND o.locktype = 'transactionid' AND o.granted
        AND o.virtualtransaction = k.virtualtransaction
     LEFT JOIN pg_prepared_xacts x ON x.transaction = o.transactionid
+    -- a lock that lets readers go on waits for no reader; one that lets all go on has nobody behind it;
     -- autovacuum gives way, except against wraparound
     CROSS JOIN LATERAL (
-        SELECT a.backend_type IS DISTINCT FROM 'autovacuum worker'
-            OR a.query LIKE '%(to prevent wraparound)' AS waits
+        SELECT (a.backend_type IS DISTINCT FROM 'autovacuum worker'
+                OR a.query LIKE '%(to prevent wraparound)')
+           AND CASE t.blocks
+                   WHEN 'nobody' THEN false
+                   WHEN 'writes' THEN k.mode NOT IN ('AccessShareLock', 'RowShareLock')
+                   ELSE true
+               END AS waits
     ) w
     WHERE k.relation IN (
         SELECT u.oid FROM unnest(f.oids) AS u (oid)

@@ -84,7 +84,7 @@ rules:
 figure: {kind: bars, x: size_mb, y: index, by: problem, title: Indexes that cost more than they help}
 */
 WITH busy AS MATERIALIZED (
-    -- tables on which somebody builds, drops or detaches; autovacuum takes the same lock
+    -- tables on which somebody builds, drops or detaches; VACUUM and ANALYZE take the same lock
     SELECT l.relation
     FROM pg_locks l
     JOIN pg_stat_activity a ON a.pid = l.pid
@@ -93,6 +93,8 @@ WITH busy AS MATERIALIZED (
       AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock',
                      'ExclusiveLock', 'AccessExclusiveLock')
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum
+                        UNION ALL SELECT pid FROM pg_stat_progress_analyze)
       AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
 ),
 known AS MATERIALIZED (
