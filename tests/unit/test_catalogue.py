@@ -87,6 +87,13 @@ def test_list_tells_machines_all() -> None:
     assert listed[0]["declared_parameters"][0]["name"] == "db"
 
 
+@pytest.mark.parametrize("runbook", OURS, ids=lambda one: one.path.stem)
+def test_the_code_of_a_runbook_is_short(runbook: Runbook) -> None:
+    cells = catalogue.parse(runbook.document).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 60
+
+
 @pytest.mark.parametrize("runbook", ALL, ids=lambda one: one.path.stem)
 def test_show_fits_80_columns_and_says_every_field(runbook: Runbook) -> None:
     text = page.text(runbook)
