@@ -59,7 +59,7 @@ def apply(
         undecided = len(_matching(frame, rule.where, or_null=True)) - len(rows)
     value, reason = _value(rule, rows, frame)
     if reason and rule.unseen and source and not source.reason:
-        reason = f"{reason}: {rule.unseen}"
+        reason = f"{rule.unseen} ({reason})"
     verdict = _judged(rule, value)
     cut = source.cut_by if source and not _worst_seen(rule, rows, frame) else ""
     shown = _shown(rule, value, frame, capped=bool(cut))

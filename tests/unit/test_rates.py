@@ -179,6 +179,7 @@ def calls(
         "past_s": 86_400.0,
         "counted_since": BEGAN - timedelta(days=1),
         "query": "SELECT 1 FROM orders WHERE customer_id = $1",
+        "asked_by": "shop-cart",
         **others,
     }
     return {**CALLS, **{name: [value] for name, value in facts.items()}}
@@ -212,7 +213,7 @@ class TestRegression:
         assert verdicts(found) == [WARNING, OK, OK, OK]
         cause = found["Statements that read more than before"].cause
         assert "15 times as long" in cause
-        assert "7 SELECT 1 FROM orders WHERE customer_id = $1 15" in cause
+        assert "SELECT 1 FROM orders WHERE customer_id = $1 (id 7) 15" in cause
 
     def test_another_question(self) -> None:
         found = judged(self.PAST, calls(50, ms=30.0, pages=900, rows=400))

@@ -4,10 +4,11 @@ purpose: >-
   own history
 needs: [pg_monitor, pg_stat_statements]
 columns:
-  statement: identifier and beginning of the text
+  statement: beginning of the text, and identifier
   query_id: identifier of the statement
   username: who ran it
   database: the database in which it ran
+  asked_by: applications of the sessions that run it, or ran it last; NULL for none
   slower: duration of a call between the two samples, as a multiple of the duration before; NULL without a call
   sessions: sessions that it kept busy between the two samples, on average
   calls: calls between the two samples; a call counts when it ends
@@ -26,6 +27,8 @@ columns:
     there is none, since all counters were reset within the last 10 min
   more_rows: a call returns twice as many rows or more, so that it is a different request
   more_pages: a call reads twice as many pages or more
+  worse_plan: it has regressed, and reads more pages for as many rows
+  request: asked_by, and the statement
   endless: a call has been running for over 5 s and twice as long as the longest before
   counted_since: when the counters of the statement, or of all, were reset
   window_s: s between the two samples
@@ -54,8 +57,10 @@ twice:
       .mask(no_past)
     more_rows: (rows_a_call >= 2 * rows_a_call_before) & (rows_a_call >= 1)
     more_pages: pages_a_call >= 2 * pages_a_call_before + 4
+    worse_plan: regressed & more_pages & ~more_rows
     endless: (calls_before >= 20) & (running_s > 5) & (running_s > 2 * longest_before_s)
-    statement: query_id.str.cat(query.fillna('').str.slice(0, 60), ' ').str.strip()
+    statement: query.fillna('').str.slice(0, 60).str.cat(query_id, ' (id ').str.replace('$', ')', regex=True)
+    request: "asked_by.fillna('a session that has ended').str.cat(statement, ': ')"
   keep: (calls > 0) | (running_s > 0)
   worst_first: slower
 rules:
@@ -81,11 +86,13 @@ rules:
     column: slower
     empty: 0
     where: {regressed: true, more_rows: true}
-    by: statement
+    by: request
     unit: times as long as before
     warn: 2
-    cause: "A statement takes up to {value}, and returns more rows per call: {top}"
-    next_step: see who asks for more now (username, a deployment, a missing LIMIT); the plan may be right
+    cause: "A statement takes up to {value}, since each call asks for more rows: {top}"
+    next_step: >-
+      ask the owner of that application what has changed (a deployment, a missing LIMIT, a report); the
+      plan may be right
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later
     source: as above
@@ -136,6 +143,7 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
+       r.asked_by,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        i.stats_reset AS counted_since,
        left(s.query, 300) AS query,
@@ -148,11 +156,13 @@ LEFT JOIN (
     SELECT query_id,
            usesysid,
            datid,
-           extract(epoch FROM clock_timestamp() - min(query_start))::float8 AS running_s
+           extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
+               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s,
+           -- a session that is idle still tells its last query
+           string_agg(DISTINCT coalesce(nullif(application_name, ''), 'an application without a name'),
+                      ', ') AS asked_by
     FROM pg_stat_activity
     WHERE backend_type = 'client backend'
-      AND state = 'active'
-      AND wait_event_type IS DISTINCT FROM 'Lock'
       AND query_id IS NOT NULL
       AND pid <> pg_backend_pid()
     GROUP BY query_id, usesysid, datid

@@ -12,6 +12,7 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
+       r.asked_by,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
@@ -24,11 +25,13 @@ LEFT JOIN (
     SELECT query_id,
            usesysid,
            datid,
-           extract(epoch FROM clock_timestamp() - min(query_start))::float8 AS running_s
+           extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
+               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s,
+           -- a session that is idle still tells its last query
+           string_agg(DISTINCT coalesce(nullif(application_name, ''), 'an application without a name'),
+                      ', ') AS asked_by
     FROM pg_stat_activity
     WHERE backend_type = 'client backend'
-      AND state = 'active'
-      AND wait_event_type IS DISTINCT FROM 'Lock'
       AND query_id IS NOT NULL
       AND pid <> pg_backend_pid()
     GROUP BY query_id, usesysid, datid
