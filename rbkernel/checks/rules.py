@@ -25,6 +25,7 @@ from rbkernel.checks.answer import provenance
 from rbkernel.checks.rule import Rule, violates
 from rbkernel.model import Finding, Verdict, now
 
+_WRONG = {Verdict.WARNING, Verdict.CRITICAL}
 _NAMED_ROWS = 100
 _NARROW = (
     "narrow the query (a WHERE, a parameter) or raise the cap until the answer is complete; until"
@@ -70,8 +71,9 @@ def apply(
         verdict = Verdict.UNKNOWN
         reason = f"{shown} in the rows that were read; {_unseen(rule, cut, undecided)}"
     rows = _known(rule, rows)
-    wrong = verdict in {Verdict.WARNING, Verdict.CRITICAL}
+    wrong = verdict in _WRONG
     top = _top(rule, rows) if rule.by else ""
+    told = top and not (wrong and "{top}" in rule.cause)  # then the cause tells it
     which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
     advice = source.next_step if source else ""
     elsewhere = source.opens if source and verdict is Verdict.UNKNOWN else ""
@@ -79,7 +81,7 @@ def apply(
         title=rule.title,
         verdict=verdict,
         expected=rule.expected or _expected(rule),
-        actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if top else ""),
+        actual=reason if verdict is Verdict.UNKNOWN else shown + (f" ({top})" if told else ""),
         cause=_worded(rule.cause, shown, top, which, one=value == 1) if wrong else reason,
         which=which,
         next_step=_next_step(verdict, rule.next_step, advice or (_NARROW if cut else "")),
@@ -354,13 +356,21 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
     >>> rows = pd.DataFrame({"module": ["a", "a", "b"], "n": [9, 5, 11]})
     >>> _top(Rule(title="n", column="n", agg="sum", by="module", warn=0), rows)
     'a 14, b 11'
+
+    A group with a figure of its own that is not wrong is left out, if another one is wrong.
+
+    >>> _top(Rule(title="n", column="n", by="module", warn=10), rows)
+    'b 11'
     """
     if not rule.column:
         counts = rows[rule.by].value_counts()
         return ", ".join(f"{name} {count}" for name, count in counts.head(3).items())
     groups = numbers(rows[rule.column]).groupby(rows[rule.by])
     figures = groups.sum() if rule.agg == "sum" else groups.max()
-    largest = figures[figures > 0].sort_values(ascending=False, kind="stable").head(3)
+    own = rule.agg == "max" and not rule.below
+    wrong = figures[[own and _judged(rule, one) in _WRONG for one in figures]]
+    figures = wrong if len(wrong) else figures[figures > 0]
+    largest = figures.sort_values(ascending=False, kind="stable").head(3)
     unit = "s" if rule.unit == "s" else ""
     return ", ".join(f"{name} {_counted(figure, unit)}" for name, figure in largest.items())
 

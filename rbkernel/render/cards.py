@@ -114,7 +114,7 @@ def finding_text(finding: Finding) -> str:
     'OK       Lag: 0 s (expected below 2 s)'
     """
     cause = f" [{finding.cause}]" if _tells_more(finding) else ""
-    which = f" Which: {finding.which}." if finding.which else ""
+    which = f" Which: {said}." if (said := rows_of(finding)) else ""
     step = f" Next: {_step(finding)}" if _step(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
     judged = (
@@ -123,6 +123,17 @@ def finding_text(finding: Finding) -> str:
         else f"{finding.title}: {finding.actual}{_expected(finding)}"
     )
     return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
+
+
+def rows_of(finding: Finding) -> str:
+    """Return the text that identifies the wrong rows; empty if the cause says it already.
+
+    >>> import dataclasses
+    >>> one = Finding(title="", verdict=Verdict.WARNING, expected="", actual="", which="a, b")
+    >>> rows_of(one), rows_of(dataclasses.replace(one, cause="left behind: a, b"))
+    ('a, b', '')
+    """
+    return "" if finding.which in finding.cause else finding.which
 
 
 def _expected(finding: Finding) -> str:
@@ -355,8 +366,8 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
         detail += f"<span style='color: {_FAINT}'>{escape(_expected(finding))}</span>"
     if _tells_more(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
-    if finding.which:
-        detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.which)}</div>"
+    if which := rows_of(finding):
+        detail += f"<div style='margin: 2px 0 0 10px'>{escape(which)}</div>"
     if step := _step(finding):
         detail += f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(step)}</div>"
     verdict = badge(finding.verdict.value, finding.verdict.value)

@@ -26,6 +26,8 @@ from rbkernel.spelling import did_you_mean
 
 _WARN, _CRITICAL = "#c77700", "#b3261e"
 # Okabe and Ito: distinguishable with every common colour vision deficiency
+# so many bars, and so many characters of a name, are legible on a phone
+_MOST_BARS, _LONGEST = 12, 28
 _PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"]
 
 
@@ -154,14 +156,15 @@ def bars(
     title: str = "",
 ) -> Picture:
     """Draw a horizontal bar of length `x` for each `y`, stacked by `by`, with a limit to compare
-    with.
+    with. Only the longest bars are drawn, and long names are cut.
 
     Parameters
     ----------
     frame
         One row per part of a bar.
     x, y, by
-        Columns: length, name of the bar, and name of the part.
+        Columns: length, name of the bar, and name of the part. A length whose name ends in
+        ``_pct`` is drawn on an axis that goes to 100.
     limit
         A line to compare with, such as the number of all slots.
     title
@@ -171,6 +174,9 @@ def bars(
     figure = _figure(title or x, "")
     if (empty := _empty(figure, frame, x)) is not None:
         return empty
+    totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
+    largest = totals.sort_values(ascending=False, kind="stable").head(_MOST_BARS)
+    frame = frame[frame[y].isin(largest.index)]
     groups = frame.groupby(by, dropna=False, sort=True) if by else [(x, frame)]
     for number, (name, rows) in enumerate(groups):
         figure.add_bar(
@@ -182,12 +188,30 @@ def bars(
         )
     if limit is not None and pd.notna(limit):
         figure.add_vline(limit, line={"color": _CRITICAL, "dash": "dash"}, annotation_text="all")
-    figure.update_layout(barmode="stack", xaxis_title=x)
-    figure.update_yaxes(categoryorder="total ascending")
-    totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
-    largest = totals.sort_values(ascending=False).head(5)
-    parts = (f"{name!s} {total:g}" for name, total in largest.items())
-    return Picture(figure, f"{title or x}: {', '.join(parts)}")
+    names = [str(name) for name in largest.index]
+    figure.update_layout(barmode="stack", xaxis_title=x, showlegend=bool(by))
+    figure.update_xaxes(exponentformat="none")
+    if x.endswith("_pct"):
+        figure.update_xaxes(range=[0, max(100.0, float(largest.max()))])
+    figure.update_yaxes(
+        categoryorder="total ascending",
+        tickvals=names,
+        ticktext=[one if len(one) <= _LONGEST else f"{one[: _LONGEST - 1]}…" for one in names],
+    )
+    rest = f"the {len(names)} largest of {len(totals)}: " if len(totals) > len(names) else ""
+    parts = (f"{name!s} {_short(total)}" for name, total in largest.head(5).items())
+    return Picture(figure, f"{title or x}: {rest}{', '.join(parts)}")
+
+
+def _short(figure: float) -> str:
+    """Return a figure with three digits or more, without exponents.
+
+    >>> [_short(one) for one in (35606.0, 6.21094, 0.04, 3.9e-05, 0.0)]
+    ['35,606', '6.21', '0.04', '0', '0']
+    """
+    if abs(figure) >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.2f}".rstrip("0").rstrip(".")
 
 
 @checked

@@ -1,6 +1,6 @@
 """Repeat the statement of a fault: ``python -m rbkernel.sandbox.queries HOME FAULT SEED``.
 
-One process with one session, which ends when the server ends the session.
+One process, which ends when a server ends its session.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from rbkernel.errors import DatabaseError
 from rbkernel.sandbox import state
 from rbkernel.sandbox.access import Access
-from rbkernel.sandbox.faults import slow
+from rbkernel.sandbox.faults import readers, slow
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres.connection import driver
 
@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
         return 1
     access = Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
     try:
+        if fault in readers.KINDS:
+            readers.repeat(readers.KINDS[fault], access)
         raw = access.connect("shop_app", application_name=slow.CLIENT)
         slow.repeat(raw, fault, partial(time.sleep, _PAUSE_S))
     except (DatabaseError, driver.RawConnection.Error) as error:

@@ -59,8 +59,10 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
         [
             "wait",
             "resume replay",
-            "cancel the query that holds up replay",
-            "terminate the session that holds up replay",
+            "cancel the query",
+            "terminate the session",
+            "keep the rows that readers need",
+            "ask who changes the tables",
             "escalate",
         ]
     )

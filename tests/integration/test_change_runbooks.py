@@ -1,4 +1,4 @@
-"""RUN-004, RUN-009 and RUN-017 on real faults: what their steps change, and when a watch stops."""
+"""Runbooks of changes, of slow servers and of late standbys on real faults; when a watch stops."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from rbkernel.config import Settings
 from rbkernel.model import Verdict
 from rbkernel.run import runner
 from rbkernel.sandbox import control
-from rbkernel.sandbox.faults import schema, slow
+from rbkernel.sandbox.faults import schema, slow, waiting
 from tests.support.kernels import write_runbook
 from tests.support.runbooks import administer, look
 
 pytestmark = pytest.mark.usefixtures("evidence")
+_FEEDBACK = b"SELECT current_setting('hot_standby_feedback') = 'on'"
 HARMLESS = "ALTER TABLE orders ADD COLUMN note text"
 WATCH = 'found = rb.watch(["locks/blocking"], "sandbox-primary", for_s=2.0, every_s=1.0)'
 
@@ -30,8 +31,11 @@ class TestHighLatency:
 
     def test_a_larger_request_is_no_missing_index(self, shop: Settings) -> None:
         found = look("RUN-009", shop, "requests-larger", every_s=2)
-        assert found.recommended not in ("find the missing index", "analyze the tables")
-        assert found.finding("Tables read in full").verdict is Verdict.OK
+        assert found.recommended == "ask who asks for more"
+        larger = found.finding("Statements that return more than before")
+        assert f": {slow.CLIENT}: SELECT id, note FROM {slow.TABLE}" in larger.cause
+        for other in ("Statements that read more than before", "Tables read in full"):
+            assert found.finding(other).verdict is Verdict.OK
 
 
 class TestMigration:
@@ -61,6 +65,39 @@ class TestMigration:
     def test_a_table_that_does_not_exist(self, shop: Settings) -> None:
         found = look("RUN-004", shop, statements="ALTER TABLE ordres ADD COLUMN note text")
         assert found.recommended == "correct the connection or the name"
+
+
+class TestStandby:
+    def test_a_delay_that_is_configured_is_left_alone(self, shop: Settings) -> None:
+        found = look("RUN-005", shop, "standby-delayed")
+        assert found.recommended == "wait"
+        assert "delayed on purpose" in found.headline
+        assert found.finding("Replay lag, seen from the primary").verdict is Verdict.OK
+        assert found.finding("Replay progress").verdict is Verdict.OK
+        assert found.outcome.verdict is Verdict.WARNING
+
+    def test_a_delay_explains_no_receiver_that_is_down(self, shop: Settings) -> None:
+        control.inject("standby-delayed")
+        found = look("RUN-005", shop, "receiver-down")
+        assert found.recommended == "escalate"
+        assert "not connected" in found.headline
+        assert found.outcome.verdict is Verdict.CRITICAL
+
+    def test_readers_whose_rows_are_removed_are_spared(self, shop: Settings) -> None:
+        found = look("RUN-005", shop, "readers-cancelled")
+        assert found.recommended == "keep the rows that readers need"
+        with control.connect_as("postgres", "standby") as raw:
+            raw.execute(found.sql("Keep the rows").encode())
+            raw.execute(b"SELECT pg_reload_conf()")
+            waiting.until(raw, _FEEDBACK, what="the standby tells its primary")
+        after = look("RUN-005", shop)
+        assert after.finding("Queries cancelled since vacuum removed rows, now").ok
+
+    def test_readers_of_a_table_that_is_altered(self, shop: Settings) -> None:
+        found = look("RUN-005", shop, "readers-locked-out")
+        assert found.recommended == "ask who changes the tables"
+        assert "lock" in found.finding("Queries cancelled by recovery, now").cause
+        assert found.finding("Queries cancelled since vacuum removed rows, now").ok
 
 
 class TestWeeklyChecks:

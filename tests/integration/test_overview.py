@@ -35,6 +35,10 @@ OPENS = {
     "lock-queue": "RUN-007",
     "replay-paused": "RUN-005",
     "receiver-down": "RUN-005",
+    "standby-delayed": "RUN-005",
+    # the standby is not late; RUN-005 counts cancelled queries
+    "readers-cancelled": None,
+    "readers-locked-out": None,
     "orders-drift": "RUN-006",
     "orders-in-flight": None,
     "slot-unread": "RUN-018",

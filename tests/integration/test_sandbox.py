@@ -26,7 +26,7 @@ from rbkernel import config
 from rbkernel.errors import DatabaseError, SandboxError
 from rbkernel.sandbox import binaries, control, processes
 from rbkernel.sandbox import home as homes
-from rbkernel.sandbox.faults import catalogue, pool
+from rbkernel.sandbox.faults import catalogue, pool, readers
 from rbkernel.sandbox.home import Home
 from rbkernel.sandbox.service import LAST_ID
 from rbkernel.sources.postgres.connection import driver
@@ -410,6 +410,36 @@ class TestReplication:
         until(lambda: rows(receivers, server="standby") == [(1,)])
         [(last,)] = rows(b"SELECT pg_last_xact_replay_timestamp()", server="standby")
         assert datetime.now(UTC) - last < timedelta(seconds=2)
+
+    @pytest.mark.parametrize("seed", first([1, 2, 3]))
+    def test_a_delayed_standby_waits_for_its_delay_and_catches_up(
+        self, sandbox: Home, seed: int
+    ) -> None:
+        truth = control.inject("standby-delayed", seed).truth
+        setting = b"SELECT setting::int FROM pg_settings WHERE name = 'recovery_min_apply_delay'"
+        assert rows(setting, server="standby") == [(1000 * truth["delay_s"],)]
+        behind = b"SELECT pg_wal_lsn_diff(sent_lsn, replay_lsn) FROM pg_stat_replication"
+        assert rows(behind)[0][0] > truth["burst_bytes"] * 0.9
+        assert control.heal() == ["standby-delayed"]
+        assert rows(setting, server="standby") == [(0,)]
+        [(last,)] = rows(b"SELECT pg_last_xact_replay_timestamp()", server="standby")
+        assert datetime.now(UTC) - last < timedelta(seconds=2)
+
+    @pytest.mark.parametrize("fault", readers.KINDS)
+    def test_replay_cancels_a_report_until_it_is_healed(self, sandbox: Home, fault: str) -> None:
+        truth = control.inject(fault).truth
+        kinds = (
+            b"SELECT confl_snapshot, confl_lock FROM pg_stat_database_conflicts WHERE datid = %s"
+        )
+        [(database,)] = rows(b"SELECT oid FROM pg_database WHERE datname = 'shop'")
+        place = ("snapshot", "lock").index(truth["conflict"])
+        before = rows(kinds, [database], server="standby")[0]
+        until(lambda: rows(kinds, [database], server="standby")[0][place] > before[place])
+        assert control.heal() == [fault]
+        settings = b"SELECT current_setting('max_standby_streaming_delay')"
+        until(lambda: rows(settings, server="standby") == [("30s",)])
+        assert rows(BY_APPLICATION, [truth["reader"]], server="standby") == []
+        assert rows(b"SELECT to_regclass(%s)", [truth["table"]]) == [(None,)]
 
 
 class TestOrders:

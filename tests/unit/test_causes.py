@@ -101,6 +101,14 @@ class TestReplayThatWaits:
         reader = Backend(pid=1, application="analyst", xmin_age=9, state="active", query_s=20.0)
         assert causes.find(situation(reader, standby=True)) == []
 
+    def test_a_transaction_that_has_just_begun_holds_up_nothing(self) -> None:
+        for transaction_s, found in ((0.2, []), (1.2, ["report"])):
+            reader = Backend(
+                pid=1, application="report", xmin_age=9, state="active", transaction_s=transaction_s
+            )
+            seen = causes.find(situation(REPLAY, reader, standby=True))
+            assert [one.culprits[0].application for one in seen] == found
+
     def test_a_lock_that_replay_holds_is_the_primarys(self) -> None:
         replay = Backend(pid=9, backend_type="startup")
         lock: dict[str, Any] = {
@@ -114,6 +122,29 @@ class TestReplayThatWaits:
         assert cause.headline.startswith("A transaction of the primary, whose lock is held")
         assert cause.remedies == ()
         assert "on the primary" in cause.next_step
+
+
+class TestDelayOnPurpose:
+    @pytest.mark.parametrize(
+        ("also", "option", "said"),
+        [
+            ((), "wait", "recovery_min_apply_delay is 10 min"),
+            (("paused",), "resume", "Replay is paused"),
+            (("receiving",), "", "receives no WAL"),
+            (("stalled_s",), "", "Replay on db has stalled"),
+        ],
+    )
+    def test_it_is_the_cause_only_of_what_it_explains(
+        self, also: tuple[str, ...], option: str, said: str
+    ) -> None:
+        wrong = [("apply_delay_s", Verdict.WARNING), *((one, Verdict.CRITICAL) for one in also)]
+        measured = tuple(
+            Measured(column=column, title=column, verdict=verdict, actual="", value=600.0)
+            for column, verdict in wrong
+        )
+        cause = only(situation(standby=True, replication=measured))
+        assert said in cause.headline
+        assert (cause.option, cause.verdict) == (option, wrong[-1][1])
 
 
 class TestOpenTransactions:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 from rbkernel.model import Decision, Finding
+from rbkernel.render import cards
 from rbkernel.render.documents.blocks import Block, Card, Error, Figure, Html, Image, Text
 from rbkernel.render.documents.contents import Cell, Section
 from rbkernel.render.documents.markdown import escaped, fenced, rewritten, written_table
@@ -122,8 +123,8 @@ def _finding(one: Finding) -> str:
     text += f" (expected {escaped(one.expected)})" if one.expected else ""
     if one.cause and one.cause not in {one.title, one.actual}:
         text += f". {escaped(one.cause)}"
-    if one.which:
-        text += f". Which: {escaped(one.which)}"
+    if which := cards.rows_of(one):
+        text += f". Which: {escaped(which)}"
     step = "; ".join(filter(None, [one.next_step, one.opens and f"open {one.opens}"]))
     return text + (f". **Next:** {escaped(step)}" if step else "")
 

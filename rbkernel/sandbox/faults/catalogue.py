@@ -24,6 +24,7 @@ from rbkernel.sandbox.faults import (
     outbox,
     pool,
     primaries,
+    readers,
     replication,
     row_queue,
     schema,
@@ -82,6 +83,21 @@ def _slow() -> Iterator[Fault]:
             start=partial(slow.start, slow.KINDS[name]),
             stop=partial(slow.stop, slow.KINDS[name]),
             look_alike_of=None if name == slow.DROPPED else slow.DROPPED,
+        )
+
+
+def _readers() -> Iterator[Fault]:
+    summaries = {
+        readers.CANCELLED: "replay cancels a report on the standby, since vacuum removed rows",
+        readers.LOCKED_OUT: "replay cancels a report on the standby, since its table is altered",
+    }
+    for name, summary in summaries.items():
+        yield Fault(
+            name=name,
+            summary=summary,
+            start=partial(readers.start, readers.KINDS[name]),
+            stop=partial(readers.stop, readers.KINDS[name]),
+            look_alike_of=None if name == readers.CANCELLED else readers.CANCELLED,
         )
 
 
@@ -184,6 +200,14 @@ _OURS: dict[str, Fault] = {
             stop=replication.restore,
             look_alike_of="replay-paused",
         ),
+        Fault(
+            name="standby-delayed",
+            summary="the standby replays each commit some minutes later, as it is configured",
+            start=replication.delay,
+            stop=replication.end_delay,
+            look_alike_of="replay-paused",
+        ),
+        *_readers(),
         Fault(
             name="slot-unread",
             summary="a replication slot of a removed standby keeps WAL on the primary",

@@ -1,6 +1,6 @@
-"""Fault: a standby shows no new data, because its replay is paused or its WAL receiver is down.
+"""Fault: a standby shows no new data: its replay is paused or delayed, or its receiver is down.
 
-Both faults then write WAL and wait some seconds, so that the lag is visible at once.
+Each fault then writes WAL and waits some seconds, so that the lag is visible at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from rbkernel.sources.postgres.connection import driver
 _MEGABYTE = 1_000_000
 _PAUSED = b"SELECT pg_get_wal_replay_pause_state() = 'paused', clock_timestamp()"
 _RESUMED = b"SELECT pg_get_wal_replay_pause_state() = 'not paused'"
+_DELAYED = b"""SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE backend_type = 'startup' AND wait_event = 'RecoveryApplyDelay')"""
+_DELAYS_MIN = (10, 30, 60)
 _REPLAYED = b"SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
 _NO_RECEIVER = b"SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver), clock_timestamp()"
 _STREAMING = b"""SELECT EXISTS (SELECT FROM pg_stat_replication
@@ -36,8 +40,25 @@ def resume(access: Access, _: int) -> None:
     with access.connect("postgres", "standby") as raw:
         raw.execute(b"SELECT pg_wal_replay_resume()")
         waiting.until(raw, _RESUMED, what="replay resumes")
-        received = raw.execute(b"SELECT pg_last_wal_receive_lsn()::text").fetchone()
-        waiting.until(raw, _REPLAYED, received or (), what="replay catches up")
+        _catch_up(raw)
+
+
+def delay(access: Access, seed: int) -> dict[str, Any]:
+    """Configure the standby to replay each commit some minutes later, as against mistakes."""
+    minutes = random.Random(f"standby-delayed/{seed}/min").choice(_DELAYS_MIN)  # noqa: S311 - drill
+    with access.connect("postgres", "standby") as raw:
+        raw.execute(f"ALTER SYSTEM SET recovery_min_apply_delay = '{minutes}min'".encode())
+        raw.execute(b"SELECT pg_reload_conf()")
+        waiting.until(raw, _DELAYED, what="replay waits for the delay to pass")
+    return {"delay_s": 60 * minutes, **_fall_behind(access, "standby-delayed", seed)}
+
+
+def end_delay(access: Access, _: int) -> None:
+    """Remove the delay, and wait until all received WAL is replayed."""
+    with access.connect("postgres", "standby") as raw:
+        raw.execute(b"ALTER SYSTEM RESET recovery_min_apply_delay")
+        raw.execute(b"SELECT pg_reload_conf()")
+        _catch_up(raw)
 
 
 def cut(access: Access, seed: int) -> dict[str, Any]:
@@ -84,6 +105,11 @@ def write_wal(access: Access, fault: str, seed: int, *, at_least: int = 0) -> in
                 [_MEGABYTE],
             )
     return burst_bytes
+
+
+def _catch_up(raw: driver.RawConnection) -> None:
+    received = raw.execute(b"SELECT pg_last_wal_receive_lsn()::text").fetchone()
+    waiting.until(raw, _REPLAYED, received or (), what="replay catches up")
 
 
 def _fall_behind(access: Access, fault: str, seed: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rbkernel.model import Verdict
 from rbkernel.sources.postgres.blocking import Tree
 from rbkernel.sources.postgres.causes.cause import Cause, identity
 from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
-from rbkernel.sources.postgres.situation import Backend, Situation
+from rbkernel.sources.postgres.situation import SETTLED_S, Backend, Situation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,9 @@ def conflicts(situation: Situation) -> Iterator[Cause]:
         return
     ages = {one.pid: age for one in situation.clients if (age := conflict.age(one)) is not None}
     readers = [one for one in situation.clients if one.pid in ages]
+    # a transaction that has just begun has not held up replay for long; replay soon cancels it
+    if all(one.transaction_s is not None and one.transaction_s < SETTLED_S for one in readers):
+        return
     readers.sort(key=lambda one: (ages[one.pid], one.transaction_s or 0.0), reverse=True)
     if readers:
         known = conflict.oldest or len(readers) == 1

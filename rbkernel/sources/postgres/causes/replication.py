@@ -14,17 +14,18 @@ _HEADLINES = {
     "connected": "{standby} is not connected to {connection}",
     "replay_lag_s": "{standby} is {lag} behind {connection}",
     "paused": "Replay is paused on {connection}: somebody called pg_wal_replay_pause()",
-    "apply_delay_s": "Replay is delayed on purpose on {connection}: recovery_min_apply_delay is"
-    " {lag}",
     "receiving": "{connection} receives no WAL: its WAL receiver is not streaming",
     "silent_s": "{connection} receives nothing from its WAL sender: an answer is {lag} overdue",
     "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
+    # last: it explains no lag beyond it
+    "apply_delay_s": "Replay is delayed on purpose on {connection}: recovery_min_apply_delay is"
+    " {lag}",
 }
 # columns whose warnings count at once; other warnings may come from a burst of writes
 _NO_BURST = {"apply_delay_s", "replay_lag_s"}
 _LATE = {"replay_lag_s", "stalled_s"}
-# the first word of the option that repairs the problem, if there is one
-_OPTIONS = {"paused": "resume"}
+# the first word of the option for the problem, if there is one
+_OPTIONS = {"paused": "resume", "apply_delay_s": "wait"}
 
 
 def broken(situation: Situation) -> Iterator[Cause]:

@@ -10,7 +10,7 @@ columns:
   database: the database in which it ran
   asked_by: applications of the sessions that run it, or ran it last; NULL for none
   slower: duration of a call between the two samples, as a multiple of the duration before; NULL without a call
-  sessions: sessions that it kept busy between the two samples, on average
+  sessions: sessions that it kept busy between the two samples, on average; those below 0.001 are left out
   calls: calls between the two samples; a call counts when it ends
   calls_before: calls from the reset to the first sample
   mean_ms: mean execution time of a call between the two samples, in ms
@@ -61,7 +61,7 @@ twice:
     endless: (calls_before >= 20) & (running_s > 5) & (running_s > 2 * longest_before_s)
     statement: query.fillna('').str.slice(0, 60).str.cat(query_id, ' (id ').str.replace('$', ')', regex=True)
     request: "asked_by.fillna('a session that has ended').str.cat(statement, ': ')"
-  keep: (calls > 0) | (running_s > 0)
+  keep: ((calls > 0) & (sessions >= 0.001)) | (running_s > 0)
   worst_first: slower
 rules:
   - title: Statements that read more than before

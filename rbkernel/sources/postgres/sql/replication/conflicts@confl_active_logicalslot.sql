@@ -2,6 +2,8 @@
 SELECT c.datname::text AS database,
        k.kind,
        k.cancelled,
+       k.kind = 'snapshot' AND current_setting('hot_standby_feedback') = 'off' AS avoidable,
+       current_setting('max_standby_streaming_delay') AS replay_waits,
        d.stats_reset,
        clock_timestamp() AS sampled_at
 FROM pg_stat_database_conflicts c

@@ -5,8 +5,9 @@ needs: [pg_monitor]
 columns:
   receiving: a WAL receiver runs and is streaming
   paused: replay was paused with pg_wal_replay_pause
-  stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed;
-    NULL when nobody here can tell, since the sender has been quiet
+  stalled_s: s since the newest transaction that was replayed; 0 when streaming and all is replayed, or
+    when replay waits for a configured delay to pass; NULL when nobody here can tell, since the sender has
+    been quiet
   received_not_replayed_bytes: bytes of WAL that lie here and wait
   waiting_lsn: end of the WAL that had arrived and waits; NULL when none does, or replay is held up
   last_replayed_at: commit time, by the primary's clock, of the newest replayed transaction
@@ -40,8 +41,8 @@ rules:
     expected: no delay
     cause: Replay is delayed by {value} on purpose (recovery_min_apply_delay)
     next_step: >-
-      find out what this standby is for; applications that need current rows must read from another
-      server
+      leave it: it is configured, often to recover from mistakes; applications that need current rows must
+      read from another server
     opens: RUN-005
     source: the setting recovery_min_apply_delay
   - title: WAL receiver
@@ -90,6 +91,7 @@ source: >-
 SELECT receiving,
        paused,
        (CASE
+            WHEN delaying THEN 0
             WHEN receiving AND arrived <= replayed
                 THEN CASE WHEN :cascaded = 0 OR quiet_s < 1 THEN 0 END
             -- what waits is at least as old as the newest of it, and at most as the newest replayed
@@ -113,6 +115,9 @@ SELECT receiving,
 FROM (
     SELECT coalesce(w.status = 'streaming', false) AS receiving,
            pg_is_wal_replay_paused() AS paused,
+           -- what comes next was committed less than the delay ago
+           EXISTS (SELECT FROM pg_stat_activity
+                   WHERE backend_type = 'startup' AND wait_event = 'RecoveryApplyDelay') AS delaying,
            pg_last_wal_receive_lsn() AS received,
            coalesce(CAST(nullif(:arrived, '') AS pg_lsn), pg_last_wal_receive_lsn()) AS arrived,
            pg_last_wal_replay_lsn() AS replayed,
