@@ -27,6 +27,18 @@ def duration(seconds: float) -> str:
     return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n) or "0 s"
 
 
+def size(number: float) -> str:
+    """Return a number of bytes as text; MB is 1024 kB, as in PostgreSQL.
+
+    >>> size(1_073_741_824), size(5_249_000), size(700)
+    ('1 GB', '5.01 MB', '700 bytes')
+    """
+    for unit, each in (("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if number >= each:
+            return f"{number / each:.3g} {unit}"
+    return f"{number:g} bytes"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in singular or plural.
 

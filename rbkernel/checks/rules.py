@@ -360,18 +360,26 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
     A group with a figure of its own that is not wrong is left out, if another one is wrong.
 
     >>> _top(Rule(title="n", column="n", by="module", warn=10), rows)
-    'b 11'
+    'b'
     """
     if not rule.column:
         counts = rows[rule.by].value_counts()
-        return ", ".join(f"{name} {count}" for name, count in counts.head(3).items())
+        return _listed(counts, "")
     groups = numbers(rows[rule.column]).groupby(rows[rule.by])
     figures = groups.sum() if rule.agg == "sum" else groups.max()
     own = rule.agg == "max" and not rule.below
     wrong = figures[[own and _judged(rule, one) in _WRONG for one in figures]]
     figures = wrong if len(wrong) else figures[figures > 0]
-    largest = figures.sort_values(ascending=False, kind="stable").head(3)
-    unit = "s" if rule.unit == "s" else ""
+    return _listed(
+        figures.sort_values(ascending=False, kind="stable"), "s" if rule.unit == "s" else ""
+    )
+
+
+def _listed(figures: pd.Series[Any], unit: str) -> str:
+    """Return the first three groups with their figures; a single one has that of the rule."""
+    if len(figures) == 1:
+        return str(figures.index[0])
+    largest = figures.head(3)
     return ", ".join(f"{name} {_counted(figure, unit)}" for name, figure in largest.items())
 
 
@@ -410,6 +418,8 @@ def _counted(value: float, words: str) -> str:
     """
     if words == "s" and value >= 60:
         return amounts.duration(value)
+    if words == "bytes" and value >= 10_240:
+        return amounts.size(value)
     return f"{_number(value)} {amounts.singular(words) if value == 1 else words}".strip()
 
 

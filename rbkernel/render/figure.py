@@ -8,6 +8,7 @@ the whole of plotly.js.
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -171,7 +172,7 @@ def bars(
         Words above the figure.
     """
     must_have("rb.figure.bars", frame, x=x, y=y, by=by)
-    figure = _figure(title or x, "")
+    figure = _figure(title or x, "", of=x if title else "")
     if (empty := _empty(figure, frame, x)) is not None:
         return empty
     totals = frame.assign(_total=numbers(frame[x])).groupby(y, dropna=False)["_total"].sum()
@@ -189,7 +190,7 @@ def bars(
     if limit is not None and pd.notna(limit):
         figure.add_vline(limit, line={"color": _CRITICAL, "dash": "dash"}, annotation_text="all")
     names = [str(name) for name in largest.index]
-    figure.update_layout(barmode="stack", xaxis_title=x, showlegend=bool(by))
+    figure.update_layout(barmode="stack", showlegend=bool(by))
     figure.update_xaxes(exponentformat="none")
     if x.endswith("_pct"):
         figure.update_xaxes(range=[0, max(100.0, float(largest.max()))])
@@ -404,10 +405,12 @@ def _places(ids: list[str], parents: dict[str, list[str]]) -> dict[str, tuple[fl
     return places
 
 
-def _figure(title: str, y_title: str) -> go.Figure:
+def _figure(title: str, y_title: str, *, of: str = "") -> go.Figure:
+    """Return an empty figure; ``of`` names what the bars measure, where no legend covers it."""
     figure = go.Figure()
+    measured = f"<br><span style='font-size:12px'>{escape(of)}</span>" if of else ""
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}},
+        title={"text": f"{title}{measured}", "font": {"size": 15}},
         yaxis_title=y_title,
         height=320,
         margin={"l": 60, "r": 20, "t": 45, "b": 45},

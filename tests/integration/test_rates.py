@@ -266,7 +266,7 @@ class TestStatements:
         found = judged("queries/regression", frame)
         finding = found["Statements that read more than before"]
         assert finding.verdict is WARNING
-        assert f"{row['query_id']} SELECT id FROM people WHERE email = $1" in finding.cause
+        assert f"SELECT id FROM people WHERE email = $1 (id {row['query_id']})" in finding.cause
         assert "p70000" not in finding.cause
         assert found["Statements that return more than before"].verdict is OK
 

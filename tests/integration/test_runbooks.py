@@ -107,7 +107,7 @@ class TestFaults:
         assert findings["Slots held by long queries"].verdict is Verdict.OK
         stuck = findings["Stuck sessions"]
         assert stuck.value == truth["sessions"]
-        assert f"{truth['application_name']} {truth['sessions']}" in stuck.cause
+        assert truth["application_name"] in stuck.cause
         plan = broken.plan("RUN-001", "Terminate")
         assert sorted(target["pid"] for target in plan["targets"]) == truth["pids"]
         assert [pid for pid in truth["pids"] if f"({pid}::int, " not in plan["sql"]] == []

@@ -94,6 +94,14 @@ def test_the_code_of_a_runbook_is_short(runbook: Runbook) -> None:
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 60
 
 
+@pytest.mark.parametrize("runbook", OURS, ids=lambda one: one.path.stem)
+def test_the_front_matter_is_folded_so_that_the_box_is_on_the_first_screen(
+    runbook: Runbook,
+) -> None:
+    first, *_ = catalogue.parse(runbook.document).cells
+    assert first.metadata["jupyter"] == {"source_hidden": True}
+
+
 @pytest.mark.parametrize("runbook", ALL, ids=lambda one: one.path.stem)
 def test_show_fits_80_columns_and_says_every_field(runbook: Runbook) -> None:
     text = page.text(runbook)

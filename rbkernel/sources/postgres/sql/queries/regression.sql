@@ -5,20 +5,19 @@ purpose: >-
 needs: [pg_monitor, pg_stat_statements]
 columns:
   statement: beginning of the text, and identifier
-  query_id: identifier of the statement
-  username: who ran it
-  database: the database in which it ran
   asked_by: applications of the sessions that run it, or ran it last; NULL for none
   slower: duration of a call between the two samples, as a multiple of the duration before; NULL without a call
   sessions: sessions that it kept busy between the two samples, on average; those below 0.001 are left out
-  calls: calls between the two samples; a call counts when it ends
-  calls_before: calls from the reset to the first sample
-  mean_ms: mean execution time of a call between the two samples, in ms
-  mean_before_ms: mean execution time of a call before, in ms
   rows_a_call: mean rows returned or changed by a call between the two samples
   rows_a_call_before: the same before
   pages_a_call: mean pages of tables and indexes, in memory or not, that a call read between the two samples
   pages_a_call_before: the same before
+  mean_ms: mean execution time of a call between the two samples, in ms
+  mean_before_ms: mean execution time of a call before, in ms
+  calls: calls between the two samples; a call counts when it ends
+  calls_before: calls from the reset to the first sample
+  username: who ran it
+  database: the database in which it ran
   longest_before_s: s of the longest call before
   running_s: s of the longest running call that does not wait for a lock; 0 for none
   comparable: enough calls before and between the two samples, and enough time, to tell a change from noise
@@ -28,11 +27,12 @@ columns:
   more_rows: a call returns twice as many rows or more, so that it is a different request
   more_pages: a call reads twice as many pages or more
   worse_plan: it has regressed, and reads more pages for as many rows
-  request: asked_by, and the statement
   endless: a call has been running for over 5 s and twice as long as the longest before
-  counted_since: when the counters of the statement, or of all, were reset
-  window_s: s between the two samples
+  query_id: identifier of the statement
+  request: asked_by, and the statement
   query: its text with $n for the constants; first 300 characters
+  window_s: s between the two samples
+  counted_since: when the counters of the statement, or of all, were reset
   sampled_at: the server's clock of the second sample
 twice:
   every_s: 10
