@@ -75,7 +75,7 @@ class Screen:
         parts = [finding.headline for finding in leaders]
         unseen = sum(finding.verdict is Verdict.UNKNOWN for finding in self.findings)
         if unseen and leaders and leaders[0].wrong:
-            parts.append(f"{unseen} of {len(self.findings)} checks failed to run")
+            parts.append(f"{unseen} of {len(self.findings)} checks are unknown")
         return f"{self.verdict.value.upper()}{so_far}: {'; '.join(dict.fromkeys(parts))}"
 
 

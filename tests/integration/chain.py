@@ -51,6 +51,10 @@ class Chain:
     def ask(self, server: str, name: str, **values: Any) -> Any:
         return ask(self._sessions[server], name, **values)
 
+    def query(self, server: str, sql: str) -> Any:
+        """Run one query of a runbook."""
+        return self._sessions[server].query(sql)
+
     def seen_by_primary(self) -> float:
         frame = self.ask("primary", "replication/lag", standby=STANDBY_NAME)
         return float(frame.set_index("standby").loc[STANDBY_NAME, "replay_lag_s"])

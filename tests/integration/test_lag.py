@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -244,7 +245,27 @@ class TestSynchronous:
             assert chain.ask("primary", name)["waiting"].sum() == 0
 
 
+_SLEEPS = """SELECT count(*) FROM pg_stat_activity
+WHERE query LIKE '%pg_sleep(1.5)%' AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"""
+
+
 class TestConflicts:
+    def test_a_query_of_a_runbook_that_replay_cancels_is_run_again(self, chain: Chain) -> None:
+        counted = "SELECT sum(confl_snapshot) FROM pg_stat_database_conflicts"
+        with (
+            chain.setting("standby", "max_standby_streaming_delay", "10ms"),
+            chain.administer("standby") as raw,
+            chain.administer("primary") as primary,
+            ThreadPoolExecutor() as threads,
+        ):
+            [(before,)] = raw.execute(counted).fetchall()
+            asked = threads.submit(chain.query, "standby", "SELECT 7 AS n FROM pg_sleep(1.5)")
+            until(lambda: raw.execute(_SLEEPS).fetchall() == [(1,)], "the query runs")
+            chain.write()
+            primary.execute("VACUUM orders")
+            assert asked.result()["n"].tolist() == [7]
+            until(lambda: raw.execute(counted).fetchall() != [(before,)], "it was cancelled")
+
     def test_a_reader_that_replay_cancels(
         self, chain: Chain, meanwhile: Callable[[Callable[[], object]], None]
     ) -> None:

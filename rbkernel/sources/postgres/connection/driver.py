@@ -405,6 +405,11 @@ def ended_by_timeout(error: Error) -> bool:
     return error.sqlstate in {None, "57014", "57P05", "25P03", "25P04"}
 
 
+def ended_by_replay(error: Error) -> bool:
+    """Return whether the replay of a standby may have ended a statement, which can be repeated."""
+    return (error.sqlstate or "").startswith("40")
+
+
 def translate(error: Exception, connection_name: str) -> RbkernelError:
     """Return the error of rbkernel for an error of psycopg.
 

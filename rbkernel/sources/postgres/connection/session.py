@@ -295,6 +295,7 @@ class Session:
         timeout_s: float,
         *,
         team: bool = False,
+        retries: int = 2,
     ) -> tuple[Sequence[Sequence[Any]], tuple[Column, ...], str]:
         if self._silence and time.monotonic() < self._again_at:
             raise self._silence
@@ -315,6 +316,8 @@ class Session:
                 self._all_timeouts = True
                 self.close()
                 return self._fetch(sql, values, cap, timeout_s, team=team)
+            if retries and driver.ended_by_replay(error):
+                return self._fetch(sql, values, cap, timeout_s, team=team, retries=retries - 1)
             translated = driver.translate(error, self.connection.name)
             if not deadline.passed:
                 raise translated from error

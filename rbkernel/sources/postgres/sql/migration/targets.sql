@@ -54,7 +54,7 @@ SELECT t.relation,
        quote_ident(s.nspname) || '.' || quote_ident(c.relname) AS meant,
        c.oid IS NOT NULL AS known,
        coalesce(c.relkind = 'p', false) AS partitioned,
-       greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::float8 AS rows,
+       greatest(c.reltuples, pg_stat_get_live_tuples(c.oid))::bigint AS rows,
        CASE WHEN NOT coalesce(p.unknown, false)
            THEN (p.pages * current_setting('block_size')::bigint / 1048576.0)::float8
        END AS size_mb,
