@@ -378,13 +378,13 @@ def _step(finding: Finding) -> str:
     """Return the next step of a finding as text, with the runbook to open."""
     if finding.explained_by:
         # the finding's own next step treats a symptom, and may do harm
-        return f"fix the cause: {finding.explained_by}"
+        return f"see the cause: {finding.explained_by}"
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
 def _tells_more(finding: Finding) -> bool:
     """Return whether a finding's cause says more than its title and its actual value."""
-    return finding.cause not in {"", finding.title, finding.actual}
+    return finding.cause not in finding.actual and finding.cause != finding.title
 
 
 def _decision_line(decision: Decision) -> str:

@@ -77,13 +77,15 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
         )
     drawn = declared.figure
     if drawn.kind == "timeline":
-        rule = next((rule for rule in declared.rules if rule.column == drawn.y), None)
+        usual = {rule.column: (rule.warn, rule.critical) for rule in reversed(declared.rules)}
+        # those of the call, if it had its own
+        warn, critical = {**usual, **frame.attrs.get("limits", {})}.get(drawn.y, (None, None))
         return timeline(
             frame,
             drawn.y,
             by=drawn.by,
-            warn=rule.warn if rule else None,
-            critical=rule.critical if rule else None,
+            warn=warn,
+            critical=critical,
             unit=drawn.unit,
             title=drawn.title,
         )

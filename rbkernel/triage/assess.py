@@ -85,9 +85,10 @@ def assess(
     for name in values:
         if name not in known:
             raise unknown_keyword("rb.assess", name, [rule.name for rule in declared])
-    judged = {
-        rule.name: keep(explained(rules.apply(rule, frame))) for rule in _limited(declared, values)
-    }
+    applied = _limited(declared, values)
+    # for `rb.figure.of`, which draws them
+    frame.attrs["limits"] = {rule.column: (rule.warn, rule.critical) for rule in reversed(applied)}
+    judged = {rule.name: keep(explained(rules.apply(rule, frame))) for rule in applied}
     return Assessed(frame, judged)
 
 
