@@ -96,8 +96,11 @@ class TestStandby:
     def test_readers_of_a_table_that_is_altered(self, shop: Settings) -> None:
         found = look("RUN-005", shop, "readers-locked-out")
         assert found.recommended == "ask who changes the tables"
-        assert "lock" in found.finding("Queries cancelled by recovery, now").cause
-        assert found.finding("Queries cancelled since vacuum removed rows, now").ok
+        altered = found.finding("Queries cancelled by recovery, now")
+        assert "lock" in altered.cause
+        # ALTER TABLE also removes old rows of the catalogue
+        removed = found.finding("Queries cancelled since vacuum removed rows, now")
+        assert (altered.value or 0) > (removed.value or 0)
 
 
 class TestWeeklyChecks:
