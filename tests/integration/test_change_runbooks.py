@@ -76,13 +76,6 @@ class TestStandby:
         assert found.finding("Replay progress").verdict is Verdict.OK
         assert found.outcome.verdict is Verdict.WARNING
 
-    def test_a_delay_explains_no_receiver_that_is_down(self, shop: Settings) -> None:
-        control.inject("standby-delayed")
-        found = look("RUN-005", shop, "receiver-down")
-        assert found.recommended == "escalate"
-        assert "not connected" in found.headline
-        assert found.outcome.verdict is Verdict.CRITICAL
-
     def test_readers_whose_rows_are_removed_are_spared(self, shop: Settings) -> None:
         found = look("RUN-005", shop, "readers-cancelled")
         assert found.recommended == "keep the rows that readers need"

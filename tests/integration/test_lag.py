@@ -246,7 +246,7 @@ class TestSynchronous:
 
 
 _SLEEPS = """SELECT count(*) FROM pg_stat_activity
-WHERE query LIKE '%pg_sleep(1.5)%' AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid()"""
+WHERE wait_event = 'PgSleep' AND backend_xmin IS NOT NULL"""
 
 
 class TestConflicts:
