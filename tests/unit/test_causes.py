@@ -11,6 +11,7 @@ import pytest
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres import causes, diagnosis
 from rbkernel.sources.postgres.causes import Cause, pair
+from rbkernel.sources.postgres.causes.cause import without_symptoms
 from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation, settled
@@ -123,28 +124,80 @@ class TestReplayThatWaits:
         assert cause.remedies == ()
         assert "on the primary" in cause.next_step
 
+    @pytest.mark.parametrize("reader_waits", [False, True])
+    @pytest.mark.parametrize(
+        ("limit_s", "verdict", "verb", "option"),
+        [
+            (None, Verdict.CRITICAL, "cancel", ""),
+            (600.0, Verdict.CRITICAL, "cancel", ""),
+            (30.0, Verdict.WARNING, None, "wait"),
+        ],
+    )
+    def test_nobody_is_cancelled_whom_replay_cancels_soon(
+        self,
+        limit_s: float | None,
+        verdict: Verdict,
+        verb: str | None,
+        option: str,
+        reader_waits: bool,
+    ) -> None:
+        reader = Backend(
+            pid=1, application="report", xmin_age=9, state="active", query_s=20.0, transaction_s=20
+        )
+        replay = waiter(9, 1, backend_type="startup", locktype="relation", wait_s=40.0, state=None)
+        others = (replay,) if reader_waits else (REPLAY,)
+        cause = only(situation(*others, reader, standby=True, replay_waits_s=limit_s))
+        assert cause.culprits == (reader,)
+        assert (cause.remedy and cause.remedy.verb, cause.option) == (verb, option)
+        assert reader_waits or cause.verdict is verdict
+        assert ("by itself, after 30 s" in cause.next_step) == (option == "wait")
+
 
 class TestDelayOnPurpose:
     @pytest.mark.parametrize(
-        ("also", "option", "said"),
+        ("also", "said"),
         [
-            ((), "wait", "recovery_min_apply_delay is 10 min"),
-            (("paused",), "resume", "Replay is paused"),
-            (("receiving",), "", "receives no WAL"),
-            (("stalled_s",), "", "Replay on db has stalled"),
+            ("paused", "Replay is paused"),
+            ("receiving", "receives no WAL"),
+            ("stalled_s", "Replay on db has stalled"),
         ],
     )
-    def test_it_is_the_cause_only_of_what_it_explains(
-        self, also: tuple[str, ...], option: str, said: str
-    ) -> None:
-        wrong = [("apply_delay_s", Verdict.WARNING), *((one, Verdict.CRITICAL) for one in also)]
-        measured = tuple(
-            Measured(column=column, title=column, verdict=verdict, actual="", value=600.0)
-            for column, verdict in wrong
+    def test_it_is_no_cause_and_hides_none(self, also: str, said: str) -> None:
+        delay = Measured(
+            column="apply_delay_s", title="", verdict=Verdict.WARNING, actual="", value=600.0
         )
-        cause = only(situation(standby=True, replication=measured))
-        assert said in cause.headline
-        assert (cause.option, cause.verdict) == (option, wrong[-1][1])
+        assert causes.find(situation(standby=True, replication=(delay,))) == []
+        wrong = replace(delay, column=also, verdict=Verdict.CRITICAL)
+        assert said in only(situation(standby=True, replication=(delay, wrong))).headline
+
+    @pytest.mark.parametrize(
+        ("lag_s", "delay_s", "delaying", "late"),
+        [
+            (9000.0, 600.0, False, True),  # on the way, hours of WAL are stuck
+            (620.0, 600.0, False, False),
+            (630.0, 600.0, False, True),
+            (9000.0, 600.0, True, False),  # the primary has written nothing for hours
+            (20.0, 0.0, False, True),
+        ],
+    )
+    def test_only_lag_beyond_it_counts(
+        self, lag_s: float, delay_s: float, delaying: bool, late: bool
+    ) -> None:
+        told = Measured(
+            column="replay_lag_s", title="", verdict=Verdict.CRITICAL, actual="", value=lag_s
+        )
+        cause = only(situation(replication=(told,), standby_name="standby"))
+        one = pair.Member(connection="one", standby=False, position=5000)
+        other = pair.Member(
+            connection="two",
+            standby=True,
+            position=3000,
+            newest_commit_s=lag_s,
+            apply_delay_s=delay_s,
+            delaying=delaying,
+        )
+        assert (without_symptoms([cause], [cause], other.meant_s) == [cause]) == late
+        assert bool([*pair.behind(one, other)]) == late
 
 
 class TestOpenTransactions:
@@ -199,7 +252,7 @@ class TestReplication:
         told = (self.found("replay_lag_s", 40), self.found("connected", 0))
         cause = only(situation(replication=told, standby_name="standby"))
         assert cause.headline == "standby is not connected to db"
-        assert not cause.late
+        assert cause.late_s is None
 
     def test_two_primaries_open_the_failover(self) -> None:
         one = pair.Member(connection="one", standby=False, system_identifier="7", started_at=1)
@@ -210,7 +263,7 @@ class TestReplication:
     def test_a_paused_replay_is_resumed(self) -> None:
         told = (self.found("paused", 1), self.found("stalled_s", 40))
         cause = only(situation(replication=told, standby=True))
-        assert (cause.option, cause.late) == ("resume", False)
+        assert (cause.option, cause.late_s) == ("resume", None)
 
     def test_an_old_commit_alone_is_a_burst_until_it_is_critical(self) -> None:
         burst = (self.found("stalled_s", 3, "warning"),)

@@ -81,7 +81,6 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLReplicationLagHigh": ("RUN-005",),
         "PostgreSQLLocksWaiting": ("RUN-007",),
         "PostgreSQLSlowQueries": ("RUN-009",),
-        "PostgreSQLDeadlocks": ("RUN-009",),
         "PostgreSQLCacheHitRatio": ("RUN-009",),
         "OrdersReconciliationDiff": ("RUN-006",),
         "PostgreSQLReplicationSlotInactive": ("RUN-018",),
@@ -101,7 +100,7 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLDown",
     }
     verdicts = Counter(report.verdict(row) for row in mixins.rows)
-    assert verdicts == {Verdict.CRITICAL: 12, Verdict.WARNING: 25, Verdict.OK: 18}
+    assert verdicts == {Verdict.CRITICAL: 12, Verdict.WARNING: 26, Verdict.OK: 17}
     slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "requires" in gap.what}
     assert slow == {
         "PostgreSQLReplicationLag",
@@ -122,7 +121,7 @@ def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage)
     [line] = [line for line in lines if line[2] == "PostgreSQLLocksWaiting"]
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
     told = list(report.rest(mixins))
-    assert told[-1].startswith("CRITICAL: 14 of 48 alerts that need a runbook have one")
+    assert told[-1].startswith("CRITICAL: 13 of 48 alerts that need a runbook have one")
     assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
 
 
@@ -332,18 +331,17 @@ def test_a_registered_id_needs_a_runbook() -> None:
 def test_the_heat_map_counts_what_the_table_says(mixins: Coverage) -> None:
     judged, informing = figure.heat_map(mixins.rows).data
     row = list(judged.y).index("postgresql")
-    assert list(judged.text[row]) == ["5 of 5", "7 of 7", ""]
+    assert list(judged.text[row]) == ["5 of 5", "6 of 7", ""]
     assert list(informing.text[row]) == ["", "", "0 of 1"]
     assert judged.z[row][0] == pytest.approx(1.0)
-    nodes = list(judged.y).index("node-exporter")
-    assert "NodeSystemdServiceFailed" in judged.customdata[nodes][1]
+    assert "PostgreSQLDeadlocks" in judged.customdata[row][1]
 
 
 def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path: Path) -> None:
     path = tmp_path / "coverage.html"
     figure.write(figure.heat_map(mixins.rows), path)
     page = path.read_text(encoding="utf-8")
-    assert "14 of 48 alerts that need a runbook have one" in page
+    assert "13 of 48 alerts that need a runbook have one" in page
     assert "<script src=" not in page
 
 

@@ -179,7 +179,7 @@ def calls(
         "past_s": 86_400.0,
         "counted_since": BEGAN - timedelta(days=1),
         "query": "SELECT 1 FROM orders WHERE customer_id = $1",
-        "asked_by": "shop-cart",
+        "username": "shop_app",
         **others,
     }
     return {**CALLS, **{name: [value] for name, value in facts.items()}}
@@ -218,6 +218,8 @@ class TestRegression:
     def test_another_question(self) -> None:
         found = judged(self.PAST, calls(50, ms=30.0, pages=900, rows=400))
         assert verdicts(found) == [OK, WARNING, OK, OK]
+        cause = found["Statements that return more than before"].cause
+        assert ": shop_app: SELECT 1 FROM orders" in cause
 
     def test_the_same_work_takes_longer(self) -> None:
         assert verdicts(judged(self.PAST, calls(50, ms=30.0))) == [OK, OK, WARNING, OK]
@@ -276,3 +278,35 @@ def test_a_sample_of_rates_looks_so_far_apart(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [{"every_s": 0.01}] * 2
     query.sample("replication/slots", "db", n=1, every_s=0.01)
     assert asked[2:] == [{}]
+
+
+class TestConflicts:
+    @pytest.mark.parametrize(
+        ("before", "during", "waits_s", "verdict"),
+        [
+            (0, 0, 30.0, OK),
+            (3, 0, 0.7, OK),
+            (3, 0, 30.0, UNKNOWN),  # one in 30 s is not seen within 10 s
+            (3, 0, 0.0, OK),  # replay waits for ever
+            (3, 2, 30.0, WARNING),
+        ],
+    )
+    @pytest.mark.parametrize("avoidable", [True, False])
+    def test_too_short_a_look_proves_nothing(
+        self, before: int, during: int, waits_s: float, verdict: Verdict, avoidable: bool
+    ) -> None:
+        told: dict[str, list[Any]] = {
+            "database": ["shop"],
+            "kind": ["snapshot"],
+            "cancelled": [before],
+            "avoidable": [avoidable],
+            "replay_waits_s": [waits_s],
+            "stats_reset": [BEGAN - timedelta(days=1)],
+        }
+        declared = diagnostics.get("replication/conflicts")
+        assert declared.twice is not None
+        later = look({**told, "cancelled": [before + during]}, second=10)
+        frame = rates.between(look(told), later, declared.twice)
+        found = {rule.name: rules.apply(rule, frame).verdict for rule in declared.rules}
+        both = {"rows_removed": verdict, "cancelled": OK}
+        assert found == (both if avoidable else {"rows_removed": OK, "cancelled": verdict})

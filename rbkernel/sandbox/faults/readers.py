@@ -90,7 +90,10 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
 
 
 def stop(kind: Kind, access: Access, _: int) -> None:
-    """End the report and the changes, restore the settings of the standby, and drop the table."""
+    """End the report and the changes, restore the standby's settings, and drop the table.
+
+    The standby forgets its counters: they would say that queries were cancelled there.
+    """
     processes.stop(access.home, kind.fault)
     for server in ("standby", "primary"):
         with access.connect("postgres", server) as raw:
@@ -99,7 +102,7 @@ def stop(kind: Kind, access: Access, _: int) -> None:
     with access.connect("postgres", "standby") as raw:
         for name in _SETTINGS:
             raw.execute(f"ALTER SYSTEM RESET {name}".encode())
-        raw.execute(b"SELECT pg_reload_conf()")
+        raw.execute(b"SELECT pg_reload_conf(), pg_stat_reset()")
     with access.connect("postgres") as raw:
         raw.execute(_DROP)
 

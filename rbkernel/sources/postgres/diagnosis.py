@@ -246,7 +246,9 @@ def both(
         here, there = with_replayed_locks(here, there)
     configured = standby.connection.name == primary.connection.standby
     causes = [*there.causes, *(here.causes if configured else ())]
-    here = replace(here, causes=tuple(without_symptoms(here.causes, causes)))
+    meant_s = second.meant_s if configured else 0.0
+    here = replace(here, causes=tuple(without_symptoms(here.causes, causes, meant_s)))
+    causes = [*there.causes, *(here.causes if configured else ())]
     if any(REPLICATION in cause.explains for cause in causes) or not second.is_copy_of(first):
         return here, there
     return here, there.led_by(_behind(first, second, standby))

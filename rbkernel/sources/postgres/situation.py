@@ -209,8 +209,9 @@ class Situation:
     ``backends`` are all processes of the server except rbkernel's own, with parallel workers merged
     into their leaders; ``passing`` is the number of waits that are too short to count.
     ``replication`` holds the problems that the rules of replication found, ``standby_name`` the
-    standby that a primary must have. If the snapshot failed, ``reason`` is the reason as text, and
-    ``trouble`` the name of the `troubles.Trouble`.
+    standby that a primary must have. Replay on a standby cancels a query that it waits for after
+    ``replay_waits_s`` at the latest; None for never. If the snapshot failed, ``reason`` is the
+    reason as text, and ``trouble`` the name of the `troubles.Trouble`.
     """
 
     connection: str
@@ -225,6 +226,7 @@ class Situation:
     synchronous_standbys: str = ""
     synchronous_connected: int = 0
     senders: tuple[str, ...] = ()
+    replay_waits_s: float | None = None
     passing: int = 0
     replication: tuple[Measured, ...] = ()
     standby_name: str = ""

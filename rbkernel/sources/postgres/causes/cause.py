@@ -36,8 +36,8 @@ class Cause:
     that help, the least harmful first. If the recommended step does not act on a session,
     ``option`` is the first word of the matching option of `rb.decide`, such as ``resume``.
 
-    ``mechanism`` says how the culprit does harm. ``late`` is true if the cause says only that a
-    standby is behind: it is then dropped as a symptom if another cause explains the delay.
+    ``mechanism`` says how the culprit does harm. ``late_s`` is by how many s a standby is behind,
+    if the cause says only that: it is then dropped as a symptom if another cause explains the lag.
     ``subject`` says what the cause is about, without figures, so that a cause without culprits is
     recognized in a later snapshot. If it is empty, the cause is recognized by its ``mechanism``.
     """
@@ -53,7 +53,7 @@ class Cause:
     opens: str = ""
     explains: tuple[str, ...] = ()
     option: str = ""
-    late: bool = False
+    late_s: float | None = None
     subject: str = ""
 
     @property
@@ -124,16 +124,26 @@ def worse(one: Verdict, other: Verdict) -> Verdict:
     return max(one, other, key=lambda verdict: verdict.rank)
 
 
-def without_symptoms(causes: Iterable[Cause], known: Iterable[Cause]) -> list[Cause]:
-    """Remove causes that only say that a standby is late, if a known cause explains the delay.
+def without_symptoms(
+    causes: Iterable[Cause], known: Iterable[Cause], meant_s: float = 0.0
+) -> list[Cause]:
+    """Remove causes that only say that a standby is late, if a known cause explains the lag.
 
-    >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late=True)
+    A lag of up to ``meant_s`` is meant, and no problem.
+
+    >>> late = Cause(headline="late", mechanism="", verdict=Verdict.WARNING, late_s=9.0)
     >>> reader = Cause(headline="reader", mechanism="", verdict=Verdict.WARNING,
     ...                explains=("RUN-007", "RUN-005"))
     >>> [cause.headline for cause in without_symptoms([late, reader], [late, reader])]
     ['reader']
     >>> [cause.headline for cause in without_symptoms([late], [late])]
     ['late']
+    >>> [without_symptoms([late], [late], meant_s) == [late] for meant_s in (8.0, 10.0)]
+    [True, False]
     """
-    explained = any(REPLICATION in cause.explains and not cause.late for cause in known)
-    return [cause for cause in causes if not (cause.late and explained)]
+    explained = any(REPLICATION in cause.explains and cause.late_s is None for cause in known)
+    return [
+        cause
+        for cause in causes
+        if cause.late_s is None or not (explained or cause.late_s <= meant_s)
+    ]

@@ -61,7 +61,7 @@ def _lock(
     patient = _are_patient(waiting)
     remedies = () if patient else ranked(tree, situation)
     victims = _victims(situation, waiting, longest)
-    return Cause(
+    cause = Cause(
         headline=f"{_who_blocks(situation, tree, culprits)}"
         f" {_blocked(situation, tree, victims, several=several)}",
         mechanism=_patience(waiting) if patient else _mechanism(waiting, tree),
@@ -74,6 +74,8 @@ def _lock(
         opens="RUN-007",
         explains=("RUN-007", *_also(situation, tree, full=full)),
     )
+    waits = recovery.replay_waits(situation, tree)
+    return recovery.unless_soon_over(situation, cause) if waits else cause
 
 
 def _also(situation: Situation, tree: Tree, *, full: bool) -> Iterator[str]:

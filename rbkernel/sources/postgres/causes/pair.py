@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from rbkernel import amounts
@@ -20,6 +21,9 @@ from rbkernel.sources.postgres.situation import Situation
 
 # limits of a standby's lag in s (as in replication/standby: seeds 001 and 003, and a burst)
 _WARN_S, _CRITICAL_S = 2.0, 15.0
+# s that a standby with a configured delay may be behind it: twice the default of
+# wal_receiver_status_interval, after which it tells an idle primary what it has replayed; and 5 s
+_REPORTS_S = 25.0
 # the only lock mode on tables that a standby replays
 _REPLAYED = "AccessExclusiveLock"
 
@@ -39,6 +43,18 @@ class Member:
     newest_commit_s: float | None = None
     started_at: Any = None
     address: str | None = None
+    apply_delay_s: float = 0.0
+    delaying: bool = False
+
+    @property
+    def meant_s(self) -> float:
+        """By how many s the standby may be behind, since a delay is configured; 0 without one.
+
+        While replay waits for the delay to pass, what comes next is younger than the delay.
+        """
+        if self.delaying:
+            return inf
+        return self.apply_delay_s + _REPORTS_S if self.apply_delay_s else 0.0
 
     def is_copy_of(self, other: Member) -> bool:
         """Whether this server and the other one are known to be copies of one cluster."""
@@ -188,7 +204,7 @@ def behind(primary: Member, standby: Member) -> Iterator[Cause]:
         return
     missing = primary.position - standby.position
     lag_s = standby.newest_commit_s
-    if missing <= 0 or lag_s is None:
+    if missing <= 0 or lag_s is None or lag_s <= standby.meant_s:
         return
     verdict = level(lag_s, _WARN_S, _CRITICAL_S)
     if verdict is not Verdict.OK:
@@ -202,5 +218,5 @@ def behind(primary: Member, standby: Member) -> Iterator[Cause]:
             " standby it receives from) and whether it replays this WAL",
             opens="RUN-005",
             explains=("RUN-005",),
-            late=True,
+            late_s=lag_s,
         )

@@ -14,7 +14,7 @@ no lock identifies the reader. From version 15 on, PostgreSQL has names for thes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rbkernel import amounts
 from rbkernel.model import Verdict
@@ -22,6 +22,9 @@ from rbkernel.sources.postgres.blocking import Tree
 from rbkernel.sources.postgres.causes.cause import Cause, identity
 from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
 from rbkernel.sources.postgres.situation import SETTLED_S, Backend, Situation
+
+# s after which replay that cancels the query by itself is not worth waiting for (own choice)
+_SOON_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,28 @@ def conflicts(situation: Situation) -> Iterator[Cause]:
     readers.sort(key=lambda one: (ages[one.pid], one.transaction_s or 0.0), reverse=True)
     if readers:
         known = conflict.oldest or len(readers) == 1
-        yield (_known if known else _suspected)(situation, conflict, readers)
+        yield unless_soon_over(
+            situation, (_known if known else _suspected)(situation, conflict, readers)
+        )
+
+
+def unless_soon_over(situation: Situation, cause: Cause) -> Cause:
+    """Return a cause of replay that waits, without a step if replay soon cancels the query itself.
+
+    Nothing is gained then by cancelling it a little earlier, and the reader is the victim.
+    """
+    limit_s = situation.replay_waits_s
+    if limit_s is None or limit_s > _SOON_S:
+        return cause
+    return replace(
+        cause,
+        verdict=Verdict.WARNING if not cause.victims.count else cause.verdict,
+        remedies=(),
+        next_step=f"Wait: replay cancels it by itself, after {amounts.duration(limit_s)} at the"
+        " latest (max_standby_streaming_delay); see whether that happens again and again"
+        " (RUN-005)",
+        option="wait",
+    )
 
 
 def _known(situation: Situation, conflict: _Conflict, readers: list[Backend]) -> Cause:

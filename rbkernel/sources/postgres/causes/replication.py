@@ -17,21 +17,19 @@ _HEADLINES = {
     "receiving": "{connection} receives no WAL: its WAL receiver is not streaming",
     "silent_s": "{connection} receives nothing from its WAL sender: an answer is {lag} overdue",
     "stalled_s": "Replay on {connection} has stalled: the newest commit there is {lag} old",
-    # last: it explains no lag beyond it
-    "apply_delay_s": "Replay is delayed on purpose on {connection}: recovery_min_apply_delay is"
-    " {lag}",
 }
 # columns whose warnings count at once; other warnings may come from a burst of writes
-_NO_BURST = {"apply_delay_s", "replay_lag_s"}
+_NO_BURST = {"replay_lag_s"}
 _LATE = {"replay_lag_s", "stalled_s"}
 # the first word of the option for the problem, if there is one
-_OPTIONS = {"paused": "resume", "apply_delay_s": "wait"}
+_OPTIONS = {"paused": "resume"}
 
 
 def broken(situation: Situation) -> Iterator[Cause]:
     """Yield the causes of replication problems that the findings of two diagnostics show.
 
-    A lag with the verdict warning counts only if a second measurement confirms it.
+    A lag with the verdict warning counts only if a second measurement confirms it. A delay that is
+    configured (recovery_min_apply_delay) is no problem.
     """
     wrong = {
         one.column: one
@@ -53,7 +51,7 @@ def broken(situation: Situation) -> Iterator[Cause]:
                 opens="RUN-005",
                 explains=("RUN-005",),
                 option=_OPTIONS.get(column, ""),
-                late=column in _LATE,
+                late_s=one.value if column in _LATE else None,
                 subject=f"{column} of {situation.connection} {situation.standby_name}",
             )
             return

@@ -5,7 +5,6 @@ purpose: >-
 needs: [pg_monitor, pg_stat_statements]
 columns:
   statement: beginning of the text, and identifier
-  asked_by: applications of the sessions that run it, or ran it last; NULL for none
   slower: duration of a call between the two samples, as a multiple of the duration before; NULL without a call
   sessions: sessions that it kept busy between the two samples, on average; those below 0.001 are left out
   rows_a_call: mean rows returned or changed by a call between the two samples
@@ -29,7 +28,7 @@ columns:
   worse_plan: it has regressed, and reads more pages for as many rows
   endless: a call has been running for over 5 s and twice as long as the longest before
   query_id: identifier of the statement
-  request: asked_by, and the statement
+  request: who ran it, and the statement
   query: its text with $n for the constants; first 300 characters
   window_s: s between the two samples
   counted_since: when the counters of the statement, or of all, were reset
@@ -60,7 +59,7 @@ twice:
     worse_plan: regressed & more_pages & ~more_rows
     endless: (calls_before >= 20) & (running_s > 5) & (running_s > 2 * longest_before_s)
     statement: query.fillna('').str.slice(0, 60).str.cat(query_id, ' (id ').str.replace('$', ')', regex=True)
-    request: "asked_by.fillna('a session that has ended').str.cat(statement, ': ')"
+    request: "username.fillna('a role that is gone').str.cat(statement, ': ')"
   keep: ((calls > 0) & (sessions >= 0.001)) | (running_s > 0)
   worst_first: slower
 rules:
@@ -91,7 +90,7 @@ rules:
     warn: 2
     cause: "A statement takes up to {value}, since each call asks for more rows: {top}"
     next_step: >-
-      ask the owner of that application what has changed (a deployment, a missing LIMIT, a report); the
+      ask who runs applications as that role what has changed (a deployment, a missing LIMIT, a report); the
       plan may be right
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later
@@ -143,7 +142,6 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
-       r.asked_by,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        i.stats_reset AS counted_since,
        left(s.query, 300) AS query,
@@ -157,10 +155,7 @@ LEFT JOIN (
            usesysid,
            datid,
            extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
-               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s,
-           -- a session that is idle still tells its last query
-           string_agg(DISTINCT coalesce(nullif(application_name, ''), 'an application without a name'),
-                      ', ') AS asked_by
+               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s
     FROM pg_stat_activity
     WHERE backend_type = 'client backend'
       AND query_id IS NOT NULL

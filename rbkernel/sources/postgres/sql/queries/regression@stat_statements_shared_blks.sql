@@ -12,7 +12,6 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
-       r.asked_by,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
@@ -26,10 +25,7 @@ LEFT JOIN (
            usesysid,
            datid,
            extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
-               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s,
-           -- a session that is idle still tells its last query
-           string_agg(DISTINCT coalesce(nullif(application_name, ''), 'an application without a name'),
-                      ', ') AS asked_by
+               WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s
     FROM pg_stat_activity
     WHERE backend_type = 'client backend'
       AND query_id IS NOT NULL

@@ -3,7 +3,8 @@ SELECT c.datname::text AS database,
        k.kind,
        k.cancelled,
        k.kind = 'snapshot' AND current_setting('hot_standby_feedback') = 'off' AS avoidable,
-       current_setting('max_standby_streaming_delay') AS replay_waits,
+       (SELECT greatest(setting::float8, 0) / 1000 FROM pg_settings
+        WHERE name = 'max_standby_streaming_delay') AS replay_waits_s,
        d.stats_reset,
        clock_timestamp() AS sampled_at
 FROM pg_stat_database_conflicts c

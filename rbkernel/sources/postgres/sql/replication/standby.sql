@@ -12,6 +12,7 @@ columns:
   waiting_lsn: end of the WAL that had arrived and waits; NULL when none does, or replay is held up
   last_replayed_at: commit time, by the primary's clock, of the newest replayed transaction
   sender: host and port that it receives from
+  application: application_name with which it connects to its sender; NULL without a receiver
   apply_delay_s: s, by how much replay is delayed on purpose (recovery_min_apply_delay)
   last_message_s: s since the sender was last heard; NULL without a receiver
   silent_s: s of that, beyond half of wal_receiver_timeout, after which a sender that lives answers
@@ -106,6 +107,7 @@ SELECT receiving,
        END AS waiting_lsn,
        last_replayed_at,
        sender,
+       application,
        apply_delay_s,
        last_message_s,
        (CASE WHEN receiver_timeout_s > 0
@@ -123,6 +125,8 @@ FROM (
            pg_last_wal_replay_lsn() AS replayed,
            pg_last_xact_replay_timestamp() AS last_replayed_at,
            w.sender_host || ':' || w.sender_port AS sender,
+           coalesce(substring(w.conninfo FROM '(?:^| )application_name=(\S+)'),
+                    substring(w.conninfo FROM '(?:^| )fallback_application_name=(\S+)')) AS application,
            extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS last_message_s,
            extract(epoch FROM clock_timestamp() - w.latest_end_time)::float8 AS quiet_s,
            (SELECT setting::float8 / 1000 FROM pg_settings

@@ -9,6 +9,8 @@ columns:
   position: lsn as bytes
   newest_commit_s: s since the newest commit that a standby has replayed; NULL on a primary
   started_at: when this server was started; with the same cluster, identifies the copy
+  apply_delay_s: s, by how much a standby delays replay on purpose (recovery_min_apply_delay)
+  delaying: whether replay waits for that delay to pass at this moment
   address: address and port of this server, as this connection reaches it; NULL for a local socket
 source: pg_control_system, pg_control_checkpoint, WAL functions
 */
@@ -26,6 +28,10 @@ SELECT standby,
                 THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
         END)::float8 AS newest_commit_s,
        pg_postmaster_start_time() AS started_at,
+       (SELECT setting::float8 / 1000 FROM pg_settings
+        WHERE name = 'recovery_min_apply_delay') AS apply_delay_s,
+       EXISTS (SELECT FROM pg_stat_activity
+               WHERE backend_type = 'startup' AND wait_event = 'RecoveryApplyDelay') AS delaying,
        inet_server_addr()::text || ':' || inet_server_port() AS address
 FROM (
     SELECT pg_is_in_recovery() AS standby,

@@ -10,6 +10,9 @@ columns:
   synchronous_standbys: synchronous_standby_names; empty for none
   synchronous_connected: standbys that are connected and count as synchronous
   senders: standbys that are connected, each as application_name (state)
+  replay_waits_s: >-
+    s after which replay on this standby cancels a query that it waits for, at the latest; NULL for
+    never, or on a primary
   prepared: names of the prepared transactions, oldest first
   prepared_owners: their owners
   prepared_s: s since each was prepared
@@ -44,6 +47,13 @@ SELECT pg_is_in_recovery() AS standby,
            SELECT format('%s (%s)', application_name, state)
            FROM pg_stat_replication
            ORDER BY application_name) AS senders,
+       (SELECT setting::float8 / 1000 FROM pg_settings
+        WHERE name = CASE
+                  WHEN EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 'max_standby_streaming_delay'
+                  ELSE 'max_standby_archive_delay'
+              END
+          AND setting <> '-1'
+          AND pg_is_in_recovery()) AS replay_waits_s,
        ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY prepared, gid) AS prepared,
        ARRAY(SELECT owner::text FROM pg_prepared_xacts ORDER BY prepared, gid) AS prepared_owners,
        ARRAY(
