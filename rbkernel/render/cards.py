@@ -7,6 +7,7 @@ untrusted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -132,8 +133,11 @@ def rows_of(finding: Finding) -> str:
     >>> one = Finding(title="", verdict=Verdict.WARNING, expected="", actual="", which="a, b")
     >>> rows_of(one), rows_of(dataclasses.replace(one, cause="left behind: a, b"))
     ('a, b', '')
+    >>> rows_of(dataclasses.replace(one, which="pid 12", cause="pid 123 holds it"))
+    'pid 12'
     """
-    return "" if finding.which in finding.cause else finding.which
+    told = re.search(rf"(?<!\w){re.escape(finding.which)}(?!\w)", finding.cause)
+    return "" if told else finding.which
 
 
 def _expected(finding: Finding) -> str:

@@ -76,6 +76,10 @@ _ALTER = re.compile(
 )
 _REFERENCES = re.compile(rf"\breferences ({QUALIFIED})")
 _ALONE = re.compile(r"vacuum\b|.*\bconcurrently\b|cluster$|reindex (?:database|system|schema)\b")
+_ROWS = re.compile(r"(?:update|delete from) ")
+_PATIENT = re.compile(r"(?:create|drop|reindex|alter) .*\bconcurrently\b")
+# an UPDATE waits for rows that are locked, and CONCURRENTLY for old snapshots and users of a table
+ROWS, PATIENT = "writes of rows", "nobody, patiently"
 # a psql command or variable, or a name with blanks or punctuation, in which any word can be
 _ODD = "<odd>"
 # evaluated once, so that adding a column with it rewrites nothing; and types with a length
@@ -122,12 +126,30 @@ def effects(sql: str) -> list[Effect]:
     return found
 
 
-def locked(found: Iterable[Effect]) -> dict[str, Blocks]:
+def locked(found: Iterable[Effect]) -> dict[str, str]:
     """Return whom the statements keep waiting on each table: for several statements, the most.
 
+    This says also whom the statement waits for: `ROWS` also for locks on rows, `PATIENT` for all.
+
     >>> locked(effects("ALTER TABLE t ADD a int REFERENCES u (a)"))
-    {'u': <Blocks.WRITES: 'writes'>, 't': <Blocks.ALL: 'reads and writes'>}
+    {'u': 'writes', 't': 'reads and writes'}
+    >>> locked(effects("UPDATE t SET a = 1; SELECT 1")), locked(effects("REINDEX TABLE t"))
+    ({'t': 'writes of rows'}, {'t': 'reads and writes'})
+    >>> locked(effects("CREATE INDEX CONCURRENTLY ON t (a)"))
+    {'t': 'nobody, patiently'}
     """
+    found = list(found)
+    said = {name: str(blocks) for name, blocks in _blocked(found).items()}
+    for one in found:
+        told = said.get(one.relation, "")
+        if _ROWS.match(one.statement) and told == Blocks.WRITES:
+            said[one.relation] = ROWS
+        if _PATIENT.match(one.statement) and told == Blocks.NOBODY:
+            said[one.relation] = PATIENT
+    return said
+
+
+def _blocked(found: Iterable[Effect]) -> dict[str, Blocks]:
     said: dict[str, Blocks] = {}
     for one in found:
         referenced = one.blocks if one.blocks is Blocks.UNKNOWN else Blocks.WRITES

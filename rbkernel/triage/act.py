@@ -57,16 +57,22 @@ class ProposedPlan:
         return decided.done(self.plan.id)
 
     @property
+    def chosen_at(self) -> str:
+        """When somebody chose it in this incident; empty if nobody has, or none had to."""
+        if not isinstance(self._when, Condition) or not self._when.state:
+            return ""
+        return self._when.decision.record.at
+
+    @property
     def done_before(self) -> DoneByHand | None:
         """What the incident's record says: somebody carried out the plan after the decision for it.
 
         An earlier record does not count: a new decision needs a new action.
         """
-        if not isinstance(self._when, Condition) or not self._when.state:
+        if not (chosen_at := self.chosen_at):
             return None
         found = self.recorded
-        decided_at = self._when.decision.record.at
-        return found if found and instant(found.at) >= instant(decided_at) else None
+        return found if found and instant(found.at) >= instant(chosen_at) else None
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""

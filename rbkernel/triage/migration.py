@@ -84,11 +84,13 @@ def migration(
         "migration/targets",
         db,
         tables=", ".join(blocked),
-        blocks=", ".join(blocked.values()),
+        blocks="; ".join(blocked.values()),
         oldest_s=(wait_s, None),
+        patient_s=(wait_s, None),
     )
     sizes = _sizes(targets.frame)
-    partitioned = {*targets.frame.query("partitioned == True")["relation"]}
+    same = targets.frame.groupby("relation")["partitioned"].all()  # in all schemas that have it
+    partitioned = {*same[same].index}
     found = [on_partitioned(one) if one.relation in partitioned else one for one in found]
     rows = tuple(_row(one, sizes) for one in found)
     names_of_columns = ("statement", "keeps waiting", "work", "MB", "safer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from IPython.display import DisplayHandle, display
@@ -46,8 +46,8 @@ def watch(
         Connection name.
     change
         The plan of the change, which somebody has carried out. A cause is no reason to stop if
-        `rb.diagnose` found it before that was recorded, and at each look since. Without a plan,
-        every cause is.
+        `rb.diagnose` found it before the plan was chosen, and at each look since, and it has not
+        become worse. Without a plan, every cause is.
     for_s
         How long to watch, in seconds.
     every_s
@@ -68,13 +68,13 @@ def watch(
     began = due = time.monotonic()
     looks = 0
     seen: Finding | None = None
-    before: dict[str, None] = {}
+    before: dict[tuple[str, str], str] = {}
     while True:
         time.sleep(max(0.0, due - time.monotonic()))
         due += every_s
         looks += 1
         fresh, old = _look(names, db, standby, known)
-        before |= dict.fromkeys(one.headline for one in old)
+        before |= old
         found = by_urgency(fresh)
         harm = next((one for one in found if one.wrong), None)
         seen = harm or seen or next(iter(found), None)
@@ -83,7 +83,9 @@ def watch(
         card = _show(card, passed_s, for_s, seen)
         if over or (seen is not None and seen.wrong):
             return keep(
-                watched(seen, looks=looks, passed_s=passed_s, for_s=for_s, before=[*before])
+                watched(
+                    seen, looks=looks, passed_s=passed_s, for_s=for_s, before=[*before.values()]
+                )
             )
 
 
@@ -131,32 +133,47 @@ def watched(
     )
 
 
-def _known_before(change: ProposedPlan | None) -> Mapping[str, Lasting]:
-    """Return what was wrong before a change, by connection."""
-    done = change.recorded if change else None
-    return {name: one for name, one in triage().lasting.items() if done and one.was_before(done.at)}
+def _known_before(change: ProposedPlan | None) -> dict[str, Lasting]:
+    """Return what was wrong before a change, by connection.
+
+    Somebody may carry it out as soon as it is chosen: a first look after that knows nothing.
+    """
+    at = change.chosen_at if change else ""
+    return {name: one for name, one in triage().lasting.items() if at and one.was_before(at)}
 
 
 def _look(
-    names: Sequence[str], db: str, standby: str, known: Mapping[str, Lasting]
-) -> tuple[list[Finding], list[Finding]]:
-    """Return what is not ok in one look, and the causes that were there before."""
+    names: Sequence[str], db: str, standby: str, known: dict[str, Lasting]
+) -> tuple[list[Finding], dict[tuple[str, str], str]]:
+    """Return what is not ok in one look, and the causes that were there before.
+
+    The latter are sentences, by connection and by the sentence of before. ``known`` forgets what
+    this look does not find.
+    """
     found: list[Finding] = []
-    old: list[Finding] = []
-    for here in looked(db, standby):
-        lasting = known.get(here.situation.connection)
+    old: dict[tuple[str, str], Finding] = {}
+    looks = looked(db, standby)
+    for here in looks:
+        name = here.situation.connection
+        lasting = known.get(name)
         for finding, cause in zip_longest(diagnosis.findings(here), here.causes):
-            there = cause and finding.wrong and lasting and lasting.knows(cause)
-            (old if there else found).append(finding)
+            there = lasting.known(cause, here.situation.at) if lasting and cause else None
+            if there and finding.wrong:
+                old[name, there.headline] = finding
+            else:
+                found.append(finding)
+        if lasting and not here.situation.reason:
+            known[name] = Lasting.of(here, lasting)
+    explaining = [one for (name, _), one in old.items() if name == looks[0].situation.connection]
     for name in names:
         frame = ask(name, db, None, {})
         for rule in diagnostics.get(name).rules:
             symptom = rules.apply(rule, frame)
-            if not explained(symptom, rule.opens, old).explained_by:
+            if not explained(symptom, rule.opens, explaining).explained_by:
                 found.append(symptom)
     found = [one for one in found if one.verdict is not Verdict.OK]
     current().event("watch", db=db, wrong=[one.headline for one in found])
-    return found, old
+    return found, {key: one.headline for key, one in old.items()}
 
 
 def _show(

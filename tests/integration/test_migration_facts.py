@@ -115,6 +115,7 @@ class TestPartitions:
         }  # fmt: skip
 
 
+LOCKED = "INSERT INTO plain VALUES (1, 1); COMMIT; BEGIN; SELECT id FROM plain FOR UPDATE"
 READ, WRITE = "SELECT count(*) FROM plain", "INSERT INTO plain VALUES (1, 1)"
 
 
@@ -128,6 +129,9 @@ READ, WRITE = "SELECT count(*) FROM plain", "INSERT INTO plain VALUES (1, 1)"
         (WRITE, "CREATE INDEX plain_a ON plain (a)", True),
         (WRITE, "ALTER TABLE t1 ADD FOREIGN KEY (a) REFERENCES plain NOT VALID", True),
         (WRITE, "ALTER TABLE plain ALTER a SET STATISTICS 50", False),
+        (LOCKED, "UPDATE plain SET a = 2", True),
+        (LOCKED, "DELETE FROM plain WHERE id = 1", True),
+        (READ, "UPDATE plain SET a = 2", False),
     ],
 )
 def test_only_transactions_in_the_way_count(
@@ -135,10 +139,11 @@ def test_only_transactions_in_the_way_count(
 ) -> None:
     holder = alone.connect("holder")
     holder.execute("BEGIN")
-    holder.execute(held.encode())
+    for one in held.split(";"):
+        holder.execute(one.encode())
     said = locked(effects(statement))
     found = ask(
-        diag, "migration/targets", tables=", ".join(said), blocks=", ".join(said.values())
+        diag, "migration/targets", tables=", ".join(said), blocks="; ".join(said.values())
     ).set_index("relation")
     assert found.loc["plain", "users"] == 1
     assert (found.loc["plain", "oldest_s"] > 0) == waits
@@ -147,6 +152,33 @@ def test_only_transactions_in_the_way_count(
         with pytest.raises(parted.Error, match="lock timeout"):
             parted.execute(statement.encode())
     else:
+        parted.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    ("held", "statement"),
+    [
+        (WRITE, "CREATE INDEX CONCURRENTLY plain_a ON plain (a)"),
+        (READ, "DROP INDEX CONCURRENTLY plain_b"),
+        ("SELECT 1 FROM t", "CREATE INDEX CONCURRENTLY plain_a ON plain (a)"),
+    ],
+)
+def test_concurrently_waits_for_all_with_nobody_behind_it(
+    alone: Servers, diag: Session, parted: RawConnection, held: str, statement: str
+) -> None:
+    parted.execute("CREATE INDEX plain_b ON plain (a)")
+    said = locked(effects(statement))
+    tables = {"tables": ", ".join(said), "blocks": "; ".join(said.values())}
+    assert ask(diag, "migration/targets", **tables)["patient_s"].tolist() == [0]
+    holder = alone.connect("holder")
+    holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    for one in held.split(";"):
+        holder.execute(one.encode())
+    [row] = ask(diag, "migration/targets", **tables)[["oldest_s", "patient_s"]].to_numpy()
+    assert row[0] == 0
+    assert row[1] > 0
+    parted.execute("SET statement_timeout = '300ms'")
+    with pytest.raises(parted.Error, match="statement timeout"):
         parted.execute(statement.encode())
 
 

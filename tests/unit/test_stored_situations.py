@@ -73,6 +73,7 @@ SITUATION: dict[str, Any] = {
     "synchronous_standbys": TEXT,
     "synchronous_connected": st.integers(0, 3),
     "senders": st.lists(TEXT, max_size=2).map(tuple),
+    "replay_waits_s": st.none() | st.floats(0, 99),
     "passing": st.integers(0, 9),
     "replication": st.lists(
         st.builds(

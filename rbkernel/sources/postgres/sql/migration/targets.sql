@@ -13,14 +13,18 @@ columns:
     s since the oldest transaction began that holds a lock on it for which the statement would have to
     wait, with others behind it; 0 for none
   oldest: application_name and process id of that transaction, or the name of a prepared one; empty for none
+  patient_s: >-
+    s since the oldest transaction began that holds a lock on it, or a snapshot in this database, if the
+    statement is CONCURRENTLY and may have to wait for it, with nobody behind it; 0 for none
   autovacuum: autovacuum works on it; it gives way, except against wraparound
   sampled_at: the server's clock
 parameters:
   tables: {help: "SQL names of the tables, separated by commas", default: ""}
   blocks:
     help: >-
-      for each of the tables, whom the statement keeps waiting: nobody, writes, or reads and writes; the
-      last one is assumed where nothing is given
+      for each of the tables, whom the statement keeps waiting: nobody; nobody, patiently
+      (CONCURRENTLY); writes; writes of rows (UPDATE, DELETE); or reads and writes, which is assumed
+      where nothing is given; separated by semicolons
     default: ""
 rules:
   - title: Tables that do not exist
@@ -48,6 +52,20 @@ rules:
     next_step: wait until it ends, or ask its owner to commit; run the statement with a lock_timeout
     opens: RUN-004
     source: rbkernel's choice; a wait of some seconds is what users of the table notice
+  - title: Open transactions that CONCURRENTLY may wait for
+    name: patient_s
+    column: patient_s
+    empty: 0
+    unit: s
+    warn: 5
+    cause: >-
+      A transaction has been open for {value}: CONCURRENTLY may have to wait until it ends, without limit;
+      nobody waits behind it
+    next_step: >-
+      run it all the same, or first ask the owner of that transaction (activity/long_queries) to end it; when
+      it is cancelled, something invalid is left behind
+    opens: RUN-004
+    source: as above
 figure: {kind: bars, x: size_mb, y: relation, title: Tables of the migration}
 */
 SELECT t.relation,
@@ -61,11 +79,19 @@ SELECT t.relation,
        coalesce(l.users, 0) AS users,
        coalesce(l.oldest_s, 0) AS oldest_s,
        coalesce(l.oldest, '') AS oldest,
+       CASE WHEN t.blocks = 'nobody, patiently' THEN greatest(l.any_s, (
+           SELECT max(extract(epoch FROM clock_timestamp() - xact_start))
+           FROM pg_stat_activity
+           WHERE datname = current_database()
+             AND backend_xmin IS NOT NULL
+             AND backend_type = 'client backend'
+             AND pid <> pg_backend_pid()
+       ), 0) ELSE 0 END::float8 AS patient_s,
        coalesce(l.autovacuum, false) AS autovacuum,
        clock_timestamp() AS sampled_at
 FROM (
     SELECT relation, blocks
-    FROM unnest(regexp_split_to_array(:tables, ' *, *'), regexp_split_to_array(:blocks, ' *, *'))
+    FROM unnest(regexp_split_to_array(:tables, ' *, *'), regexp_split_to_array(:blocks, ' *; *'))
          AS r (relation, blocks)
     WHERE relation <> ''
 ) t
@@ -115,6 +141,8 @@ LEFT JOIN LATERAL (
     SELECT count(DISTINCT coalesce(a.pid::text, x.gid)) AS users,
            max(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)))
                FILTER (WHERE w.waits)::float8 AS oldest_s,
+           max(extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, x.prepared)))
+               FILTER (WHERE a.backend_type IS DISTINCT FROM 'autovacuum worker') AS any_s,
            (array_agg(coalesce(a.application_name || ', pid ' || a.pid,
                                'prepared transaction ' || x.gid)
                       ORDER BY coalesce(a.xact_start, x.prepared))
@@ -134,7 +162,10 @@ LEFT JOIN LATERAL (
                 OR a.query LIKE '%(to prevent wraparound)')
            AND CASE t.blocks
                    WHEN 'nobody' THEN false
+                   WHEN 'nobody, patiently' THEN false
                    WHEN 'writes' THEN k.mode NOT IN ('AccessShareLock', 'RowShareLock')
+                   -- SELECT … FOR UPDATE may have locked the rows
+                   WHEN 'writes of rows' THEN k.mode <> 'AccessShareLock'
                    ELSE true
                END AS waits
     ) w
@@ -145,6 +176,7 @@ LEFT JOIN LATERAL (
         SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = c.oid
     )
       AND k.locktype = 'relation'
+      AND k.mode <> 'SIReadLock'
       AND k.granted
       AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND k.pid IS DISTINCT FROM pg_backend_pid()
