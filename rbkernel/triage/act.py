@@ -57,11 +57,9 @@ class ProposedPlan:
         return decided.done(self.plan.id)
 
     @property
-    def chosen_at(self) -> str:
-        """When somebody chose it in this incident; empty if nobody has, or none had to."""
-        if not isinstance(self._when, Condition) or not self._when.state:
-            return ""
-        return self._when.decision.record.at
+    def first_chosen_at(self) -> str:
+        """When it was first chosen in this incident; empty if it was not, or if that is unknown."""
+        return self._when.first_at if isinstance(self._when, Condition) else ""
 
     @property
     def done_before(self) -> DoneByHand | None:
@@ -69,10 +67,11 @@ class ProposedPlan:
 
         An earlier record does not count: a new decision needs a new action.
         """
-        if not (chosen_at := self.chosen_at):
+        if not isinstance(self._when, Condition) or not self._when.state:
             return None
         found = self.recorded
-        return found if found and instant(found.at) >= instant(chosen_at) else None
+        decided_at = self._when.decision.record.at
+        return found if found and instant(found.at) >= instant(decided_at) else None
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""

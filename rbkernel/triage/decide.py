@@ -215,6 +215,14 @@ class Condition:
         choice = self.decision.choice
         return None if choice is None else choice in self._options
 
+    @property
+    def first_at(self) -> str:
+        """When one of them was first chosen in the incident, also if the question was asked again.
+
+        Empty if none was, or if the record of the incident cannot be read.
+        """
+        return decided.first_chosen(self.decision.record.identity, self._options)
+
     def __bool__(self) -> bool:
         state = self.state
         if state is None:

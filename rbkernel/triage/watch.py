@@ -46,8 +46,8 @@ def watch(
         Connection name.
     change
         The plan of the change, which somebody has carried out. A cause is no reason to stop if
-        `rb.diagnose` found it before the plan was chosen, and at each look since, and it has not
-        become worse. Without a plan, every cause is.
+        `rb.diagnose` found it before the plan was first chosen, and at each look since, and it has
+        not become worse. Without a plan, every cause is.
     for_s
         How long to watch, in seconds.
     every_s
@@ -138,7 +138,7 @@ def _known_before(change: ProposedPlan | None) -> dict[str, Lasting]:
 
     Somebody may carry it out as soon as it is chosen: a first look after that knows nothing.
     """
-    at = change.chosen_at if change else ""
+    at = change.first_chosen_at if change else ""
     return {name: one for name, one in triage().lasting.items() if at and one.was_before(at)}
 
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from rbkernel.evidence.incident.decisions import answers_of
+from rbkernel.evidence.incident.line import Line
 from rbkernel.model import Finding, Verdict
 from rbkernel.sources.postgres.causes import Cause, Victims
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.situation import Backend, Situation
 from rbkernel.triage import watch
+from rbkernel.triage.decisions import decided
 from rbkernel.triage.lasting import Lasting
 
 BEGAN = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -108,7 +111,7 @@ def test_a_first_look_after_the_choice_knows_nothing(monkeypatch: pytest.MonkeyP
     run = Watched(monkeypatch)
     run.lasting["db"] = Lasting.of(seen(10, LAG))
     for chosen_at, known in ((at(20), ["db"]), (at(5), []), ("", [])):
-        change: Any = SimpleNamespace(chosen_at=chosen_at)
+        change: Any = SimpleNamespace(first_chosen_at=chosen_at)
         assert [*watch._known_before(change)] == known
 
 
@@ -124,3 +127,16 @@ def test_only_a_cause_of_the_server_itself_explains_its_symptoms(
     monkeypatch.setattr("rbkernel.checks.rules.apply", lambda *_: blocked)
     found, _ = run.look({connection: Lasting.of(seen(0, held(0)))}, "locks/blocking")
     assert (found == []) == hidden
+
+
+def test_a_second_choice_is_not_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the change, a restarted kernel finds its harm, and the question is asked again."""
+    said = [("wait", 1), ("run it", 5), ("run it", 30)]
+    lines = []
+    for number, (choice, second) in enumerate(said):
+        for kind in ("decided", "asked again"):
+            data = {"identity": "q", "choice": choice, "origin": "page"}
+            lines.append(Line(number=number, kind=kind, at=at(second), by="ann", data=data))
+    monkeypatch.setattr(decided, "answers", lambda: answers_of(lines))
+    assert decided.first_chosen("q", ["run it"]) == at(5)
+    assert decided.first_chosen("q", ["undo it"]) == decided.first_chosen("r", ["run it"]) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from collections.abc import Container
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,6 +47,18 @@ def answers() -> Answers:
         The record cannot be read.
     """
     return incident.answers(current().root, triage().run.incident)
+
+
+def first_chosen(identity: str, options: Container[str]) -> str:
+    """Return when one of some options of a question was first chosen in this run's incident.
+
+    Empty if none was, or if the record cannot be read.
+    """
+    try:
+        asked = answers().questions.get(identity)
+    except EvidenceError:
+        return ""
+    return next((one.at for one in asked.answers if one.choice in options), "") if asked else ""
 
 
 def answer(asked: Decision, option: str) -> None:
