@@ -61,8 +61,6 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
             "resume replay",
             "cancel the query",
             "terminate the session",
-            "keep the rows that readers need",
-            "ask who changes the tables",
             "escalate",
         ]
     )

@@ -301,4 +301,8 @@ class TestConflicts:
         meanwhile(lambda: None)
         frame = chain.ask("standby", name)
         assert frame["cancelled_before"].tolist() == [before + 1]
-        assert set(verdicts(name, frame).values()) == {Verdict.OK}
+        # by default, replay waits for 30 s: so short a look proves nothing
+        assert verdicts(name, frame) == {
+            "Queries cancelled since vacuum removed rows, now": Verdict.UNKNOWN,
+            "Queries cancelled by recovery, now": Verdict.OK,
+        }
