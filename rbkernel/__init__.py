@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rbkernel.triage.assess import assess
     from rbkernel.triage.baseline import baseline
     from rbkernel.triage.breakdown import breakdown
+    from rbkernel.triage.changes.migration import migration
+    from rbkernel.triage.changes.watch import watch
     from rbkernel.triage.check import check
     from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from rbkernel.triage.handover import commands, escalation, severity, show
     from rbkernel.triage.history import history
     from rbkernel.triage.metrics import metrics
-    from rbkernel.triage.migration import migration
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probes.http import http
     from rbkernel.triage.probes.shell import shell
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
     from rbkernel.triage.validation import validation
-    from rbkernel.triage.watch import watch
 
 __version__ = "0.1.0"
 
@@ -56,7 +56,7 @@ _HOMES = {
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.probes.http",
     "metrics": "rbkernel.triage.metrics",
-    "migration": "rbkernel.triage.migration",
+    "migration": "rbkernel.triage.changes.migration",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
     "prerequisites": "rbkernel.triage.readiness",
@@ -70,7 +70,7 @@ _HOMES = {
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "validation": "rbkernel.triage.validation",
-    "watch": "rbkernel.triage.watch",
+    "watch": "rbkernel.triage.changes.watch",
 }
 
 # names of `rb` that are modules

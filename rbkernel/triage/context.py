@@ -26,7 +26,7 @@ from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import unreached
 from rbkernel.sources.source import Source, open_source
-from rbkernel.triage.lasting import Lasting
+from rbkernel.triage.changes.lasting import Lasting
 
 
 class Triage:

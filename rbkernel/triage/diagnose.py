@@ -16,9 +16,9 @@ from rbkernel.sources.postgres import diagnosis, diagnostics
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.sampling import WAITS
 from rbkernel.triage import earlier
+from rbkernel.triage.changes.lasting import Lasting
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
-from rbkernel.triage.lasting import Lasting
 
 
 class Diagnosed(Diagnosis):

@@ -6,7 +6,7 @@ import pytest
 
 from rbkernel.model import Verdict
 from rbkernel.sql.ddl import effects
-from rbkernel.triage.migration import heavy, losing, unjudged
+from rbkernel.triage.changes.migration import heavy, losing, unjudged
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.sources.postgres.causes import Cause, Victims
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.situation import Backend, Situation
-from rbkernel.triage import watch
+from rbkernel.triage.changes import watch
+from rbkernel.triage.changes.lasting import Lasting
 from rbkernel.triage.decisions import decided
-from rbkernel.triage.lasting import Lasting
 
 BEGAN = datetime(2026, 11, 20, 3, tzinfo=UTC)
 HOLDER = Backend(pid=7, backend_start=BEGAN, application="app", transaction_s=20.0)

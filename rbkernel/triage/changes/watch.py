@@ -17,10 +17,10 @@ from rbkernel.model import Finding, Verdict, by_urgency, explained, now
 from rbkernel.render import cards
 from rbkernel.sources.postgres import diagnosis, diagnostics
 from rbkernel.triage.act import ProposedPlan
+from rbkernel.triage.changes.lasting import Lasting
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
 from rbkernel.triage.diagnose import looked
-from rbkernel.triage.lasting import Lasting
 from rbkernel.triage.query import ask
 
 
