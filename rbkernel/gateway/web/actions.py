@@ -69,6 +69,21 @@ class Card:
         return assertions.url64(assertions.approval_challenge(self.digest))
 
     @property
+    def is_previewed(self) -> bool:
+        """Whether the action waits for approvals."""
+        return self.state is ActionState.PREVIEWED
+
+    @property
+    def is_executing(self) -> bool:
+        """Whether the outcome is awaited."""
+        return self.state is ActionState.EXECUTING
+
+    @property
+    def is_indeterminate(self) -> bool:
+        """Whether nobody knows the outcome."""
+        return self.state is ActionState.INDETERMINATE
+
+    @property
     def may_preview_again(self) -> bool:
         """Whether the page replaces a preview that is void, with one that nobody must sign."""
         return self.step in {"approve", "execute"} and self.proposer_may_approve
@@ -90,7 +105,7 @@ class Cards:
     @property
     def is_executing(self) -> bool:
         """Whether an outcome is awaited."""
-        return any(one.state is ActionState.EXECUTING for one in self.cards)
+        return any(one.is_executing for one in self.cards)
 
 
 def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:

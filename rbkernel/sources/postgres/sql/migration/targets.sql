@@ -164,7 +164,7 @@ LEFT JOIN LATERAL (
                    WHEN 'nobody' THEN false
                    WHEN 'nobody, patiently' THEN false
                    WHEN 'writes' THEN k.mode NOT IN ('AccessShareLock', 'RowShareLock')
-                   -- SELECT … FOR UPDATE may have locked the rows
+                   -- SELECT ... FOR UPDATE may have locked the rows
                    WHEN 'writes of rows' THEN k.mode <> 'AccessShareLock'
                    ELSE true
                END AS waits
