@@ -25,6 +25,10 @@ SELECT n, 'order-placed', repeat('x', 40) FROM generate_series(1, %s) AS n""".en
 _DELETE = f"DELETE FROM {TABLE} WHERE id <= %s".encode()
 _READY = b"""SELECT backend_xmin IS NOT NULL AND state = 'idle in transaction', pid
 FROM pg_stat_activity WHERE application_name = %s"""
+# a standby reports its own horizon every 10 s, and meanwhile holds back an older one
+_OLDEST = b"""SELECT NOT EXISTS (
+    SELECT FROM pg_stat_activity other JOIN pg_stat_activity holder ON holder.application_name = %s
+    WHERE age(other.backend_xmin) > age(holder.backend_xmin))"""
 _COUNTED = b"""SELECT n_dead_tup >= %s, n_dead_tup FROM pg_stat_user_tables WHERE relname = %s"""
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = %s"
 _TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
@@ -44,6 +48,7 @@ def hold_back(access: Access, seed: int) -> dict[str, Any]:
         raw.execute(_DELETE, [deleted])
         raw.execute(_VACUUM)
         waiting.until(raw, _COUNTED, [deleted, TABLE], what="the dead rows are counted")
+        waiting.until(raw, _OLDEST, [HOLDER], what=f"nobody holds back more than {HOLDER}")
     return {"table": TABLE, "dead": deleted, "holder": HOLDER, "pid": pid}
 
 
