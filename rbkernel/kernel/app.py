@@ -11,6 +11,8 @@ server's log, IPython keeps no history file, and the kernel's own log is redacte
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -226,6 +228,19 @@ class RecordingKernelApp(IPKernelApp):
     @default("outstream_class")
     def _outstream_class_default(self) -> str:
         return "rbkernel.kernel.output.RedactedOutput"
+
+    def write_connection_file(self, **options: Any) -> None:
+        """Write the connection file, unless the client has written the same: it may be reading it.
+
+        ipykernel compares the keys of an encrypted connection as bytes with text, so that it would
+        always write it again.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            written = json.loads(Path(self.abs_connection_file).read_text(encoding="utf-8"))
+            written["key"] = written.get("key", "").encode()
+            if self._equal_connections(self.get_connection_info(), written):
+                return
+        super().write_connection_file(**options)
 
     def init_kernel(self) -> None:
         """Create the kernel, without a history file."""
