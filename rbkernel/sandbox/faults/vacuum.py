@@ -25,10 +25,12 @@ SELECT n, 'order-placed', repeat('x', 40) FROM generate_series(1, %s) AS n""".en
 _DELETE = f"DELETE FROM {TABLE} WHERE id <= %s".encode()
 _READY = b"""SELECT backend_xmin IS NOT NULL AND state = 'idle in transaction', pid
 FROM pg_stat_activity WHERE application_name = %s"""
-# a standby reports its own horizon every 10 s, and meanwhile holds back an older one
-_OLDEST = b"""SELECT NOT EXISTS (
-    SELECT FROM pg_stat_activity other JOIN pg_stat_activity holder ON holder.application_name = %s
-    WHERE age(other.backend_xmin) > age(holder.backend_xmin))"""
+# a standby reports its horizon every 10 s, through its slot; until then it may hold back more
+_OLDEST = b"""SELECT bool_and(age(held.xmin) <= age(holder.backend_xmin))
+FROM pg_stat_activity AS holder, (
+    SELECT backend_xmin FROM pg_stat_activity UNION ALL SELECT xmin FROM pg_replication_slots
+) AS held (xmin)
+WHERE holder.application_name = %s AND held.xmin IS NOT NULL"""
 _COUNTED = b"""SELECT n_dead_tup >= %s, n_dead_tup FROM pg_stat_user_tables WHERE relname = %s"""
 _GONE = b"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = %s"
 _TERMINATE = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
