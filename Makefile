@@ -53,7 +53,7 @@ demo: setup
 # FORK_SERVER=off: kernels start plainly
 FORK_SERVER ?= on
 test: setup lint debian
-	RBKERNEL_FORK_SERVER=$(FORK_SERVER) $(BIN)/python -m pytest $(PARALLEL)
+	RBKERNEL_FORK_SERVER=$(FORK_SERVER) $(BIN)/python .ci/run_tests.py $(PARALLEL)
 
 # mypy works on one core: the quick tests run beside it
 quick: setup
