@@ -47,7 +47,9 @@ def same_outputs(left: Iterable[Output], right: Iterable[Output]) -> bool:
     ...              [{"output_type": "execute_result", "data": {}, "execution_count": 2}])
     False
     """
-    return _canonical(normal_outputs(left)) == _canonical(normal_outputs(right))
+    one, other = normal_outputs(left), normal_outputs(right)
+    # most outputs are the same to the letter, which is ten times as fast to see
+    return _written(one) == _written(other) or _canonical(one) == _canonical(other)
 
 
 def missing_and_added(
@@ -169,7 +171,11 @@ def normal_bundle(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _canonical(value: object) -> str:
-    return json.dumps(_as_javascript(strictjson.normal(value, str)), sort_keys=True)
+    return _written(_as_javascript(strictjson.normal(value, str)))
+
+
+def _written(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def _as_javascript(value: object) -> object:

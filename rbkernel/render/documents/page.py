@@ -151,9 +151,16 @@ def tone(word: str) -> str:
 def _code(source: str) -> Markup:
     """Return a code cell with highlighted syntax: SQL below a line `%%sql`, else Python."""
     name = "sql" if source.lstrip().startswith("%%sql") else "python"
-    lexer, formatter = get_lexer_by_name(name), HtmlFormatter(cssclass="source")
     # pygments escapes the text
-    return Markup(highlight(visible(source), lexer, formatter))  # noqa: S704
+    return Markup(highlight(visible(source), _lexer(name), _formatter()))  # noqa: S704
+
+
+_lexer = cache(get_lexer_by_name)
+
+
+@cache
+def _formatter() -> HtmlFormatter[str]:
+    return HtmlFormatter(cssclass="source")
 
 
 @cache
