@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
@@ -125,56 +126,35 @@ def heavy(effects: Sequence[Effect], sizes: Mapping[str, float], large_mb: float
         if one.heavy is None and (one.blocks is Blocks.UNKNOWN or not _size(one, sizes) < large_mb)
     ]
     unsized = [one for one in slow if pd.isna(_size(one, sizes))]
-    expected = f"none on a table of {large_mb:g} MB or more"
+    found = partial(
+        Finding, title=_HEAVY, expected=f"none on a table of {large_mb:g} MB or more", at=now()
+    )
     if not effects:
-        return Finding(
-            title=_HEAVY,
-            verdict=Verdict.UNKNOWN,
-            expected=expected,
-            actual="no statement was given",
-            next_step=_WRITE_IT,
-            at=now(),
-        )
+        return found(verdict=Verdict.UNKNOWN, actual="no statement was given", next_step=_WRITE_IT)
     if large:
         worst = any(one.blocks is Blocks.ALL for one in large)
-        return Finding(
-            title=_HEAVY,
+        return found(
             verdict=Verdict.CRITICAL if worst else Verdict.WARNING,
-            expected=expected,
             actual=amounts.count(len(large), "statement"),
             cause="; ".join(_sentence(one, _size(one, sizes)) for one in large),
             which=", ".join(dict.fromkeys(one.relation for one in large)),
             next_step=f"do not run it as it is. Safer: {large[0].safer or _NOTHING_SAFER}",
             value=float(len(large)),
-            at=now(),
         )
     if unclear:
-        return Finding(
-            title=_HEAVY,
+        return found(
             verdict=Verdict.UNKNOWN,
-            expected=expected,
             actual=f"not judged: {'; '.join(one.statement for one in unclear)}",
             next_step=_READ_IT,
-            at=now(),
         )
     if unsized:
-        return Finding(
-            title=_HEAVY,
+        return found(
             verdict=Verdict.UNKNOWN,
-            expected=expected,
             actual=f"the size of the table is not known for: {unsized[0].statement}",
             next_step="name the table with its schema, or run ANALYZE on it, and on its partitions",
-            at=now(),
         )
     said = amounts.count(len(effects), "statement")
-    return Finding(
-        title=_HEAVY,
-        verdict=Verdict.OK,
-        expected=expected,
-        actual=f"0 of {said}",
-        value=0.0,
-        at=now(),
-    )
+    return found(verdict=Verdict.OK, actual=f"0 of {said}", value=0.0)
 
 
 def losing(effects: Sequence[Effect]) -> Finding:
