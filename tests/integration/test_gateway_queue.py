@@ -74,7 +74,12 @@ def test_a_turn_is_taken_once_the_urgent_first_and_no_more_than_may_run(
 ) -> None:
     queue = start("one", kernels=0)
     queue.put(
-        [attempt("low", priority=4), attempt("again", 2), attempt("first"), attempt("urgent", 1, 1)]
+        [
+            attempt("low", priority=4),
+            attempt("again", 2, priority=2),
+            attempt("first"),
+            attempt("urgent", priority=1),
+        ]
     )
     queue.put([attempt("low", priority=4), attempt("first")])
     assert not hands.taken
@@ -97,10 +102,10 @@ def test_what_is_put_in_here_is_taken_without_waiting_for_the_next_look(
     monkeypatch.setattr("rbkernel.gateway.jobs.queue._ATTENTIVE_S", PATIENCE_S)
     queue = start("one", kernels=1)
     queue.put([attempt("first"), attempt("second")])
-    until(lambda: hands.taken == [("first", 1)])
+    until(lambda: len(hands.taken) == 1)  # DBOS knows no order within a millisecond
     hands.may_end.set()
     queue.wake()  # an attempt has ended
-    until(lambda: hands.taken == [("first", 1), ("second", 1)])
+    until(lambda: sorted(hands.taken) == [("first", 1), ("second", 1)])
 
 
 def test_only_so_many_are_started_in_a_minute(start: Callable[..., Queue], hands: Hands) -> None:
