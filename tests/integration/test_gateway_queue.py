@@ -102,10 +102,12 @@ def test_what_is_put_in_here_is_taken_without_waiting_for_the_next_look(
     monkeypatch.setattr("rbkernel.gateway.jobs.queue._ATTENTIVE_S", PATIENCE_S)
     queue = start("one", kernels=1)
     queue.put([attempt("first"), attempt("second")])
-    until(lambda: len(hands.taken) == 1)  # DBOS knows no order within a millisecond
+    until(lambda: len(hands.taken) == 1)  # which one, if both were put in within a millisecond?
+    assert hands.most_at_once == 1
     hands.may_end.set()
     queue.wake()  # an attempt has ended
     until(lambda: sorted(hands.taken) == [("first", 1), ("second", 1)])
+    assert hands.most_at_once == 1
 
 
 def test_only_so_many_are_started_in_a_minute(start: Callable[..., Queue], hands: Hands) -> None:
@@ -158,6 +160,7 @@ def test_a_queue_that_another_python_made_goes_on(
     made_by_another_python(tmp_path / "q.queue.sqlite", wanted)
     start("two").put([attempt("second")])
     until(lambda: sorted(hands.taken) == [("first", 1), ("second", 1)])
+    assert hands.most_at_once == 1
 
 
 def made_by_another_python(file: Path, wanted: str) -> None:

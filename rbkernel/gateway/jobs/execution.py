@@ -61,10 +61,9 @@ class _Live:
 class JobExecutor:
     """Executes attempts at jobs, each in a thread of the queue and in a separate process."""
 
-    def __init__(self, context: GatewayContext, *, worker: str, kernels: int) -> None:
+    def __init__(self, context: GatewayContext, *, worker: str) -> None:
         self._context = context
         self._worker = worker
-        self._room = threading.BoundedSemaphore(max(1, kernels))
         self._live: dict[tuple[str, int], _Live] = {}
         self._lock = threading.Lock()
         self._draining = threading.Event()
@@ -78,13 +77,12 @@ class JobExecutor:
 
     def perform(self, job: str, number: int) -> None:
         """Execute an attempt at a job, if it is still due; block until the attempt has ended."""
-        with self._room:
-            if self._draining.is_set():
-                return  # the attempt stays queued, for another worker
-            taken = self._begin(job, number)
-            if taken is not None:
-                self._tell(taken)
-                self._end(taken, self._attempt(taken))
+        if self._draining.is_set():
+            return  # the attempt stays queued, for another worker
+        taken = self._begin(job, number)
+        if taken is not None:
+            self._tell(taken)
+            self._end(taken, self._attempt(taken))
 
     def keep(self, mine: Iterable[tuple[str, int]]) -> None:
         """Stop all runs except these, because other workers have taken over the others."""

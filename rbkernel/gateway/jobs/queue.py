@@ -13,6 +13,8 @@ rate limit, on SQLite and on PostgreSQL. DBOS has these pitfalls, handled as fol
 - DBOS uses an SQL function that old SQLite versions lack. `old_sqlite.Connection` adds it.
 - A workflow that has ended is not run again under the same id, even without a result. `restore`
   first deletes its remains.
+- DBOS counts a workflow a moment after it has taken it, so it may take more at once than it should.
+  The others wait here until there is room.
 - DBOS looks for workflows at an interval, and cannot be told that there are new ones. So its thread
   for this queue is started here, with an event that ends the pause between two looks: `Attention`.
 """
@@ -123,11 +125,12 @@ class Queue:
         if is_file:
             config["db_engine_kwargs"] = {"connect_args": {"factory": old_sqlite.Connection}}
         logging.getLogger("dbos").addHandler(logging.NullHandler())  # else: a second console
-        perform = self._perform
+        perform, room = self._perform, threading.BoundedSemaphore(kernels or 1)
 
         @DBOS.workflow(name=_WORKFLOW)
         def take(job: str, number: int) -> None:
-            perform(job, number)
+            with room:
+                perform(job, number)
 
         self._dbos = DBOS(config=config)
         DBOS.listen_queues([])

@@ -86,7 +86,7 @@ class Supervisor:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._dispatcher = Dispatcher(self._context)
         self._scheduler = Scheduler(self._context)
-        self._executor = JobExecutor(self._context, worker=self.id, kernels=self.kernels)
+        self._executor = JobExecutor(self._context, worker=self.id)
         self._queue = Queue(settings.store_url, self._rules, self._perform)
         self._awake = threading.Event()
         self._draining = threading.Event()
