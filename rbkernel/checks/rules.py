@@ -72,7 +72,9 @@ def apply(
         reason = f"{shown} in the rows that were read; {_unseen(rule, cut, undecided)}"
     rows = _known(rule, rows)
     wrong = verdict in _WRONG
-    top = _top(rule, rows) if rule.by else ""
+    # a query of SQL text that failed has no columns
+    grouped = rule.by in rows and (not rule.column or rule.column in rows)
+    top = _top(rule, rows) if grouped else ""
     told = top and not (wrong and "{top}" in rule.cause)  # then the cause tells it
     which = _which(rows, rule.each, rule.by) if rule.each and wrong else ""
     advice = source.next_step if source else ""

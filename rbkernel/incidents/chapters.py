@@ -22,13 +22,12 @@ from rbkernel.evidence.incident import (
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
-from rbkernel.incidents.facts import MEETING_WITHIN, WRITTEN_WITHIN, Known
+from rbkernel.incidents.facts import MEETING_WITHIN, MILDEST_REQUIRED, WRITTEN_WITHIN, Known
 from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict
 from rbkernel.render.documents.markdown import escaped
 from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
 
-_REQUIRED_FOR = (Severity.CRITICAL, Severity.HIGH)
 _SHOWN_FINDINGS = 8
 
 
@@ -137,7 +136,8 @@ def _deadline(known: Known, within: timedelta) -> str:
 def _whether_required(known: Known) -> str:
     if known.severity is None:
         return " (required for P0 and P1)"
-    return "" if known.severity in _REQUIRED_FOR else " (required for P0 and P1 only)"
+    required = Severity.place(known.severity) <= Severity.place(MILDEST_REQUIRED)
+    return "" if required else " (required for P0 and P1 only)"
 
 
 def _impact(known: Known) -> Iterator[str]:

@@ -14,6 +14,8 @@ from rbkernel.model import Severity, Verdict
 # the seeds' runbooks: "any P0/P1 triggers a postmortem within 24h", "meeting within 48 hours"
 WRITTEN_WITHIN = timedelta(hours=24)
 MEETING_WITHIN = timedelta(hours=48)
+#: The mildest severity that requires a postmortem: P1.
+MILDEST_REQUIRED = Severity.HIGH
 
 
 @dataclass(frozen=True, kw_only=True)

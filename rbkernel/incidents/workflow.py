@@ -9,8 +9,9 @@ where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from rbkernel.config import Settings
@@ -29,7 +30,8 @@ from rbkernel.evidence.incident.seal import SealedRecord, seal_record
 from rbkernel.evidence.questions import Asked, asked
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
-from rbkernel.model import INCIDENT_ID, Verdict
+from rbkernel.incidents.facts import MILDEST_REQUIRED, WRITTEN_WITHIN
+from rbkernel.model import INCIDENT_ID, Severity, Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents import writing
 from rbkernel.render.documents.formats import Format
@@ -214,12 +216,22 @@ def close(
         archive=archive.path,
         sealed_runs=sealed_runs,
         record=sealed,
-        mind=(*dropped, *_left(found), *page.remarks, *archive.remarks),
+        mind=(*dropped, *_left(found), *_postmortem(found.record), *page.remarks, *archive.remarks),
         was_closed=not sealed.closes,
         closed_by=ending.by,
         closed_at=ending.at,
         finished=finished,
     )
+
+
+def _postmortem(record: IncidentRecord) -> Iterator[str]:
+    """Yield that a postmortem is required, if the severity of the incident requires one."""
+    if Severity.place(record.severity) <= Severity.place(MILDEST_REQUIRED):
+        hours = WRITTEN_WITHIN // timedelta(hours=1)
+        yield (
+            f"a postmortem is required for {record.severity}, within {hours} h:"
+            f" `rbkernel postmortem {record.id}`"
+        )
 
 
 def _try_out(root: Path, name: str, exports: Mapping[Format, Path]) -> None:

@@ -38,9 +38,9 @@ def is_due(
     >>> is_due(full, 0, 0, "", {"pending": 300}), is_due(full, 0, 0, "", {"pending": 3})
     (True, False)
     """
-    wanted = _severity_of(level)
-    if severity and wanted and _milder(severity, wanted):
+    if not applies(level, severity):
         return False
+    wanted = _severity_of(level)
     tried = level.after_attempts is not None and attempts >= level.after_attempts
     late = level.after_s is not None and lasted_s >= level.after_s
     if tried or late:
@@ -51,6 +51,16 @@ def is_due(
     if timed or not wanted:
         return False
     return True if severity else None
+
+
+def applies(level: EscalationLevel, severity: str) -> bool:
+    """Tell whether a level is for incidents of a severity; an unknown severity counts.
+
+    >>> [applies(EscalationLevel(level="L4", severity="P0"), one) for one in ("P0", "P1", "")]
+    [True, False, True]
+    """
+    wanted = _severity_of(level)
+    return not (severity and wanted and _milder(severity, wanted))
 
 
 def _severity_of(level: EscalationLevel) -> str:

@@ -68,6 +68,22 @@ def assess(levels: Sequence[SeverityLevel], facts: Facts) -> Assessment:
     return Assessment(level=None, unknown=tuple(unknown))
 
 
+def response_time(levels: Sequence[SeverityLevel], severity: str) -> str:
+    """Return the response time of the level with a severity; empty if none is stated for it.
+
+    >>> levels = [SeverityLevel(level="SEV1", response_time="Immediate"),
+    ...           SeverityLevel(level="SEV2", response_time="15 min")]
+    >>> response_time(levels, "P1"), response_time(levels, "SEV3"), response_time(levels, "")
+    ('15 min', '', '')
+    """
+    try:
+        wanted = Severity.parse(severity)
+    except ValueError:
+        return ""
+    known = (one for one in levels if not unfilled(one.level) and one.response_time)
+    return next((one.response_time for one in known if Severity.parse(one.level) is wanted), "")
+
+
 def _in_words(level: SeverityLevel, *, last: bool) -> tuple[str, ...]:
     """Return the condition in words (``when``) of a level, for a level without ``any_of``.
 

@@ -330,6 +330,16 @@ class TestClose:
             f"not answered: “What now?” (RUN-005 {RUN_ID})",
         )
 
+    @pytest.mark.parametrize(("severity", "required"), [("P0", True), ("P1", True), ("P2", False)])
+    def test_it_says_that_a_postmortem_is_required(
+        self, settings: Settings, work: Path, severity: str, required: bool
+    ) -> None:
+        said: dict[str, Any] = {"title": "slow", "severity": severity, "service": ""}
+        append(settings.evidence_root, INCIDENT, "opened", by="ann", **said)
+        told = [one for one in self.closed(settings, work).mind if "postmortem" in one]
+        asked = f"required for {severity}, within 24 h: `rbkernel postmortem {INCIDENT}`"
+        assert [asked in one for one in told] == ([True] if required else [])
+
     def test_a_place_that_cannot_be_written_leaves_it_open(self, settings: Settings) -> None:
         append(settings.evidence_root, INCIDENT, "note", by="ann", text="x")
         with pytest.raises(EvidenceError, match="cannot be in the evidence folder"):

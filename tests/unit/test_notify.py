@@ -268,6 +268,47 @@ def test_a_run_that_needs_somebody_is_escalated_if_nobody_responds(
     assert "escalation" not in {one.kind for one in events(root, told, now=late)}
 
 
+def test_each_level_has_its_time_to_respond_then_the_next_is_called(root: Path) -> None:
+    say(root, state="ended", verdict="critical")
+    levels = [
+        {"level": "L1", "contact": "on call", "response_time": "5 minutes"},
+        {"level": "L2", "contact": "lead", "response_time": "15 minutes"},
+        {"level": "L3", "contact": "manager", "response_time": "30 minutes"},
+        {"level": "L4", "contact": "CTO", "response_time": "1 hour", "severity": "P0"},
+    ]
+    told = Told(response_time="5 minutes", escalation={"levels": levels})
+    since = datetime.fromisoformat(records.read(root, INCIDENT).runs[0].ended_at)
+
+    def called(after_min: float) -> list[tuple[str, str]]:
+        found = events(root, told, now=since + timedelta(minutes=after_min))
+        calls = [one.facts for one in found if one.kind == "escalation"]
+        return [(one["level"], one["why"].rpartition("within ")[2]) for one in calls]
+
+    assert called(4) == []
+    assert called(6) == [("L2", "5 minutes")]
+    assert called(21) == [("L2", "5 minutes"), ("L3", "20 minutes")]
+    assert len(called(600)) == 2  # L4 is for P0 only
+    say(root, "acknowledged", by="ann")
+    assert called(600) == []
+
+
+@pytest.mark.parametrize(("severity", "after_min"), [("SEV1", 0), ("SEV2", 15), ("SEV3", 40)])
+def test_the_response_time_is_that_of_the_severity(
+    tmp_path: Path, severity: str, after_min: int
+) -> None:
+    records.append(tmp_path, INCIDENT, "opened", by="ann", title="slow", severity=severity)
+    say(tmp_path, state="ended", verdict="critical")
+    levels = [
+        {"level": "SEV1", "response_time": "Immediate", "any_of": ["down"]},
+        {"level": "SEV2", "response_time": "15 min", "any_of": ["slow"]},
+    ]
+    told = Told(response_time="40 min", severity_levels=levels)
+    since = datetime.fromisoformat(records.read(tmp_path, INCIDENT).runs[0].ended_at)
+    for minutes, due_now in ((after_min - 1, False), (after_min + 1, True)):
+        found = events(tmp_path, told, now=since + timedelta(minutes=minutes))
+        assert ("escalation" in {one.kind for one in found}) is due_now
+
+
 def test_a_status_update_is_asked_for_with_a_draft(root: Path) -> None:
     say(root, state="started")
     told = Told(communication={"every": "20 minutes"})

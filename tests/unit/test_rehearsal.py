@@ -15,6 +15,7 @@ from rbkernel.config.settings import Catalogue as CatalogueSettings
 from rbkernel.errors import Unreadable
 from rbkernel.gateway.intake.dry_run import dry_run_of
 from rbkernel.gateway.jobs import route_checks
+from rbkernel.runbook import catalogue
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,16 @@ def test_labels_alone_or_what_a_sender_posts(body: dict[str, Any]) -> None:
 def test_what_a_sender_posts_in_plain_texts_is_no_labels(body: dict[str, str], name: str) -> None:
     [one] = dry_run_of(json.dumps(body).encode(), "", Settings())
     assert one.labels["alertname"] == name
+
+
+def test_it_says_the_likely_cause_and_what_to_do_first() -> None:
+    orders = Connection(name="orders", host="h", default=True)
+    settings = Settings(connections={"orders": orders})
+    [one] = dry_run_of(b'{"alertname": "PostgresLocks"}', "", settings)
+    [locks] = (t for t in catalogue.find("RUN-007", []).front_matter.triggers if t.alert)
+    assert f"\n    likely cause: {locks.cause}\n    first: {locks.first_action}\n" in one.text()
+    [route] = one.to_json()["routes"]
+    assert (route["cause"], route["first_action"]) == (locks.cause, locks.first_action)
 
 
 def test_labels_without_a_name_are_labels() -> None:

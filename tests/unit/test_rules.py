@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbkernel.checks.answer import FLOAT8, TEXT, Answer, Column, Provenance
-from rbkernel.checks.frames import to_frame
+from rbkernel.checks.frames import failed_frame, to_frame
 from rbkernel.checks.rule import Rule
 from rbkernel.checks.rules import apply, judge
+from rbkernel.errors import QueryError
 from rbkernel.model import Verdict
 
 OK, WARNING, CRITICAL, UNKNOWN = Verdict.OK, Verdict.WARNING, Verdict.CRITICAL, Verdict.UNKNOWN
@@ -24,6 +25,16 @@ FIGURES = st.floats(allow_nan=False)
 @pytest.mark.parametrize("below", [True, False])
 def test_nothing_to_judge_is_unknown(value: float | None, below: bool) -> None:
     assert judge(value, warn=1, critical=2, below=below) is UNKNOWN
+
+
+@pytest.mark.parametrize("column", ["n", ""])
+def test_a_failed_query_of_sql_text_is_unknown_by_group_too(column: str) -> None:
+    """Its frame has no columns, since nothing declares them."""
+    error = QueryError("there is no such table", where="db", next_step="correct its name")
+    frame = failed_frame((), error, name="", connection="db", sql="SELECT a, n FROM t")
+    rule = Rule(title="n", column=column, agg="max" if column else "rows", by="a", warn=1)
+    found = apply(rule, frame)
+    assert (found.verdict, found.actual) == (UNKNOWN, "there is no such table (db)")
 
 
 @pytest.mark.parametrize(

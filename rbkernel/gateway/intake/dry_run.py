@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from rbkernel import amounts
 from rbkernel.config import Settings
@@ -17,18 +17,24 @@ from rbkernel.gateway import intake
 from rbkernel.gateway.intake import limits
 from rbkernel.gateway.intake.clean import labels_without_secrets
 from rbkernel.gateway.jobs import routing
-from rbkernel.gateway.jobs.routing import Routing
+from rbkernel.gateway.jobs.routing import Route, Routing
 from rbkernel.kernel import secrets
-from rbkernel.runbook import catalogue
+from rbkernel.runbook import catalogue, triggers
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter_sections import Trigger
 from rbkernel.spelling import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """The labels of one alert, and the runs that it would start."""
+    """The labels of one alert, and the runs that it would start.
+
+    ``triggers`` has the trigger that matched, by runbook; none for a runbook that runs instead.
+    """
 
     labels: Mapping[str, str]
     routing: Routing
+    triggers: Mapping[str, Trigger]
 
     def text(self) -> str:
         """Return the labels and runs as text for a terminal."""
@@ -42,6 +48,10 @@ class DryRun:
             lines.append(f"    severity {route.severity.value}; one run at a time {live}")
             if route.connections:
                 lines.append(f"    on {', '.join(route.connections)}")
+            if cause := self._said(route, "cause"):
+                lines.append(f"    likely cause: {cause}")
+            if first := self._said(route, "first_action"):
+                lines.append(f"    first: {first}")
         # the reasons for the runs first, then the reasons against others
         decisive = [route.why for route in self.routing.routes]
         rest = [why for why in self.routing.why if why not in decisive]
@@ -56,10 +66,21 @@ class DryRun:
         """Return the labels and runs as JSON data."""
         return {
             "labels": dict(self.labels),
-            "routes": [dataclasses.asdict(route) for route in self.routing.routes],
+            "routes": [
+                {
+                    **dataclasses.asdict(route),
+                    "cause": self._said(route, "cause"),
+                    "first_action": self._said(route, "first_action"),
+                }
+                for route in self.routing.routes
+            ],
             "why": list(self.routing.why),
             "mind": list(self.routing.mind),
         }
+
+    def _said(self, route: Route, field: Literal["cause", "first_action"]) -> str:
+        """Return what the trigger of a route says of the alert; empty if it says nothing."""
+        return str(getattr(self.triggers.get(route.runbook), field, ""))
 
 
 def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
@@ -83,8 +104,22 @@ def dry_run_of(raw: bytes, source: str, settings: Settings) -> list[DryRun]:
     redactor = secrets.redactor(settings, os.environ)
     found = [labels_without_secrets(one, redactor) for one in _labels(raw, source, settings)]
     return [
-        DryRun(labels=labels, routing=routing.route(labels, known, settings)) for labels in found
+        DryRun(
+            labels=labels,
+            routing=routing.route(labels, known, settings),
+            triggers=_triggers(labels, known.runbooks),
+        )
+        for labels in found
     ]
+
+
+def _triggers(labels: Mapping[str, str], runbooks: Iterable[Runbook]) -> dict[str, Trigger]:
+    """Return the most specific trigger that matches an alert, by runbook."""
+    matching = {
+        one.id: [t for t in one.front_matter.triggers if triggers.matches(t, labels)]
+        for one in runbooks
+    }
+    return {name: max(of_it, key=triggers.specificity) for name, of_it in matching.items() if of_it}
 
 
 def _labels(raw: bytes, source: str, settings: Settings) -> list[Mapping[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from rbkernel import amounts
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence.incident import (
     ASKED_AGAIN,
@@ -26,10 +27,11 @@ from rbkernel.evidence.incident import (
 from rbkernel.gateway.notify.silence import silences
 from rbkernel.incidents import attempts
 from rbkernel.model import Verdict
-from rbkernel.runbook.escalation import is_due
+from rbkernel.runbook.escalation import applies, is_due
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import EscalationLevel
 from rbkernel.runbook.quantities import duration_s
+from rbkernel.runbook.severity import response_time
 
 # lines that a human writes into the record: they show that somebody responds
 _BY_HAND = frozenset(
@@ -133,8 +135,14 @@ def _nobody(
     known: Collection[str],
     silent: _Periods,
 ) -> Iterator[Timer]:
-    """Return the timer for a run that needs somebody, if nobody responds in the response time."""
-    answer_s = duration_s(front_matter.response_time)
+    """Yield the timers for a run that needs somebody, as long as nobody responds.
+
+    The response time is that of the incident's severity, else that of the runbook. When it has
+    passed, the next level of the escalation is called, then after its response time the one after
+    it. Without levels that have a response time, it is one call.
+    """
+    stated = response_time(front_matter.severity_levels, record.severity)
+    answer_s = duration_s(stated or front_matter.response_time)
     waiting = [
         (run, asks)
         for run in record.runs
@@ -153,16 +161,42 @@ def _nobody(
     needs = "needs a decision" if asks else f"found something {run.verdict}"
     if run.verdict == Verdict.UNKNOWN and not asks:
         needs = "could not judge everything"
-    facts = {
-        "level": "",
-        "contact": front_matter.escalation.contact or front_matter.on_call,
-        "provide": front_matter.escalation.provide,
-        "why": f"{runbook} {needs}, and nobody has responded within {front_matter.response_time}",
-        "runbook": runbook,
-    }
-    at = _after(since, answer_s, silent)
-    key = f"escalation/{runbook}/unanswered"
-    yield Timer(at=at, kind="escalation", key=key, facts=facts, run=run)
+    for level, within_s in _called(front_matter, record.severity, answer_s):
+        facts = {
+            "level": level.level,
+            "contact": level.contact or front_matter.escalation.contact or front_matter.on_call,
+            "provide": level.provide or front_matter.escalation.provide,
+            "why": f"{runbook} {needs}, and nobody has responded within {_time(within_s)}",
+            "runbook": runbook,
+        }
+        at = _after(since, within_s, silent)
+        named = f"/{level.level}" if level.level else ""
+        key = f"escalation/{runbook}/unanswered{named}"
+        yield Timer(at=at, kind="escalation", key=key, facts=facts, run=run)
+
+
+def _called(
+    front_matter: FrontMatter, severity: str, answer_s: float
+) -> Iterator[tuple[EscalationLevel, float]]:
+    """Yield who is called while nobody responds, and after how many seconds.
+
+    The first level is on call: the findings have been sent to it.
+    """
+    levels = [one for one in front_matter.escalation.levels if applies(one, severity)]
+    timed = [one for one in levels if duration_s(one.response_time) is not None]
+    for level in timed[1:] or [EscalationLevel()]:
+        yield level, answer_s
+        answer_s += duration_s(level.response_time) or 0.0
+
+
+def _time(seconds: float) -> str:
+    """Return a response time in words, such as ``15 minutes``.
+
+    >>> _time(900), _time(5400), _time(0)
+    ('15 minutes', '1 h 30 min', '0 s')
+    """
+    whole = seconds >= 120 and seconds % 60 == 0 and seconds < 3600
+    return f"{seconds / 60:.0f} minutes" if whole else amounts.duration(seconds)
 
 
 def _update(
