@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.model import Finding, Verdict
 from rbkernel.run import runner
@@ -158,6 +160,61 @@ def test_filled_in_it_looks_judges_and_proposes(
     [undo] = [plan for plan in plans if plan["title"] == "Undo"]
     assert undo["state"] == "proposed"
     assert undo["command"] == "kubectl rollout undo deployment/api"
+
+
+KUBECTL = """\
+#!/bin/sh
+case "$1 $2" in
+  "get pods") printf 'NAME   READY  STATUS  RESTARTS  AGE\\napi-1  %s\\n' "{pod}" ;;
+  "rollout status") echo 'deployment "api" {rollout}' ;;
+esac
+"""
+
+
+ALLOWED = """
+[commands.pods]
+argv = ["kubectl", "get", "pods", "-l", "app={service}"]
+arguments = {service = "[a-z]+"}
+[commands.rollout]
+argv = ["kubectl", "rollout", "status", "deployment/{service}", "--watch=false"]
+arguments = {service = "[a-z]+"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pod", "rollout", "verdict"),
+    [
+        ("0/1    CrashLoopBackOff  7  9m", "exceeded its progress deadline", Verdict.CRITICAL),
+        ("1/1    Running           0  9m", "successfully rolled out", Verdict.OK),
+    ],
+)
+def test_the_pods_of_a_service_decide_what_is_recommended(
+    shop: Settings,
+    evidence: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pod: str,
+    rollout: str,
+    verdict: Verdict,
+) -> None:
+    kubectl = tmp_path / "bin/kubectl"
+    kubectl.parent.mkdir()
+    kubectl.write_text(KUBECTL.format(pod=pod, rollout=rollout))
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{kubectl.parent}{os.pathsep}{os.environ['PATH']}")
+    file = tmp_path / "rbkernel.toml"
+    file.write_text(ALLOWED)
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+    given = {"service": "api", "version": "1.4.2"}
+    outcome = runner.run(str(FORMS["service"].path), given, config.load())
+    assert not outcome.failure
+    found = findings(outcome)
+    assert {found[title].verdict for title in ("Pods", "Last rollout")} == {verdict}
+    [asked] = [one for one in outcome.record.decisions if one.question == "What should be done?"]
+    assert (asked.recommended == "roll back") is (verdict is Verdict.CRITICAL)
+    plans = [event.data for event in outcome.record.of_kind("plan")]
+    [back] = [one for one in plans if one["title"] == "Deploy the stable version again"]
+    assert back["command"].endswith("--service=api --version=1.4.2")
 
 
 # `rbkernel drill --record` writes the result
