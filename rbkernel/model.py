@@ -299,6 +299,7 @@ class Origin(StrEnum):
     NOTEBOOK = "notebook"
     PAGE = "page"
     COMMAND = "command"
+    ACTION = "action"  # by an action that was executed and verified
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbkernel.evidence.incident import Answers
+from rbkernel.evidence.incident import ActionHistory, Answers, instant
 from rbkernel.evidence.reading import Record
 from rbkernel.model import Decision
 
@@ -15,6 +15,7 @@ from rbkernel.model import Decision
 class Asked:
     """A question, as the newest run that asked it has it, with the answer from the record.
 
+    ``acted`` is the verified action that did what was chosen, if the run was before it.
     ``asked_again_at`` is empty, unless the question was asked again and is open since. ``about``
     are the parameters of the run, such as the server.
     """
@@ -23,6 +24,7 @@ class Asked:
     runbook: str
     decision: Decision
     asked_again_at: str = ""
+    acted: ActionHistory | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -53,7 +55,7 @@ def asked(runs: Iterable[Record], answers: Answers) -> tuple[Asked, ...]:
     """
     found: dict[tuple[str, ...], Asked] = {}
     for run in sorted(runs, key=lambda run: run.run_id):
-        about = (run.runbook, _parameters(run))
+        about = subject(run)
         if run.complete:
             found = {name: one for name, one in found.items() if name[:2] != about}
         for decision in run.decisions:
@@ -64,11 +66,19 @@ def asked(runs: Iterable[Record], answers: Answers) -> tuple[Asked, ...]:
                 runbook=run.runbook,
                 decision=answers.applied(decision),
                 asked_again_at=answers.asked_again_at(decision.identity),
+                acted=acted_since(run.run.started_at if run.run else "", answers, decision),
                 about=run.run.parameters if run.run else {},
             )
     return tuple(found.values())
 
 
-def _parameters(run: Record) -> str:
+def acted_since(began: str, answers: Answers, decision: Decision) -> ActionHistory | None:
+    """Return the action that answered a decision, if a run that began before did not see it."""
+    action = answers.acted(decision.identity)
+    return action if action and instant(action.lines[-1].at) > instant(began) else None
+
+
+def subject(run: Record) -> tuple[str, str]:
+    """Return the runbook and the parameters of a run, which newer runs of the same replace."""
     given = run.run.parameters if run.run else {}
-    return repr(sorted((name, str(value)) for name, value in given.items()))
+    return run.runbook, repr(sorted((name, str(value)) for name, value in given.items()))

@@ -63,7 +63,7 @@ def show(ledger: Ledger, plan: str) -> Shown:
     """
     found = ledger.named(plan)
     history = ledger.recorded(found)
-    rule, preview, refusal = None, None, proposal.refusal(found)
+    rule, preview, refusal = None, None, ledger.refusal(found)
     try:
         if not refusal:
             rule = ledger.rule(found)

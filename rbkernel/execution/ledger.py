@@ -23,6 +23,7 @@ from rbkernel.evidence import incident, store
 from rbkernel.evidence.incident import (
     ActionHistory,
     ActionState,
+    Answers,
     Approval,
     IncidentRecord,
     IncidentState,
@@ -88,9 +89,20 @@ class Ledger:
     def find(self, plan: str) -> Proposal:
         """Return the newest proposal of a plan; raise `ActionRefused` if it cannot be executed."""
         found = self.named(plan)
-        if why := proposal.refusal(found):
+        if why := self.refusal(found):
             raise refused(found, why)
         return found
+
+    def refusal(self, found: Proposal) -> str:
+        """Return why a proposal cannot be executed, also by the answers; empty if it may be.
+
+        Raises
+        ------
+        EvidenceError
+            The record of its incident cannot be read.
+        """
+        answers = incident.answers(self.root, found.incident) if found.incident else Answers()
+        return proposal.refusal(found, answers)
 
     def named(self, plan: str) -> Proposal:
         """Return the newest proposal of a plan, in the incident that its incident was merged into.
@@ -145,6 +157,8 @@ class Ledger:
         fresh = Ledger(self._read(), self._redactor)
         if fresh.rule(found) != rule:
             return "the policy, or the severity of the incident, changed in this moment"
+        if why := self.refusal(found):
+            return why
         old, new = (one.settings.connection(found.connection) for one in (self, fresh))
         return "" if old == new else "its connection changed in this moment"
 
@@ -190,6 +204,7 @@ class Ledger:
                 "risk": self._plain(found.risk),
                 "incident": found.incident,
                 "proposed_in": f"{found.runbook} {found.run_id}".strip(),
+                "answers": self._answers(found),
                 **self._present(found, preview),
                 "targets": [self._target(one) for one in preview.targets],
                 "effect": preview.effect,
@@ -201,6 +216,11 @@ class Ledger:
                 "approve_by": (at + timedelta(minutes=rule.approve_within_min)).isoformat(),
             }
         )
+
+    def _answers(self, found: Proposal) -> Facts:
+        exact = {"identity", "rests_on"}
+        said = found.answers.items()
+        return {name: one if name in exact else self._plain(one) for name, one in said}
 
     def _target(self, target: Facts) -> Facts:
         return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import reading, runs, store
-from rbkernel.evidence.incident import instant
+from rbkernel.evidence.incident import Answers, instant
 from rbkernel.evidence.reading import Event, Record
 from rbkernel.model import RUN_ID, PlanState, plan_id
 
@@ -21,6 +21,8 @@ _SHORTEST = 4
 class Proposal:
     """A plan as the newest run proposed it; ``state`` is the text of a `PlanState`.
 
+    ``answers`` is the question that it answers: its text, ``identity``, ``rests_on``,
+    ``recommended``, and the ``options`` for which the plan is made; empty if there is none.
     ``owner`` is the id of the OS user who owns the folder of the run; ``host`` is where its kernel
     says that it ran.
     """
@@ -39,6 +41,7 @@ class Proposal:
     host: str
     at: str
     state: str
+    answers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def find(root: Path, plan: str) -> Proposal:
@@ -137,9 +140,10 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
         name: str(event.data.get(name) or "")
         for name in ("title", "action", "connection", "sql", "risk", "state")
     }
-    arguments = event.data.get("arguments")
+    arguments, answers = event.data.get("arguments"), event.data.get("answers")
     return Proposal(
         **texts,
+        answers=_question(answers) if isinstance(answers, Mapping) else {},
         plan=str(event.data.get("id", "")),
         arguments=arguments if isinstance(arguments, Mapping) else {},
         incident=run.incident or incident,
@@ -151,11 +155,28 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     )
 
 
-def refusal(proposal: Proposal) -> str:
+def _question(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the question of a plan as a kernel wrote it, as texts; empty if it has no options."""
+    options = said.get("options")
+    if not isinstance(options, list) or not options:
+        return {}
+    names = ("question", "identity", "rests_on", "recommended")
+    texts = {name: str(said.get(name) or "") for name in names}
+    return {**texts, "options": [str(one) for one in options]}
+
+
+def refusal(proposal: Proposal, answers: Answers) -> str:
     """Return why a proposal cannot be executed; empty if it may be.
 
-    The question of its runbook may be open, as after a headless run: who asks for the approval
-    answers it. If another option was chosen, or a human has run the SQL, the proposal is over.
+    The question of its runbook may be open, as after a headless run: the executed action answers
+    it. If another option was chosen, or a human has run the SQL, the proposal is over.
+
+    Parameters
+    ----------
+    proposal
+        The proposal.
+    answers
+        The answers in its incident, which may be newer than its run.
     """
     if not proposal.incident:
         return "its run belongs to no incident, so that nothing could be recorded"
@@ -163,4 +184,9 @@ def refusal(proposal: Proposal) -> str:
         return "plans of this kind are not executed by rbkernel: copy the SQL"
     if proposal.state not in {PlanState.PROPOSED, PlanState.WAITING}:
         return f"its state in the runbook is “{proposal.state}”"
+    said = answers.to(str(proposal.answers.get("identity", "")))
+    if said is None or said.rests_on != proposal.answers["rests_on"]:
+        return ""
+    if said.choice not in proposal.answers["options"]:
+        return f"its question was answered with {said.choice!r} by {said.by}"
     return ""

@@ -40,6 +40,16 @@ def target(facts: Facts) -> str:
     return f"{facts['verb']} pid {facts['pid']} {who}: {said}: {facts.get('query')}"
 
 
+def answers(facts: Facts) -> str:
+    """Describe the question that an action answers; empty if there is none.
+
+    >>> answers({"answers": {"question": "What now?", "options": ["terminate it"]}})
+    'What now? terminate it'
+    """
+    said = facts.get("answers") or {}
+    return f"{said['question']} {' or '.join(said['options'])}" if said else ""
+
+
 def policy(facts: Facts) -> str:
     """Describe who must approve.
 
@@ -73,6 +83,7 @@ def document_lines(history: ActionHistory) -> Iterator[str]:
     yield from _lines(
         facts,
         [
+            ("answers", answers(facts)),
             ("policy", policy(facts)),
             ("valid", _validity(facts)),
             ("role", facts["role"]),

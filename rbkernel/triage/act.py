@@ -7,6 +7,8 @@ copy, the sessions or rows that the SQL changes, and how to undo the change.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from IPython.display import DisplayHandle, display
 
@@ -73,13 +75,22 @@ class ProposedPlan:
         decided_at = self._when.decision.record.at
         return found if found and instant(found.at) >= instant(decided_at) else None
 
+    def _answers(self) -> Mapping[str, Any]:
+        """Return the question that the plan answers, and its options for it; empty without one."""
+        if not isinstance(self._when, Condition):
+            return {}
+        asked = self._when.decision.record
+        names = ("question", "identity", "rests_on", "recommended")
+        said = {name: getattr(asked, name) for name in names}
+        return {**said, "options": list(self._when.options)}
+
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.act` has shown the plan."""
 
     def show(self) -> None:
         """Journal the plan's state, and replace its display with the current one."""
         state = self.state
-        triage().add_plan(self.plan, state)
+        triage().add_plan(self.plan, state, self._answers())
         bundle = cards.bundle(
             "plan",
             {**dataclasses.asdict(self.plan), "state": state},

@@ -155,9 +155,9 @@ class Triage:
         current().event("decision", **dataclasses.asdict(decision))
         self.refresh()
 
-    def add_plan(self, plan: ActionPlan, state: str) -> None:
-        """Journal a proposed plan and its state."""
-        current().event("plan", **dataclasses.asdict(plan), state=state)
+    def add_plan(self, plan: ActionPlan, state: str, answers: Mapping[str, Any]) -> None:
+        """Journal a proposed plan, its state, and the question that it answers."""
+        current().event("plan", **dataclasses.asdict(plan), state=state, answers=answers)
 
     def finish(self) -> None:
         """Journal that the runbook is finished, and what was redacted from its evidence."""

@@ -207,13 +207,13 @@ class Condition:
 
     def __init__(self, decision: OpenDecision, options: Sequence[str]) -> None:
         self.decision = decision
-        self._options = options
+        self.options = options
 
     @property
     def state(self) -> bool | None:
         """True or False once the question is answered; None before."""
         choice = self.decision.choice
-        return None if choice is None else choice in self._options
+        return None if choice is None else choice in self.options
 
     @property
     def first_at(self) -> str:
@@ -221,7 +221,7 @@ class Condition:
 
         Empty if none was, or if the record of the incident cannot be read.
         """
-        return decided.first_chosen(self.decision.record.identity, self._options)
+        return decided.first_chosen(self.decision.record.identity, self.options)
 
     def __bool__(self) -> bool:
         state = self.state

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import zip_longest
 
 from rbkernel.errors import EvidenceError, StoredSituationError
 from rbkernel.evidence import incident as records
-from rbkernel.evidence.incident import Line, instant
+from rbkernel.evidence.incident import ActionHistory, Line, instant
 from rbkernel.model import Finding
 from rbkernel.sources.postgres import diagnosis, history, stored
+from rbkernel.sources.postgres.causes import Cause
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.history import Earlier
 from rbkernel.sources.postgres.ring import Ring
@@ -45,12 +47,40 @@ def findings(run: Triage, db: str, present: Diagnosis) -> Iterator[Finding]:
         yield replace(finding, cause=f"{finding.cause}{seen}")
     began = min((instant(line.at) for line in lines), default=instant(run.run.started_at))
     recent = [one for one in watched if instant(one.at) >= began - _BEFORE_THE_ALERT]
-    found_earlier = list(history.findings(present, [*alerted, *ring.earlier(recent)]))
+    before = [*alerted, *ring.earlier(recent)]
+    solved = partial(_solved, records.actions_of(reversed(lines)))
+    found_earlier = list(history.findings(present, before, solved))
     yield from found_earlier
     place = len(found_earlier)
     while (title := history.title(db, place)) in run.findings:
         yield diagnosis.none_found(title)
         place += 1
+
+
+def _solved(actions: Iterable[ActionHistory], look: Earlier, cause: Cause) -> str:
+    """Return the verified actions that ended all culprits of an earlier cause; else an empty text.
+
+    A session is the same if pid and start are. Another session that causes the same is not.
+    """
+    situation = look.diagnosis.situation
+    left, done = {(one.pid, one.backend_start) for one in cause.culprits}, []
+    for action in actions:
+        later = action.is_verified and instant(action.lines[-1].at) > instant(situation.at)
+        ended = _targets(action) & left
+        if later and ended and action.facts.get("connection") == situation.connection:
+            left -= ended
+            done.append(action.done)
+    return "" if left else "; ".join(done)
+
+
+def _targets(action: ActionHistory) -> set[tuple[int, datetime | None]]:
+    """Return the sessions that an action cancelled or terminated: pid, and start of the session."""
+    targets = action.facts.get("targets")
+    return {
+        (one["pid"], instant(str(one.get("backend_start"))))
+        for one in (targets if isinstance(targets, list) else [])
+        if isinstance(one, Mapping) and isinstance(one.get("pid"), int)
+    }
 
 
 def _when_alerted(lines: Iterable[Line], db: str) -> list[Earlier]:

@@ -73,6 +73,27 @@ class ActionHistory:
         return _later(instant(last), float(self.facts.get("execute_within_s", 0)))
 
     @property
+    def is_verified(self) -> bool:
+        """Whether it was executed, and its effect was seen: exactly what its document says."""
+        return self.recorded is ActionState.VERIFIED and self.is_intact
+
+    @property
+    def done(self) -> str:
+        """What a verified action did, when, and who approved it."""
+        return f"{self.title}, verified {self.lines[-1].at[11:16]} UTC by {self.who}"
+
+    @property
+    def title(self) -> str:
+        """What the action does, as its approvers saw it."""
+        return str(self.facts.get("title") or self.plan)
+
+    @property
+    def who(self) -> str:
+        """Who approved the action; if nobody had to, who executed it."""
+        began = (one.by for one in self.lines if _state(one) is ActionState.EXECUTING)
+        return ", ".join(one.by for one in self.approvals) or next(began, "")
+
+    @property
     def needed(self) -> int:
         """The number of approvals that the action needs."""
         return int(self.facts.get("approvers", 1))

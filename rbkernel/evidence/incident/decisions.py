@@ -14,10 +14,11 @@ from datetime import datetime
 from typing import Any
 
 from rbkernel import amounts
+from rbkernel.evidence.incident.actions import ActionHistory, actions_of
 from rbkernel.evidence.incident.line import Line, instant, shown
 from rbkernel.evidence.incident.states import AlertStatus
 from rbkernel.evidence.incident.text import RBKERNEL
-from rbkernel.model import Decision, DecisionState
+from rbkernel.model import Decision, DecisionState, Origin
 
 DECIDED, ASKED_AGAIN = "decided", "asked again"
 
@@ -70,11 +71,15 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a record says about one question: its answers, and whether it was asked again."""
+    """What a record says about one question: its answers, and whether it was asked again.
+
+    ``acted`` is the verified action that did what was chosen, until the question is asked again.
+    """
 
     identity: str
     answers: tuple[Answer, ...] = ()
     asked_again_at: str = ""
+    acted: ActionHistory | None = None
 
     @property
     def answer(self) -> Answer | None:
@@ -82,12 +87,11 @@ class Question:
         last = self.answers[-1] if self.answers else None
         return last if last and not last.replaced_at else None
 
-    def answered(self, line: Line) -> Question:
-        """Return the question after a line that answers it: the first one in a situation counts."""
-        new = answer_of(line)
+    def answered(self, new: Answer) -> Question:
+        """Return the question after an answer: the first one in a situation counts."""
         if self.answer and self.answer.rests_on == new.rests_on:
             return self
-        before = self.ended(line.at, "answered for another situation")
+        before = self.ended(new.at, "answered for another situation")
         return replace(before, answers=(*before.answers, new), asked_again_at="")
 
     def asked_again(self, line: Line) -> Question:
@@ -101,7 +105,7 @@ class Question:
         if self.answer is None:
             return self
         earlier = replace(self.answer, replaced_at=at, over=over, withdrawn=withdrawn)
-        return replace(self, answers=(*self.answers[:-1], earlier), asked_again_at=at)
+        return replace(self, answers=(*self.answers[:-1], earlier), asked_again_at=at, acted=None)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,11 @@ class Answers:
         """Return when a question was asked again, if it is open since; else an empty text."""
         found = self.questions.get(identity)
         return found.asked_again_at if found else ""
+
+    def acted(self, identity: str) -> ActionHistory | None:
+        """Return the verified action that did what was chosen; None if there is none."""
+        found = self.questions.get(identity)
+        return found.acted if found else None
 
     def last(self, identity: str) -> Answer | None:
         """Return the last answer to a question, also if it no longer counts."""
@@ -211,6 +220,8 @@ def answers_of(lines: Iterable[Line]) -> Answers:
     """
     found: dict[str, Question] = {}
     alerts = _Alerts()
+    lines = list(lines)
+    verified = {id(one.lines[-1]): one for one in actions_of(lines) if one.is_verified}
     for line in lines:
         if over := alerts.again(line) if line.kind == "alert" else _ENDS.get(line.kind, ""):
             found = {name: question.ended(line.at, over) for name, question in found.items()}
@@ -219,9 +230,31 @@ def answers_of(lines: Iterable[Line]) -> Answers:
             identity = line.text("identity")
             known = found.get(identity, Question(identity=identity))
             found[identity] = (
-                known.answered(line) if line.kind == DECIDED else known.asked_again(line)
+                known.answered(answer_of(line)) if line.kind == DECIDED else known.asked_again(line)
             )
+        if (action := verified.get(id(line))) and (new := _answer_by(action)):
+            known = found.get(new.identity, Question(identity=new.identity)).answered(new)
+            found[new.identity] = replace(known, acted=action)
     return Answers(found)
+
+
+def _answer_by(action: ActionHistory) -> Answer | None:
+    """Return the answer that a verified action is: it was approved for a question; None if not."""
+    said = action.facts.get("answers")
+    if not isinstance(said, Mapping) or not said.get("identity") or not said.get("options"):
+        return None
+    options, recommended = [str(one) for one in said["options"]], str(said.get("recommended"))
+    return Answer(
+        identity=str(said["identity"]),
+        question=str(said.get("question")),
+        choice=recommended if recommended in options else options[0],
+        at=action.lines[-1].at,
+        by=action.who,
+        origin=Origin.ACTION,
+        recommended=recommended,
+        run_id=str(action.facts.get("proposed_in", "")).rpartition(" ")[2],
+        rests_on=str(said.get("rests_on")),
+    )
 
 
 _ENDS = {"closed": "the incident was closed", "reopened": "the incident was reopened"}

@@ -22,7 +22,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, boundary, passkey_signing, policy, proposal
+from rbkernel.execution import assertions, boundary, passkey_signing, policy
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
@@ -207,7 +207,11 @@ def _step(
     if history and not history.is_intact:
         return "", "its document in the record was altered"
     rule = ledger.settings.actions.rule(found.action, record.severity)
-    if why := proposal.refusal(found):
+    try:
+        why = ledger.refusal(found)
+    except RbkernelError as error:
+        why = error.what
+    if why:
         return "", why
     if rule is None:
         why = policy.no_rule(found.action, record.severity)
@@ -274,6 +278,7 @@ def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
     at_once = sum(bool(one["at_once"]) for one in freed)
     frees = f"{amounts.count(len(freed), 'session')}, {at_once} at once" if freed else "none"
     rows = (
+        *(((("Answers", words.answers(facts)),)) if facts.get("answers") else ()),
         ("Effect", str(facts["effect"])),
         ("Frees", frees),
         ("Lost", str(facts["loss"])),

@@ -25,11 +25,11 @@ class IncidentLine:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst verdict of the incident's runs; None as long as no run has ended."""
-        ended = [run.verdict for run in self.runs if run.state != LIVE]
+        """The worst verdict of each runbook's newest ended run; None as long as none has ended."""
+        ended = {run.runbook: run.verdict for run in self.runs if run.state != LIVE}
         if not ended:
             return None
-        worst = Verdict.worst(ended)
+        worst = Verdict.worst(ended.values())
         return caveats.judged(self.record, worst) if self.record else worst
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import Known
-from rbkernel.evidence.questions import Asked
+from rbkernel.evidence.questions import Asked, acted_since
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.web import actions
@@ -81,6 +81,7 @@ def _asked(summary: RunSummary, known: Known, decisions: Sequence[Decision]) -> 
             runbook=run.runbook,
             decision=one,
             asked_again_at=known.answers.asked_again_at(one.identity),
+            acted=acted_since(run.started_at, known.answers, one),
         )
         for one in decisions
     ]

@@ -6,7 +6,7 @@ process ids are reused. Causes without a culprit are the same if they are about 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -153,21 +153,37 @@ def before(present: Diagnosis, earlier: Iterable[Earlier]) -> list[tuple[Earlier
     return sorted(found, key=lambda one: (-one[1].verdict.rank, -one[1].victims.count))
 
 
-def findings(present: Diagnosis, earlier: Iterable[Earlier]) -> Iterator[Finding]:
+def findings(
+    present: Diagnosis,
+    earlier: Iterable[Earlier],
+    solved: Callable[[Earlier, Cause], str] = lambda _look, _cause: "",
+) -> Iterator[Finding]:
     """Yield a finding for each earlier cause that does not exist now.
 
-    If the server does not answer now, these findings are unknown.
+    A cause that is over is a warning, because it may come back. It is ok if it is known how it was
+    solved. If the server does not answer now, these findings are unknown.
+
+    Parameters
+    ----------
+    present
+        The present diagnosis.
+    earlier
+        Earlier diagnoses.
+    solved
+        Returns what ended a cause, in words; empty if nothing is known.
     """
     db = present.situation.connection
     left = "unknown: the server does not answer now" if present.situation.reason else ""
     for place, (look, cause) in enumerate(before(present, earlier)[:_MOST_SHOWN]):
         at = f"at {clock(look.diagnosis.situation.at)}, {look.occasion}"
+        how = "" if left else solved(look, cause)
+        over = "" if left else f", over by now{how and f': {how}'}"
         yield Finding(
             title=title(db, place),
-            verdict=Verdict.WARNING,
+            verdict=Verdict.OK if how else Verdict.WARNING,
             expected="none",
             actual=left or _OVER,
-            cause=f"{at}: {cause.headline}, over by now" if not left else f"{at}: {cause.headline}",
+            cause=f"{at}: {cause.headline}{over}",
             which=", ".join(f"pid {culprit.pid}" for culprit in cause.culprits[:5]),
             next_step=_next_step(cause),
             at=now(),
