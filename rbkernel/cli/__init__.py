@@ -132,6 +132,7 @@ def run(
         ),
     ] = None,
     run_id: Annotated[str, typer.Option("--run-id", hidden=True)] = "",
+    continues: Annotated[str, typer.Option(hidden=True)] = "",
     parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Execute a runbook headless, and seal its evidence.
@@ -155,6 +156,7 @@ def run(
         settings,
         incident=incident,
         run_id=run_id,
+        continues=continues,
         progress=sys.stderr.isatty(),
         stop=stop,
     )

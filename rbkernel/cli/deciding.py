@@ -6,12 +6,15 @@ import dataclasses
 import getpass
 import os
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, print_json
+
+if TYPE_CHECKING:
+    from rbkernel.config import Settings
 
 
 def decide(
@@ -73,7 +76,18 @@ def decide(
     for line in _answered(found.incident, answer):
         typer.echo(line)
     if asked.decision.state is DecisionState.PARKED:
-        typer.echo(f"Next: `rbkernel resume {found.incident}` continues the run that asked")
+        typer.echo(_next(settings, found.incident, asked.run_id))
+
+
+def _next(settings: Settings, name: str, run_id: str) -> str:
+    """Return what continues a run that asked: the gateway that started it, or a command."""
+    from rbkernel.evidence import incident
+
+    record = incident.look(settings.evidence_root, name)
+    of_gateway = any(one.run_id == run_id and one.queued_at for one in record.runs)
+    if of_gateway and settings.queue.resume:
+        return "Next: the gateway continues the run that asked, once all its questions are answered"
+    return f"Next: `rbkernel resume {name}` continues the run that asked"
 
 
 def _name(by: str) -> str:
@@ -118,6 +132,8 @@ def _listed(found: Any) -> Iterator[str]:
         if one.decision.choice:
             told = f"{short_line(one.decision.choice)} ({short_line(one.decision.by_whom)})"
             yield f"decided: {short_line(one.decision.question)} {told}"
+        if one.acted:
+            yield f"   done: {short_line(one.acted.done)}. Next: look again"
     if found.waiting:
         which = f" --question {found.waiting[0].name}" if found.waiting[0].name else ""
         yield f"Next: `rbkernel decide {found.incident} OPTION{which}`"

@@ -26,7 +26,7 @@ class Queue(BaseModel):
 
     ``kernels`` is the limit of each worker process; the other limits apply to all workers together.
     A worker that sends no heartbeat for ``lease_s`` loses its jobs. It then stops their runs itself
-    if it can.
+    if it can. ``resume`` says whether answered runs are continued without a command.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +39,7 @@ class Queue(BaseModel):
     lease_s: Annotated[Seconds, Field(ge=5)] = 15.0
     drain_s: Pause = 20.0
     keep_days: Days = 30.0
+    resume: bool = True
 
     @property
     def heartbeat_s(self) -> float:

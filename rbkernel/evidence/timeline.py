@@ -18,6 +18,7 @@ from rbkernel.evidence import reading
 from rbkernel.evidence.executions import Execution, executions
 from rbkernel.evidence.incident import (
     ASKED_AGAIN,
+    CONTINUED,
     DECIDED,
     DONE,
     SEALING,
@@ -272,6 +273,18 @@ def _where(line: Line) -> str:
     return {"page": " (on the page)", "notebook": " (in the notebook)"}.get(line.text("origin"), "")
 
 
+def _continued(line: Line) -> str:
+    """Return the text of a timeline entry that says that a run is continued, or why it is not.
+
+    >>> data = {"run_id": "r", "runbook": "RUN-005", "refused": "the runbook has changed"}
+    >>> _continued(Line(number=1, kind="continued", at="", by="rbkernel", data=data))
+    'RUN-005 is not continued, run r: the runbook has changed'
+    """
+    verb = "is not continued" if line.text("refused") else "is continued"
+    said = f"{line.text('runbook')} {verb}, run {line.text('run_id')}"
+    return _said(said, line.text("why"), line.text("refused"))
+
+
 _KINDS: Mapping[str, str] = {DECIDED: "decision", ASKED_AGAIN: "decision"}
 _WORDS: Mapping[str, Callable[[Line], str]] = {
     "opened": lambda line: _said("record opened", line.text("title")),
@@ -281,6 +294,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     DECIDED: _decided,
     DONE: lambda line: _said(PlanState.DONE + _where(line), line.text("title"), line.text("note")),
     ASKED_AGAIN: lambda line: _said(f"asked again: {line.text('question')}", line.text("why")),
+    CONTINUED: _continued,
     "status": _status,
     "sealed": _sealed,
     SEALING: lambda line: f"not {_sealed(line)}: the seal was interrupted",

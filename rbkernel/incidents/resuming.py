@@ -8,14 +8,12 @@ same. Nothing is repeated that could change a database: a run only proposes acti
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+import getpass
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident, reading, runs, store
-from rbkernel.evidence.incident import IncidentRecord, IncidentState
-from rbkernel.evidence.reading import Record
+from rbkernel.incidents import continuing
 from rbkernel.incidents.questions import questions
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
@@ -50,7 +48,7 @@ def resume(
             where=what,
             next_step="`rbkernel run RUNBOOK --incident INC` runs a runbook again",
         )
-    of_incident = _open(root, found.incident)
+    continuing.still_open(root, found.incident)
     if found.waiting:
         raise EvidenceError(
             f"not answered yet: {'; '.join(one.decision.question for one in found.waiting)}",
@@ -65,47 +63,19 @@ def resume(
             next_step="wait until it has ended",
         )
     given = {} if record.run is None else dict(record.run.parameters)
+    path, one = continuing.unchanged(record), continuing.of_run(root, record)
+    # before the run starts, so that the gateway does not continue it, too
+    incident.mark_continued(
+        *(root, one.incident),
+        run_id=record.run_id,
+        runbook=record.runbook,
+        basis=one.basis,
+        by=getpass.getuser(),
+    )
     return runner.run(
-        *(str(_unchanged(record)), given, settings),
-        incident=of_incident.id,
+        *(str(path), given, settings),
+        incident=one.incident,
         continues=record.run_id,
         progress=progress,
         stop=stop,
     )
-
-
-def _open(root: Path, name: str) -> IncidentRecord:
-    """Return the record of an incident, or of the one that continues it, which must be open."""
-    found = incident.remaining(lambda one: incident.look(root, one), name)
-    if found.state is IncidentState.CLOSED:
-        raise EvidenceError(
-            f"{found.id} is closed",
-            where=str(root / found.id),
-            next_step=f"`rbkernel incident reopen {found.id}`, and answer its questions again",
-        )
-    return found
-
-
-def _unchanged(record: Record) -> Path:
-    """Return the path of the document that was run, if it is still the same."""
-    snapshot = next(reversed(record.of_kind("snapshot")), None)
-    facts = snapshot.data if snapshot else {}
-    path = Path(str(facts.get("path", "")))
-    again = f"`rbkernel run {record.runbook} --incident {record.incident}` runs the one of today"
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise EvidenceError(
-            f"the runbook of run {record.run_id} cannot be read: {error.strerror}",
-            where=str(path),
-            next_step=again,
-        ) from error
-    # the stored document lacks secrets; its own hash is that of the file
-    if digest != facts.get("sha256_as_it_was", facts.get("sha256")):
-        raise EvidenceError(
-            f"the runbook has changed since run {record.run_id}: an answer to its question may not"
-            " fit any more",
-            where=str(path),
-            next_step=again,
-        )
-    return path

@@ -17,6 +17,8 @@ from rbkernel.model import DecisionState, Origin
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from tests.support import kernels
+from tests.support.command import run_command
+from tests.support.gateways import alert, make_place
 
 ASK = 'choice = rb.decide("What now?", ["resume replay", "wait"], recommended="resume replay")'
 PLAN = """\
@@ -84,3 +86,53 @@ def test_a_run_is_not_continued_before_it_can_be(parked: Outcome, tmp_path: Path
     incident.append(settings.evidence_root, parked.incident, "closed", by="ann", resolution="")
     assert "is closed" in refused()
     assert len(workflow.look(settings.evidence_root, parked.incident).runs) == 1
+
+
+ASKING = """\
+---
+id: RUN-900
+title: Asking
+summary: It looks at nothing.
+category: incident
+severity: P3
+owner: Tests
+triggers:
+  - alert: Asking
+    parameters: {where: labels.which}
+    key: [labels.which]
+---"""
+
+
+def test_the_gateway_continues_it_although_everything_was_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_place(tmp_path)
+    monkeypatch.setattr(kernels, "FRONT_MATTER", ASKING)
+    cells = [kernels.START, ASK, PLAN, "rb.summary()"]
+    kernels.write_runbook(tmp_path / "r.ipynb", cells, parameters='where: str = "here"')
+    for name, value in place.variables.items():
+        monkeypatch.setenv(name, value)
+    place.fire(alert("Asking", "there"))
+    with place.process("worker") as worker:
+        place.until(lambda store: bool(store.counts().jobs.get("done")))
+        assert worker.end() == 0
+    [first] = place.jobs()
+    told = run_command("decide", first.incident, "wait", "--by", "ann")
+    assert "the gateway continues the run that asked" in told.stdout
+    with place.process("worker") as worker:
+        place.until(lambda store: store.counts().jobs.get("done") == 2)
+        assert worker.end() == 0
+    # whoever comes later, and looks at the record, finds nothing to do
+    with place.process("worker") as worker:
+        place.fire(alert("Quick", "b"))
+        place.until(lambda store: store.counts().jobs.get("done") == 3)
+        assert worker.end() == 0
+    _, second, first = place.jobs()
+    assert second.why[0].startswith(f"continues run {first.run_id}: What now? wait (ann ")
+    assert (second.key, second.parameters) == (first.key, first.parameters)
+    found = workflow.look(place.evidence, first.incident)
+    assert found.continues == {second.run_id: first.run_id}
+    assert [one.decision.choice for one in found.asked] == ["wait"]
+    assert {"done", "action"}.isdisjoint(line.kind for line in found.record.lines)
+    [line] = [line for line in found.record.lines if line.kind == incident.CONTINUED]
+    assert (line.text("run_id"), line.text("job")) == (first.run_id, second.id)

@@ -129,10 +129,8 @@ class Journal:
             runbook="RUN-005",
             title="Replication lag",
             incident=incident,
-            headless=True,
-            started_at="2026-11-20T03:02:11+00:00",
             parameters={"db": "shop"},
-            **more,
+            **{"headless": True, "started_at": "2026-11-20T03:02:11+00:00", **more},
         )
 
 

@@ -52,6 +52,7 @@ from rbkernel.evidence.incident.answering import (
     must_take,
     remaining,
 )
+from rbkernel.evidence.incident.continued import continued, mark_continued
 from rbkernel.evidence.incident.decisions import (
     ASKED_AGAIN,
     DECIDED,
@@ -71,6 +72,7 @@ from rbkernel.evidence.incident.file import (
 from rbkernel.evidence.incident.histories import AlertHistory, RunHistory
 from rbkernel.evidence.incident.line import (
     AHEAD,
+    CONTINUED,
     SEALING,
     Damage,
     Line,
@@ -111,6 +113,7 @@ __all__ = [
     "ACTION_TRANSITIONS",
     "AHEAD",
     "ASKED_AGAIN",
+    "CONTINUED",
     "DECIDED",
     "DONE",
     "KINDS",
@@ -146,6 +149,7 @@ __all__ = [
     "append",
     "ask_again",
     "closing",
+    "continued",
     "done_of",
     "entry",
     "instant",
@@ -154,6 +158,7 @@ __all__ = [
     "known_in",
     "list_incidents",
     "look",
+    "mark_continued",
     "mark_done",
     "must_be_proven",
     "must_take",

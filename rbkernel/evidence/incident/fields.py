@@ -41,6 +41,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "runbook",
     ),
     "asked again": ("identity", "question", "origin", "why"),
+    "continued": ("run_id", "runbook", "rests_on", "job", "why", "refused"),
     "status": ("status", "impact", "action", "eta"),
     "merged": ("into", "from", "severity"),
     "closed": ("resolution",),

@@ -9,6 +9,8 @@ from typing import Any
 
 # a `sealed` line without its seal: the seal was interrupted, or is still in progress
 SEALING = "sealing"
+# a run is continued with the answers and actions since, or is not, and why
+CONTINUED = "continued"
 # the fields of the first line of a record
 OPENED = ("title", "severity", "service", "group_key")
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from rbkernel.evidence.incident.actions import ActionHistory, actions_of
 from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
 from rbkernel.evidence.incident.histories import SEALS, AlertHistory, RunHistory, alerts_of, runs_of
-from rbkernel.evidence.incident.line import SEALING, Damage, Line, instant, shown
+from rbkernel.evidence.incident.line import CONTINUED, SEALING, Damage, Line, instant, shown
 from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS, IncidentState
 from rbkernel.evidence.incident.text import RBKERNEL
 from rbkernel.model import Severity, Verdict
@@ -24,7 +24,7 @@ SILENCED = "silenced"
 # the source of an incident that a schedule opened for its run
 SCHEDULE = "schedule"
 # kinds of lines that do not open an incident by themselves: they belong to its runs
-OF_RUNS = frozenset({"run", *SEALS, "notified", SILENCED, DECIDED, ASKED_AGAIN})
+OF_RUNS = frozenset({"run", *SEALS, "notified", SILENCED, DECIDED, ASKED_AGAIN, CONTINUED})
 # kinds of lines that contain a severity
 SEVERE = frozenset({"opened", "alert", "merged"})
 STATUSES = ("Investigating", "Identified", "Monitoring", "Resolved")

@@ -28,6 +28,7 @@ from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.evidence import reading, store
 from rbkernel.gateway.jobs.context import GatewayContext
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.incidents import continuing
 from rbkernel.run.outcome import (
     Ending,
     Outcome,
@@ -110,10 +111,11 @@ class JobExecutor:
 
     def _attempt(self, job: Job) -> Ending | None:
         try:
-            runbook = catalogue.find(job.runbook, self._context.settings.catalogue.paths)
+            named = self._continued(job) or job.runbook
+            runbook = catalogue.find(named, self._context.settings.catalogue.paths)
             accept(runbook, job.parameters, job.incident, self._context.settings)
         except RbkernelError as error:
-            # the catalogue or the configuration has changed since the alert was routed
+            # the catalogue, the configuration or the incident has changed since the job was added
             return Ending(outcome=Outcome.FAILED, failure=f"the runbook cannot run: {error}")
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
@@ -128,10 +130,25 @@ class JobExecutor:
             why = _why(said, complained)
         return self._ending(job, live, why)
 
+    def _continued(self, job: Job) -> str:
+        """Record that a job continues a run; return the path of the document, empty if it does not.
+
+        Raises
+        ------
+        EvidenceError
+            The run must not be continued any more.
+        """
+        if job.continues is None:
+            return ""
+        root, (run_id, basis) = self._context.settings.evidence_root, job.continues
+        why = job.why[0].partition(": ")[2] if job.why else ""
+        return str(continuing.begin(root, job.incident, run_id, basis, job=job.id, why=why))
+
     def _start(self, job: Job, path: Path, said: IO[bytes], complained: IO[bytes]) -> _Live:
         """Start the process of a run; its parameters, which may be long, are its standard input."""
         arguments = ["run", str(path), "--run-id", job.run_id, "--incident", job.incident]
         arguments += ["--json", "--parameters-on-stdin"]
+        arguments += ["--continues", job.continues[0]] if job.continues else []
         arguments += ["--timeout", "0"]  # `_watch` enforces the deadline
         with tempfile.TemporaryFile() as given, self._lock:
             given.write(json.dumps(dict(job.parameters)).encode())

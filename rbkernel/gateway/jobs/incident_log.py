@@ -8,6 +8,7 @@ is lost or doubled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ BY = "rbkernel"
 _RECORD = "incident.jsonl"
 # the kinds of lines in an incident that consists only of a scheduled run
 _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified", SILENCED})
+
+
+class _Known(Exception):
+    """Raised under the lock to write nothing: another process has written the same."""
 
 
 class IncidentLog:
@@ -259,9 +264,12 @@ class IncidentLog:
             return False
 
     def _note_once(self, incident: str, text: str) -> None:
-        record = records.read(self._root, incident)
-        if not any(note.text == text for note in record.notes):
-            self._say(incident, "note", text=text)
+        def check(record: records.IncidentRecord) -> None:
+            if any(note.text == text for note in record.notes):
+                raise _Known
+
+        with suppress(_Known):
+            self._say(incident, "note", text=text, check=check)
 
     def _still_fires(self, incident: str) -> bool:
         """Return whether an alert of the incident or its merged parts is still firing."""

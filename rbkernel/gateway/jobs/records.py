@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from rbkernel.evidence.incident import AlertOutcome, AlertStatus, is_possible
 from rbkernel.gateway.jobs.alert import Alert
 from rbkernel.gateway.jobs.states import JOB_TRANSITIONS, AlertState, JobState
+from rbkernel.model import RUN_ID
 from rbkernel.run.outcome import Outcome
 
 
@@ -50,8 +51,9 @@ class Job:
     """A runbook to execute, in one or more attempts.
 
     ``why`` holds the reason for the job, followed by caveats, if any. ``priority`` is from 1
-    (critical) to 4 (low). ``verdict`` and ``head`` (the hash of the seal) are those
-    of the last sealed attempt.
+    (critical) to 4 (low). ``source`` is ``alert``, ``schedule``, or the run that the job continues,
+    and the basis of the continuation. ``verdict`` and ``head`` (the hash of the seal) are those of
+    the last sealed attempt.
     """
 
     NOT_STARTED: ClassVar[tuple[JobState, ...]] = (JobState.WAITING, JobState.QUEUED)
@@ -79,6 +81,12 @@ class Job:
     verdict: str
     failure: str
     head: str
+
+    @property
+    def continues(self) -> tuple[str, str] | None:
+        """The id of the run that the job continues, and on which basis; None if it does not."""
+        run_id, _, basis = self.source.partition(" ")
+        return (run_id, basis) if RUN_ID.fullmatch(run_id) else None
 
     @property
     def mind(self) -> str:

@@ -5,7 +5,7 @@ these tasks, and finishes tasks that another one left half done:
 
 - send heartbeats (in a separate thread, so that nothing delays them);
 - dispatch alerts to their incidents and jobs, and put jobs into the queue;
-- create jobs of schedules that are due;
+- create jobs of schedules that are due, and of runs that are to be continued;
 - find silent or dead workers, and reassign their runs;
 - write missing entries into the incidents' records.
 
@@ -35,6 +35,7 @@ from rbkernel.evidence.store import prepare
 from rbkernel.forkserver.client import prepare as prepare_fast_start
 from rbkernel.gateway.jobs import route_checks
 from rbkernel.gateway.jobs.context import GatewayContext, nothing
+from rbkernel.gateway.jobs.continuing.continuer import Continuer
 from rbkernel.gateway.jobs.dispatch import Dispatcher
 from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.queue import Queue
@@ -86,6 +87,7 @@ class Supervisor:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._dispatcher = Dispatcher(self._context)
         self._scheduler = Scheduler(self._context)
+        self._continuer = Continuer(self._context)
         self._executor = JobExecutor(self._context, worker=self.id)
         self._queue = Queue(settings.store_url, self._rules, self._perform)
         self._awake = threading.Event()
@@ -174,6 +176,7 @@ class Supervisor:
             return False
         moved = self._dispatcher.sweep()
         self._every(_TICK_S, self._tick_clock)
+        self._every(_TICK_S, self._continuer.sweep)
         self._queue.put(self._context.ledger.promote())
         self._every(_TICK_S, self._tell)
         self._every(_LOST_WORKERS_EVERY_S, self._reclaim_lost_workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rbkernel.displaytext import visible
-from rbkernel.evidence.incident import ASKED_AGAIN, DECIDED, Line
+from rbkernel.evidence.incident import ASKED_AGAIN, CONTINUED, DECIDED, Line
 from rbkernel.evidence.timeline import action_step, alert_name, when_alerted, words
 
 
@@ -70,7 +70,7 @@ def _said(line: Line) -> str:
         return action_step(line)
     if line.kind == "note":
         return line.text("text")
-    if line.kind in {DECIDED, ASKED_AGAIN, "acknowledged"}:
+    if line.kind in {DECIDED, ASKED_AGAIN, CONTINUED, "acknowledged"}:
         return words(line)
     if line.kind == "status":
         names = ("impact", "action", "eta")

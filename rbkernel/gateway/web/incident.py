@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rbkernel.errors import EvidenceError
+from rbkernel.evidence.incident import CONTINUED, Line
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
+from rbkernel.evidence.timeline import words
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.web import actions
 from rbkernel.gateway.web.forms import Form
@@ -57,6 +60,7 @@ def show(site: Site, request: Request) -> Answer:
         jobs=_not_started(site, incident),
         waiting=[one for one in asked_here if one.decision.is_waiting],
         decided=[one for one in asked_here if one.decision.choice],
+        not_continued=_not_continued(lines),
         silenced=record.silenced if record and record.is_silenced(datetime.now(UTC)) else None,
         acknowledged=record and site.cache.remaining(record.id).acknowledged,
         form=Form.of(site, request, f"incidents/{incident}", record),
@@ -74,6 +78,12 @@ def _line(site: Site, entry: RunEntry) -> RunLine:
     except EvidenceError:
         progress = None
     return RunLine(entry=entry, progress=progress)
+
+
+def _not_continued(lines: Sequence[Line]) -> str:
+    """Return why the last run that was answered is not continued; empty if it is."""
+    last = next((line for line in reversed(lines) if line.kind == CONTINUED), None)
+    return words(last) if last and last.text("refused") else ""
 
 
 def _not_started(site: Site, incident: str) -> list[Job]:

@@ -1,0 +1,94 @@
+"""Which runs of an incident were continued, and which could not be, as its record says it.
+
+A run is continued with the answers and actions since. They have a hash, the *basis*. The gateway
+continues a run once for each basis, whichever process tries, and not at all if a person did. This
+is checked while the evidence folder is locked, and the line is written before the lock is released.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rbkernel.errors import EvidenceError
+from rbkernel.evidence.incident.answering import must_take
+from rbkernel.evidence.incident.file import append
+from rbkernel.evidence.incident.line import CONTINUED, Line
+from rbkernel.evidence.incident.record import IncidentRecord
+
+
+class _Known(Exception):
+    """Raised under the lock to write nothing: the record says so already."""
+
+
+def continued(record: IncidentRecord, basis: str) -> Line | None:
+    """Return the first line about a continuation with this basis; None if there is none."""
+    lines = (line for line in record.lines if line.kind == CONTINUED)
+    return next((line for line in lines if line.text("rests_on") == basis), None)
+
+
+def mark_continued(
+    root: Path,
+    incident: str,
+    *,
+    run_id: str,
+    runbook: str,
+    basis: str,
+    by: str,
+    job: str = "",
+    why: str = "",
+    refused: str = "",
+) -> None:
+    """Record that a run is continued now, or why the gateway does not continue it.
+
+    Parameters
+    ----------
+    root, incident
+        The evidence folder, and the incident.
+    run_id, runbook
+        The run that is continued.
+    basis
+        The hash of the answers and actions since.
+    by
+        The person who continues it, or "rbkernel".
+    job
+        The id of the gateway's job that continues it. Each attempt at the job may call this.
+    why
+        What the job continues it with, in words.
+    refused
+        Why the gateway does not continue it; recorded once.
+
+    Raises
+    ------
+    EvidenceError
+        A job must not continue it: a person or another job did, or it was refused. Or the incident
+        is closed, or its record cannot be written.
+    """
+
+    def check(record: IncidentRecord) -> None:
+        must_take(root, record)
+        known = continued(record, basis) if job or refused else None
+        if known and (refused or known.text("job") == job):
+            raise _Known
+        if known:
+            raise EvidenceError(
+                f"run {run_id} was continued at {known.at[11:19]} UTC by {known.by} already",
+                where=incident,
+                next_step=f"`rbkernel resume {run_id}` continues it once more",
+            )
+
+    said: dict[str, Any] = {"job": job, "why": why, "refused": refused}
+    try:
+        append(
+            root,
+            incident,
+            CONTINUED,
+            by=by,
+            check=check,
+            run_id=run_id,
+            runbook=runbook,
+            rests_on=basis,
+            **{name: text for name, text in said.items() if text},
+        )
+    except _Known:
+        return

@@ -1,0 +1,1 @@
+"""Continue runs of the gateway when their questions are answered, or their actions verified."""
