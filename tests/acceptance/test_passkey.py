@@ -11,20 +11,24 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from rbkernel.evidence import incident
+from rbkernel.evidence.incident import IncidentRecord, IncidentState
 from rbkernel.execution import boundary
 from rbkernel.gateway import links
-from tests.integration.test_act import made_room
+from rbkernel.incidents import workflow
 from tests.integration.test_act_on_page import PAGE, proven_by_openssl
-from tests.support.approvals import Queue, lives, queue
+from tests.support.approvals import ONE_PERSON, Queue, Room, lives, made_room, queue
 from tests.support.command import run_command
 from tests.support.journal_builder import INCIDENT
 from tests.support.page_gateway import gateway
 from tests.support.servers import Servers, servers
+from tests.support.waiting import until
 from tests.unit.test_page_forms import SECRET
 
 _TIMEOUT_MS = 60_000
@@ -152,3 +156,90 @@ def approves_and_executes(page: Page, locks: Queue, folder: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(actions.get_by_role("button")).to_have_count(0)
     page.screenshot(path=folder / "phone-verified.png", full_page=True)
+
+
+ROUTE = """
+[grouping]
+when_resolved = "close"
+[[routes]]
+alert = "*"
+runbooks = ["RUN-007"]
+parameters = {db = "orders"}
+"""
+ALERT = {"name": "Locks", "labels": {"service": "orders"}, "starts_at": "2026-11-20T03:02:00Z"}
+
+
+def send(url: str, **more: str) -> None:
+    assert httpx.post(f"{url}/alerts/generic", json={**ALERT, **more}).is_success
+
+
+def incident_of(room: Room, alert: str) -> IncidentRecord | None:
+    found = incident.list_incidents(room.root)
+    return next((one for one in found if alert in [of.name for of in one.alerts]), None)
+
+
+def test_one_person_from_the_alert_to_the_end_in_three_taps(
+    server: Servers, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is typed, and nobody starts a run: the executed action answers the question."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://localhost:{port}"
+    more: dict[str, Any] = {"rules": (ONE_PERSON,), "url": url, "one_user": True, "kernels": 1}
+    room = made_room(tmp_path, server, monkeypatch, **more)
+    room.file.write_text(room.file.read_text() + ROUTE)
+    monkeypatch.setenv("LINKS", SECRET.decode())
+    session = server.diagnostic_session()
+    locks = queue(server, session)
+    session.close()
+    taps = []
+
+    def tap(page: Page, name: str) -> None:
+        taps.append(name)
+        page.get_by_role("button", name=name).click()
+
+    def ended(number: int) -> bool:
+        found = incident_of(room, "Locks")
+        return bool(found and sum(bool(run.sealed_at) for run in found.runs) == number)
+
+    with (
+        gateway(tmp_path, room.root, configuration=room.file, port=port) as _,
+        phone(browser) as page,
+    ):
+        register(page, "bob")
+        send(url)
+        until(lambda: ended(1), "the runbook of the alert")
+        record = incident_of(room, "Locks")
+        assert record
+        token = links.sign(record.id, 4_000_000_000, SECRET)
+        page.goto(f"{url}/rbkernel/incidents/{record.id}?link={token}")
+        expect(page.locator("#decisions")).to_contain_text("Waiting for a decision")
+        tap(page, "Preview")
+        actions = page.locator("#actions")
+        expect(actions).to_contain_text(f"terminate pid {locks.holder} refund-job")
+        expect(actions).to_contain_text("How should the queue be freed?")
+        tap(page, "Approve with passkey")
+        expect(actions).to_contain_text("Approved by bob")
+        tap(page, "Execute")
+        expect(actions).to_contain_text("verified")
+        decisions = page.locator("#decisions")
+        expect(decisions).to_contain_text("Done: Terminate")
+        expect(decisions).to_contain_text("by bob. Next: look again")
+        expect(page.locator("main")).not_to_contain_text("Waiting for a decision")
+        page.screenshot(path=tmp_path / "phone-done.png", full_page=True)
+        until(lambda: ended(2), "the run that looks again")
+        send(url, status="resolved", ends_at="2026-11-20T03:12:00Z")
+        expect(page.locator("main")).to_contain_text("closed", timeout=_TIMEOUT_MS)
+        page.screenshot(path=tmp_path / "phone-closed.png", full_page=True)
+    assert taps == ["Preview", "Approve with passkey", "Execute"]
+    record = incident.read(room.root, record.id)
+    assert record.state is IncidentState.CLOSED
+    first, second = record.runs
+    assert (first.verdict != "ok", second.verdict) == (True, "ok")
+    found = workflow.look(room.root, record.id)
+    assert found.continues == {second.run_id: first.run_id}
+    assert found.waiting == ()
+    [done] = record.actions
+    assert (done.recorded, done.who) == ("verified", "bob")
+    assert not lives(server, locks.holder)
+    server.end_sessions()

@@ -36,21 +36,23 @@ from rbkernel.model import ActionPlan
 from rbkernel.sources.postgres import remedy
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
-from tests.support.approvals import TWO_PEOPLE, Queue, Room, go_on, lives, queue, terminate
+from tests.support.approvals import (
+    TWO_PEOPLE,
+    InOneRoom,
+    Queue,
+    Room,
+    go_on,
+    lives,
+    made_room,
+    queue,
+    refusal,
+    terminate,
+)
 from tests.support.command import run_command
 from tests.support.journal_builder import INCIDENT, other_run
 from tests.support.kernels import kernel
 from tests.support.servers import ROW, Servers
 from tests.support.waiting import until
-
-ONE_PERSON = f"{TWO_PEOPLE}proposer_may_approve = true\n"
-
-
-def made_room(tmp_path: Path, on: Servers, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Room:
-    made = Room(tmp_path / "room", on, **more)
-    monkeypatch.setenv("RBKERNEL_CONFIG", str(made.file))
-    monkeypatch.delenv("RBKERNEL_EVIDENCE")
-    return made
 
 
 @pytest.fixture
@@ -81,12 +83,6 @@ def ending_frame(server: Servers, pids: Sequence[int]) -> pd.DataFrame:
 def ending(server: Servers, pids: Sequence[int]) -> ActionPlan:
     """The plan that terminates some sessions."""
     return actions.terminate_sessions("orders", ending_frame(server, pids))
-
-
-def refusal(what: Callable[[], object]) -> str:
-    with pytest.raises(ActionRefused) as caught:
-        what()
-    return caught.value.what
 
 
 class TestTerminate:
@@ -224,18 +220,8 @@ def still(server: Servers, diag: Session) -> Iterator[Queue]:
     server.end_sessions()
 
 
-class TestRefused:
+class TestRefused(InOneRoom):
     """What changes elsewhere: nothing is executed, and the reason is told."""
-
-    @pytest.fixture
-    def room(
-        self, tmp_path: Path, server: Servers, still: Queue, monkeypatch: pytest.MonkeyPatch
-    ) -> Room:
-        return made_room(tmp_path, server, monkeypatch)
-
-    @pytest.fixture
-    def plan(self, room: Room, still: Queue) -> str:
-        return room.propose(still.plan, other_run(1))
 
     def test_the_pid_was_reused(
         self, room: Room, plan: str, still: Queue, monkeypatch: pytest.MonkeyPatch

@@ -27,8 +27,19 @@ from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway import links
 from rbkernel.gateway.web import action_forms
-from tests.integration.test_act import ONE_PERSON, made_room, refusal, still
-from tests.support.approvals import TWO_PEOPLE, Queue, Room, go_on, lives, queue
+from tests.integration.test_act import still
+from tests.support.approvals import (
+    ONE_PERSON,
+    TWO_PEOPLE,
+    InOneRoom,
+    Queue,
+    Room,
+    go_on,
+    lives,
+    made_room,
+    queue,
+    refusal,
+)
 from tests.support.authenticators import ORIGIN, Authenticator
 from tests.support.journal_builder import INCIDENT, other_run
 from tests.support.page_gateway import gateway
@@ -187,18 +198,8 @@ def proven_by_openssl(room: Room, folder: Path, origin: str = ORIGIN) -> None:
     assert "Verified OK" not in said("\n".join(changed))
 
 
-class TestRefused:
+class TestRefused(InOneRoom):
     """On one server for all: nothing is executed, and the page says why."""
-
-    @pytest.fixture
-    def room(
-        self, tmp_path: Path, server: Servers, still: Queue, monkeypatch: pytest.MonkeyPatch
-    ) -> Room:
-        return made_room(tmp_path, server, monkeypatch)
-
-    @pytest.fixture
-    def plan(self, room: Room, still: Queue) -> str:
-        return room.propose(still.plan, other_run(1))
 
     @pytest.fixture
     def bob(self, room: Room) -> Authenticator:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
+
 from rbkernel import actions, config, strictjson
 from rbkernel.config import Settings
+from rbkernel.errors import ActionRefused
 from rbkernel.evidence.incident import ActionHistory, append
 from rbkernel.execution import approval, executor, passkey_signing
 from rbkernel.execution.ledger import Ledger, now
@@ -22,7 +25,7 @@ from rbkernel.sandbox.access import Role, Server, passfile
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis, diagnose
 from tests.support.authenticators import ORIGIN, Authenticator
-from tests.support.journal_builder import INCIDENT, Journal
+from tests.support.journal_builder import INCIDENT, Journal, other_run
 from tests.support.servers import ROW, Servers
 from tests.support.waiting import until
 
@@ -32,6 +35,7 @@ action = "terminate_sessions"
 approvers = 1
 watch_s = 1.0
 """
+ONE_PERSON = f"{TWO_PEOPLE}proposer_may_approve = true\n"
 
 
 @dataclass
@@ -194,3 +198,30 @@ def terminate(server: Servers, pids: Sequence[int]) -> None:
     """End sessions as somebody else does, beside rbkernel."""
     with server.access.connect("postgres") as raw:
         raw.execute(b"SELECT pg_terminate_backend(p, 5000) FROM unnest(%s::int[]) p", [[*pids]])
+
+
+def made_room(tmp_path: Path, on: Servers, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Room:
+    made = Room(tmp_path / "room", on, **more)
+    monkeypatch.setenv("RBKERNEL_CONFIG", str(made.file))
+    monkeypatch.delenv("RBKERNEL_EVIDENCE")
+    return made
+
+
+class InOneRoom:
+    """Tests on one server, in which nothing is executed: each has a room and a plan of its own."""
+
+    @pytest.fixture
+    def room(
+        self, tmp_path: Path, server: Servers, still: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> Room:
+        return made_room(tmp_path, server, monkeypatch)
+
+    @pytest.fixture
+    def plan(self, room: Room, still: Queue) -> str:
+        return room.propose(still.plan, other_run(1))
+
+
+def refusal(what: Callable[[], object]) -> str:
+    with pytest.raises(ActionRefused) as caught:
+        what()
+    return caught.value.what
