@@ -30,6 +30,7 @@ from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import history
 from rbkernel.sources.postgres.history import Earlier
 from rbkernel.triage import earlier
+from rbkernel.triage.decisions import decided
 from tests.support.journal_builder import INCIDENT, Journal, other_run, whole_run
 from tests.support.page_server import opened, serving
 from tests.unit import test_continuing
@@ -167,6 +168,31 @@ def test_not_in_a_closed_incident_and_not_if_a_person_looks(desk: Desk, run: Job
     append(desk.root, INCIDENT, "reopened", by="ann", why="")
     by_hand(desk, run)
     assert desk.look() == []
+
+
+def test_people_are_asked_again_if_the_action_made_nothing_better(desk: Desk, run: Job) -> None:
+    verified(desk.root, run.run_id)
+    known = incident.answers(desk.root, INCIDENT)
+    why = decided.no_longer_counts(ASKED, known)
+    assert why.startswith(f"{TITLE}, verified ")
+    assert why.endswith(" by bob, and the situation is as before")
+    # what `rb.decide` writes then
+    seen = known.to(IDENTITY)
+    assert seen
+    incident.ask_again(
+        desk.root, INCIDENT, ASKED, by="rbkernel", origin="notebook", replaces=seen.at, why=why
+    )
+    parked(desk.root, other_run(50))
+    [one] = questions.questions(desk.root, INCIDENT).waiting
+    assert one.run_id == other_run(50)
+    assert decided.no_longer_counts(ASKED, incident.answers(desk.root, INCIDENT)) == ""
+
+
+def test_a_run_after_the_action_does_not_show_it_as_its_own(desk: Desk, run: Job) -> None:
+    verified(desk.root, run.run_id)
+    parked(desk.root, other_run(50), started_at=datetime.now(UTC).isoformat())
+    [one] = questions.questions(desk.root, INCIDENT).asked
+    assert one.acted is None
 
 
 def test_a_person_who_asks_again_is_asked(desk: Desk, run: Job) -> None:

@@ -110,11 +110,15 @@ def no_longer_counts(asked: Decision, known: Answers) -> str:
     """Return why the earlier answer does not count for the present situation; empty if it does.
 
     It counts only as long as what it rests on is the same: the findings with their verdicts and
-    culprits, the recommended option, and whether an answer is needed.
+    culprits, the recommended option, and whether an answer is needed. If it was acted on, and
+    nothing is better, people decide again.
     """
     found = known.to(asked.identity)
-    if found is None or found.rests_on == asked.rests_on:
+    if found is None:
         return ""
+    if found.rests_on == asked.rests_on:
+        acted = known.acted(asked.identity)
+        return f"{acted.done}, and the situation is as before" if acted else ""
     changes = _changes(found.findings, asked.findings)
     if (asked.recommended or "") != found.recommended:
         said = asked.recommended or "nothing"
