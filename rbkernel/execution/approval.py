@@ -203,7 +203,7 @@ def _approve(
         if latest_ is None:
             return "its preview is not recorded"
         return (
-            ledger.changed_since(found, rule)
+            ledger.changed_since(found, rule, history)
             or ledger.unproven(latest_, rule)
             or policy.may_approve(latest_, rule, signed.by, signed.key, now())
         )

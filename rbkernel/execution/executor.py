@@ -96,7 +96,7 @@ def begin(
         raise refused(found, f"{why}. Nothing was executed", AGAIN)
 
     def check(latest: ActionHistory | None) -> str:
-        changed = ledger.changed_since(found, rule)
+        changed = ledger.changed_since(found, rule, history)
         return changed or refusal(ledger, found, rule, latest, now())
 
     begun = _begin(ledger, found, history, check, connection, by, origin)

@@ -146,21 +146,31 @@ class Ledger:
             )
         return rule
 
-    def changed_since(self, found: Proposal, rule: ActionRule) -> str:
+    def changed_since(
+        self, found: Proposal, rule: ActionRule, approved: ActionHistory | None = None
+    ) -> str:
         """Return what changed while this step waited or looked at the server; empty if nothing.
+
+        The question of the document that is approved counts, whatever a journal says by now.
 
         Raises
         ------
-        ActionRefused, ConfigError
-            No rule allows the action any more, or the configuration cannot be read.
+        ActionRefused, ConfigError, EvidenceError
+            No rule allows the action any more, or the configuration or a record cannot be read.
         """
         fresh = Ledger(self._read(), self._redactor)
         if fresh.rule(found) != rule:
             return "the policy, or the severity of the incident, changed in this moment"
-        if why := self.refusal(found):
+        if why := self.refusal(found) or (self._overruled(approved) if approved else ""):
             return why
         old, new = (one.settings.connection(found.connection) for one in (self, fresh))
         return "" if old == new else "its connection changed in this moment"
+
+    def _overruled(self, approved: ActionHistory) -> str:
+        """Return why an answer forbids an action, by the document that was approved."""
+        asked = proposal.question(approved.facts.get("answers"))
+        name = str(approved.facts.get("incident"))
+        return proposal.overruled(asked, incident.answers(self.root, name))
 
     def boundary(self, found: Proposal) -> str:
         """Say what is known about kernels that could act without an approval; see `boundary`."""
@@ -246,6 +256,8 @@ class Ledger:
         altered = [name for name in _PROPOSED if facts.get(name) != now_[name]]
         if altered:
             return f"the plan in the runbook was altered: {', '.join(altered)}"
+        if (facts.get("answers") or {}) != self._answers(found):
+            return "its question was altered in the runbook"
         if policy.changed(facts, rule, now()):
             return "the policy changed since its preview"
         if why := kinds.get(found.action).changed(facts, preview):

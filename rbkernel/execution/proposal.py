@@ -143,7 +143,7 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     arguments, answers = event.data.get("arguments"), event.data.get("answers")
     return Proposal(
         **texts,
-        answers=_question(answers) if isinstance(answers, Mapping) else {},
+        answers=question(answers),
         plan=str(event.data.get("id", "")),
         arguments=arguments if isinstance(arguments, Mapping) else {},
         incident=run.incident or incident,
@@ -155,8 +155,9 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     )
 
 
-def _question(said: Mapping[str, Any]) -> dict[str, Any]:
+def question(said: object) -> dict[str, Any]:
     """Return the question of a plan as a kernel wrote it, as texts; empty if it has no options."""
+    said = said if isinstance(said, Mapping) else {}
     options = said.get("options")
     if not isinstance(options, list) or not options:
         return {}
@@ -184,9 +185,27 @@ def refusal(proposal: Proposal, answers: Answers) -> str:
         return "plans of this kind are not executed by rbkernel: copy the SQL"
     if proposal.state not in {PlanState.PROPOSED, PlanState.WAITING}:
         return f"its state in the runbook is “{proposal.state}”"
-    said = answers.to(str(proposal.answers.get("identity", "")))
-    if said is None or said.rests_on != proposal.answers["rests_on"]:
+    return overruled(proposal.answers, answers)
+
+
+def overruled(asked: Mapping[str, Any], answers: Answers) -> str:
+    """Return why the answer that counts forbids the plan of a question; empty if it does not.
+
+    An answer of another situation is the newest word of a person, too. If it chose the plan, the
+    plan is of before: it has to be proposed again.
+
+    Parameters
+    ----------
+    asked
+        The question that a plan answers: see `Proposal`, or the document of an action.
+    answers
+        The answers in its incident.
+    """
+    said = answers.to(str(asked.get("identity", "")))
+    if said is None:
         return ""
-    if said.choice not in proposal.answers["options"]:
+    if said.choice not in asked["options"]:
         return f"its question was answered with {said.choice!r} by {said.by}"
+    if said.rests_on != asked["rests_on"]:
+        return "the situation is another since: let the runbook propose it again"
     return ""

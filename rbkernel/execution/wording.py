@@ -13,6 +13,7 @@ from rbkernel import amounts
 from rbkernel.displaytext import short_line
 from rbkernel.evidence.incident import ActionHistory, ActionState
 from rbkernel.execution.approval import Shown
+from rbkernel.execution.proposal import question
 from rbkernel.render.documents.wording import clock
 
 Facts = Mapping[str, Any]
@@ -46,7 +47,7 @@ def answers(facts: Facts) -> str:
     >>> answers({"answers": {"question": "What now?", "options": ["terminate it"]}})
     'What now? terminate it'
     """
-    said = facts.get("answers") or {}
+    said = question(facts.get("answers"))
     return f"{said['question']} {' or '.join(said['options'])}" if said else ""
 
 

@@ -74,8 +74,12 @@ def _solved(actions: Iterable[ActionHistory], look: Earlier, cause: Cause) -> st
 
 
 def _targets(action: ActionHistory) -> set[tuple[int, datetime | None]]:
-    """Return the sessions that an action cancelled or terminated: pid, and start of the session."""
-    targets = action.facts.get("targets")
+    """Return the sessions that an action terminated: pid, and start of the session.
+
+    A session whose query was cancelled lives, and may send it again.
+    """
+    ended = action.facts.get("action") == "terminate_sessions"
+    targets = action.facts.get("targets") if ended else ()
     return {
         (one["pid"], instant(str(one.get("backend_start"))))
         for one in (targets if isinstance(targets, list) else [])

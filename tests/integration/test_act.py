@@ -29,7 +29,7 @@ from rbkernel.evidence.incident import ActionHistory, ActionState
 from rbkernel.execution import approval, executor, sessions
 from rbkernel.execution import server as server_of
 from rbkernel.execution.executor import carried_out
-from rbkernel.execution.ledger import now
+from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.outcome import Outcome
 from rbkernel.incidents import workflow
 from rbkernel.model import ActionPlan
@@ -416,6 +416,34 @@ class TestRefused(InOneRoom):
             ]
             path.write_text("".join(json.dumps(one) + "\n" for one in forged))
             assert "the signature of bob is not valid" in refusal(lambda: room.execute(plan, ok))
+
+    @pytest.mark.parametrize("step", ["approve", "execute"])
+    def test_an_answer_counts_although_another_run_is_silent_about_its_question(
+        self, room: Room, still: Queue, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: dict[str, Any] = {
+            "question": "What now?",
+            "identity": "q",
+            "rests_on": "s",
+            "recommended": "",
+        }
+        asked |= {"options": ["terminate it"]}
+        plan = room.propose(still.plan, other_run(1), answers=asked)
+        names = ("bob",) if step == "execute" else ()
+        history = room.approve(plan, *names)
+
+        def do() -> object:
+            if step == "execute":
+                return room.execute(plan, history)
+            return approval.approve(room.ledger, plan, history.digest, room.key("bob"))
+
+        room.propose(still.plan, other_run(2), answers={})
+        assert "its question was altered" in refusal(do)
+        # the run is silent only after the last look: what people approved still says it
+        monkeypatch.setattr(Ledger, "void", lambda *_: "")
+        said: dict[str, Any] = {"identity": "q", "choice": "wait", "rests_on": "other"}
+        incident.append(room.root, INCIDENT, "decided", by="ann", **said)
+        assert "answered with 'wait' by ann" in refusal(do)
 
     def test_the_notebook_was_edited(self, room: Room, plan: str, still: Queue) -> None:
         ok = room.approve(plan, "bob")

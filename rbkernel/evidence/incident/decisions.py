@@ -94,6 +94,16 @@ class Question:
         before = self.ended(new.at, "answered for another situation")
         return replace(before, answers=(*before.answers, new), asked_again_at="")
 
+    def acted_on(self, new: Answer, action: ActionHistory) -> Question:
+        """Return the question after a verified action, which answers it only if nobody has.
+
+        If somebody chose something else meanwhile, or in another situation, that counts.
+        """
+        known = self if self.answer else self.answered(new)
+        chosen_ = known.answer
+        is_same = chosen_ and chosen_.rests_on == new.rests_on and chosen_.choice == new.choice
+        return replace(known, acted=action) if is_same else known
+
     def asked_again(self, line: Line) -> Question:
         """Return the question after a line that asks it again."""
         by_person = line.by != RBKERNEL
@@ -233,21 +243,26 @@ def answers_of(lines: Iterable[Line]) -> Answers:
                 known.answered(answer_of(line)) if line.kind == DECIDED else known.asked_again(line)
             )
         if (action := verified.get(id(line))) and (new := _answer_by(action)):
-            known = found.get(new.identity, Question(identity=new.identity)).answered(new)
-            found[new.identity] = replace(known, acted=action)
+            known = found.get(new.identity, Question(identity=new.identity))
+            found[new.identity] = known.acted_on(new, action)
     return Answers(found)
 
 
 def _answer_by(action: ActionHistory) -> Answer | None:
     """Return the answer that a verified action is: it was approved for a question; None if not."""
     said = action.facts.get("answers")
-    if not isinstance(said, Mapping) or not said.get("identity") or not said.get("options"):
+    options = said.get("options") if isinstance(said, Mapping) else None
+    if not isinstance(said, Mapping) or not isinstance(options, list) or not said.get("identity"):
         return None
-    options, recommended = [str(one) for one in said["options"]], str(said.get("recommended"))
+    recommended = str(said.get("recommended"))
+    # the option for which the plan is made; nobody chose one of several
+    chosen_ = [recommended] if recommended in options else [str(one) for one in options]
+    if len(chosen_) != 1:
+        return None
     return Answer(
         identity=str(said["identity"]),
         question=str(said.get("question")),
-        choice=recommended if recommended in options else options[0],
+        choice=chosen_[0],
         at=action.lines[-1].at,
         by=action.who,
         origin=Origin.ACTION,
