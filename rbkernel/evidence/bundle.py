@@ -33,6 +33,7 @@ from rbkernel.evidence.attest import Verification, verify_notebook
 from rbkernel.evidence.content import EXECUTED, Report
 from rbkernel.evidence.incident import RBKERNEL, entry, opening, sealed_line, with_lines
 from rbkernel.evidence.manifest import Head, Listing, Prefix, digest
+from rbkernel.evidence.questions import about
 from rbkernel.evidence.reading import Record, read, snapshot_of
 from rbkernel.model import INCIDENT_ID, Verdict, new_incident_id
 from rbkernel.redact.span import MASK
@@ -283,6 +284,7 @@ class _Seal:
             title=run.title if run else "",
             verdict=record.verdict.value,
             started_at=run.started_at if run else record.kernel.get("at", ""),
+            about=about(record),
             folder=target.name,
             missing=list(self.missing),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,11 @@ def acted_since(began: str, answers: Answers, decision: Decision) -> ActionHisto
     """Return the action that answered a decision, if a run that began before did not see it."""
     action = answers.acted(decision.identity)
     return action if action and instant(action.lines[-1].at) > instant(began) else None
+
+
+def about(run: Record) -> str:
+    """Return a hash of the subject of a run; empty if the run has not begun."""
+    return hashlib.sha256(repr(subject(run)).encode()).hexdigest()[:16] if run.run else ""
 
 
 def subject(run: Record) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from rbkernel.evidence import manifest, store
 from rbkernel.evidence import notebook as documents
 from rbkernel.evidence.attest import run_id_of
 from rbkernel.evidence.incident import look, sealed_lines
+from rbkernel.evidence.questions import about
 from rbkernel.evidence.reading import Record, read
 from rbkernel.evidence.seals import read_heads, sealed_folder
 from rbkernel.model import RUN_ID, RUN_ID_LENGTH, Verdict
@@ -24,7 +25,8 @@ class RunEntry:
 
     ``problem`` describes the unreadable parts of its journal; it is empty if there are none.
     ``is_readable`` is false if the whole journal is unreadable. ``update_every_s`` is how often its
-    runbook asks for status updates; 0 if it does not say, or if only the list was read.
+    runbook asks for status updates; 0 if it does not say, or if only the list was read. ``about``
+    is a hash of runbook and parameters; empty if it is not known.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class RunEntry:
     problem: str = ""
     is_readable: bool = True
     update_every_s: float = 0.0
+    about: str = ""
 
     @property
     def is_beginning(self) -> bool:
@@ -181,6 +184,7 @@ def _sealed_entry(run_id: str, folder: Path, line: dict[str, str]) -> RunEntry:
         state=SEALED,
         verdict=_verdict(line.get("verdict")),
         started_at=str(line.get("started_at", "")),
+        about=str(line.get("about", "")),
         folder=folder,
     )
 
@@ -211,4 +215,5 @@ def _read_entry(folder: Path, run_id: str, state: str, incident: str) -> RunEntr
         problem=problem,
         is_readable=record is not None,
         update_every_s=run.update_every_s if run else 0.0,
+        about=about(record) if record else "",
     )

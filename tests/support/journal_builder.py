@@ -129,8 +129,12 @@ class Journal:
             runbook="RUN-005",
             title="Replication lag",
             incident=incident,
-            parameters={"db": "shop"},
-            **{"headless": True, "started_at": "2026-11-20T03:02:11+00:00", **more},
+            **{
+                "parameters": {"db": "shop"},
+                "headless": True,
+                "started_at": "2026-11-20T03:02:11+00:00",
+                **more,
+            },
         )
 
 

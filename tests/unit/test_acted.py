@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rbkernel.cli import app
-from rbkernel.config import Settings
+from rbkernel.config import Connection, Settings
 from rbkernel.config.actions import ActionRule, Actions
 from rbkernel.errors import ActionRefused
-from rbkernel.evidence import incident, reading
+from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.incident import ActionState, append
 from rbkernel.evidence.runs import SEALED, RunEntry
 from rbkernel.execution import document, proposal
@@ -116,6 +117,26 @@ def test_it_answers_only_in_the_situation_that_was_approved(desk: Desk, run: Job
     assert len(desk.look()) == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "rests_on"), [("wait", ASKED.rests_on), ("resume replay", "of now")]
+)
+def test_what_a_person_said_counts_more(desk: Desk, run: Job, given: str, rests_on: str) -> None:
+    said: dict[str, Any] = {"identity": IDENTITY, "choice": given, "rests_on": rests_on}
+    append(desk.root, INCIDENT, "decided", by="ann", **said)
+    verified(desk.root, run.run_id)
+    known = incident.answers(desk.root, INCIDENT)
+    counts = known.to(IDENTITY)
+    assert counts
+    assert (counts.by, counts.choice, counts.rests_on) == ("ann", given, rests_on)
+    assert known.acted(IDENTITY) is None
+
+
+@pytest.mark.parametrize("options", [["go", "resume"], [], 1, "text", None])
+def test_nobody_chose_one_of_several_options(desk: Desk, run: Job, options: object) -> None:
+    verified(desk.root, run.run_id, answers={**ANSWERS, "options": options})
+    assert len(questions.questions(desk.root, INCIDENT).waiting) == 1
+
+
 def test_an_altered_document_answers_nothing(desk: Desk, run: Job) -> None:
     verified(desk.root, run.run_id)
     file = desk.root / INCIDENT / "incident.jsonl"
@@ -212,15 +233,24 @@ def test_an_action_against_the_answer_is_refused(evidence: Path) -> None:
     data = {**plan, "id": id_, "action": "terminate_sessions", "state": PlanState.WAITING.value}
     journal.event("plan", **data, answers=ANSWERS)
     rule = ActionRule(action="terminate_sessions", approvers=0)
-    ledger = Ledger(Settings(actions=Actions(rules=(rule,))), Redactor())
+    orders = Connection(name="orders", host="127.0.0.1", port=1)
+    settings = Settings(actions=Actions(rules=(rule,)), connections={"orders": orders})
+    ledger = Ledger(settings, Redactor())
     found = ledger.find(id_)
     assert found.answers == ANSWERS
     given_now(evidence, "wait")
     # what is asked under the lock, between the approval and the intent
     assert "answered with 'wait'" in ledger.changed_since(found, rule)
-    # an answer in another situation is no answer to this plan
+    # also if it was given in another situation: it is the newest word of a person
     other = dataclasses.replace(found, answers={**ANSWERS, "rests_on": "another"})
-    assert ledger.refusal(other) == ""
+    assert "answered with 'wait'" in ledger.refusal(other)
+    # and whatever the journal of another run says after the approval
+    act(evidence, other_run(1))
+    approved = incident.read(evidence, INCIDENT).actions[0]
+    for altered in ({}, {**ANSWERS, "identity": "another"}):
+        silent = dataclasses.replace(found, answers=altered)
+        assert ledger.refusal(silent) == ledger.changed_since(silent, rule) == ""
+        assert "answered with 'wait'" in ledger.changed_since(silent, rule, approved)
     with pytest.raises(ActionRefused, match="its question was answered with 'wait' by ann"):
         ledger.find(id_)
     seen = incident.answers(evidence, INCIDENT).to(IDENTITY)
@@ -228,6 +258,8 @@ def test_an_action_against_the_answer_is_refused(evidence: Path) -> None:
     again(evidence, seen)
     given_now(evidence, "resume replay")
     assert ledger.find(id_).plan == id_
+    assert "the situation is another since" in ledger.refusal(other)
+    assert ledger.changed_since(found, rule, approved) == ""
 
 
 @pytest.mark.parametrize(
@@ -243,9 +275,12 @@ def test_a_plan_with_an_odd_question_is_read(tmp_path: Path, said: object) -> No
 
 
 def test_the_newest_run_of_a_runbook_says_how_the_incident_is(tmp_path: Path) -> None:
-    def entry(runbook: str, verdict: Verdict) -> RunEntry:
+    ids = count()
+
+    def entry(runbook: str, verdict: Verdict, db: str = "orders") -> RunEntry:
         return RunEntry(
-            run_id="",
+            run_id=str(next(ids)),
+            about=db and f"{runbook} {db}",
             incident=INCIDENT,
             runbook=runbook,
             title="",
@@ -257,9 +292,27 @@ def test_the_newest_run_of_a_runbook_says_how_the_incident_is(tmp_path: Path) ->
 
     critical, well = entry("RUN-005", Verdict.CRITICAL), entry("RUN-005", Verdict.OK)
     other = entry("RUN-007", Verdict.WARNING)
+    elsewhere = entry("RUN-005", Verdict.OK, "billing")
+    unknown = entry("RUN-005", Verdict.UNKNOWN)
+    before = entry("RUN-005", Verdict.CRITICAL, ""), entry("RUN-005", Verdict.OK, "")
     said = [(critical,), (critical, well), (well, critical), (critical, other, well)]
     found = [IncidentLine(id=INCIDENT, runs=one).verdict for one in said]
     assert found == [Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL, Verdict.WARNING]
+    # another server, a run that found nothing out, and runs of which nothing is known
+    said = [(critical, elsewhere), (critical, unknown), (unknown, critical, well), before]
+    found = [IncidentLine(id=INCIDENT, runs=one).verdict for one in said]
+    assert found == [Verdict.CRITICAL, Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL]
+
+
+def test_lists_know_what_a_run_is_about(evidence: Path) -> None:
+    first = whole_run(evidence, other_run(1)).folder
+    [before] = runs.list_runs(evidence)
+    assert before.about
+    bundle.seal(evidence, first.name)
+    parked(evidence, other_run(2), parameters={"db": "billing"})
+    parked(evidence, other_run(3))
+    one, other, again_ = (one.about for one in runs.list_runs(evidence))
+    assert one == before.about == again_ != other
 
 
 TARGET = {"pid": 7, "backend_start": "2026-11-20T03:00:00+00:00"}
@@ -273,6 +326,15 @@ TARGET = {"pid": 7, "backend_start": "2026-11-20T03:00:00+00:00"}
         ({}, [ActionState.EXECUTING], 1, Verdict.WARNING),
         # the cause was seen after the action: it is another one, or came back
         ({}, [ActionState.EXECUTING, ActionState.VERIFIED], -1, Verdict.WARNING),
+        # its query was cancelled, and may be sent again
+        (
+            {"action": "cancel_queries"},
+            [ActionState.EXECUTING, ActionState.VERIFIED],
+            1,
+            Verdict.WARNING,
+        ),
+        # nobody approved it
+        ({"approvers": 1}, [ActionState.EXECUTING, ActionState.VERIFIED], 1, Verdict.WARNING),
         ({"connection": "other"}, [ActionState.EXECUTING, ActionState.VERIFIED], 1, "warning"),
         # the pid was used again
         (
@@ -291,7 +353,8 @@ def test_a_cause_that_an_action_ended_is_ok(
     minutes_ago: float,
     expected: str,
 ) -> None:
-    act(evidence, other_run(1), *states, **{"connection": "orders", "targets": [TARGET], **more})
+    known = {"action": "terminate_sessions", "connection": "orders", "targets": [TARGET]}
+    act(evidence, other_run(1), *states, **{**known, **more})
     actions = incident.read(evidence, INCIDENT).actions
     before = Earlier(diagnosis=look(minutes_ago, waiters=4), occasion="when it was tried")
     [finding] = history.findings(look(0), [before], partial(earlier._solved, actions))

@@ -25,8 +25,17 @@ class IncidentLine:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The worst verdict of each runbook's newest ended run; None as long as none has ended."""
-        ended = {run.runbook: run.verdict for run in self.runs if run.state != LIVE}
+        """The worst verdict of the ended runs; None as long as none has ended.
+
+        A run with a known verdict replaces earlier ones of the same runbook and parameters.
+        """
+        ended: dict[str, Verdict] = {}
+        for run in self.runs:
+            if run.state != LIVE:
+                name = run.about or run.run_id
+                before = ended.get(name, run.verdict)
+                is_known = run.verdict is not Verdict.UNKNOWN
+                ended[name] = run.verdict if is_known else Verdict.worst([before, run.verdict])
         if not ended:
             return None
         worst = Verdict.worst(ended.values())
