@@ -166,6 +166,14 @@ class AlreadyDecided(EvidenceError):
     """Somebody has answered the question already, and nobody has asked it again since."""
 
 
+class RunbookChanged(EvidenceError):
+    """A runbook is not the one that was run before."""
+
+
+class NotNeeded(EvidenceError):
+    """A job must not continue a run any more, and nobody has to do anything about it."""
+
+
 class NewerEvidence(EvidenceError):
     """Evidence has a format of a later version, so it can be neither verified nor refuted."""
 

@@ -133,6 +133,7 @@ def run(
     ] = None,
     run_id: Annotated[str, typer.Option("--run-id", hidden=True)] = "",
     continues: Annotated[str, typer.Option(hidden=True)] = "",
+    sha256: Annotated[str, typer.Option(hidden=True)] = "",
     parameters_on_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Execute a runbook headless, and seal its evidence.
@@ -157,6 +158,7 @@ def run(
         incident=incident,
         run_id=run_id,
         continues=continues,
+        sha256=sha256,
         progress=sys.stderr.isatty(),
         stop=stop,
     )

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from rbkernel.errors import EvidenceError
-from rbkernel.evidence import incident, reading, runs
+from rbkernel.errors import EvidenceError, NotNeeded, RunbookChanged
+from rbkernel.evidence import incident, reading, runs, suspect
 from rbkernel.evidence.incident import (
     ActionHistory,
     Answers,
@@ -27,6 +29,13 @@ from rbkernel.evidence.incident import (
 )
 from rbkernel.evidence.questions import subject
 from rbkernel.evidence.reading import Record
+from rbkernel.runbook.catalogue import Runbook
+
+_HOUR = timedelta(hours=1)
+# the gateway continues what people do now, not what they did before an upgrade or a long stop
+_WITHIN = timedelta(hours=4)
+# a holder of a link can ask again and answer without end
+_AN_HOUR = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +43,9 @@ class Continuation:
     """A headless run, and what happened since: ``why`` says it, ``basis`` is its hash.
 
     ``is_due`` tells whether the run is to be continued: an action was verified, or there are new
-    answers and no question is open. ``is_live`` tells whether a run of its runbook has not ended.
+    answers and no question is open. ``at`` is when the last of these happened. ``is_live`` tells
+    whether a run of its runbook has not ended, ``recent`` how often the gateway continued runs of
+    its runbook in the last hour.
     """
 
     run: Record
@@ -42,7 +53,23 @@ class Continuation:
     basis: str
     why: str
     is_due: bool
+    at: datetime
     is_live: bool = False
+    recent: int = 0
+
+    def too_much(self, now: datetime) -> EvidenceError | None:
+        """Return why only a person continues the run; None if the gateway does."""
+        if now - self.at > _WITHIN:
+            why = f"it was answered or acted on more than {_WITHIN // _HOUR} hours ago"
+        elif self.recent >= _AN_HOUR:
+            why = f"runs of {self.run.runbook} were continued {_AN_HOUR} times in the last hour"
+        else:
+            return None
+        return EvidenceError(
+            f"run {self.run.run_id} is not continued by itself: {why}",
+            where=self.incident,
+            next_step=f"`rbkernel resume {self.run.run_id}`",
+        )
 
 
 def continuations(
@@ -94,19 +121,21 @@ def _continuation(
     since = [list(subject(run)), given, sorted(one.digest for one in acted)]
     said = [f"{one.question} {one.choice} ({one.by or 'somebody'})" for one in new]
     said += [one.done for one in acted]
+    times = [instant(one.at) for one in new] + [instant(one.lines[-1].at) for one in acted]
     return Continuation(
         run=run,
         incident=name,
         basis=hashlib.sha256(json.dumps(since).encode()).hexdigest()[:32],
         why="; ".join(said),
         is_due=bool(acted or (new and not any(one.is_waiting for _, one in now))),
+        at=max(times, default=began),
     )
 
 
 def find(root: Path, name: str) -> tuple[Continuation, ...]:
-    """Return the runs of an incident that are to be continued, and were not, as far as known.
+    """Return the runs of an incident that are to be continued, and were neither that nor refused.
 
-    None of a closed incident, of runs that a person continued, and of runs that were refused.
+    None of a closed incident; for a merged one, those of the incident that continues it.
 
     Raises
     ------
@@ -116,9 +145,21 @@ def find(root: Path, name: str) -> tuple[Continuation, ...]:
     of_incident = incident.remaining(partial(incident.look, root), name)
     if of_incident.state is IncidentState.CLOSED:
         return ()
+    parts = [of_incident, *(incident.look(root, one) for one in of_incident.merged_from)]
     due = (one for one in _all(root, of_incident) if one.is_due)
-    known = ((one, continued(of_incident, one.basis)) for one in due)
-    return tuple(one for one, line in known if line is None or line.text("job"))
+    return tuple(
+        replace(one, recent=_recent(parts, one.run.runbook))
+        for one in due
+        if not any(continued(part, one.basis) for part in parts)
+    )
+
+
+def _recent(parts: Iterable[IncidentRecord], runbook: str) -> int:
+    """Return how often the gateway continued runs of a runbook in the last hour."""
+    lines = (line for part in parts for line in part.lines if line.kind == incident.CONTINUED)
+    mine = (line for line in lines if line.text("job") and line.text("runbook") == runbook)
+    since = datetime.now(UTC) - _HOUR
+    return sum(instant(line.at) > since for line in mine)
 
 
 def of_run(root: Path, run: Record) -> Continuation:
@@ -163,58 +204,73 @@ def still_open(root: Path, name: str) -> IncidentRecord:
 
 
 def unchanged(run: Record) -> Path:
-    """Return the path of the document that was run, if it is still the same.
+    """Return the path of the document that was run, if it is still the same; for a person.
 
     Raises
     ------
     EvidenceError
         It has changed, or cannot be read.
     """
-    snapshot = next(reversed(run.of_kind("snapshot")), None)
-    facts = snapshot.data if snapshot else {}
-    path = Path(str(facts.get("path", "")))
-    again = f"`rbkernel run {run.runbook} --incident {run.incident}` runs the one of today"
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
+    path = Path(str(_snapshot(run).get("path", "")))
+    document = suspect.read_bytes(path)
+    if document is None:
         raise EvidenceError(
-            f"the runbook of run {run.run_id} cannot be read: {error.strerror}",
+            f"the runbook of run {run.run_id} cannot be read: it {suspect.why_unreadable(path)}",
             where=str(path),
-            next_step=again,
-        ) from error
-    # the stored document lacks secrets; its own hash is that of the file
-    if digest != facts.get("sha256_as_it_was", facts.get("sha256")):
-        raise EvidenceError(
-            f"the runbook has changed since run {run.run_id}: an answer to its question may not"
-            " fit any more",
-            where=str(path),
-            next_step=again,
+            next_step=_again(run),
         )
+    must_be_same(run, document, str(path))
     return path
 
 
-def begin(root: Path, name: str, run_id: str, basis: str, *, job: str, why: str) -> Path:
-    """Record that a job of the gateway continues a run; return the document to run.
+def must_be_same(run: Record, document: bytes, where: str) -> None:
+    """Raise `RunbookChanged` if a document is not the one that was run."""
+    facts = _snapshot(run)
+    # the stored document lacks secrets; its own hash is that of the file
+    if hashlib.sha256(document).hexdigest() != facts.get("sha256_as_it_was", facts.get("sha256")):
+        raise RunbookChanged(
+            f"the runbook has changed since run {run.run_id}: an answer to its question may not"
+            " fit any more",
+            where=where,
+            next_step=_again(run),
+        )
+
+
+def _snapshot(run: Record) -> Mapping[str, Any]:
+    snapshot = next(reversed(run.of_kind("snapshot")), None)
+    return snapshot.data if snapshot else {}
+
+
+def _again(run: Record) -> str:
+    return f"`rbkernel run {run.runbook} --incident {run.incident}` runs the one of today"
+
+
+def begin(
+    root: Path, name: str, run_id: str, basis: str, runbook: Runbook, *, job: str, why: str
+) -> None:
+    """Record that a job of the gateway continues a run, with a document of its own catalogue.
+
+    What the run's journal says about its document is compared only: a kernel could write any path.
 
     Raises
     ------
+    NotNeeded
+        Somebody continued the run already, the incident is closed, or the runbook has changed,
+        which is recorded.
     EvidenceError
-        The runbook has changed, the incident is closed, or somebody continued the run already.
+        The evidence cannot be read or written now.
     """
-    of_incident = still_open(root, name)
+    of_incident = incident.remaining(partial(incident.look, root), name)
+    if of_incident.state is IncidentState.CLOSED:
+        raise NotNeeded(f"{of_incident.id} is closed", where=name, next_step="none")
     run = reading.read(runs.find(root, run_id), outputs=False)
-    path = unchanged(run)
-    mark_continued(
-        root,
-        of_incident.id,
-        run_id=run_id,
-        runbook=run.runbook,
-        basis=basis,
-        by=incident.RBKERNEL,
-        job=job,
-        why=why,
-    )
-    return path
+    said = {"run_id": run_id, "runbook": run.runbook, "basis": basis, "by": incident.RBKERNEL}
+    try:
+        must_be_same(run, runbook.document, str(runbook.path))
+    except RunbookChanged as error:
+        mark_continued(root, of_incident.id, **said, refused=_refusal(error))
+        raise NotNeeded(error.what, where=error.where, next_step=error.next_step) from error
+    mark_continued(root, of_incident.id, **said, job=job, why=why)
 
 
 def refuse(root: Path, one: Continuation, error: EvidenceError) -> None:
@@ -232,5 +288,9 @@ def refuse(root: Path, one: Continuation, error: EvidenceError) -> None:
         runbook=one.run.runbook,
         basis=one.basis,
         by=incident.RBKERNEL,
-        refused=f"{error.what}. Next: {error.next_step}",
+        refused=_refusal(error),
     )
+
+
+def _refusal(error: EvidenceError) -> str:
+    return f"{error.what}. Next: {error.next_step}"

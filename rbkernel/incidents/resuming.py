@@ -9,6 +9,7 @@ same. Nothing is repeated that could change a database: a run only proposes acti
 from __future__ import annotations
 
 import getpass
+import hashlib
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
@@ -16,8 +17,10 @@ from rbkernel.evidence import incident, reading, runs, store
 from rbkernel.incidents import continuing
 from rbkernel.incidents.questions import questions
 from rbkernel.run import runner
+from rbkernel.run.preflight import accept
 from rbkernel.run.runner import Outcome
 from rbkernel.run.stopping import Stop
+from rbkernel.runbook import catalogue
 
 
 def resume(
@@ -64,6 +67,8 @@ def resume(
         )
     given = {} if record.run is None else dict(record.run.parameters)
     path, one = continuing.unchanged(record), continuing.of_run(root, record)
+    runbook = catalogue.find(str(path), settings.catalogue.paths)
+    accept(runbook, given, one.incident, settings)
     # before the run starts, so that the gateway does not continue it, too
     incident.mark_continued(
         *(root, one.incident),
@@ -76,6 +81,7 @@ def resume(
         *(str(path), given, settings),
         incident=one.incident,
         continues=record.run_id,
+        sha256=hashlib.sha256(runbook.document).hexdigest(),
         progress=progress,
         stop=stop,
     )

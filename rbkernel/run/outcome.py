@@ -32,17 +32,19 @@ class Outcome(StrEnum):
     FAILED = "failed"  # a cell failed, or the runbook cannot run
     INTERRUPTED = "interrupted"  # the attempt was killed before it finished
     DRAINED = "drained"  # the attempt's worker was stopped and released the job
+    WITHDRAWN = "withdrawn"  # nothing ran, and nothing has to
 
 
 ATTEMPT_TRANSITIONS = Transitions(
     "attempt",
     {
         None: {Outcome.RUNNING},
-        Outcome.RUNNING: {Outcome.DONE, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.DRAINED},
+        Outcome.RUNNING: {*Outcome} - {Outcome.RUNNING},
         Outcome.DONE: (),
         Outcome.FAILED: (),
         Outcome.INTERRUPTED: (),
         Outcome.DRAINED: (),
+        Outcome.WITHDRAWN: (),
     },
 )
 

@@ -8,6 +8,7 @@ done.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import tempfile
 import time
@@ -25,7 +26,7 @@ from papermill.execute import raise_for_execution_errors
 from traitlets.config import Config
 
 from rbkernel.config import Settings
-from rbkernel.errors import EvidenceError, ParameterError, RunError
+from rbkernel.errors import EvidenceError, ParameterError, RunbookChanged, RunError
 from rbkernel.evidence import bundle, reading, rebuild, seals, store
 from rbkernel.evidence.attest import if_attested
 from rbkernel.model import RUN_ID, Verdict, new_incident_id, new_run_id
@@ -102,6 +103,7 @@ def run(
     incident: str = "",
     run_id: str = "",
     continues: str = "",
+    sha256: str = "",
     progress: bool = False,
     stop: Stop | None = None,
 ) -> Outcome:
@@ -124,6 +126,8 @@ def run(
         The run's id, if it was assigned before the start; empty for a new one.
     continues
         The id of the earlier run that this run continues, if any.
+    sha256
+        The hash that the document must have; empty if any will do.
     progress
         Whether to show a progress bar on standard error.
     stop
@@ -133,12 +137,20 @@ def run(
     ------
     UnknownRunbook, ParameterError, UnknownConnection
         The input is invalid; nothing was started.
+    RunbookChanged
+        The document has another hash; nothing was started.
     EvidenceError
         The evidence folder cannot be written.
     RunError
         The kernel did not start, or ended before the first cell.
     """
     runbook = catalogue.find(id_or_path, settings.catalogue.paths)
+    if sha256 and hashlib.sha256(runbook.document).hexdigest() != sha256:
+        raise RunbookChanged(
+            "the runbook has changed in this moment",
+            where=str(runbook.path),
+            next_step=f"`rbkernel run {runbook.id}` runs the one of today",
+        )
     values = accept(runbook, given, incident, settings)
     root = settings.evidence_root
     store.prepare(root, group=settings.evidence.group_access)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from threading import Barrier
@@ -13,18 +16,26 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.config.queue import Queue
-from rbkernel.errors import EvidenceError
-from rbkernel.evidence import incident, notebook, reading
-from rbkernel.evidence.incident import CONTINUED, append, mark_continued
+from rbkernel.config.settings import Catalogue
+from rbkernel.errors import EvidenceError, RunbookChanged
+from rbkernel.evidence import incident, reading
+from rbkernel.evidence.incident import CONTINUED, IncidentState, append, mark_continued
 from rbkernel.gateway.jobs.context import GatewayContext
+from rbkernel.gateway.jobs.continuing.claim import claimed
 from rbkernel.gateway.jobs.continuing.continuer import Continuer
+from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.ledger import JobRequest
 from rbkernel.gateway.jobs.records import Job
+from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.store import Store
 from rbkernel.incidents import continuing, questions
 from rbkernel.model import Origin, Severity, question_identity
+from rbkernel.run import runner
 from rbkernel.run.outcome import Ending, Outcome
-from tests.support.journal_builder import INCIDENT, Journal, other_run, runbook, whole_run
+from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Runbook
+from tests.support import kernels
+from tests.support.journal_builder import INCIDENT, Journal, other_run, whole_run
 from tests.unit.test_decisions import ASKED, OPTIONS, again, answer, parked
 
 OTHER = "INC-20261120-bbbb"
@@ -35,7 +46,8 @@ class Desk:
 
     def __init__(self, root: Path, **rules: Any) -> None:
         self.root = root
-        settings = Settings(queue=Queue(**rules))
+        folders = Catalogue(paths=(Path("runbooks").absolute(),))
+        settings = Settings(queue=Queue(**rules), catalogue=folders)
         self.context = GatewayContext.of(settings, Store.open(settings.store_url))
         self.continuer = Continuer(self.context)
 
@@ -63,11 +75,11 @@ class Desk:
             id_, _ = self.context.ledger.add(connection, order)
         return self.end(id_, **how)
 
-    def end(self, id_: str, *, outcome: Outcome = Outcome.DONE) -> Job:
+    def end(self, id_: str, *, outcome: Outcome = Outcome.DONE, verdict: str = "critical") -> Job:
         assert self.context.ledger.promote()
         begun = self.context.ledger.begin(id_, 1, "w")
         assert begun
-        self.context.ledger.end(id_, 1, Ending(outcome=outcome, verdict="critical"))
+        self.context.ledger.end(id_, 1, Ending(outcome=outcome, verdict=verdict))
         return begun
 
     @property
@@ -89,8 +101,12 @@ class Desk:
 
 @pytest.fixture
 def desk(evidence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.chdir(tmp_path)  # the runbook lies where the journals say
-    (tmp_path / "r.ipynb").write_bytes(notebook.dump(runbook()))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runbooks").mkdir()
+    front = kernels.FRONT_MATTER.replace(kernels.RUNBOOK, "RUN-005")
+    monkeypatch.setattr(kernels, "FRONT_MATTER", front)
+    kernels.write_runbook(tmp_path / "runbooks" / "r.ipynb", ["db"], parameters='db: str = "x"')
+    os.mkfifo(tmp_path / "pipe")
     # ids of runs within one second have no order
     ids = map(other_run, count(1))
     monkeypatch.setattr("rbkernel.gateway.jobs.ledger.new_run_id", lambda: next(ids))
@@ -102,8 +118,14 @@ def desk(evidence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Des
 def run(desk: Desk) -> Job:
     """An ended run of the gateway that asked a question."""
     job = desk.ended()
-    parked(desk.root, job.run_id)
+    asked(desk, job)
     return job
+
+
+def asked(desk: Desk, job: Job) -> None:
+    """A run of a worker's runbook asked; its kernel has written a path of its own."""
+    digest = hashlib.sha256(Path("runbooks/r.ipynb").read_bytes()).hexdigest()
+    parked(desk.root, job.run_id).event("snapshot", path="pipe", sha256=digest)
 
 
 def given_now(root: Path, choice: str = "wait", by: str = "ann") -> None:
@@ -228,7 +250,7 @@ def test_not_while_its_runbook_runs_on_the_incident(desk: Desk, run: Job, live: 
         desk.end(queued.id)
     # the end of a run may not show in the record of the incident
     assert desk.continuer._again
-    desk.continuer._again[INCIDENT] = 0.0
+    desk.continuer._again[INCIDENT] = (0.0, 5.0)
     assert desk.continuer.sweep() == 1
 
 
@@ -239,7 +261,7 @@ def test_a_live_job_with_the_same_key_in_another_incident_comes_first(desk: Desk
     given_now(desk.root)
     assert desk.look() == []
     desk.end(queued.id)
-    desk.continuer._again[INCIDENT] = 0.0
+    desk.continuer._again[INCIDENT] = (0.0, 5.0)
     assert desk.continuer.sweep() == 1
 
 
@@ -257,48 +279,198 @@ def test_not_if_a_person_continues_it(desk: Desk, run: Job) -> None:
     assert desk.look() == []
 
 
-def test_a_person_who_continues_it_while_the_job_is_queued(desk: Desk, run: Job) -> None:
+def claim(desk: Desk, job: Job) -> Runbook | Ending:
+    """What a worker does first in an attempt."""
+    return claimed(desk.context.settings, job)
+
+
+def performed(desk: Desk, job: Job, number: int = 1) -> Job:
+    """Let a worker do an attempt that ends before a process starts."""
+    assert desk.context.ledger.promote()
+    JobExecutor(desk.context, worker="w").perform(job.id, number)
+    found = desk.context.store.job(job.id)
+    assert found
+    return found
+
+
+def is_well(desk: Desk) -> bool:
+    return desk.context.ledger.all_well([INCIDENT])
+
+
+def test_the_document_is_that_of_the_workers_catalogue(desk: Desk, run: Job) -> None:
     given_now(desk.root)
     [job] = desk.look()
-    assert job.continues
-    by_hand(desk, run)
-    with pytest.raises(EvidenceError, match=r"was continued at .* by ann already"):
-        begin(desk, job)
-
-
-def begin(desk: Desk, job: Job) -> Path:
-    assert job.continues
-    return continuing.begin(desk.root, job.incident, *job.continues, job=job.id, why="")
+    found = claim(desk, job)
+    # the journal names a pipe, which nobody can open
+    assert isinstance(found, Runbook)
+    assert found.path == Path("runbooks/r.ipynb").absolute()
 
 
 def test_each_attempt_at_the_job_may_continue_it_and_no_other_job(desk: Desk, run: Job) -> None:
     given_now(desk.root)
     [job] = desk.look()
-    assert begin(desk, job) == begin(desk, job) == Path("r.ipynb")
+    for _ in range(2):
+        assert isinstance(claim(desk, job), Runbook)
     assert len(desk.told()) == 1
-    with pytest.raises(EvidenceError, match="by rbkernel already"):
-        begin(desk, dataclasses.replace(job, id="another"))
+    other = claim(desk, dataclasses.replace(job, id="another"))
+    assert isinstance(other, Ending)
+    assert other.outcome is Outcome.WITHDRAWN
+    assert other.failure.endswith("by rbkernel already")
+
+
+@pytest.mark.parametrize("what", ["ann", "closed", "changed", "old"])
+def test_a_job_that_is_not_needed_any_more_is_no_failed_run(
+    desk: Desk, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = desk.ended(verdict="ok")
+    asked(desk, run)
+    given_now(desk.root)
+    [job] = desk.look()
+    if what == "ann":
+        by_hand(desk, run)
+    elif what == "closed":
+        append(desk.root, INCIDENT, "closed", by="ann", resolution="")
+    elif what == "changed":
+        document = Path("runbooks/r.ipynb")
+        document.write_bytes(document.read_bytes() + b" ")
+    else:
+        monkeypatch.setattr(continuing, "_WITHIN", timedelta(seconds=-1))
+        desk.look()
+    ended = performed(desk, job)
+    assert (ended.state, ended.verdict) == (JobState.WITHDRAWN, "")
+    assert is_well(desk)
+    record = incident.look(desk.root, INCIDENT)
+    assert job.run_id not in {one.run_id for one in record.runs}
+    assert record.state is (IncidentState.CLOSED if what == "closed" else IncidentState.OPEN)
+    told = {"ann": [""], "closed": [], "changed": ["the runbook has changed"], "old": ["run "]}
+    assert [one[: len(two)] for one, two in zip(desk.told(), told[what], strict=True)] == told[what]
+    assert len(desk.look()) == 1
+
+
+def test_a_document_that_is_not_there_now_is_looked_for_again(desk: Desk, run: Job) -> None:
+    document, elsewhere = Path("runbooks/r.ipynb"), Path("r.ipynb.new")
+    # as in a process that has no runbooks
+    document.rename(elsewhere)
+    given_now(desk.root)
+    [job] = desk.look()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "packaged", lambda name: Path("nowhere"))
+        waits = performed(desk, job)
+    assert (waits.state, waits.attempt) == (JobState.WAITING, 1)
+    assert desk.told() == []
+    elsewhere.rename(document)
+    assert isinstance(claim(desk, waits), Runbook)
 
 
 def test_a_changed_runbook_is_refused_once(desk: Desk, run: Job) -> None:
-    document = Path("r.ipynb")
+    document = Path("runbooks/r.ipynb")
     before = document.read_bytes()
-    document.write_bytes(before + b" ")
     given_now(desk.root)
-    assert desk.look() == desk.restarted().look() == []
+    [job] = desk.look()
+    document.write_bytes(before + b" ")
+    for _ in range(2):
+        found = claim(desk, job)
+        assert isinstance(found, Ending)
+        assert found.outcome is Outcome.WITHDRAWN
     [told] = desk.told()
     assert told.startswith(f"the runbook has changed since run {run.run_id}")
     # what people were told stays true
     document.write_bytes(before)
+    assert isinstance(claim(desk, job), Ending)
+    assert len(desk.look()) == 1
+
+
+def test_a_runbook_that_changes_when_its_run_starts(desk: Desk) -> None:
+    with pytest.raises(RunbookChanged):
+        runner.run("runbooks/r.ipynb", {}, desk.context.settings, sha256="of another")
+
+
+def test_an_error_loses_no_answer(desk: Desk, run: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_now(desk.root)
+    failures = iter([EvidenceError("moved", where="", next_step=""), OSError("full")])
+
+    def read(*args: Any, **more: Any) -> reading.Record:
+        if error := next(failures, None):
+            raise error
+        return plain(*args, **more)
+
+    plain = reading.read
+    monkeypatch.setattr(reading, "read", read)
+    pauses = []
+    for _ in range(2):
+        assert desk.continuer.sweep() == 0
+        pauses.append(desk.continuer._again[INCIDENT][1])
+        desk.continuer._again[INCIDENT] = (0.0, pauses[-1])
+    assert pauses == [10.0, 20.0]
+    assert desk.continuer.sweep() == 1
+    assert desk.continuer._again == {}
+
+
+def test_old_incidents_and_those_that_wait_take_turns(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def find(root: Path, name: str) -> tuple[()]:
+        looked.append(name)
+        return ()
+
+    monkeypatch.setattr(continuing, "find", find)
+    names = [f"INC-20261120-{number:04}" for number in range(20)]
+    for number, name in enumerate(names):
+        append(desk.root, name, "decided", by="ann", identity="q", choice="wait")
+        append(desk.root, f"{name}x", "note", by="ann", text="nothing to continue")
+        os.utime(desk.root / name / "incident.jsonl", (number, number))
+    desk.continuer._again = {names[3]: (0.0, 5.0)}
+    assert desk.continuer.sweep() == 0
+    # the newest, the one that waits, and the next; nothing else is parsed
+    assert sorted(looked) == [names[3], names[18], names[19]]
+    late = names[0]
+    append(desk.root, late, "decided", by="ann", identity="q2", choice="wait")
+    desk.continuer.sweep()
+    assert late in looked
+    for _ in range(6):
+        # a storm changes newer ones all the time
+        for name in names[15:]:
+            append(desk.root, name, "decided", by="ann", identity="q3", choice="wait")
+        desk.continuer.sweep()
+    assert {names[17], names[16], names[14], names[13]} <= {*looked}
+
+
+def test_a_pipe_is_no_record(desk: Desk, run: Job) -> None:
+    (desk.root / OTHER).mkdir()
+    os.mkfifo(desk.root / OTHER / "incident.jsonl")
+    given_now(desk.root)
+    assert len(desk.look()) == 1
+
+
+def test_only_what_people_do_now_is_continued(
+    desk: Desk, run: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_now(desk.root)
+    with monkeypatch.context() as patch:
+        patch.setattr(continuing, "_WITHIN", timedelta(seconds=-1))
+        assert desk.look() == desk.restarted().look() == []
+    [told] = desk.told()
+    assert "it was answered or acted on more than" in told
+    assert f"`rbkernel resume {run.run_id}`" in told
     assert desk.look() == []
 
 
-def test_a_runbook_that_changes_while_the_job_is_queued(desk: Desk, run: Job) -> None:
+def test_a_question_that_is_answered_again_and_again(
+    desk: Desk, run: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(continuing, "_AN_HOUR", 1)
     given_now(desk.root)
-    [job] = desk.look()
-    Path("r.ipynb").write_bytes(b"{}")
-    with pytest.raises(EvidenceError, match="has changed since"):
-        begin(desk, job)
+    [first] = desk.look()
+    assert isinstance(claim(desk, first), Runbook)
+    continued(desk, first)
+    seen = incident.answers(desk.root, INCIDENT).to(ASKED.identity)
+    assert seen
+    again(desk.root, seen)
+    given_now(desk.root, "resume replay")
+    assert len(desk.look()) == 1
+    assert "were continued 1 times in the last hour" in desk.told()[-1]
 
 
 def test_not_for_a_closed_incident(desk: Desk, run: Job) -> None:
@@ -310,8 +482,9 @@ def test_not_for_a_closed_incident(desk: Desk, run: Job) -> None:
     given_now(desk.root)
     [job] = desk.look()
     append(desk.root, INCIDENT, "closed", by="ann", resolution="")
-    with pytest.raises(EvidenceError, match="is closed"):
-        begin(desk, job)
+    found = claim(desk, job)
+    assert isinstance(found, Ending)
+    assert found.failure == f"{INCIDENT} is closed"
 
 
 def test_an_incident_that_is_closed_in_this_moment(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rbkernel.errors import EvidenceError
+from rbkernel.errors import NotNeeded
 from rbkernel.evidence.incident.answering import must_take
 from rbkernel.evidence.incident.file import append
 from rbkernel.evidence.incident.line import CONTINUED, Line
@@ -21,10 +21,10 @@ class _Known(Exception):
     """Raised under the lock to write nothing: the record says so already."""
 
 
-def continued(record: IncidentRecord, basis: str) -> Line | None:
-    """Return the first line about a continuation with this basis; None if there is none."""
+def continued(record: IncidentRecord, basis: str) -> list[Line]:
+    """Return the lines about a continuation with this basis; usually none or one."""
     lines = (line for line in record.lines if line.kind == CONTINUED)
-    return next((line for line in lines if line.text("rests_on") == basis), None)
+    return [line for line in lines if line.text("rests_on") == basis]
 
 
 def mark_continued(
@@ -56,26 +56,30 @@ def mark_continued(
     why
         What the job continues it with, in words.
     refused
-        Why the gateway does not continue it; recorded once.
+        Why the gateway does not continue it. Recorded once, and not if a person continued it.
 
     Raises
     ------
+    NotNeeded
+        A job must not continue it: a person or another job did, or it was refused.
     EvidenceError
-        A job must not continue it: a person or another job did, or it was refused. Or the incident
-        is closed, or its record cannot be written.
+        The incident is closed, or its record cannot be written.
     """
 
     def check(record: IncidentRecord) -> None:
         must_take(root, record)
-        known = continued(record, basis) if job or refused else None
-        if known and (refused or known.text("job") == job):
+        known = continued(record, basis)
+        if refused and not all(one.text("job") for one in known):
             raise _Known
-        if known:
-            raise EvidenceError(
-                f"run {run_id} was continued at {known.at[11:19]} UTC by {known.by} already",
+        if job and (other := next((one for one in known if one.text("job") != job), None)):
+            done = "refused" if other.text("refused") else "continued"
+            raise NotNeeded(
+                f"run {run_id} was {done} at {other.at[11:19]} UTC by {other.by} already",
                 where=incident,
                 next_step=f"`rbkernel resume {run_id}` continues it once more",
             )
+        if job and known:
+            raise _Known
 
     said: dict[str, Any] = {"job": job, "why": why, "refused": refused}
     try:

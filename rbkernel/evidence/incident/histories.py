@@ -65,12 +65,19 @@ def alerts_of(lines: Iterable[Line]) -> Iterable[AlertHistory]:
 
 
 def runs_of(lines: Iterable[Line]) -> Iterable[RunHistory]:
-    """Return the history of each run in a record, in the order of their first line."""
+    """Return the history of each run in a record, in the order of their first line.
+
+    A run that was withdrawn, because it was not needed any more, has none.
+    """
     by_run: dict[str, list[Line]] = {}
     for line in lines:
         if line.kind in {"run", *SEALS} and line.data.get("run_id"):
             by_run.setdefault(line.text("run_id"), []).append(line)
-    return (_run(run_id, lines) for run_id, lines in by_run.items())
+    return (
+        _run(run_id, lines)
+        for run_id, lines in by_run.items()
+        if not any(line.text("state") == RunState.WITHDRAWN for line in lines)
+    )
 
 
 def _alert(lines: Sequence[Line]) -> AlertHistory:

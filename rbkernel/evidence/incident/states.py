@@ -61,12 +61,16 @@ class AlertOutcome(StrEnum):
 
 
 class RunState(StrEnum):
-    """The states of a run, in the order in which it passes through them."""
+    """The states of a run, in the order in which it passes through them.
+
+    A run that is WITHDRAWN was not needed any more: nothing ran, and it has no history.
+    """
 
     QUEUED = "queued"  # it waits for a worker
     STARTED = "started"  # a worker executes it
     ENDED = "ended"  # it has an outcome
     SEALED = "sealed"  # its evidence is sealed
+    WITHDRAWN = "withdrawn"  # it was not needed any more
 
 
 class ActionState(StrEnum):

@@ -10,6 +10,7 @@ another worker finds their evidence.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -20,15 +21,14 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import IO
 
 from rbkernel.config import Settings
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.evidence import reading, store
 from rbkernel.gateway.jobs.context import GatewayContext
+from rbkernel.gateway.jobs.continuing.claim import claimed
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.incidents import continuing
 from rbkernel.run.outcome import (
     Ending,
     Outcome,
@@ -40,6 +40,7 @@ from rbkernel.run.outcome import (
 from rbkernel.run.preflight import accept
 from rbkernel.run.process import Process, start_process
 from rbkernel.runbook import catalogue
+from rbkernel.runbook.catalogue import Runbook
 
 _LOOK_EVERY_S = 0.05  # a look takes microseconds
 _TO_SEAL_S = 20.0  # a run that is asked to stop seals its evidence within this time
@@ -110,16 +111,12 @@ class JobExecutor:
                     return None
 
     def _attempt(self, job: Job) -> Ending | None:
-        try:
-            named = self._continued(job) or job.runbook
-            runbook = catalogue.find(named, self._context.settings.catalogue.paths)
-            accept(runbook, job.parameters, job.incident, self._context.settings)
-        except RbkernelError as error:
-            # the catalogue, the configuration or the incident has changed since the job was added
-            return Ending(outcome=Outcome.FAILED, failure=f"the runbook cannot run: {error}")
+        runbook = self._runbook(job)
+        if isinstance(runbook, Ending):
+            return runbook
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
             try:
-                live = self._start(job, runbook.path, said, complained)
+                live = self._start(job, runbook, said, complained)
             except OSError as error:
                 return Ending(
                     outcome=Outcome.INTERRUPTED, failure=f"no process could be started: {error}"
@@ -130,25 +127,27 @@ class JobExecutor:
             why = _why(said, complained)
         return self._ending(job, live, why)
 
-    def _continued(self, job: Job) -> str:
-        """Record that a job continues a run; return the path of the document, empty if it does not.
+    def _runbook(self, job: Job) -> Runbook | Ending:
+        """Return the runbook of a job, or how the attempt ends without a run."""
+        settings = self._context.settings
+        if job.continues:
+            return claimed(settings, job)
+        try:
+            runbook = catalogue.find(job.runbook, settings.catalogue.paths)
+            accept(runbook, job.parameters, job.incident, settings)
+        except RbkernelError as error:
+            # the catalogue, the configuration or the incident has changed since the job was added
+            return Ending(outcome=Outcome.FAILED, failure=f"the runbook cannot run: {error}")
+        return runbook
 
-        Raises
-        ------
-        EvidenceError
-            The run must not be continued any more.
-        """
-        if job.continues is None:
-            return ""
-        root, (run_id, basis) = self._context.settings.evidence_root, job.continues
-        why = job.why[0].partition(": ")[2] if job.why else ""
-        return str(continuing.begin(root, job.incident, run_id, basis, job=job.id, why=why))
-
-    def _start(self, job: Job, path: Path, said: IO[bytes], complained: IO[bytes]) -> _Live:
+    def _start(self, job: Job, runbook: Runbook, said: IO[bytes], complained: IO[bytes]) -> _Live:
         """Start the process of a run; its parameters, which may be long, are its standard input."""
-        arguments = ["run", str(path), "--run-id", job.run_id, "--incident", job.incident]
+        arguments = ["run", str(runbook.path), "--run-id", job.run_id, "--incident", job.incident]
         arguments += ["--json", "--parameters-on-stdin"]
-        arguments += ["--continues", job.continues[0]] if job.continues else []
+        if job.continues:
+            # the document could change after it was compared
+            digest = hashlib.sha256(runbook.document).hexdigest()
+            arguments += ["--continues", job.continues[0], "--sha256", digest]
         arguments += ["--timeout", "0"]  # `_watch` enforces the deadline
         with tempfile.TemporaryFile() as given, self._lock:
             given.write(json.dumps(dict(job.parameters)).encode())

@@ -139,7 +139,7 @@ class IncidentLog:
                 f"{job.runbook} failed after {amounts.count(job.attempt, 'attempt')}: {job.failure}"
             )
             self._note_once(job.incident, text)
-        if job.state in Job.ENDED:
+        if job.state in Job.ENDED and job.state != JobState.WITHDRAWN:
             self._weigh(job)
         self._ledger.mark_recorded(job)
         self._recorded()  # the run's process has sealed the run since the last line
@@ -225,10 +225,11 @@ class IncidentLog:
         self._say_run(job, attempt.run_id, RunState.QUEUED, attempt.number, why=why)
         self._say_run(job, attempt.run_id, RunState.STARTED, attempt.number)
         if attempt.ended_at:
+            withdrawn = attempt.outcome == Outcome.WITHDRAWN
             line = self._say_run(
                 job,
                 attempt.run_id,
-                RunState.ENDED,
+                RunState.WITHDRAWN if withdrawn else RunState.ENDED,
                 attempt.number,
                 outcome=attempt.outcome,
                 verdict=attempt.verdict,

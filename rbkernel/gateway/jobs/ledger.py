@@ -232,8 +232,8 @@ class Ledger:
         last = {"live": None, "verdict": ending.verdict, "head": ending.head}
         if ending.outcome is Outcome.DONE:
             return JobState.DONE, last
-        if ending.outcome is Outcome.FAILED:
-            return JobState.FAILED, last
+        if ending.outcome in {Outcome.FAILED, Outcome.WITHDRAWN}:
+            return JobState(ending.outcome.value), last
         counted = connection.execute(
             sa.select(sa.func.count()).where(
                 attempts.c.job == job, attempts.c.outcome == Outcome.INTERRUPTED
@@ -323,7 +323,8 @@ class Ledger:
 
     def all_well(self, incidents: Collection[str]) -> bool:
         """Return whether these incidents have no pending job, and their newest runs ended ok."""
-        wanted = sa.select(jobs).where(jobs.c.incident.in_(incidents)).order_by(jobs.c.created_at)
+        of_these = jobs.c.incident.in_(incidents), jobs.c.state != JobState.WITHDRAWN
+        wanted = sa.select(jobs).where(*of_these).order_by(jobs.c.created_at)
         newest = {(row.runbook, row.key): row for row in self._store.read(wanted)}
         return all(
             one.state == JobState.DONE and one.verdict == Verdict.OK for one in newest.values()

@@ -37,6 +37,7 @@ class JobState(StrEnum):
     DONE = "done"  # the runbook finished, whatever its verdict
     FAILED = "failed"  # a cell failed, or the runbook cannot run
     GIVEN_UP = "given up"  # every attempt was interrupted
+    WITHDRAWN = "withdrawn"  # nothing ran, and nothing has to
 
 
 JOB_TRANSITIONS = Transitions(
@@ -50,10 +51,12 @@ JOB_TRANSITIONS = Transitions(
             JobState.DONE,
             JobState.FAILED,
             JobState.GIVEN_UP,
+            JobState.WITHDRAWN,
         },
         JobState.DONE: (),
         JobState.FAILED: (),
         JobState.GIVEN_UP: (),
+        JobState.WITHDRAWN: (),
     },
 )
 
