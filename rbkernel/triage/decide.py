@@ -128,7 +128,7 @@ class OpenDecision:
         self._run = triage().run
         try:
             answers = decided.answers()
-            if changed := decided.no_longer_counts(self._asked, answers):
+            if changed := decided.no_longer_counts(self._asked, answers, self._run.started_at):
                 self._remark = f"An earlier answer does not count: {changed}."
                 answers = decided.ask_again_because(self._asked, answers, changed)
             self.record = answers.applied(self._asked)

@@ -194,7 +194,10 @@ def test_not_in_a_closed_incident_and_not_if_a_person_looks(desk: Desk, run: Job
 def test_people_are_asked_again_if_the_action_made_nothing_better(desk: Desk, run: Job) -> None:
     verified(desk.root, run.run_id)
     known = incident.answers(desk.root, INCIDENT)
-    why = decided.no_longer_counts(ASKED, known)
+    # a run that looked before the action cannot tell
+    assert decided.no_longer_counts(ASKED, known, "2026-11-20T03:02:11+00:00") == ""
+    now = datetime.now(UTC).isoformat()
+    why = decided.no_longer_counts(ASKED, known, now)
     assert why.startswith(f"{TITLE}, verified ")
     assert why.endswith(" by bob, and the situation is as before")
     # what `rb.decide` writes then
@@ -206,7 +209,7 @@ def test_people_are_asked_again_if_the_action_made_nothing_better(desk: Desk, ru
     parked(desk.root, other_run(50))
     [one] = questions.questions(desk.root, INCIDENT).waiting
     assert one.run_id == other_run(50)
-    assert decided.no_longer_counts(ASKED, incident.answers(desk.root, INCIDENT)) == ""
+    assert decided.no_longer_counts(ASKED, incident.answers(desk.root, INCIDENT), now) == ""
 
 
 def test_a_run_after_the_action_does_not_show_it_as_its_own(desk: Desk, run: Job) -> None:

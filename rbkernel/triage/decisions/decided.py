@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rbkernel import amounts
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import current, incident, manifest
-from rbkernel.evidence.incident import RBKERNEL, Answers, DoneByHand, shown
+from rbkernel.evidence.incident import RBKERNEL, Answers, DoneByHand, instant, shown
 from rbkernel.model import Decision, Origin
 from rbkernel.triage.context import triage
 
@@ -106,19 +106,20 @@ def ask_again(asked: Decision, *, replaces: str, by: str = "", why: str = "") ->
     return answers()
 
 
-def no_longer_counts(asked: Decision, known: Answers) -> str:
+def no_longer_counts(asked: Decision, known: Answers, began: str) -> str:
     """Return why the earlier answer does not count for the present situation; empty if it does.
 
     It counts only as long as what it rests on is the same: the findings with their verdicts and
     culprits, the recommended option, and whether an answer is needed. If it was acted on, and
-    nothing is better, people decide again.
+    nothing is better, people decide again; a run that ``began`` before the action cannot tell.
     """
     found = known.to(asked.identity)
     if found is None:
         return ""
     if found.rests_on == asked.rests_on:
         acted = known.acted(asked.identity)
-        return f"{acted.done}, and the situation is as before" if acted else ""
+        is_after = acted and instant(acted.lines[-1].at) < instant(began)
+        return f"{acted.done}, and the situation is as before" if acted and is_after else ""
     changes = _changes(found.findings, asked.findings)
     if (asked.recommended or "") != found.recommended:
         said = asked.recommended or "nothing"
