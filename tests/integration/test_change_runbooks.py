@@ -32,7 +32,7 @@ class TestHighLatency:
         found = look("RUN-009", shop, "requests-larger", every_s=2)
         assert found.recommended == "ask who asks for more"
         larger = found.finding("Statements that return more than before")
-        assert f": shop_app: SELECT id, note FROM {slow.TABLE}" in larger.cause
+        assert f": shop_app ({slow.CLIENT}): SELECT id, note FROM {slow.TABLE}" in larger.cause
         for other in ("Statements that read more than before", "Tables read in full"):
             assert found.finding(other).verdict is Verdict.OK
 

@@ -549,9 +549,12 @@ class TestConfiguration:
             assert row["through"] == "files"
             assert row["far_reaching"]
             assert ("loader", "no expiry") not in frame.index
+            assert row["reaches_host"]
             assert frame.loc[("writer", "pg_write_all_data"), "far_reaching"]
+            assert not frame.loc[("writer", "pg_write_all_data"), "reaches_host"]
             assert verdicts("roles/audit", frame.reset_index()) == {
                 "Superusers that can log in": Verdict.OK,
+                "Logins that reach the server's host": Verdict.WARNING,
                 "Logins with far-reaching privileges": Verdict.WARNING,
             }
         finally:

@@ -44,13 +44,13 @@ OPENS = {
     "slot-unread": "RUN-018",
     "slot-lost": "RUN-018",
     "archive-failing": "RUN-018",
-    "vacuum-held-back": None,  # the snapshot is younger than a minute
+    "vacuum-held-back": None,  # a snapshot of less than a minute is ordinary
     "vacuum-switched-off": "RUN-019",
-    # RUN-021 and RUN-027 ask for these; the overview does not
-    "page-damaged": None,
+    "page-damaged": "RUN-021",
+    # RUN-027 asks for these; the overview does not
     "audit-probing": None,
     "audit-withdrawn": None,
-    "login-too-powerful": None,
+    "login-too-powerful": "RUN-027",
     "server-stopped": "RUN-010",
     "catalogue-locked": "RUN-010",
     "primary-lost": "RUN-010",
@@ -58,19 +58,17 @@ OPENS = {
     "failed-over": "RUN-010",
     "two-primaries": "RUN-005",  # each server is looked at alone here; a pair opens RUN-030
     "server-recovering": "RUN-010",
-    "password-changed": None,  # which says nothing about the server
+    "password-changed": "RUN-010",  # which tells it from a server that is down
     # the outbox of the shop has a name of its own, which RUN-011 is given
     "outbox-relay-dead": None,
     "outbox-message-rejected": None,
     "outbox-receiver-down": None,
     "outbox-relay-blocked": "RUN-007",
     "outbox-burst": None,
-    # RUN-009 compares statements with their past; the overview does not
-    "index-dropped": None,
-    "statistics-stale": None,
-    "requests-larger": None,
-    # what RUN-004 and RUN-017 look for
-    "migration-half-way": None,
+    "index-dropped": "RUN-009",
+    "statistics-stale": "RUN-009",
+    "requests-larger": "RUN-009",
+    "migration-half-way": "RUN-004",
     "index-building": None,
     "sequence-ending": "RUN-004",
 }
@@ -83,6 +81,8 @@ PUBLIC = {
         "Age of unfrozen rows",
     ),
     *("Future partitions", "Tables without a current partition"),
+    *("Damaged pages", "Half-way migrations", "Logins that reach the server's host"),
+    *("Tables read in full, with stale statistics", "Tables read in full, with a half-built index"),
     "Collation versions that changed",
 }
 _WAITED = b"""

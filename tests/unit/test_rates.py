@@ -180,6 +180,7 @@ def calls(
         "counted_since": BEGAN - timedelta(days=1),
         "query": "SELECT 1 FROM orders WHERE customer_id = $1",
         "username": "shop_app",
+        "applications": "",
         **others,
     }
     return {**CALLS, **{name: [value] for name, value in facts.items()}}
@@ -220,6 +221,10 @@ class TestRegression:
         assert verdicts(found) == [OK, WARNING, OK, OK]
         cause = found["Statements that return more than before"].cause
         assert ": shop_app: SELECT 1 FROM orders" in cause
+        known = calls(1000, ms=2.0, applications="carts, mails")
+        found = judged(known, calls(50, ms=30.0, pages=900, rows=400))
+        cause = found["Statements that return more than before"].cause
+        assert ": shop_app (carts, mails): SELECT 1 FROM orders" in cause
 
     def test_the_same_work_takes_longer(self) -> None:
         assert verdicts(judged(self.PAST, calls(50, ms=30.0))) == [OK, OK, WARNING, OK]

@@ -2,20 +2,24 @@
 
 Each topic is a diagnostic with its own rules. A topic is left out if it does not apply: the
 database lacks the table; the topic is only about primaries, or only about standbys, and the server
-is not one; or the topic is the lag of standbys, and none is expected or connected. A topic whose
-query fails is not left out.
+is not one; the topic is the lag of standbys, and none is expected or connected; or the topic
+compares statements with their past, and pg_stat_statements is not there. A topic whose query fails
+is not left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from rbkernel.checks import rules
+from rbkernel.checks.answer import provenance
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.sources.postgres import diagnosis, diagnostics
+from rbkernel.sources.postgres.connection.capabilities import has
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
+from rbkernel.sources.postgres.twice import PAUSE
 
 # topics in the order in which an engineer would check them
 TOPICS = (
@@ -42,7 +46,23 @@ TOPICS = (
     "storage/collations",
     "archive/status",
     "archive/wal",
+    "io/cache",
+    "migration/leftovers",
+    "roles/audit",
+    "queries/regression",
+    "storage/scans",
 )
+# of these, only the rules with these names: the others can wait, or have many harmless reasons
+URGENT = {
+    "io/cache": ("checksum_failures",),
+    "migration/leftovers": ("half_way",),
+    "roles/audit": ("reaches_host",),
+    "queries/regression": ("reads_more", "returns_more"),
+    "storage/scans": ("stale", "broken"),
+}
+# s between the two samples of a topic that needs two; meanwhile the other topics are checked
+_WINDOW_S = 2.0
+_STATEMENTS = "pg_stat_statements"
 # topics that are not urgent
 HOUSEKEEPING = (
     "vacuum/tables",
@@ -83,12 +103,17 @@ def survey(
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)
     if seen.reached:
-        topics = (*TOPICS, *HOUSEKEEPING) if housekeeping else TOPICS
-        yield from look(session, standby_name=standby_name, topics=topics)
+        whole = HOUSEKEEPING if housekeeping else ()
+        topics = (*(name for name in TOPICS if name not in whole), *whole)
+        yield from look(session, standby_name=standby_name, topics=topics, whole=whole)
 
 
 def look(
-    session: Session, *, standby_name: str = "", topics: Iterable[str] = TOPICS
+    session: Session,
+    *,
+    standby_name: str = "",
+    topics: Iterable[str] = TOPICS,
+    whole: Container[str] = (),
 ) -> Iterator[Finding]:
     """Run the diagnostic of each topic on a server, and yield the findings of its rules.
 
@@ -100,16 +125,29 @@ def look(
         application_name of the standby that a primary must have; empty for none.
     topics
         Names of diagnostics.
+    whole
+        Names of diagnostics of which all rules are applied, not only those in `URGENT`.
     """
-    for name in topics:
-        if _left_out(session, name):
-            continue
+    wanted = [name for name in topics if not _left_out(session, name)]
+    twice = {
+        name: diagnostics.begun(session, name, **{PAUSE: _WINDOW_S})
+        for name in wanted
+        if diagnostics.get(name).twice
+    }
+    for name in sorted(wanted, key=lambda name: name in twice):
         values = {"standby": standby_name} if name == "replication/lag" else {}
-        frame = diagnostics.run(session, name, **values)
+        frame = twice[name]() if name in twice else diagnostics.run(session, name, **values)
+        if name == "replication/lag" and not standby_name and frame.empty:
+            continue  # a primary without standbys, as configured
+        asked = provenance(frame)
         for rule in diagnostics.get(name).rules:
-            if name == "replication/lag" and not standby_name and frame.empty:
-                continue  # a primary without standbys, as configured
-            yield rules.apply(rule, frame)
+            if name in URGENT and name not in whole and rule.name not in URGENT[name]:
+                continue
+            found = rules.apply(rule, frame)
+            # too short a past to compare with is no reason to escalate; a failed query is
+            if name in twice and found.unknown and asked and not asked.reason:
+                continue
+            yield found
 
 
 def belongs(standby: Session, primary: Session) -> bool:
@@ -153,6 +191,8 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
 
 def _left_out(session: Session, name: str) -> bool:
     try:
+        if _STATEMENTS in diagnostics.get(name).needs and not has(session.server, _STATEMENTS):
+            return True
         return bool(diagnostics.inapplicable(session, name))
     except DatabaseError:
         return False  # not known; the rules of the diagnostic report the reason

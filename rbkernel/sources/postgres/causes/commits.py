@@ -47,6 +47,7 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
         " removes it from synchronous_standby_names and reloads, and the commits go on",
         opens="RUN-005",
         explains=("RUN-001", "RUN-005", "RUN-007"),
+        option="bring",
     )
 
 

@@ -38,7 +38,12 @@ _STUCK_S = 5.0
 
 
 def limits(situation: Situation) -> Iterator[Cause]:
-    """Yield a cause for each role or database that has reached its connection limit."""
+    """Yield a cause for each role or database that has reached its connection limit.
+
+    Raising the limit is recommended only if the server has enough free slots.
+    """
+    used_pct = situation.share_of_slots(situation.used)
+    option = "raise" if level(used_pct, _WARN_PCT, _CRITICAL_PCT) is Verdict.OK else ""
     for kind, names in (
         ("role", situation.limited_roles),
         ("database", situation.limited_databases),
@@ -53,6 +58,7 @@ def limits(situation: Situation) -> Iterator[Cause]:
                 f" (ALTER {kind.upper()} … CONNECTION LIMIT)",
                 opens="RUN-001",
                 explains=("RUN-001",),
+                option=option,
                 subject=f"connection limit of the {kind} {name}",
             )
 

@@ -16,6 +16,7 @@ columns:
   calls: calls between the two samples; a call counts when it ends
   calls_before: calls from the reset to the first sample
   username: who ran it
+  applications: the applications whose sessions ran it last; empty if none is connected
   database: the database in which it ran
   longest_before_s: s of the longest call before
   running_s: s of the longest running call that does not wait for a lock; 0 for none
@@ -28,7 +29,7 @@ columns:
   worse_plan: it has regressed, and reads more pages for as many rows
   endless: a call has been running for over 5 s and twice as long as the longest before
   query_id: identifier of the statement
-  request: who ran it, and the statement
+  request: the role and the applications that run it, and the statement
   query: its text with $n for the constants; first 300 characters
   window_s: s between the two samples
   counted_since: when the counters of the statement, or of all, were reset
@@ -59,7 +60,9 @@ twice:
     worse_plan: regressed & more_pages & ~more_rows
     endless: (calls_before >= 20) & (running_s > 5) & (running_s > 2 * longest_before_s)
     statement: query.fillna('').str.slice(0, 60).str.cat(query_id, ' (id ').str.replace('$', ')', regex=True)
-    request: "username.fillna('a role that is gone').str.cat(statement, ': ')"
+    request: >-
+      username.fillna('a role that is gone').str.cat(applications.fillna('').str.replace('^(.+)$', ' (\\1)', regex=True))
+      .str.cat(statement, ': ')
   keep: ((calls > 0) & (sessions >= 0.001)) | (running_s > 0)
   worst_first: slower
 rules:
@@ -142,6 +145,7 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
+       coalesce(r.applications, '') AS applications,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        i.stats_reset AS counted_since,
        left(s.query, 300) AS query,
@@ -154,6 +158,7 @@ LEFT JOIN (
     SELECT query_id,
            usesysid,
            datid,
+           string_agg(DISTINCT nullif(application_name, ''), ', ') AS applications,
            extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
                WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s
     FROM pg_stat_activity

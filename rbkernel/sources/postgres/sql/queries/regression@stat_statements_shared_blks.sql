@@ -12,6 +12,7 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
+       coalesce(r.applications, '') AS applications,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
@@ -24,6 +25,7 @@ LEFT JOIN (
     SELECT query_id,
            usesysid,
            datid,
+           string_agg(DISTINCT nullif(application_name, ''), ', ') AS applications,
            extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
                WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s
     FROM pg_stat_activity
