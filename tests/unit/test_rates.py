@@ -181,6 +181,7 @@ def calls(
         "query": "SELECT 1 FROM orders WHERE customer_id = $1",
         "username": "shop_app",
         "applications": "",
+        "busy_sessions": 0.02,
         **others,
     }
     return {**CALLS, **{name: [value] for name, value in facts.items()}}

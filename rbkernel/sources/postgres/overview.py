@@ -9,7 +9,8 @@ is not left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from rbkernel.checks import rules
 from rbkernel.checks.answer import provenance
@@ -20,6 +21,9 @@ from rbkernel.sources.postgres.connection.capabilities import has
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.twice import PAUSE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # topics in the order in which an engineer would check them
 TOPICS = (
@@ -60,9 +64,14 @@ URGENT = {
     "queries/regression": ("reads_more", "returns_more"),
     "storage/scans": ("stale", "broken"),
 }
-# s between the two samples of a topic that needs two; meanwhile the other topics are checked
-_WINDOW_S = 2.0
+# parameters of the diagnostics; the other topics are checked between the two samples
+_VALUES: Mapping[str, Mapping[str, float]] = {
+    "queries/regression": {PAUSE: 2.0, "busy_sessions": 0.05},
+    "storage/scans": {PAUSE: 2.0},
+}
 _STATEMENTS = "pg_stat_statements"
+# topic → the function that takes its second sample, and returns the frame
+Begun = Mapping[str, Callable[[], "pd.DataFrame"]]
 # topics that are not urgent
 HOUSEKEEPING = (
     "vacuum/tables",
@@ -84,6 +93,7 @@ def survey(
     standby_name: str = "",
     housekeeping: bool = False,
     tell: Callable[[Diagnosis], Iterable[Finding]] = diagnosis.findings,
+    begun: Begun | None = None,
 ) -> Iterator[Finding]:
     """Yield the findings about the causes of a server's problems, then the findings of each topic.
 
@@ -99,13 +109,24 @@ def survey(
         Whether to include the topics that are not urgent.
     tell
         A function that returns the findings of a diagnosis.
+    begun
+        As for `look`.
     """
     seen = seen or diagnosis.diagnose(session)
     yield from tell(seen)
     if seen.reached:
         whole = HOUSEKEEPING if housekeeping else ()
         topics = (*(name for name in TOPICS if name not in whole), *whole)
-        yield from look(session, standby_name=standby_name, topics=topics, whole=whole)
+        yield from look(session, standby_name=standby_name, topics=topics, whole=whole, begun=begun)
+
+
+def begin(session: Session, topics: Iterable[str] = TOPICS) -> Begun:
+    """Take the first sample of the topics that need two, so that time passes until the second."""
+    return {
+        name: diagnostics.begun(session, name, **_VALUES.get(name, {}))
+        for name in topics
+        if diagnostics.get(name).twice and not _left_out(session, name)
+    }
 
 
 def look(
@@ -114,6 +135,7 @@ def look(
     standby_name: str = "",
     topics: Iterable[str] = TOPICS,
     whole: Container[str] = (),
+    begun: Begun | None = None,
 ) -> Iterator[Finding]:
     """Run the diagnostic of each topic on a server, and yield the findings of its rules.
 
@@ -127,13 +149,11 @@ def look(
         Names of diagnostics.
     whole
         Names of diagnostics of which all rules are applied, not only those in `URGENT`.
+    begun
+        What `begin` returned, if the first samples were taken already.
     """
     wanted = [name for name in topics if not _left_out(session, name)]
-    twice = {
-        name: diagnostics.begun(session, name, **{PAUSE: _WINDOW_S})
-        for name in wanted
-        if diagnostics.get(name).twice
-    }
+    twice = begin(session, wanted) if begun is None else begun
     for name in sorted(wanted, key=lambda name: name in twice):
         values = {"standby": standby_name} if name == "replication/lag" else {}
         frame = twice[name]() if name in twice else diagnostics.run(session, name, **values)

@@ -36,7 +36,9 @@ rules:
     unit: pages
     critical: 0
     cause: "{value} failed {its|their} checksum: {top}"
-    next_step: stop writing to this disk; fail over or restore, and do not vacuum or dump over it
+    next_step: >-
+      stop writing to this disk; fail over or restore, and do not vacuum or dump over it. Once it is
+      repaired, pg_stat_reset() in that database forgets the count, and all its other counters
     opens: RUN-021
     source: any damaged page is one too many
 figure: {kind: bars, x: reads, y: database, title: Pages that were not in shared_buffers}

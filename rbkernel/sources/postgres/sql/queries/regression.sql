@@ -34,6 +34,8 @@ columns:
   window_s: s between the two samples
   counted_since: when the counters of the statement, or of all, were reset
   sampled_at: the server's clock of the second sample
+parameters:
+  busy_sessions: {help: "sessions that a statement must keep busy on average to be judged", default: 0.02}
 twice:
   every_s: 10
   key: [query_id, user_id, database_id, toplevel]
@@ -50,8 +52,8 @@ twice:
     pages_a_call: pages / calls
     pages_a_call_before: pages_before / calls_before
     longest_before_s: longest_ms_before / 1000
-    comparable: (calls >= 5) & (calls_before >= 20) & (sessions >= 0.02)
-    no_past: (past_s < 600) & (calls >= 5) & (calls_before < 20) & (sessions >= 0.02)
+    comparable: (calls >= 5) & (calls_before >= 20) & (sessions >= busy_sessions)
+    no_past: (past_s < 600) & (calls >= 5) & (calls_before < 20) & (sessions >= busy_sessions)
     regressed: >-
       (comparable & (slower >= 2) & (mean_ms - mean_before_ms > 3 * spread_ms_before / calls ** 0.5))
       .mask(no_past)
@@ -82,7 +84,7 @@ rules:
     opens: RUN-009
     unseen: the counters were reset, so there is no history to compare with; run it again later
     source: >-
-      rbkernel's choice; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session
+      rbkernel's choice; twice, beyond 3 standard errors of the past, with 5 calls, 20 before, and 2 % of a session by default
   - title: Statements that return more than before
     name: returns_more
     column: slower
@@ -149,6 +151,7 @@ SELECT s.queryid::text AS query_id,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        i.stats_reset AS counted_since,
        left(s.query, 300) AS query,
+       CAST(:busy_sessions AS float8) AS busy_sessions,
        clock_timestamp() AS sampled_at
 FROM {schema}.pg_stat_statements({texts}) s
 CROSS JOIN {schema}.pg_stat_statements_info i

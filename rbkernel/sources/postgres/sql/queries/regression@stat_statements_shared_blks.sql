@@ -16,6 +16,7 @@ SELECT s.queryid::text AS query_id,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
+       CAST(:busy_sessions AS float8) AS busy_sessions,
        clock_timestamp() AS sampled_at
 FROM {schema}.pg_stat_statements({texts}) s
 CROSS JOIN {schema}.pg_stat_statements_info i
