@@ -33,14 +33,17 @@ def start_command(server: str = "primary") -> str:
 def on_its_host(command: str) -> None:
     """Run a command of a plan, as a person on the server's host does."""
     environment = processes.environment()
-    subprocess.run(command.split(), check=True, env=environment, stdout=subprocess.DEVNULL)
+    command = command.replace("sudo ", "")
+    subprocess.run(["sh", "-c", command], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 class TestStagedTrouble:
     """Faults that consist of sessions and settings, from the scenarios."""
 
     def test_the_limit_of_a_role_is_raised(self, shop: Settings) -> None:
-        with asking.created(TASKS["role-limit"], 1):
+        # a second role at its limit, which is meant, and comes first by its name
+        administer("ALTER ROLE rb_action CONNECTION LIMIT 1")
+        with control.connect_as("rb_action"), asking.created(TASKS["role-limit"], 1):
             found = look("RUN-001", shop)
             assert "connection limit of the role shop_app" in found.headline
             assert found.recommended == "raise the limit of the role or database"
@@ -48,13 +51,23 @@ class TestStagedTrouble:
             administer(PLACEHOLDER.sub("30", raised))
             after = look("RUN-001", shop)
             assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
+        administer("ALTER ROLE rb_action CONNECTION LIMIT -1")
 
     def test_a_standby_that_is_down_is_started(self, shop: Settings) -> None:
         with asking.created(TASKS["standby-down"], 1):
-            found = look("RUN-005", shop, start_command=start_command("standby"))
+            data = Home.configured().data("standby")
+            command = start_command("standby")
+            found = look("RUN-005", shop, start_command=command, data_directory=str(data))
             assert found.headline.startswith("sandbox-standby does not answer: nothing listens")
             assert found.recommended == "start the standby, if it is stopped"
-            on_its_host(found.command("Start sandbox-standby"))
+            plan = found.plan("Start sandbox-standby")
+            assert "two primaries accept writes" in plan["risk"]
+            signal = data / "standby.signal"
+            signal.rename(data / "moved")
+            on_its_host(plan["command"])  # not a standby: an old primary, after a failover
+            assert not (data / "postmaster.pid").exists()
+            (data / "moved").rename(signal)
+            on_its_host(plan["command"])
             with control.connect_as("postgres") as raw:
                 waiting.until(raw, _STREAMS, what="the standby streams again")
             after = look("RUN-005", shop)

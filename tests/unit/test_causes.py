@@ -86,6 +86,21 @@ class TestStandbyThatIsDown:
 
 
 class TestLimitOfARole:
+    @pytest.mark.parametrize(("stuck", "option"), [(12, ""), (3, "raise")])
+    def test_it_is_not_raised_for_sessions_that_are_stuck(self, stuck: int, option: str) -> None:
+        backends = tuple(
+            Backend(
+                pid=pid,
+                username="shop_app",
+                state="idle in transaction" if pid < stuck else "active",
+            )
+            for pid in range(20)
+        )
+        seen = situation(*backends, used=20, limited_roles=("shop_app (20 of 20)",))
+        [limit] = [one for one in causes.find(seen) if "limit of the role" in one.headline]
+        assert limit.option == option
+        assert ("stuck" in limit.next_step) is (option == "")
+
     @pytest.mark.parametrize(("used", "option"), [(20, "raise"), (45, "")])
     def test_it_is_raised_only_if_the_server_has_slots_to_spare(
         self, used: int, option: str
