@@ -76,7 +76,7 @@ _NAMED = (
     (r"(?:its WAL is kept|or has lost it): (\w+)", "slot:{}"),
     (r"of its values: (\S+)", "sequence:{}"),
     (r"(?:autovacuum threshold|its last vacuum).*?: (\S+)", "table:{}"),
-    (r"failed (?:its|their) checksum: (\w+)", "database:{}"),
+    (r"failed (?:its|their) checksum, .*: (\w+)", "database:{}"),
     (r"read in full again and again.*?: (\S+)", "table:{}"),
     (r"asks for more rows: \w+ \(([^)]+)\)", "session:{}"),
     (r"a migration that did not finish: (\S+)", "index:{}"),
