@@ -81,7 +81,12 @@ PUBLIC = {
         "Age of unfrozen rows",
     ),
     *("Future partitions", "Tables without a current partition"),
-    *("Damaged pages", "Half-way migrations", "Logins that reach the server's host"),
+    *(
+        "Damaged pages",
+        "Pages that were damaged earlier",
+        "Half-way migrations",
+        "Logins that reach the server's host",
+    ),
     *("Tables read in full, with stale statistics", "Tables read in full, with a half-built index"),
     "Collation versions that changed",
 }
@@ -130,6 +135,30 @@ class TestLook:
         primary, standby = look(shop)
         found = overview.next_runbooks([*primary, *standby])
         assert (found[0] if found else None) == OPENS[fault], found
+
+    def test_what_has_been_so_for_long_comes_last(self, shop: Settings) -> None:
+        for fault in ("migration-half-way", "login-too-powerful", "index-dropped"):
+            control.inject(fault)
+        primary, standby = look(shop)
+        found = overview.next_runbooks([*primary, *standby])
+        assert found[0] == "RUN-009"
+        assert set(found[1:]) == {"RUN-004", "RUN-027"}
+
+    def test_what_was_cut_is_not_ok(self, shop: Settings) -> None:
+        few = shop.connection("sandbox-primary").model_copy(update={"row_cap": 1})
+        with closing(Session(few, application_name="t")) as session:
+            found = list(overview.look(session, topics=["storage/scans"]))
+        assert {one.verdict for one in found} == {Verdict.UNKNOWN}
+
+    def test_a_standby_is_not_asked_for_half_built_indexes(self, shop: Settings) -> None:
+        """The lock of who builds one is held on the primary only."""
+        primary, standby = look(shop)
+        title = "Tables read in full, with a half-built index"
+        assert title in {found.title for found in primary}
+        assert title not in {found.title for found in standby}
+        with closing(Session(shop.connection(STANDBY), application_name="t")) as session:
+            frame = diagnostics.run(session, "storage/scans", every_s=1)
+        assert frame["half_built"].isna().all()
 
     def test_healthy_is_ok(self, shop: Settings) -> None:
         primary, standby = look(shop)

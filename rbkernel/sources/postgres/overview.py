@@ -3,7 +3,8 @@
 Each topic is a diagnostic with its own rules. A topic is left out if it does not apply: the
 database lacks the table; the topic is only about primaries, or only about standbys, and the server
 is not one; the topic is the lag of standbys, and none is expected or connected; or the topic
-compares statements with their past, and pg_stat_statements is not there. A topic whose query fails
+compares statements with their past, and pg_stat_statements is not there; or the topic is scans of
+whole tables, and the server is a standby. A topic whose query fails
 is not left out.
 """
 
@@ -13,7 +14,6 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rbkernel.checks import rules
-from rbkernel.checks.answer import provenance
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.sources.postgres import diagnosis, diagnostics
@@ -58,18 +58,31 @@ TOPICS = (
 )
 # of these, only the rules with these names: the others can wait, or have many harmless reasons
 URGENT = {
-    "io/cache": ("checksum_failures",),
+    "io/cache": ("damaged_now", "damaged_earlier"),
     "migration/leftovers": ("half_way",),
     "roles/audit": ("reaches_host",),
     "queries/regression": ("reads_more", "returns_more"),
     "storage/scans": ("stale", "broken"),
 }
 # parameters of the diagnostics; the other topics are checked between the two samples
-_VALUES: Mapping[str, Mapping[str, float]] = {
-    "queries/regression": {PAUSE: 2.0, "busy_sessions": 0.05},
+VALUES: Mapping[str, Mapping[str, float]] = {
+    # in so short a time, only what is beyond doubt: much load, many calls, and all of them slow
+    "queries/regression": {
+        PAUSE: 2.0,
+        "busy_sessions": 0.1,
+        "least_share": 0.1,
+        "least_calls": 20,
+        "single_spreads": 3,
+    },
     "storage/scans": {PAUSE: 2.0},
 }
 _STATEMENTS = "pg_stat_statements"
+# a standby does not see whether an index is being built, or when its tables were analyzed
+_SCANS = "storage/scans"
+# these read tables in full themselves, so they run after the second samples
+_LAST = ("queue/depth", "queue/tasks", "reconciliation/open")
+# runbooks about what may have been so for long: of two warnings, the other one comes first
+_CHRONIC = frozenset({"RUN-004", "RUN-021", "RUN-027"})
 # topic → the function that takes its second sample, and returns the frame
 Begun = Mapping[str, Callable[[], "pd.DataFrame"]]
 # topics that are not urgent
@@ -123,7 +136,7 @@ def survey(
 def begin(session: Session, topics: Iterable[str] = TOPICS) -> Begun:
     """Take the first sample of the topics that need two, so that time passes until the second."""
     return {
-        name: diagnostics.begun(session, name, **_VALUES.get(name, {}))
+        name: diagnostics.begun(session, name, **VALUES.get(name, {}))
         for name in topics
         if diagnostics.get(name).twice and not _left_out(session, name)
     }
@@ -154,20 +167,17 @@ def look(
     """
     wanted = [name for name in topics if not _left_out(session, name)]
     twice = begin(session, wanted) if begun is None else begun
-    for name in sorted(wanted, key=lambda name: name in twice):
+    for name in sorted(wanted, key=lambda name: (name in _LAST, name in twice)):
         values = {"standby": standby_name} if name == "replication/lag" else {}
         frame = twice[name]() if name in twice else diagnostics.run(session, name, **values)
         if name == "replication/lag" and not standby_name and frame.empty:
             continue  # a primary without standbys, as configured
-        asked = provenance(frame)
+        if "no_past" in frame:  # a statement without a past is no reason to escalate
+            frame = frame[~frame["no_past"].eq(True).fillna(False)]
         for rule in diagnostics.get(name).rules:
             if name in URGENT and name not in whole and rule.name not in URGENT[name]:
                 continue
-            found = rules.apply(rule, frame)
-            # too short a past to compare with is no reason to escalate; a failed query is
-            if name in twice and found.unknown and asked and not asked.reason:
-                continue
-            yield found
+            yield rules.apply(rule, frame)
 
 
 def belongs(standby: Session, primary: Session) -> bool:
@@ -198,20 +208,30 @@ def stranger(standby: str, primary: str) -> Finding:
 def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     """Return the ids of the runbooks to open: first those for causes, then the others by urgency.
 
+    Of two findings with the same verdict, the one that may have been so for long comes last.
+
     >>> bad = Finding(title="a", verdict=Verdict.WARNING, expected="", actual="", opens="RUN-018")
     >>> from dataclasses import replace
     >>> worse = replace(bad, verdict=Verdict.CRITICAL, opens="RUN-005")
     >>> next_runbooks([bad, worse, bad])
     ['RUN-005', 'RUN-018']
+    >>> next_runbooks([replace(bad, opens="RUN-004"), bad])
+    ['RUN-018', 'RUN-004']
     """
     unexplained = (finding for finding in findings if finding.opens and not finding.explained_by)
-    wrong = sorted(unexplained, key=lambda finding: (not finding.is_cause, -finding.verdict.rank))
+    wrong = sorted(unexplained, key=_urgency)
     return list(dict.fromkeys(finding.opens for finding in wrong))
+
+
+def _urgency(finding: Finding) -> tuple[bool, int, bool]:
+    return not finding.is_cause, -finding.verdict.rank, finding.opens in _CHRONIC
 
 
 def _left_out(session: Session, name: str) -> bool:
     try:
         if _STATEMENTS in diagnostics.get(name).needs and not has(session.server, _STATEMENTS):
+            return True
+        if name == _SCANS and session.server.standby:
             return True
         return bool(diagnostics.inapplicable(session, name))
     except DatabaseError:

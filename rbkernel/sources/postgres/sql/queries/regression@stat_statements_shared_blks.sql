@@ -17,6 +17,9 @@ SELECT s.queryid::text AS query_id,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
        CAST(:busy_sessions AS float8) AS busy_sessions,
+       CAST(:least_share AS float8) AS least_share,
+       CAST(:least_calls AS float8) AS least_calls,
+       CAST(:single_spreads AS float8) AS single_spreads,
        clock_timestamp() AS sampled_at
 FROM {schema}.pg_stat_statements({texts}) s
 CROSS JOIN {schema}.pg_stat_statements_info i
