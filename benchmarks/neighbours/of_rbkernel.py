@@ -35,6 +35,9 @@ _STEPS = {
     "terminate": "terminate",
     "end the session": "terminate",
     "resume replay": "resume-replay",
+    "bring the standby": "repair-replication",
+    "start the standby": "start-server",
+    "check the host": "escalate",
     "bring the reader": "reconnect-reader",
     "drop the slot": "drop-slot",
     "repair the archive": "repair-archive",
@@ -42,8 +45,11 @@ _STEPS = {
     "analyze": "analyze",
     "find the missing index": "create-index",
     "rebuild the half-built index": "rebuild-index",
-    "clean up the indexes": "rebuild-index",
+    "finish or remove the half-way migration": "rebuild-index",
+    "widen the key": "widen-key",
     "correct the settings": "change-setting",
+    "raise the limit": "change-setting",
+    "revoke the privilege": "revoke",
     "start the server": "start-server",
     "do not start it": "redirect-clients",
     "point the applications": "redirect-clients",
@@ -70,7 +76,11 @@ _NAMED = (
     (r"(?:its WAL is kept|or has lost it): (\w+)", "slot:{}"),
     (r"of its values: (\S+)", "sequence:{}"),
     (r"(?:autovacuum threshold|its last vacuum).*?: (\S+)", "table:{}"),
-    (r"failed (?:its|their) checksum: (\w+)", "database:{}"),
+    (r"failed (?:its|their) checksum, .*: (\w+)", "database:{}"),
+    (r"read in full again and again.*?: (\S+)", "table:{}"),
+    (r"asks for more rows: \w+ \(([^)]+)\)", "session:{}"),
+    (r"a migration that did not finish: (\S+)", "index:{}"),
+    (r"on the server's host: (\w+) \(", "role:{}"),
 )
 
 
@@ -108,8 +118,8 @@ def _culprits(wrong: Iterable[Finding]) -> Iterator[str]:
             f"{finding.which} {finding.headline}" if "pid " in finding.which else finding.headline
         )
         for pattern, identity in _NAMED:
-            for name in re.findall(pattern, said):
-                yield identity.format(name.rstrip(",;"))
+            for names in re.findall(pattern, said):
+                yield from (identity.format(name.rstrip(",;")) for name in names.split(", "))
 
 
 def _targets(record: Record, step: str) -> Iterator[str]:
@@ -118,6 +128,10 @@ def _targets(record: Record, step: str) -> Iterator[str]:
         if step == "drop-slot":
             yield from (
                 f"slot:{name}" for name in re.findall(r"replication slot (\w+)", plan["title"])
+            )
+        elif step == "revoke":
+            yield from (
+                f"role:{name}" for name in re.findall(r"^Revoke .* from (\w+)", plan["title"])
             )
         elif plan["title"].lower().startswith(step):
             yield from (f"pid:{target['pid']}" for target in plan["targets"] if "pid" in target)

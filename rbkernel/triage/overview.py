@@ -88,18 +88,24 @@ def overview(
         found.append(looks.stranger(standby, db))
         standby = standby_name = ""
     here, *there = looked(db, standby)
+    begun = {
+        name: looks.begin(run.session(name))
+        for name, seen in zip((db, standby), (here, *there), strict=False)
+        if seen.reached
+    }
     found += looks.survey(
         run.session(db),
         here,
         standby_name=standby_name,
         housekeeping=housekeeping,
         tell=partial(earlier.findings, run, db),
+        begun=begun.get(db),
     )
     # each server has a separate finding for the same check
     found += [
         dataclasses.replace(finding, title=_on(standby, finding.title))
         for seen in there
-        for finding in looks.survey(run.session(standby), seen)
+        for finding in looks.survey(run.session(standby), seen, begun=begun.get(standby))
     ]
     found = [run.add_finding(finding) for finding in found]
     seen = Overview(

@@ -32,7 +32,7 @@ class TestHighLatency:
         found = look("RUN-009", shop, "requests-larger", every_s=2)
         assert found.recommended == "ask who asks for more"
         larger = found.finding("Statements that return more than before")
-        assert f": shop_app: SELECT id, note FROM {slow.TABLE}" in larger.cause
+        assert f": shop_app ({slow.CLIENT}): SELECT id, note FROM {slow.TABLE}" in larger.cause
         for other in ("Statements that read more than before", "Tables read in full"):
             assert found.finding(other).verdict is Verdict.OK
 
@@ -56,6 +56,17 @@ class TestMigration:
         assert found.recommended == "wait for the migration that is running"
         assert found.finding("Half-way migrations").verdict is Verdict.OK
         assert found.sql("Remove what the half-way") == ""
+
+    def test_a_key_that_runs_out_is_widened_and_the_sql_for_it_is_judged(
+        self, shop: Settings
+    ) -> None:
+        found = look("RUN-004", shop, "sequence-ending")
+        assert found.recommended == "widen the key to bigint"
+        assert f"{schema.TABLE}_id_seq" in found.headline
+        sql = f"ALTER TABLE {schema.TABLE} ALTER COLUMN id TYPE bigint"
+        assert look("RUN-004", shop, statements=sql).recommended != "widen the key to bigint"
+        administer(sql)
+        assert look("RUN-004", shop).finding("Sequence values used").verdict is Verdict.OK
 
     def test_what_is_gone_for_good_is_saved_first(self, shop: Settings) -> None:
         found = look("RUN-004", shop, statements="ALTER TABLE orders DROP COLUMN currency")

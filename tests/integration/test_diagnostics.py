@@ -498,13 +498,28 @@ class TestWhatAFailoverLoses:
             assert verdict is (Verdict.WARNING if lost_s else Verdict.OK)
 
 
-def test_damage_of_a_shared_catalogue_is_counted(diag: Session) -> None:
+@pytest.mark.parametrize(
+    ("age", "now", "earlier"),
+    [
+        ("1 hour", Verdict.CRITICAL, Verdict.OK),
+        # the count never falls, also when the page was repaired
+        ("1 year", Verdict.OK, Verdict.WARNING),
+    ],
+)
+def test_damage_of_a_shared_catalogue_is_counted(
+    diag: Session, age: str, now: Verdict, earlier: Verdict
+) -> None:
     view = "pg_stat_database"
     counts = "blks_hit, blks_read, temp_bytes, deadlocks, xact_commit, xact_rollback, conflicts"
     damaged = f"(SELECT datname, {counts}, stats_reset, CASE WHEN datid = 0 THEN 2 END"
-    parts = {f"FROM {view}": f"FROM {damaged} AS checksum_failures FROM {view}) d"}
+    parts = {
+        f"FROM {view}": f"FROM {damaged} AS checksum_failures,"
+        f" CASE WHEN datid = 0 THEN now() - interval '{age}' END AS checksum_last_failure"
+        f" FROM {view}) d"
+    }
     frame = pretended(diag, "io/cache", {}, **parts)
-    assert verdicts("io/cache", frame)["Damaged pages"] is Verdict.CRITICAL
+    found = verdicts("io/cache", frame)
+    assert (found["Damaged pages"], found["Pages that were damaged earlier"]) == (now, earlier)
     assert "(shared catalogues)" in frame["database"].tolist()
     assert "(shared catalogues)" not in ask(diag, "io/cache")["database"].tolist()
 
@@ -549,9 +564,12 @@ class TestConfiguration:
             assert row["through"] == "files"
             assert row["far_reaching"]
             assert ("loader", "no expiry") not in frame.index
+            assert row["reaches_host"]
             assert frame.loc[("writer", "pg_write_all_data"), "far_reaching"]
+            assert not frame.loc[("writer", "pg_write_all_data"), "reaches_host"]
             assert verdicts("roles/audit", frame.reset_index()) == {
                 "Superusers that can log in": Verdict.OK,
+                "Logins that reach the server's host": Verdict.WARNING,
                 "Logins with far-reaching privileges": Verdict.WARNING,
             }
         finally:

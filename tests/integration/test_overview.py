@@ -21,7 +21,7 @@ from rbkernel.model import Decision, Finding, Verdict
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
-from rbkernel.sandbox.faults import waiting
+from rbkernel.sandbox.faults import slow, waiting
 from rbkernel.sandbox.faults.catalogue import FAULTS
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.session import Session
@@ -44,13 +44,13 @@ OPENS = {
     "slot-unread": "RUN-018",
     "slot-lost": "RUN-018",
     "archive-failing": "RUN-018",
-    "vacuum-held-back": None,  # the snapshot is younger than a minute
+    "vacuum-held-back": None,  # a snapshot of less than a minute is ordinary
     "vacuum-switched-off": "RUN-019",
-    # RUN-021 and RUN-027 ask for these; the overview does not
-    "page-damaged": None,
+    "page-damaged": "RUN-021",
+    # RUN-027 asks for these; the overview does not
     "audit-probing": None,
     "audit-withdrawn": None,
-    "login-too-powerful": None,
+    "login-too-powerful": "RUN-027",
     "server-stopped": "RUN-010",
     "catalogue-locked": "RUN-010",
     "primary-lost": "RUN-010",
@@ -58,19 +58,17 @@ OPENS = {
     "failed-over": "RUN-010",
     "two-primaries": "RUN-005",  # each server is looked at alone here; a pair opens RUN-030
     "server-recovering": "RUN-010",
-    "password-changed": None,  # which says nothing about the server
+    "password-changed": "RUN-010",  # which tells it from a server that is down
     # the outbox of the shop has a name of its own, which RUN-011 is given
     "outbox-relay-dead": None,
     "outbox-message-rejected": None,
     "outbox-receiver-down": None,
     "outbox-relay-blocked": "RUN-007",
     "outbox-burst": None,
-    # RUN-009 compares statements with their past; the overview does not
-    "index-dropped": None,
-    "statistics-stale": None,
-    "requests-larger": None,
-    # what RUN-004 and RUN-017 look for
-    "migration-half-way": None,
+    "index-dropped": "RUN-009",
+    "statistics-stale": "RUN-009",
+    "requests-larger": "RUN-009",
+    "migration-half-way": "RUN-004",
     "index-building": None,
     "sequence-ending": "RUN-004",
 }
@@ -83,6 +81,13 @@ PUBLIC = {
         "Age of unfrozen rows",
     ),
     *("Future partitions", "Tables without a current partition"),
+    *(
+        "Damaged pages",
+        "Pages that were damaged earlier",
+        "Half-way migrations",
+        "Logins that reach the server's host",
+    ),
+    *("Tables read in full, with stale statistics", "Tables read in full, with a half-built index"),
     "Collation versions that changed",
 }
 _WAITED = b"""
@@ -118,13 +123,42 @@ class TestLook:
         assert set(OPENS) == set(FAULTS)
 
     @pytest.mark.parametrize("fault", FAULTS)
-    def test_a_fault_opens_the_runbook_that_is_about_it(self, shop: Settings, fault: str) -> None:
+    def test_a_fault_opens_the_runbook_that_is_about_it(
+        self, shop: Settings, fault: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if fault not in slow.KINDS:  # two samples take two seconds
+            once = [name for name in overview.TOPICS if not diagnostics.get(name).twice]
+            monkeypatch.setattr(overview, "TOPICS", once)
         control.inject(fault)
         if fault == "lock-queue":
             wait_until_the_queue_is_old()
         primary, standby = look(shop)
         found = overview.next_runbooks([*primary, *standby])
         assert (found[0] if found else None) == OPENS[fault], found
+
+    def test_what_has_been_so_for_long_comes_last(self, shop: Settings) -> None:
+        for fault in ("migration-half-way", "login-too-powerful", "index-dropped"):
+            control.inject(fault)
+        primary, standby = look(shop)
+        found = overview.next_runbooks([*primary, *standby])
+        assert found[0] == "RUN-009"
+        assert set(found[1:]) == {"RUN-004", "RUN-027"}
+
+    def test_what_was_cut_is_not_ok(self, shop: Settings) -> None:
+        few = shop.connection("sandbox-primary").model_copy(update={"row_cap": 1})
+        with closing(Session(few, application_name="t")) as session:
+            found = list(overview.look(session, topics=["storage/scans"]))
+        assert {one.verdict for one in found} == {Verdict.UNKNOWN}
+
+    def test_a_standby_is_not_asked_for_half_built_indexes(self, shop: Settings) -> None:
+        """The lock of who builds one is held on the primary only."""
+        primary, standby = look(shop)
+        title = "Tables read in full, with a half-built index"
+        assert title in {found.title for found in primary}
+        assert title not in {found.title for found in standby}
+        with closing(Session(shop.connection(STANDBY), application_name="t")) as session:
+            frame = diagnostics.run(session, "storage/scans", every_s=1)
+        assert frame["half_built"].isna().all()
 
     def test_healthy_is_ok(self, shop: Settings) -> None:
         primary, standby = look(shop)

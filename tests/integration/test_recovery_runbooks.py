@@ -100,9 +100,18 @@ class TestAuthorizationAudit:
     def test_a_login_loses_its_power_and_an_ordinary_log_is_ok(self, shop: Settings) -> None:
         control.inject("audit-withdrawn")
         administer(f"DELETE FROM {audit.TABLE} WHERE NOT granted AND user_id LIKE 'clerk-%'")
+        administer("CREATE ROLE admin LOGIN CREATEROLE; CREATE ROLE aa_files LOGIN")
+        # the first by its name has other powers; another one has it through a group
+        administer(
+            "CREATE ROLE files; GRANT pg_read_server_files TO files; GRANT files TO aa_files"
+        )
         found = look("RUN-027", shop, "login-too-powerful")
         assert found.recommended == "revoke the privilege"
-        administer(found.sql("Revoke"))
+        administer(found.sql("Revoke pg_execute_server_program from shop_report"))
+        group = look("RUN-027", shop)
+        plan = group.plan("Revoke it in the group: aa_files (pg_read_server_files) through files")
+        assert plan["sql"] == ""
+        administer("DROP ROLE aa_files, files, admin")
         after = look("RUN-027", shop)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
 

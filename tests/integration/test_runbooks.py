@@ -189,7 +189,7 @@ class TestLookAlikes:
         assert findings["Standby connection"].verdict is Verdict.CRITICAL
         assert findings["Replay progress"].wrong
         [decision] = alike.outcomes["RUN-005"].record.decisions
-        assert decision.recommended == "escalate"
+        assert decision.recommended == "bring the standby back"
 
     def test_reconciliation_takes_rows_in_flight_for_no_drift(self, alike: Round) -> None:
         outcome, findings = alike.outcomes["RUN-006"], alike.findings("RUN-006")

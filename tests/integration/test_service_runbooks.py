@@ -1,4 +1,4 @@
-"""RUN-010 and RUN-011, on real faults: what they conclude, recommend and change."""
+"""RUN-001, 005, 010 and 011 on real faults: what they conclude, recommend and change."""
 
 from __future__ import annotations
 
@@ -9,21 +9,69 @@ import pytest
 
 from rbkernel.config import Settings
 from rbkernel.model import Verdict
+from rbkernel.runbook.placeholders import PLACEHOLDER
 from rbkernel.sandbox import binaries, control, processes
-from rbkernel.sandbox.faults import outbox
+from rbkernel.sandbox.faults import outbox, waiting
+from rbkernel.sandbox.grading import asking
+from rbkernel.sandbox.grading.truths import TASKS
 from rbkernel.sandbox.home import Home
 from tests.support.runbooks import administer, look
 from tests.support.waiting import until
 
+_STREAMS = b"SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming'"
 pytestmark = pytest.mark.usefixtures("evidence")
 
 
-def start_command() -> str:
-    """The command that starts the sandbox's primary, in place of systemctl."""
+def start_command(server: str = "primary") -> str:
+    """The command that starts a server of the sandbox, in place of systemctl."""
     home = Home.configured()
     prefix = "unshare --user --map-user=65534 " if os.geteuid() == 0 else ""
     program = binaries.find().program("pg_ctl")
-    return f"{prefix}{program} -D {home.data('primary')} -l {home.log('primary')} -w start"
+    return f"{prefix}{program} -D {home.data(server)} -l {home.log(server)} -w start"
+
+
+def on_its_host(command: str) -> None:
+    """Run a command of a plan, as a person on the server's host does."""
+    environment = processes.environment()
+    command = command.replace("sudo ", "")
+    subprocess.run(["sh", "-c", command], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+class TestStagedTrouble:
+    """Faults that consist of sessions and settings, from the scenarios."""
+
+    def test_the_limit_of_a_role_is_raised(self, shop: Settings) -> None:
+        # a second role at its limit, which is meant, and comes first by its name
+        administer("ALTER ROLE rb_action CONNECTION LIMIT 1")
+        with control.connect_as("rb_action"), asking.created(TASKS["role-limit"], 1):
+            found = look("RUN-001", shop)
+            assert "connection limit of the role shop_app" in found.headline
+            assert found.recommended == "raise the limit of the role or database"
+            raised = found.sql("Raise the connection limit of shop_app")
+            administer(PLACEHOLDER.sub("30", raised))
+            after = look("RUN-001", shop)
+            assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")
+        administer("ALTER ROLE rb_action CONNECTION LIMIT -1")
+
+    def test_a_standby_that_is_down_is_started(self, shop: Settings) -> None:
+        with asking.created(TASKS["standby-down"], 1):
+            data = Home.configured().data("standby")
+            command = start_command("standby")
+            found = look("RUN-005", shop, start_command=command, data_directory=str(data))
+            assert found.headline.startswith("sandbox-standby does not answer: nothing listens")
+            assert found.recommended == "start the standby, if it is stopped"
+            plan = found.plan("Start sandbox-standby")
+            assert "two primaries accept writes" in plan["risk"]
+            signal = data / "standby.signal"
+            signal.rename(data / "moved")
+            on_its_host(plan["command"])  # not a standby: an old primary, after a failover
+            assert not (data / "postmaster.pid").exists()
+            (data / "moved").rename(signal)
+            on_its_host(plan["command"])
+            with control.connect_as("postgres") as raw:
+                waiting.until(raw, _STREAMS, what="the standby streams again")
+            after = look("RUN-005", shop)
+            assert after.recommended == "wait"
 
 
 class TestServerDown:
@@ -32,12 +80,7 @@ class TestServerDown:
         assert found.outcome.verdict is Verdict.CRITICAL
         assert found.headline.startswith("sandbox-primary does not answer: nothing listens")
         assert found.recommended == "start the server, if its host says that it is stopped"
-        subprocess.run(
-            found.command("Start sandbox-primary").split(),
-            check=True,
-            env=processes.environment(),
-            stdout=subprocess.DEVNULL,
-        )
+        on_its_host(found.command("Start sandbox-primary"))
         control.heal("server-stopped")
         after = look("RUN-010", shop)
         assert (after.outcome.verdict, after.recommended) == (Verdict.OK, "wait")

@@ -41,6 +41,8 @@ class TestServerThatWasNotSeen:
         cause = only(situation(reason="why", trouble=trouble))
         assert cause.verdict is Verdict.UNKNOWN
         assert cause.explains == ()
+        # RUN-010 says how to repair a connection; a privilege that is missing is nobody's runbook
+        assert cause.opens == ("" if trouble == Trouble.FORBIDDEN else "RUN-010")
 
     @pytest.mark.parametrize(
         ("trouble", "said"),
@@ -53,6 +55,59 @@ class TestServerThatWasNotSeen:
         cause = only(situation(reason="why", trouble=trouble))
         assert cause.headline == f"{said}: why"
         assert (cause.verdict, cause.opens) == (Verdict.CRITICAL, "RUN-001")
+
+
+class TestStandbyThatIsDown:
+    """The runbook that is about the pair says what to do; that it is not connected is a symptom."""
+
+    LATE = Cause(
+        headline="standby is not connected to db",
+        mechanism="",
+        verdict=Verdict.CRITICAL,
+        opens="RUN-005",
+        explains=("RUN-005",),
+    )
+
+    @pytest.mark.parametrize(
+        ("trouble", "option"),
+        [
+            (Trouble.NOT_LISTENING, "start"),
+            (Trouble.HOST_SILENT, "check"),
+            (Trouble.STARTING, "wait"),
+        ],
+    )
+    def test_it_is_started_if_it_is_stopped(self, trouble: str, option: str) -> None:
+        queue = replace(self.LATE, headline="a queue", explains=("RUN-007", "RUN-005"))
+        found = causes.find(situation(trouble=trouble, reason="why"))
+        left, [down] = pair.lost([self.LATE, queue], found)
+        assert left == (queue,)
+        assert (down.opens, down.option) == ("RUN-005", option)
+        assert "RUN-001" not in down.explains
+
+
+class TestLimitOfARole:
+    @pytest.mark.parametrize(("stuck", "option"), [(12, ""), (3, "raise")])
+    def test_it_is_not_raised_for_sessions_that_are_stuck(self, stuck: int, option: str) -> None:
+        backends = tuple(
+            Backend(
+                pid=pid,
+                username="shop_app",
+                state="idle in transaction" if pid < stuck else "active",
+            )
+            for pid in range(20)
+        )
+        seen = situation(*backends, used=20, limited_roles=("shop_app (20 of 20)",))
+        [limit] = [one for one in causes.find(seen) if "limit of the role" in one.headline]
+        assert limit.option == option
+        assert ("stuck" in limit.next_step) is (option == "")
+
+    @pytest.mark.parametrize(("used", "option"), [(20, "raise"), (45, "")])
+    def test_it_is_raised_only_if_the_server_has_slots_to_spare(
+        self, used: int, option: str
+    ) -> None:
+        found = causes.find(situation(used=used, limited_roles=("shop_app",)))
+        [limit] = [one for one in found if "shop_app" in one.headline]
+        assert limit.option == option
 
 
 REPLAY = Backend(pid=9, backend_type="startup", wait_event="RecoveryConflictSnapshot")
@@ -252,6 +307,7 @@ class TestReplication:
         told = (self.found("replay_lag_s", 40), self.found("connected", 0))
         cause = only(situation(replication=told, standby_name="standby"))
         assert cause.headline == "standby is not connected to db"
+        assert cause.option == "bring"
         assert cause.late_s is None
 
     def test_two_primaries_open_the_failover(self) -> None:

@@ -14,7 +14,7 @@ from rbkernel.checks.answer import BOOLEAN, FLOAT8, TEXT, TIMESTAMPTZ, Answer, C
 from rbkernel.checks.frames import to_frame
 from rbkernel.errors import DatabaseError
 from rbkernel.model import Finding, Verdict
-from rbkernel.sources.postgres import diagnostics, rates
+from rbkernel.sources.postgres import diagnostics, overview, rates
 from rbkernel.sources.postgres.twice import Twice
 from rbkernel.triage import query
 
@@ -180,6 +180,11 @@ def calls(
         "counted_since": BEGAN - timedelta(days=1),
         "query": "SELECT 1 FROM orders WHERE customer_id = $1",
         "username": "shop_app",
+        "applications": "",
+        "busy_sessions": 0.02,
+        "least_calls": 5,
+        "least_share": 0,
+        "single_spreads": 0,
         **others,
     }
     return {**CALLS, **{name: [value] for name, value in facts.items()}}
@@ -220,6 +225,31 @@ class TestRegression:
         assert verdicts(found) == [OK, WARNING, OK, OK]
         cause = found["Statements that return more than before"].cause
         assert ": shop_app: SELECT 1 FROM orders" in cause
+        known = calls(1000, ms=2.0, applications="carts, mails")
+        found = judged(known, calls(50, ms=30.0, pages=900, rows=400))
+        cause = found["Statements that return more than before"].cause
+        assert ": shop_app (carts, mails): SELECT 1 FROM orders" in cause
+
+    @pytest.mark.parametrize("past", [calls(1000, ms=1.0, spread_ms=10, longest_ms=100.0)])
+    @pytest.mark.parametrize(("count", "mean_ms"), [(5, 21.0), (300, 21.0)])
+    def test_a_wide_past_is_no_change_for_the_overview(
+        self, past: dict[str, list[Any]], count: int, mean_ms: float
+    ) -> None:
+        """One long call among five; and many, of a statement that is quick or slow by turns."""
+        sure = {
+            name: [value]
+            for name, value in overview.VALUES["queries/regression"].items()
+            if name in past
+        }
+        found = judged({**past, **sure}, calls(count, ms=mean_ms, pages=900))
+        assert verdicts(found)[:3] == [OK, OK, OK]
+        slower = judged({**past, **sure}, calls(300, ms=40.0, pages=900))
+        assert verdicts(slower)[0] is WARNING
+
+    def test_one_long_call_is_no_regression(self) -> None:
+        one = calls(20, ms=10.0, pages=900)
+        assert verdicts(judged(self.PAST, one, longest_ms=180.0))[:3] == [OK, OK, OK]
+        assert verdicts(judged(self.PAST, one, longest_ms=12.0))[0] is WARNING
 
     def test_the_same_work_takes_longer(self) -> None:
         assert verdicts(judged(self.PAST, calls(50, ms=30.0))) == [OK, OK, WARNING, OK]

@@ -26,8 +26,8 @@ CLIENT = "shop-cart"
 STATEMENT = f"SELECT id, note FROM {TABLE} WHERE customer_id = ANY(%s)".encode()
 _ROWS, _OF_A_CUSTOMER = 100_000, 10
 _CUSTOMER = 7
-# so many calls that those of the next seconds, which are slow, do not change the mean of the past
-_PAST = 5000
+# so many calls that those of the next minute, which are slow, hardly change the mean of the past
+_PAST = 15_000
 
 _CREATE = f"CREATE TABLE {TABLE} (id int PRIMARY KEY, customer_id int NOT NULL, note text NOT NULL)"
 _AUTOVACUUM_OFF = " WITH (autovacuum_enabled = false)"
@@ -92,7 +92,7 @@ def start(kind: Kind, access: Access, seed: int) -> dict[str, Any]:
             raw.execute(statement)
         if raw.execute(_COUNTS).fetchone() == (True,):
             raw.execute(_FORGET, [f"%{TABLE}%"])
-        with access.connect("shop_app", application_name=CLIENT) as client:
+        with access.connect("shop_app", application_name=CLIENT) as client, client.pipeline():
             for _ in range(_PAST):
                 client.execute(STATEMENT, [[_CUSTOMER]])
         for statement in kind.change:

@@ -228,8 +228,8 @@ _STAGED = {
     "standby-down": _of(STANDBY, _to(Step.START_SERVER, STANDBY)),
 }
 
-# s that a queue lasts before it is more than a short wait
-_QUEUE_S = {locks.FAULT: 6.0}
+# s that a state lasts before it is more than an ordinary one: a short wait, a short snapshot
+_AFTER_S = {locks.FAULT: 6.0, vacuum.HELD_BACK: 61.0}
 
 
 def _always(truth: Truth) -> Callable[[int], Truth]:
@@ -237,7 +237,7 @@ def _always(truth: Truth) -> Callable[[int], Truth]:
 
 
 TASKS: dict[str, Task] = {
-    name: Task(name=name, truth=truth, after_s=_QUEUE_S.get(name, 0.0))
+    name: Task(name=name, truth=truth, after_s=_AFTER_S.get(name, 0.0))
     for name, truth in (
         (HEALTHY, _always(_WELL)),
         *_BY_SEED.items(),

@@ -238,13 +238,16 @@ def both(
         # that the primary sends nothing is only a symptom
         own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
         return here, replace(there, causes=own)
+    configured = standby.connection.name == primary.connection.standby
+    if configured and there.situation.trouble in DOWN and not there.reached:
+        left, down = pair.lost(here.causes, there.causes)
+        return replace(here, causes=left), replace(there, causes=down)
     if first is None or second is None:
         return here, there
     if roles := list(pair.roles(first, second)):
         return here.led_by(roles), there
     if second.is_copy_of(first):
         here, there = with_replayed_locks(here, there)
-    configured = standby.connection.name == primary.connection.standby
     causes = [*there.causes, *(here.causes if configured else ())]
     meant_s = second.meant_s if configured else 0.0
     here = replace(here, causes=tuple(without_symptoms(here.causes, causes, meant_s)))

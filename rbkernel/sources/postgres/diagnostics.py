@@ -7,7 +7,7 @@ header declares and the reason attached; every rule then returns ``unknown``.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Diagnostic",
     "ask",
+    "begun",
     "framed",
     "get",
     "inapplicable",
@@ -108,9 +109,23 @@ def run(session: Session, name: str, **values: Any) -> pd.DataFrame:
         Rows × the header's columns; empty, with a reason in its provenance, if the server could
         not answer or refused.
     """
-    if get(name).twice:
-        return _twice(session, get(name), values)
-    return framed(name, ask(session, name, **values))
+    return begun(session, name, **values)()
+
+
+def begun(session: Session, name: str, **values: Any) -> Callable[[], pd.DataFrame]:
+    """Begin to run a diagnostic, and return a function that returns the answer, as `run` does.
+
+    If the diagnostic runs twice, the first sample is taken now, and the function takes the second
+    one. It waits only for what is left of the time between the two.
+    """
+    diagnostic = get(name)
+    if not diagnostic.twice:
+        return lambda: framed(name, ask(session, name, **values))
+    first = _ask(session, diagnostic, values, texts=False)
+    if first.provenance.reason:
+        return lambda: framed(name, first)
+    due = time.monotonic() + values.get(PAUSE, diagnostic.twice.every_s)
+    return partial(_second, session, diagnostic, values, first, due)
 
 
 def framed(name: str, answer: Answer) -> pd.DataFrame:
@@ -122,16 +137,15 @@ def framed(name: str, answer: Answer) -> pd.DataFrame:
     return frames.to_frame(answer).reindex(columns=list(get(name).columns))
 
 
-def _twice(session: Session, diagnostic: Diagnostic, values: Mapping[str, Any]) -> pd.DataFrame:
-    """Run a diagnostic, wait without an open transaction, run it again, and return the changes."""
+def _second(
+    session: Session, diagnostic: Diagnostic, values: Mapping[str, Any], first: Answer, due: float
+) -> pd.DataFrame:
+    """Wait without an open transaction, run a diagnostic again, and return the changes."""
     from rbkernel.checks import frames
     from rbkernel.sources.postgres import rates
 
     assert diagnostic.twice
-    first = _ask(session, diagnostic, values, texts=False)
-    if first.provenance.reason:
-        return framed(diagnostic.name, first)
-    time.sleep(values.get(PAUSE, diagnostic.twice.every_s))
+    time.sleep(max(0.0, due - time.monotonic()))
     second = _ask(session, diagnostic, values)
     if second.provenance.reason:
         return framed(diagnostic.name, second)

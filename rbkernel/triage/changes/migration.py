@@ -34,6 +34,8 @@ _READ_IT = (
     "read it yourself: PostgreSQL's manual says which lock it takes; find out how many rows it"
     " changes, and what it deletes"
 )
+# what makes the version of the service that runs now fail at once
+_BREAKING = (" rename ", " set schema ", " revoke ", " row level ")
 _NOTHING_SAFER = "none is known; run it only while nothing uses the table"
 
 
@@ -52,6 +54,11 @@ class Migration:
     refused: Finding
     unjudged: Finding
     targets: Assessed
+
+    @property
+    def breaking(self) -> bool:
+        """Whether a statement renames, moves or revokes something that code in use may need."""
+        return any(word in f" {one.statement} " for one in self.effects for word in _BREAKING)
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.migration` has shown the findings."""

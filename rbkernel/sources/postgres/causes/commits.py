@@ -28,7 +28,10 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
         return
     pids = {pid for tree in behind for pid in tree.waiters}
     waiting = [*commits, *(one for one in situation.backends if one.pid in pids)]
-    state = "does not confirm" if situation.synchronous_connected else "is not connected"
+    state, first, option = "is not connected", "Bring the standby back", "bring"
+    if situation.synchronous_connected:
+        state, option = "does not confirm", "check"
+        first = "Look at the standby: its disk, and with remote_apply its replay"
     connected = ", ".join(situation.senders) or "none"
     yield Cause(
         # the name comes first, because long titles of notifications are cut
@@ -43,10 +46,11 @@ def synchronous(situation: Situation, behind: Iterable[Tree]) -> Iterator[Cause]
             slots_pct=situation.share_of_slots(len(waiting)),
         ),
         ruled_out=("cancelling the commits: they would stay committed here, without the standby",),
-        next_step="Bring the standby back; or, if losing its copy is acceptable, an administrator"
+        next_step=f"{first}; or, if losing its copy is acceptable, an administrator"
         " removes it from synchronous_standby_names and reloads, and the commits go on",
         opens="RUN-005",
         explains=("RUN-001", "RUN-005", "RUN-007"),
+        option=option,
     )
 
 

@@ -7,7 +7,7 @@ alone looks like a healthy primary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from rbkernel import amounts
 from rbkernel.model import Verdict
 from rbkernel.sources.postgres.blocking import trees
-from rbkernel.sources.postgres.causes.cause import Cause, identity, level
+from rbkernel.sources.postgres.causes.cause import REPLICATION, Cause, identity, level
 from rbkernel.sources.postgres.remedy import Remedy, forbidden, loss
 from rbkernel.sources.postgres.situation import Situation
 
@@ -129,6 +129,27 @@ def alone(primary: str, standby: Member) -> Iterator[Cause]:
             opens="RUN-005",
             explains=("RUN-005",),
         )
+
+
+def lost(
+    primary: Iterable[Cause], standby: Iterable[Cause]
+) -> tuple[tuple[Cause, ...], tuple[Cause, ...]]:
+    """Return the causes on both servers if the standby of a primary is down.
+
+    That the standby is not connected is then a symptom. The runbook on replication, which is about
+    both servers, says how to start it; one that is starting is waited for.
+    """
+    left = tuple(one for one in primary if one.explains != (REPLICATION,))
+    down = tuple(
+        replace(
+            one,
+            opens=REPLICATION,
+            explains=(REPLICATION, "RUN-010"),
+            option="wait" if one.option == "let" else one.option,
+        )
+        for one in standby
+    )
+    return left, down
 
 
 def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:

@@ -76,5 +76,7 @@ def unseen(situation: Situation) -> Cause:
         mechanism="the server could not be queried",
         verdict=Verdict.UNKNOWN,
         next_step=situation.next_step,
+        # RUN-010 tells a server that is down from a connection of rbkernel that is wrong
+        opens="" if own_role else "RUN-010",
         option="repair",
     )

@@ -22,7 +22,7 @@ _HEADLINES = {
 _NO_BURST = {"replay_lag_s"}
 _LATE = {"replay_lag_s", "stalled_s"}
 # the first word of the option for the problem, if there is one
-_OPTIONS = {"paused": "resume"}
+_OPTIONS = {"paused": "resume", "connected": "bring", "receiving": "bring"}
 
 
 def broken(situation: Situation) -> Iterator[Cause]:

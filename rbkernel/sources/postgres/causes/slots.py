@@ -38,21 +38,33 @@ _STUCK_S = 5.0
 
 
 def limits(situation: Situation) -> Iterator[Cause]:
-    """Yield a cause for each role or database that has reached its connection limit."""
-    for kind, names in (
-        ("role", situation.limited_roles),
-        ("database", situation.limited_databases),
+    """Yield a cause for each role or database that has reached its connection limit.
+
+    Raising the limit is recommended only if the server has enough free slots, and if most sessions
+    under the limit neither idle in a transaction nor wait for another session.
+    """
+    spare = level(situation.share_of_slots(situation.used), _WARN_PCT, _CRITICAL_PCT) is Verdict.OK
+    for kind, field, names in (
+        ("role", "username", situation.limited_roles),
+        ("database", "database", situation.limited_databases),
     ):
         for name in names:
+            own = name.rpartition(" (")[0] or name
+            under = [one for one in situation.clients if getattr(one, field) == own]
+            held = sum(one.idle_in_transaction or one.held_up for one in under)
             yield Cause(
                 headline=f"The connection limit of the {kind} {name} is reached",
                 mechanism=f"the {kind} has a CONNECTION LIMIT of its own",
                 verdict=Verdict.CRITICAL,
                 ruled_out=(f"max_connections: {situation.used} of {situation.usable} slots used",),
-                next_step=f"Free connections of this {kind}, or have its limit raised"
+                next_step=f"{held} of its sessions are stuck: see what holds them up (RUN-007);"
+                " a higher limit only lets more of them in"
+                if 2 * held > len(under)
+                else f"Free connections of this {kind}, or have its limit raised"
                 f" (ALTER {kind.upper()} … CONNECTION LIMIT)",
                 opens="RUN-001",
                 explains=("RUN-001",),
+                option="raise" if spare and 2 * held <= len(under) else "",
                 subject=f"connection limit of the {kind} {name}",
             )
 

@@ -7,11 +7,13 @@ columns:
   idle: those of them that are idle
   connection_limit: CONNECTION LIMIT of the role
   used_pct: "%, sessions of connection_limit"
+  several: the limit is not 1, which keeps a second session out on purpose
   sampled_at: the server's clock
 rules:
   - title: Connections by role
     column: used_pct
     empty: 0
+    where: {several: true}
     by: role
     unit: "%"
     warn: 80
@@ -28,6 +30,7 @@ SELECT r.rolname::text AS role,
        r.rolconnlimit AS connection_limit,
        -- a limit of 0 lets nobody in
        (100.0 * coalesce(a.sessions, 0) / greatest(r.rolconnlimit, 1))::float8 AS used_pct,
+       r.rolconnlimit <> 1 AS several,
        statement_timestamp() AS sampled_at
 FROM pg_roles r
 LEFT JOIN (

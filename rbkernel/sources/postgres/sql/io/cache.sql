@@ -11,6 +11,8 @@ columns:
   rolled_back_pct: "%, transactions rolled back of all since stats_reset; NULL when there was none"
   conflicts: queries cancelled because of recovery, on a standby, since stats_reset
   checksum_failures: pages found damaged since stats_reset; 0 when checksums are off
+  damaged_at: when the last of them was found
+  newly_damaged: it was found within the last 24 h
   stats_reset: start of counting; NULL means since the database was created
   sampled_at: the server's clock
 rules:
@@ -30,15 +32,33 @@ rules:
     opens: RUN-009
     source: the field's usual threshold, 98 to 99 %; critical is rbkernel's choice
   - title: Damaged pages
+    name: damaged_now
     column: checksum_failures
     agg: sum
+    where: {newly_damaged: true}
     by: database
     unit: pages
     critical: 0
-    cause: "{value} failed {its|their} checksum: {top}"
-    next_step: stop writing to this disk; fail over or restore, and do not vacuum or dump over it
+    cause: "{value} failed {its|their} checksum, the last within 24 h: {top}"
+    next_step: >-
+      see which relation it is (the server's log names the block), and whether a copy is good: a
+      standby may have the damage, too. Then fail over or restore; until then, do not vacuum or dump
+      over it
     opens: RUN-021
-    source: any damaged page is one too many
+    source: any damaged page is one too many; the count never falls, so its age decides
+  - title: Pages that were damaged earlier
+    name: damaged_earlier
+    column: checksum_failures
+    agg: sum
+    where: {newly_damaged: false}
+    by: database
+    unit: pages
+    warn: 0
+    cause: "{value} failed {its|their} checksum, none within 24 h: {top}"
+    next_step: >-
+      find out whether it was repaired; verify with pg_amcheck, or pg_checksums on a stopped copy
+    opens: RUN-021
+    source: as above; a damaged page that nobody reads is not counted again
 figure: {kind: bars, x: reads, y: database, title: Pages that were not in shared_buffers}
 */
 SELECT coalesce(datname::text, '(shared catalogues)') AS database,
@@ -51,6 +71,10 @@ SELECT coalesce(datname::text, '(shared catalogues)') AS database,
        (100.0 * xact_rollback / nullif(xact_commit + xact_rollback, 0))::float8 AS rolled_back_pct,
        conflicts,
        coalesce(checksum_failures, 0) AS checksum_failures,
+       checksum_last_failure AS damaged_at,
+       coalesce(checksum_last_failure > statement_timestamp() - interval '24 hours',
+                checksum_failures > 0,
+                false) AS newly_damaged,
        stats_reset,
        statement_timestamp() AS sampled_at
 FROM pg_stat_database

@@ -12,9 +12,14 @@ SELECT s.queryid::text AS query_id,
        s.stddev_exec_time AS spread_ms,
        s.max_exec_time AS longest_ms,
        coalesce(r.running_s, 0) AS running_s,
+       coalesce(r.applications, '') AS applications,
        extract(epoch FROM clock_timestamp() - i.stats_reset)::float8 AS past_s,
        s.stats_since AS counted_since,
        left(s.query, 300) AS query,
+       CAST(:busy_sessions AS float8) AS busy_sessions,
+       CAST(:least_share AS float8) AS least_share,
+       CAST(:least_calls AS float8) AS least_calls,
+       CAST(:single_spreads AS float8) AS single_spreads,
        clock_timestamp() AS sampled_at
 FROM {schema}.pg_stat_statements({texts}) s
 CROSS JOIN {schema}.pg_stat_statements_info i
@@ -24,6 +29,7 @@ LEFT JOIN (
     SELECT query_id,
            usesysid,
            datid,
+           string_agg(DISTINCT nullif(application_name, ''), ', ') AS applications,
            extract(epoch FROM clock_timestamp() - min(query_start) FILTER (
                WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'))::float8 AS running_s
     FROM pg_stat_activity

@@ -6,6 +6,8 @@ columns:
   power: superuser, createrole, createdb, replication, bypassrls, no expiry, or a predefined role
   through: the roles by which it is a member; empty for a privilege granted directly to it
   far_reaching: with it one can become superuser, pass row security, write every table, or touch the server's files
+  reaches_host: with it one can run programs, or read or write files, on the server's host
+  privilege: the role and, in brackets, the power
   valid_until: when its password ends; NULL for never
   count: 1, for the figure
 rules:
@@ -20,17 +22,26 @@ rules:
     next_step: one for the administrator is enough; remove the attribute from the others
     opens: RUN-027
     source: rbkernel's choice; the first is made by initdb
+  - title: Logins that reach the server's host
+    name: reaches_host
+    agg: rows
+    where: {reaches_host: true, can_login: true}
+    each: privilege
+    unit: privileges
+    warn: 0
+    cause: "{value} {lets|let} a login run programs or access files on the server's host: {which}"
+    next_step: find out whether its owner needs that; else revoke it
+    opens: RUN-027
+    source: the manual's chapter on predefined roles; such a login can become superuser
   - title: Logins with far-reaching privileges
     name: far_reaching
     agg: rows
-    where: {far_reaching: true, can_login: true}
-    by: power
-    each: role
+    where: {far_reaching: true, reaches_host: false, can_login: true}
+    each: privilege
     unit: privileges
     warn: 0
     cause: >-
-      {value} {lets|let} a login become superuser, bypass row security, write every table, or access
-      the server's files: {top}
+      {value} {lets|let} a login become superuser, bypass row security, or write every table: {which}
     next_step: find out who needs them, and revoke them from the others
     opens: RUN-027
     source: the manual's chapter on predefined roles
@@ -77,6 +88,10 @@ SELECT r.rolname::text AS role,
            AND (p.power IN ('createrole', 'bypassrls', 'pg_execute_server_program',
                             'pg_read_server_files', 'pg_write_server_files', 'pg_write_all_data')
                 OR p.power IN (SELECT rolname FROM pg_roles WHERE rolsuper)) AS far_reaching,
+       NOT r.rolsuper
+           AND p.power IN ('pg_execute_server_program', 'pg_read_server_files',
+                           'pg_write_server_files') AS reaches_host,
+       r.rolname::text || ' (' || p.power || ')' AS privilege,
        CASE WHEN isfinite(r.rolvaliduntil) THEN r.rolvaliduntil END AS valid_until,
        1 AS count
 FROM powers p

@@ -5,7 +5,9 @@ columns:
   standby: whether the server is in recovery
   usable: connection slots that an ordinary role may use
   used: client backends, rbkernel's included
-  limited_roles: roles whose CONNECTION LIMIT is reached, each as name (used of limit)
+  limited_roles: >-
+    roles whose CONNECTION LIMIT is reached, each as name (used of limit); without limits of 1, which
+    keep a second session out on purpose
   limited_databases: databases whose connection limit is reached, each as name (used of limit)
   synchronous_standbys: synchronous_standby_names; empty for none
   synchronous_connected: standbys that are connected and count as synchronous
@@ -28,7 +30,7 @@ SELECT pg_is_in_recovery() AS standby,
            SELECT format('%s (%s of %s)', r.rolname, count(*), r.rolconnlimit)
            FROM pg_roles r
            JOIN pg_stat_activity a ON a.usesysid = r.oid AND a.backend_type = 'client backend'
-           WHERE r.rolconnlimit > 0 AND NOT r.rolsuper
+           WHERE r.rolconnlimit > 1 AND NOT r.rolsuper
            GROUP BY r.rolname, r.rolconnlimit
            HAVING count(*) >= r.rolconnlimit
            ORDER BY r.rolname) AS limited_roles,
@@ -36,7 +38,7 @@ SELECT pg_is_in_recovery() AS standby,
            SELECT format('%s (%s of %s)', d.datname, count(*), d.datconnlimit)
            FROM pg_database d
            JOIN pg_stat_activity a ON a.datid = d.oid AND a.backend_type = 'client backend'
-           WHERE d.datconnlimit > 0
+           WHERE d.datconnlimit > 1
            GROUP BY d.datname, d.datconnlimit
            HAVING count(*) >= d.datconnlimit
            ORDER BY d.datname) AS limited_databases,

@@ -11,9 +11,12 @@ columns:
     NULL on a standby
   half_built: >-
     how many of its indexes are only half built, while nobody works on the table's indexes; without
-    the copies that REINDEX CONCURRENTLY left behind
+    the copies that REINDEX CONCURRENTLY left behind; NULL on a standby, which does not see who does
   invalid_indexes: the names of these indexes, which no query uses; empty for none
-  heavy: more than 500 000 rows are read per s
+  file: the table's file in both samples; another one means another table of that name
+  heavy: >-
+    10 scans or more began, and more than 500 000 rows are read per s; not for a table that is new, or
+    replaced, since the first sample
   stale: heavy, and changed_of_due is 2 or more
   broken: heavy, and it has a half-built index
   stats_reset: start of counting; NULL means since the database was created
@@ -23,10 +26,10 @@ twice:
   every_s: 5
   key: [relation]
   counters: [full_scans, rows_read, index_scans]
-  gauges: [changed_of_due, half_built]
+  gauges: [changed_of_due, half_built, file]
   since: [stats_reset]
   made:
-    heavy: rows_read_per_s > 500000
+    heavy: (rows_read_per_s > 500000) & (full_scans >= 10) & (file == file_before).fillna(False)
     stale: heavy & (changed_of_due >= 2)
     broken: heavy & (half_built > 0)
   keep: full_scans > 0
@@ -47,7 +50,7 @@ rules:
     unseen: the counters were reset between the two samples; run it again
     source: >-
       vacuum/tables calls statistics stale at twice the threshold of autovacuum; 500 000 rows per s
-      keep about a tenth of a CPU busy, rbkernel's choice
+      keep about a tenth of a CPU busy, and 10 scans are more than one dump or report, rbkernel's choice
   - title: Tables read in full, with a half-built index
     name: broken
     agg: rows
@@ -97,8 +100,9 @@ SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS relation,
        pg_stat_get_numscans(c.oid) AS full_scans,
        pg_stat_get_tuples_returned(c.oid) AS rows_read,
        x.index_scans,
-       x.half_built,
-       x.invalid_indexes,
+       CASE WHEN NOT pg_is_in_recovery() THEN x.half_built END AS half_built,
+       CASE WHEN pg_is_in_recovery() THEN '' ELSE x.invalid_indexes END AS invalid_indexes,
+       c.relfilenode::bigint AS file,
        CASE WHEN NOT pg_is_in_recovery() THEN
            pg_stat_get_mod_since_analyze(c.oid)
            / greatest(o.analyze_base + o.analyze_scale * greatest(c.reltuples, 0), 1)
@@ -138,4 +142,6 @@ CROSS JOIN LATERAL (
 WHERE c.relkind IN ('r', 'm')
   AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  -- building an index reads the table, on purpose
+  AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = c.oid)
 ORDER BY relation
