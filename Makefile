@@ -68,16 +68,20 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, the gateway with its
-# Alertmanager. They are installed only by root on a machine with apt; elsewhere those tests are
-# skipped with the reason, and in CI they fail.
-DEBIAN := chromium pgbouncer prometheus-alertmanager
+# JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, sources with its Prometheus,
+# the gateway with its Alertmanager. Only root on a machine with apt installs them; elsewhere those tests are
+# skipped with the reason, and in CI they fail. The tests start their own processes, so no service of
+# these packages keeps running.
+DEBIAN := chromium pgbouncer prometheus prometheus-alertmanager
 debian:
 	@missing=; PATH="$$PATH:/usr/sbin"; \
 	for part in $(DEBIAN); do command -v $$part >/dev/null || missing="$$missing $$part"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing for the tests, from Debian:$$missing"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  if [ -d /run/systemd/system ]; then \
+	    for part in $$missing prometheus-node-exporter; do systemctl disable --now -q $$part 2>/dev/null || true; done; \
+	  fi; \
 	fi
 
 # the long counts, kill -9 at many moments and many seeds: a sample of each, another one every day;

@@ -36,7 +36,7 @@ QUERIES = Kind(
     "Queries without an answer",
     "all answered",
     "not answered",
-    "fill in the parameters, correct the SQL, and run the notebook again",
+    "fill in the parameters, correct the query or the source, and run the notebook again",
 )
 CHECKLISTS = Kind(
     "Checklists",

@@ -1,0 +1,409 @@
+"""`rb.promql` on a real Prometheus, and what no answer of a monitoring system may be judged as."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import rbkernel as rb
+from rbkernel import config
+from rbkernel.checks.answer import Provenance, provenance
+from rbkernel.config import Settings
+from rbkernel.config.sources import Source
+from rbkernel.errors import ConfigError, ParameterError, QueryError
+from rbkernel.evidence import Recorder, install
+from rbkernel.model import Run, Verdict
+from rbkernel.sources.monitoring.client import Client
+from rbkernel.triage import context, undone
+from rbkernel.triage.context import Triage
+from tests.support import monitoring
+from tests.support.monitoring import UNTIL, StandIn, of_query_api, stand_in
+from tests.support.waiting import until
+
+SECRET = "hunter2-Tr0ub4dor-token"
+ALL_OF_IT: dict[str, Any] = {"last_s": 600, "step_s": 15, "until": UNTIL}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of a Prometheus that scrapes an exposition endpoint."""
+    metrics = "shop_requests_total 42\nshop_latency_seconds NaN\n"
+    with (
+        stand_in(lambda _: (200, metrics)) as shop,
+        monitoring.prometheus(
+            tmp_path_factory.mktemp("prometheus"),
+            target=shop.url.removeprefix("http://"),
+            options=["--query.max-samples=5000"],
+        ) as found,
+    ):
+        yield found
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Begin a run with these sources, each given by its fields."""
+
+    def made(**sources: dict[str, Any]) -> Triage:
+        install(Recorder(tmp_path / "evidence"))
+        run = Run(id="r", runbook="RUN-008", title="t", incident="i", headless=True, started_at="")
+        named = {name: Source(name=name, **fields) for name, fields in sources.items()}
+        one = Triage(run, Settings(sources=named), ())
+        monkeypatch.setattr(context, "_current", one)
+        return one
+
+    return made
+
+
+@pytest.fixture
+def run(begin: Any, address: str) -> Triage:
+    made: Triage = begin(prom={"kind": "prometheus", "url": f"http://{address}"})
+    return made
+
+
+def origin(frame: pd.DataFrame) -> Provenance:
+    found = provenance(frame)
+    assert found is not None
+    return found
+
+
+class TestAnswers:
+    def test_a_moment(self, run: Triage, address: str) -> None:
+        frame = rb.promql("error_pct{service={service}}", service="shop", until=UNTIL)
+        assert frame[["value", "service"]].to_numpy().tolist() == [[4.0, "shop"]]
+        about = origin(frame)
+        assert about.sql == 'error_pct{service="shop"}'
+        assert (about.values, about.ends) == ({"service": "shop"}, UNTIL)
+        assert (about.server, about.connection) == (f"prometheus http://{address}", "prom")
+        assert rb.check("Errors", frame, "value", critical=1, unit="%").verdict is Verdict.CRITICAL
+
+    def test_a_range(self, run: Triage) -> None:
+        frame = rb.promql("error_pct{service=~{services}}", services=["shop", "mail"], **ALL_OF_IT)
+        assert frame.groupby("series")["value"].count().to_dict() == {"shop": 41, "mail": 41}
+        about = origin(frame)
+        assert (about.begins, about.ends, about.step_s) == ("2026-11-20T02:50:00+00:00", UNTIL, 15)
+        drawn = rb.figure.of(frame, limit=1)
+        assert "mail: 0.2 to 0.2; shop: 4.0 to 4.0" in drawn.caption
+
+    def test_now_on_a_server_that_scrapes(self, run: Triage) -> None:
+        until(lambda: not rb.promql("shop_requests_total").empty, "a value was scraped")
+        assert rb.promql("shop_requests_total")["value"].tolist() == [42.0]
+        assert undone.QUERIES.title not in run.findings or run.findings[undone.QUERIES.title].ok
+
+    def test_long_queries_are_sent_too(self, run: Triage) -> None:
+        many = [f"service-{number}" for number in range(2000)]
+        frame = rb.promql("error_pct{service=~{services}}", services=[*many, "shop"], until=UNTIL)
+        assert frame["service"].tolist() == ["shop"]
+
+    @pytest.mark.parametrize("text", ['"} or vector(1) #', "\\", "`", "a\nb", "é\x00", ".*", "{x}"])
+    def test_no_text_ends_its_place(self, run: Triage, text: str) -> None:
+        """Prometheus parses what was inserted: it finds exactly this text, and nothing else."""
+        queries = (
+            'label_replace(vector(1), "a", {text}, "", "")',
+            'label_replace(vector(1), "a", "<{text}>", "", "")',
+        )
+        for query, expected in zip(queries, (text, f"<{text}>"), strict=True):
+            if "$" not in text:
+                assert rb.promql(query, text=text)["a"].tolist() == [expected]
+        for query in ("error_pct{service={text}}", "error_pct{service=~{text}}"):
+            found = origin(rb.promql(query, text=text, until=UNTIL))
+            assert "no result" in found.reason
+
+
+class TestNoAnswerIsNotOk:
+    """Whatever the rule, no answer is unknown, with its reason and the next step."""
+
+    def judged(self, frame: pd.DataFrame, reason: str, step: str) -> None:
+        assert frame.empty
+        about = origin(frame)
+        assert reason in about.reason
+        assert step in about.next_step
+        rules = ({"agg": "sum"}, {"agg": "rows", "column": ""}, {"empty": 0}, {"below": True})
+        for rule in rules:
+            options: dict[str, Any] = {"column": "value", "warn": 1, **rule}
+            finding = rb.check("Errors", frame, **options)
+            assert (finding.verdict, finding.value) == (Verdict.UNKNOWN, None)
+            assert finding.next_step == about.next_step
+        assert "nothing to draw" in rb.figure.timeline(frame, "value").caption
+
+    def test_no_series(self, run: Triage) -> None:
+        frame = rb.promql("no_such_metric")
+        self.judged(frame, "the query has no result", "or vector(0)")
+        assert rb.promql("no_such_metric or vector(0)")["value"].tolist() == [0.0]
+
+    def test_no_series_in_the_range(self, run: Triage) -> None:
+        self.judged(rb.promql("no_such_metric", last_s=300), "no result", "check the metric")
+
+    def test_a_wrong_query(self, run: Triage) -> None:
+        self.judged(rb.promql("sum("), "unclosed left parenthesis", "correct the query")
+        assert run.findings[undone.QUERIES.title].verdict is Verdict.UNKNOWN
+
+    def test_a_query_that_is_too_expensive(self, run: Triage) -> None:
+        frame = rb.promql("count_over_time(error_pct[15m:100ms])", until=UNTIL)
+        self.judged(frame, "would load too many samples", "correct the query")
+
+    def test_no_server(self, begin: Any) -> None:
+        url = f"http://127.0.0.1:{monitoring.free_port()}"
+        begin(prom={"kind": "prometheus", "url": url})
+        self.judged(rb.promql("up"), "refused", "whether the system runs")
+
+    def test_none_configured(self, begin: Any) -> None:
+        begin()
+        self.judged(rb.promql("up"), "no source of the kind prometheus", "[sources.prometheus]")
+
+    def test_a_placeholder(self, run: Triage) -> None:
+        frame = rb.promql("up{job={job}}", job="‹PLACEHOLDER: job›")
+        self.judged(frame, "not filled in: job", "parameters cell")
+
+    @pytest.mark.parametrize(
+        ("code", "body", "reason", "step"),
+        [
+            (401, "Unauthorized", "answered 401: Unauthorized", "check the token"),
+            (503, json.dumps({"error": "query timed out"}), "query timed out", "try again later"),
+            (200, "<html>", "not of the query API", "check the url"),
+            (200, of_query_api("vector", [{"metric": {}}]), "not of the query API", "the url"),
+            (200, of_query_api("news", []), "'news' of the result", "check the url"),
+            (200, of_query_api("vector", [], data=None), "not of the query API", "the url"),
+            (302, "", "answered 302", "to which the server redirects"),
+        ],
+    )
+    def test_other_answers(self, begin: Any, code: int, body: str, reason: str, step: str) -> None:
+        with stand_in(lambda _: (code, body)) as one:
+            if code == 302:
+                one.headers = {"Location": "http://elsewhere.invalid/"}
+            begin(prom={"kind": "prometheus", "url": one.url})
+            self.judged(rb.promql("up"), reason, step)
+            assert len(one.asked) == 1
+
+    def test_an_answer_that_is_too_large(self, begin: Any) -> None:
+        huge = of_query_api("string", [0, "x" * 2_000_000])
+        with stand_in(lambda _: (200, huge)) as one:
+            begin(prom={"kind": "prometheus", "url": one.url, "size_cap_mb": 1})
+            self.judged(rb.promql("up"), "size cap of 1 MB", "aggregate")
+
+    def test_a_server_that_hangs(self, begin: Any) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            begin(prom={"kind": "prometheus", "url": url, "timeout_s": 0.2})
+            self.judged(rb.promql("up"), "no answer within 0.2 s", "raise timeout_s")
+
+
+class TestIncomplete:
+    def test_the_series_cap_keeps_the_largest_and_names_others(
+        self, begin: Any, address: str
+    ) -> None:
+        begin(prom={"kind": "prometheus", "url": f"http://{address}", "series_cap": 20})
+        frame = rb.promql("depth", until=UNTIL)
+        assert frame["value"].tolist() == list(range(29, 9, -1))
+        assert origin(frame).cut_by == "the series cap of 20"
+        assert "q09, q08, q07, q06, q05 and 5 more" in origin(frame).notes[0]
+        assert rb.check("Depth", frame, "value", warn=100).verdict is Verdict.UNKNOWN
+        assert rb.check("Depth", frame, "value", warn=20).verdict is Verdict.WARNING
+
+    def test_a_partial_answer_is_not_ok(self, begin: Any) -> None:
+        result = [{"metric": {}, "value": [0, "0.5"]}]
+        warned = of_query_api("vector", result, warnings=["store b did not answer"])
+        with stand_in(lambda _: (200, warned)) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            finding = rb.check("Errors", rb.promql("up"), "value", warn=1)
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "store b did not answer" in finding.actual
+
+    def test_a_hint_about_the_query_is_a_note(self, begin: Any) -> None:
+        result = [{"metric": {}, "value": [0, "0.5"]}]
+        hinted = of_query_api("vector", result, infos=["PromQL info: not a counter"])
+        with stand_in(lambda _: (200, hinted)) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            frame = rb.promql("up")
+        assert origin(frame).notes == ("PromQL info: not a counter",)
+        assert rb.check("Errors", frame, "value", warn=1).ok
+
+    @pytest.mark.parametrize("value", ["vector(0)/0", "vector(1)/0"])
+    def test_what_is_no_number_is_not_ok(self, run: Triage, value: str) -> None:
+        finding = rb.check("Errors", rb.promql(value), "value", warn=1)
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "NaN" in finding.actual
+
+    def test_the_figure_draws_the_largest_and_names_others(self, run: Triage) -> None:
+        frame = rb.promql("depth", last_s=60, step_s=15, until=UNTIL)
+        drawn = rb.figure.of(frame)
+        assert sorted(one.name for one in drawn.figure.data) == [f"q{n}" for n in range(23, 30)]
+        assert drawn.caption.endswith("with smaller values: q22, q21, q20, q19, q18 and 18 more")
+
+
+class TestForSomeTime:
+    def judged(self, service: str, for_s: float = 300, **asked: Any) -> Any:
+        frame = rb.promql("error_pct{service={s}}", s=service, unit="%", **{**ALL_OF_IT, **asked})
+        return rb.check("Errors", frame, "value", critical=1, for_s=for_s)
+
+    def test_beyond_for_all_of_it(self, run: Triage) -> None:
+        found = self.judged("shop")
+        assert (found.verdict, found.actual) == (Verdict.CRITICAL, "4 % for the last 5 min")
+        assert found.expected == "at most 1 % (judged for 5 min)"
+
+    def test_beyond_only_now(self, run: Triage) -> None:
+        found = self.judged("cart")
+        assert (found.verdict, found.actual) == (Verdict.UNKNOWN, "7 % now, but not for 5 min yet")
+        assert "measure again" in found.next_step
+        assert self.judged("cart", for_s=60).verdict is Verdict.CRITICAL
+
+    def test_never_beyond(self, run: Triage) -> None:
+        found = self.judged("mail")
+        assert (found.verdict, found.actual) == (Verdict.OK, "0.2 %")
+
+    def test_gaps(self, run: Triage) -> None:
+        found = self.judged("gone", for_s=540)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "values are missing in the last 9 min: service=gone" in found.actual
+        assert self.judged("gone", for_s=60).ok
+
+    def test_a_series_that_is_surely_wrong_counts_beside_a_gap(self, run: Triage) -> None:
+        frame = rb.promql('error_pct{service=~"shop|gone"}', **ALL_OF_IT)
+        found = rb.check("Errors", frame, "value", critical=1, for_s=540)
+        assert found.verdict is Verdict.CRITICAL
+
+    def test_a_range_that_is_too_short(self, run: Triage) -> None:
+        found = self.judged("shop", last_s=120)
+        assert (found.verdict, found.actual) == (Verdict.UNKNOWN, "the range is too short: 2 min")
+
+    def test_one_moment(self, run: Triage) -> None:
+        frame = rb.promql("error_pct", until=UNTIL)
+        found = rb.check("Errors", frame, "value", critical=1, for_s=300)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "one moment" in found.actual
+
+    def test_lower_limits(self, run: Triage) -> None:
+        frame = rb.promql("error_pct{service='cart'}", **ALL_OF_IT)
+        found = rb.check("Errors", frame, "value", warn=1, below=True, for_s=300)
+        assert found.ok
+        found = rb.check("Errors", frame, "value", warn=8, below=True, for_s=300)
+        assert (found.verdict, found.actual) == (Verdict.WARNING, "7 for the last 5 min")
+
+
+class TestBaseline:
+    def test_it_is_the_median_at_this_time_of_the_last_days(self, run: Triage) -> None:
+        frame = rb.promql("cost{tenant={t}}", t="a", baseline_days=7, until=UNTIL)
+        assert frame[["value", "baseline", "ratio", "days"]].to_numpy().tolist() == [[40, 10, 4, 7]]
+        assert "last 7 days, if at least half" in origin(frame).notes[0]
+        found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
+        assert (found.verdict, found.actual) == (Verdict.WARNING, "4 x")
+
+    def test_too_few_days_are_no_baseline(self, run: Triage) -> None:
+        frame = rb.promql("cost", baseline_days=7, until=UNTIL)
+        assert frame.set_index("series")["days"].to_dict() == {"a": 7, "b": 2}
+        found = rb.check("Cost", frame, "ratio", warn=5, unit="x")
+        assert found.verdict is Verdict.UNKNOWN
+        assert "in 1 of 2 rows" in found.actual
+
+    def test_a_range_of_too_many_values(self, run: Triage) -> None:
+        with pytest.raises(QueryError, match="too many values"):
+            rb.promql("cost", last_s=86_400, step_s=1)
+
+    def test_no_range_is_compared(self, run: Triage) -> None:
+        with pytest.raises(ParameterError, match="not a range"):
+            rb.promql("cost", baseline_days=7, last_s=60)
+
+
+class TestCalls:
+    def test_a_value_is_missing_or_unknown(self, run: Triage) -> None:
+        with pytest.raises(QueryError, match=r"needs a value for \{job\}"):
+            rb.promql("up{job={job}}")
+        with pytest.raises(ParameterError, match="takes no keyword 'jobs'"):
+            rb.promql("up{job={job}}", jobs="shop")
+
+    def test_a_time_needs_a_zone(self, run: Triage) -> None:
+        for wrong in ("yesterday", "2026-11-20T03:00:00"):
+            with pytest.raises(ParameterError, match="not a time with a time zone"):
+                rb.promql("up", until=wrong)
+
+    def test_which_source(self, begin: Any, address: str) -> None:
+        one = {"kind": "prometheus", "url": f"http://{address}"}
+        begin(a=one, b=one, loki={"kind": "loki", "url": "http://127.0.0.1:1"})
+        with pytest.raises(ConfigError, match="several sources of the kind prometheus: a, b"):
+            rb.promql("vector(1)")
+        with pytest.raises(ConfigError, match="is of the kind loki"):
+            rb.promql("vector(1)", source="loki")
+        with pytest.raises(ConfigError, match="no source is called"):
+            rb.promql("vector(1)", source="c")
+        assert origin(rb.promql("vector(1)", source="b")).connection == "b"
+        begin(a=one, b={**one, "default": True})
+        assert origin(rb.promql("vector(1)")).connection == "b"
+
+    def test_rb_ask_asks_it_too(self, run: Triage) -> None:
+        assert rb.ask("prom", "vector({n})", n=3)["value"].tolist() == [3.0]
+
+    def test_columns_of_redaction_are_hidden_in_names_too(self, begin: Any, address: str) -> None:
+        hidden = {"columns": {"service": "mask"}}
+        begin(prom={"kind": "prometheus", "url": f"http://{address}", "redaction": hidden})
+        frame = rb.promql("error_pct", until=UNTIL)
+        assert frame["service"].unique().tolist() == ["[masked]"]
+        assert not frame["series"].str.contains("shop").any()
+        assert frame["series"].is_unique
+
+
+class TestReadingOnly:
+    @pytest.mark.parametrize(
+        ("kind", "path"),
+        [
+            ("prometheus", "/api/v1/admin/tsdb/delete_series"),
+            ("prometheus", "/-/quit"),
+            ("prometheus", "/api/v1/query/../admin/tsdb/snapshot"),
+            ("loki", "/loki/api/v1/push"),
+            ("loki", "/loki/api/v1/delete"),
+            ("jaeger", "/api/traces/../admin"),
+            ("tempo", "/shutdown"),
+        ],
+    )
+    def test_other_paths_are_refused(self, kind: str, path: str) -> None:
+        with stand_in(lambda _: (200, "{}")) as one:
+            client = Client(Source(name="x", kind=kind, url=one.url))
+            with pytest.raises(ValueError, match="only read"):
+                client.get(path)
+            assert one.asked == []
+
+
+class TestCredentials:
+    def source(self, one: StandIn, **fields: Any) -> dict[str, Any]:
+        one.respond = lambda _: (200, of_query_api("scalar", [0, "1"]))
+        return {"kind": "prometheus", "url": one.url, **fields}
+
+    def test_bearer_basic_and_tenant(self, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROM_SECRET", SECRET)
+        logins = (
+            ({"token_env": "PROM_SECRET", "tenant": "shop"}, f"Bearer {SECRET}"),
+            ({"token_command": ["printf", f"{SECRET}\\n"]}, f"Bearer {SECRET}"),
+            (
+                {"user": "u", "password_env": "PROM_SECRET"},
+                "Basic dTpodW50ZXIyLVRyMHViNGRvci10b2tlbg==",
+            ),
+        )
+        for fields, sent in logins:
+            with stand_in(lambda _: (500, "")) as one:
+                begin(prom=self.source(one, **fields))
+                assert rb.promql("1")["value"].tolist() == [1.0]
+                [asked] = one.asked
+                assert asked.headers["Authorization"] == sent
+                assert asked.headers.get("X-Scope-OrgID") == fields.get("tenant")
+                assert asked.method == "GET"
+
+    def test_what_cannot_be_read_is_unknown(self, begin: Any) -> None:
+        with stand_in(lambda _: (500, "")) as one:
+            begin(prom=self.source(one, token_env="NO_SUCH_VARIABLE"))
+            about = origin(rb.promql("1"))
+            assert "NO_SUCH_VARIABLE is not set" in about.reason
+            assert one.asked == []
+
+    def test_every_secret_is_told_before_it_is_sent(
+        self, begin: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told: list[str] = []
+        config.tell_passwords_to(lambda _owner, secret: told.append(secret))
+        with stand_in(lambda _: (500, "")) as one:
+            begin(prom=self.source(one, token_command=["echo", SECRET]))
+            rb.promql("1")
+        assert told == [SECRET]

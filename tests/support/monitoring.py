@@ -1,0 +1,188 @@
+"""A real Prometheus with known values, and stand-ins for Loki, Jaeger and Tempo.
+
+The stand-ins are small servers in this process that answer as the query APIs of those systems do;
+none of them parses a query.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from tests.conftest import missing_part
+from tests.support.waiting import until
+
+PROGRAM = "prometheus"
+PATIENCE_S = 60.0
+#: The moment of the known values, and the same as text.
+AT = datetime(2026, 11, 20, 3, tzinfo=UTC).timestamp()
+UNTIL = "2026-11-20T03:00:00+00:00"
+_DAY_S = 86_400
+_STEP_S = 15
+
+
+class Asked(NamedTuple):
+    """A request to a stand-in."""
+
+    method: str
+    path: str
+    given: dict[str, str]
+    headers: dict[str, str]
+
+
+Respond = Callable[[Asked], tuple[int, str | bytes]]
+
+
+class StandIn:
+    """A server of loopback that answers as a function says, and keeps what it was asked."""
+
+    def __init__(self, respond: Respond) -> None:
+        self.respond = respond
+        self.asked: list[Asked] = []
+        self.headers: dict[str, str] = {}
+        standin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                given = {k: v[0] for k, v in parse_qs(f"{parts.query}&{body}").items()}
+                one = Asked(self.command, parts.path, given, dict(self.headers))
+                standin.asked.append(one)
+                code, answer = standin.respond(one)
+                raw = answer if isinstance(answer, bytes) else answer.encode()
+                self.send_response(code)
+                for name, value in standin.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            do_POST = do_GET  # noqa: N815  # as http.server calls it
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing on standard error."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    @contextmanager
+    def running(self) -> Iterator[StandIn]:
+        thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+@contextmanager
+def stand_in(respond: Respond) -> Iterator[StandIn]:
+    """Run a stand-in while the block runs."""
+    with StandIn(respond).running() as one:
+        yield one
+
+
+def of_query_api(kind: str, result: Any, **more: Any) -> str:
+    """Return an answer as Prometheus and Loki give it."""
+    data = {"resultType": kind, "result": result}
+    return json.dumps({"status": "success", "data": data, **more})
+
+
+def _samples(series: str, value: float, begin: float, end: float) -> list[str]:
+    moments = range(round(begin), round(end) + 1, _STEP_S)
+    return [f"{series} {value:g} {moment}" for moment in moments]
+
+
+def history() -> str:
+    """Return the known values, in the format of OpenMetrics.
+
+    Error rates of the last 15 min: of `shop` high for all of it, of `cart` for 2 min, of `mail`
+    never; that of `gone` misses 10 min. Costs of 7 days and today: of `a` usually 10 and now 40, of
+    `b` known for 2 days only. 30 queues.
+    """
+    rates = [
+        *_samples('error_pct{service="shop"}', 4, AT - 900, AT),
+        *_samples('error_pct{service="cart"}', 0.5, AT - 900, AT - 135),
+        *_samples('error_pct{service="cart"}', 7, AT - 120, AT),
+        *_samples('error_pct{service="mail"}', 0.25, AT - 900, AT),
+        *_samples('error_pct{service="gone"}', 0.25, AT - 900, AT - 720),
+        *_samples('error_pct{service="gone"}', 0.25, AT - 120, AT),
+    ]
+    usual = [10, 12, 9, 10, 11, 10, 8]
+    costs = [
+        *(f'cost{{tenant="a"}} {v} {AT - d * _DAY_S:.0f}' for d, v in enumerate(usual, 1)),
+        f'cost{{tenant="a"}} 40 {AT:.0f}',
+        *(f'cost{{tenant="b"}} 5 {AT - d * _DAY_S:.0f}' for d in (0, 1, 2)),
+    ]
+    depths = [f'depth{{queue="q{n:02}"}} {n} {AT:.0f}' for n in range(30)]
+    costs.sort(key=lambda line: line.partition(" ")[0])
+    gauges = (("error_pct", rates), ("cost", costs), ("depth", depths))
+    lines = [line for name, found in gauges for line in (f"# TYPE {name} gauge", *found)]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@contextmanager
+def prometheus(
+    folder: Path, *, target: str = "", web_config: str = "", options: Sequence[str] = ()
+) -> Iterator[str]:
+    """Run Debian's Prometheus with the known values on loopback, and yield its host and port.
+
+    ``target`` is the host and port of an exposition endpoint, which it scrapes each second.
+    """
+    program, tool = shutil.which(PROGRAM), shutil.which("promtool")
+    if program is None or tool is None:
+        missing_part(f"{PROGRAM} is not installed: `make debian`")
+    (folder / "history").write_text(history())
+    data = folder / "data"
+    make = [tool, "tsdb", "create-blocks-from", "openmetrics", str(folder / "history"), str(data)]
+    subprocess.run(make, check=True, capture_output=True, timeout=PATIENCE_S)
+    jobs = [{"job_name": "shop", "static_configs": [{"targets": [target]}]}] if target else []
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    address = f"127.0.0.1:{free_port()}"
+    command = [program, f"--config.file={folder / 'prometheus.yml'}", "--log.level=warn"]
+    command += [f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y"]
+    command += [f"--web.listen-address={address}", *options]
+    if web_config:
+        (folder / "web.yml").write_text(web_config)
+        command.append(f"--web.config.file={folder / 'web.yml'}")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        if not web_config:
+            until(lambda: _ready(address), "Prometheus is ready")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _ready(address: str) -> bool:
+    try:
+        return httpx.get(f"http://{address}/-/ready").is_success
+    except httpx.TransportError:
+        return False
