@@ -407,3 +407,80 @@ class TestCredentials:
             begin(prom=self.source(one, token_command=["echo", SECRET]))
             rb.promql("1")
         assert told == [SECRET]
+
+
+class TestLogs:
+    """A stand-in for Loki."""
+
+    @pytest.fixture
+    def loki(self, begin: Any) -> Iterator[StandIn]:
+        with stand_in(monitoring.like_loki) as one:
+            begin(loki={"kind": "loki", "url": one.url})
+            yield one
+
+    def test_the_newest_lines(self, loki: StandIn) -> None:
+        frame = rb.logql("{app={app}} |= {text}", app="api", text="err", until=UNTIL, lines=5)
+        assert frame["line"].tolist() == [f"error {number}: timeout" for number in range(5)]
+        assert frame["pod"].tolist() == ["api-0", "api-1", "api-0", "api-1", "api-0"]
+        assert frame["sampled_at"].iloc[0] == pd.Timestamp(UNTIL) - pd.Timedelta("30 s")
+        about = origin(frame)
+        assert about.cut_by == "the limit of 5 lines"
+        assert (about.begins, about.ends) == ("2026-11-20T02:00:00+00:00", UNTIL)
+        assert loki.asked[0].given["query"] == '{app="api"} |= "err"'
+        assert rb.check("Errors", frame, agg="rows", warn=10).verdict is Verdict.UNKNOWN
+        assert rb.check("Errors", frame, agg="rows", warn=2).verdict is Verdict.WARNING
+
+    def test_all_lines(self, loki: StandIn) -> None:
+        frame = rb.logql('{app="api"}', until=UNTIL)
+        assert (len(frame), origin(frame).cut_by) == (30, "")
+
+    def test_figures(self, loki: StandIn) -> None:
+        query = 'sum(count_over_time({app="api"} [5m]))'
+        frame = rb.logql(query, until=UNTIL, last_s=600, step_s=60)
+        found = rb.check("Errors", frame, "value", warn=5, for_s=300)
+        assert (found.verdict, found.actual) == (Verdict.WARNING, "10 for the last 5 min")
+
+    def test_no_line_is_unknown(self, loki: StandIn) -> None:
+        frame = rb.logql('{app="api"}', until="2026-11-19T00:00:00Z")
+        assert "no result" in origin(frame).reason
+        assert rb.check("Errors", frame, agg="rows", warn=0).verdict is Verdict.UNKNOWN
+
+    def test_a_wrong_query_is_unknown(self, loki: StandIn) -> None:
+        assert "syntax error" in origin(rb.logql("app")).reason
+
+
+class TestTraces:
+    """Stand-ins for Jaeger and Tempo."""
+
+    @pytest.fixture(params=["jaeger", "tempo"])
+    def store(self, request: pytest.FixtureRequest, begin: Any) -> Iterator[StandIn]:
+        with stand_in(getattr(monitoring, f"like_{request.param}")) as one:
+            begin(store={"kind": request.param, "url": one.url})
+            yield one
+
+    def test_the_spans(self, store: StandIn) -> None:
+        frame = rb.traces(monitoring.TRACE.upper())
+        shown = ["service", "operation", "duration_ms", "own_ms", "error", "status", "parent"]
+        assert frame[shown].to_numpy().tolist() == [
+            ["gateway", "POST /orders", 900, 70, True, "504", ""],
+            ["orders", "create", 830, 80, True, "500", "000000000000000a"],
+            ["orders", "INSERT", 750, 750, False, "0", "000000000000000b"],
+        ]
+        assert frame["started_at"].iloc[0] == pd.Timestamp(UNTIL)
+        assert rb.check("Errors", frame, "error", agg="sum", warn=0).value == 2
+
+    def test_another_trace_is_unknown(self, store: StandIn) -> None:
+        frame = rb.traces("0" * 32)
+        assert "trace not found" in origin(frame).reason
+        assert rb.check("Errors", frame, "error", agg="sum", warn=0).verdict is Verdict.UNKNOWN
+
+    @pytest.mark.parametrize("wrong", ["", "../admin", "xyz", "5b8efff7", "a" * 33])
+    def test_what_is_no_id_is_not_asked(self, store: StandIn, wrong: str) -> None:
+        with pytest.raises(QueryError, match="not the id of a trace"):
+            rb.traces(wrong)
+        assert store.asked == []
+
+    def test_an_answer_of_another_api_is_unknown(self, store: StandIn) -> None:
+        for body in ("<html>", "[]", '{"data": 3}', '{"batches": [{"scopeSpans": [{}]}]}'):
+            store.respond = lambda _, body=body: (200, body)  # type: ignore[misc]  # its own body
+            assert origin(rb.traces(monitoring.TRACE)).reason

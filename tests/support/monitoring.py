@@ -6,6 +6,7 @@ none of them parses a query.
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import socket
@@ -186,3 +187,100 @@ def _ready(address: str) -> bool:
         return httpx.get(f"http://{address}/-/ready").is_success
     except httpx.TransportError:
         return False
+
+
+#: The lines that the stand-in for Loki has: nanoseconds before `AT`, labels, text.
+LINES = tuple(
+    (
+        (60 * number + 30) * 10**9,
+        {"app": "api", "pod": f"api-{number % 2}"},
+        f"error {number}: timeout",
+    )
+    for number in range(30)
+)
+
+
+def like_loki(asked: Asked) -> tuple[int, str]:
+    """Answer as Loki does: the newest lines of the range; a query with `count` counts them."""
+    if asked.path != "/loki/api/v1/query_range":
+        return 404, "404 page not found"
+    if not asked.given["query"].startswith(("{app=", "sum(count")):
+        return 400, "parse error at line 1, col 1: syntax error: unexpected IDENTIFIER"
+    begin, end = (float(asked.given[name]) for name in ("start", "end"))
+    lines = [
+        (round(AT * 10**9) - before, labels, text)
+        for before, labels, text in LINES
+        if begin * 10**9 <= round(AT * 10**9) - before < end * 10**9
+    ]
+    if asked.given["query"].startswith("sum"):
+        step = float(asked.given["step"])
+        moments = [begin + n * step for n in range(round((end - begin) / step) + 1)]
+        values = [[moment, str(len(lines))] for moment in moments]
+        return 200, of_query_api("matrix", [{"metric": {}, "values": values}])
+    streams: dict[str, list[list[str]]] = {}
+    for at, labels, text in lines[: int(asked.given["limit"])]:
+        streams.setdefault(labels["pod"], []).append([str(at), text])
+    result = [{"stream": {"app": "api", "pod": pod}, "values": v} for pod, v in streams.items()]
+    return 200, of_query_api("streams", result)
+
+
+TRACE = "5b8efff798038103d269b633813fc60c"
+# span, parent, service, operation, start and end in µs after `AT`, HTTP status
+_SPANS = (
+    ("000000000000000a", "", "gateway", "POST /orders", 0, 900_000, 504),
+    ("000000000000000b", "000000000000000a", "orders", "create", 50_000, 880_000, 500),
+    ("000000000000000c", "000000000000000b", "orders", "INSERT", 100_000, 850_000, 0),
+)
+
+
+def like_jaeger(asked: Asked) -> tuple[int, str]:
+    """Answer as Jaeger's query service does."""
+    if asked.path != f"/api/traces/{TRACE}":
+        return 404, json.dumps({"data": None, "errors": [{"code": 404, "msg": "trace not found"}]})
+    spans = [
+        {
+            "traceID": TRACE,
+            "spanID": span,
+            "operationName": operation,
+            "references": [{"refType": "CHILD_OF", "spanID": parent}] if parent else [],
+            "startTime": round(AT * 1e6) + begin,
+            "duration": end - begin,
+            "processID": service,
+            "tags": [
+                {"key": "http.status_code", "type": "int64", "value": status},
+                {"key": "error", "type": "bool", "value": status >= 500},
+            ],
+        }
+        for span, parent, service, operation, begin, end, status in _SPANS
+    ]
+    processes = {one["processID"]: {"serviceName": one["processID"]} for one in spans}
+    return 200, json.dumps({"data": [{"traceID": TRACE, "spans": spans, "processes": processes}]})
+
+
+def like_tempo(asked: Asked) -> tuple[int, str]:
+    """Answer as Tempo does: spans of OpenTelemetry, with ids in base64."""
+    if asked.path != f"/api/traces/{TRACE}":
+        return 404, "trace not found"
+
+    def coded(digits: str) -> str:
+        return base64.b64encode(bytes.fromhex(digits)).decode()
+
+    def batch(service: str) -> dict[str, Any]:
+        spans = [
+            {
+                "traceId": coded(TRACE),
+                "spanId": coded(span),
+                **({"parentSpanId": coded(parent)} if parent else {}),
+                "name": operation,
+                "startTimeUnixNano": str(round(AT * 1e9) + begin * 1000),
+                "endTimeUnixNano": str(round(AT * 1e9) + end * 1000),
+                "attributes": [{"key": "http.status_code", "value": {"intValue": str(status)}}],
+                "status": {"code": "STATUS_CODE_ERROR"} if status >= 500 else {},
+            }
+            for span, parent, of, operation, begin, end, status in _SPANS
+            if of == service
+        ]
+        name = {"key": "service.name", "value": {"stringValue": service}}
+        return {"resource": {"attributes": [name]}, "scopeSpans": [{"spans": spans}]}
+
+    return 200, json.dumps({"batches": [batch("orders"), batch("gateway")]})

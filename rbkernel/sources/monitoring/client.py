@@ -96,7 +96,7 @@ class Client:
 
     def _headers(self) -> dict[str, str]:
         # compressed answers could be many times larger than the cap
-        headers = {"Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity", "Accept": "application/json"}
         if self.endpoint.tenant:
             headers["X-Scope-OrgID"] = self.endpoint.tenant
         if not self.endpoint.user and (token := self.source.secret()):
@@ -159,8 +159,7 @@ class Client:
             value = answer.body
         if 200 <= answer.code < 300:
             return Reply(value, answer.date)
-        said = value.get("error") if isinstance(value, dict) else ""
-        text = " ".join(str(said or answer.body).split())[:_SHOWN]
+        text = " ".join((_error_in(value) or answer.body).split())[:_SHOWN]
         raise self._error(
             f"the server answered {answer.code}" + (f": {text}" if text else ""),
             self._advice(answer),
@@ -176,3 +175,17 @@ class Client:
         if answer.code in {400, 422}:
             return "correct the query"
         return "look at the system; try again later"
+
+
+def _error_in(value: Any) -> str:
+    """Return the text of an error, as Prometheus or Jaeger writes it; empty if there is none.
+
+    >>> _error_in({"error": "timeout"}), _error_in({"errors": [{"msg": "not found"}]})
+    ('timeout', 'not found')
+    """
+    if not isinstance(value, dict):
+        return ""
+    errors = value.get("errors")
+    if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+        return str(errors[0].get("msg", ""))
+    return str(value.get("error", ""))
