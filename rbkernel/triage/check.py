@@ -10,7 +10,7 @@ from IPython.display import display
 from pydantic import ValidationError
 
 from rbkernel.arguments import checked
-from rbkernel.checks import lasting, rules
+from rbkernel.checks import lasting, rules, usual
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
 from rbkernel.checks.frames import Frame
@@ -124,7 +124,8 @@ def check(
     if for_s is not None:
         must_have("rb.check with for_s", frame, series="series", sampled_at="sampled_at")
         return keep(explained(lasting.judged(made, frame if chosen is None else chosen, for_s)))
-    return keep(explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
+    finding = explained(rules.apply(made, frame, rows=chosen, undecided=undecided))
+    return keep(usual.stated(finding, frame, column, str(frame.attrs.get("unit", ""))))
 
 
 def explained(finding: Finding) -> Finding:

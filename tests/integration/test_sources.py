@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 import rbkernel as rb
 from rbkernel import config
@@ -19,6 +21,9 @@ from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, ParameterError, QueryError
 from rbkernel.evidence import Recorder, install
 from rbkernel.model import Run, Verdict
+from rbkernel.runbook.catalogue import Runbook
+from rbkernel.runbook.frontmatter import FrontMatter
+from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.sources.monitoring.client import Client
 from rbkernel.triage import context, undone
 from rbkernel.triage.context import Triage
@@ -291,7 +296,10 @@ class TestBaseline:
         assert frame[["value", "baseline", "ratio", "days"]].to_numpy().tolist() == [[40, 10, 4, 7]]
         assert "last 7 days, if at least half" in origin(frame).notes[0]
         found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
-        assert (found.verdict, found.actual) == (Verdict.WARNING, "4 x")
+        assert (found.verdict, found.actual) == (
+            Verdict.WARNING,
+            "4 x the usual 10 (median at this time of 7 days)",
+        )
 
     def test_too_few_days_are_no_baseline(self, run: Triage) -> None:
         frame = rb.promql("cost", baseline_days=7, until=UNTIL)
@@ -307,6 +315,106 @@ class TestBaseline:
     def test_no_range_is_compared(self, run: Triage) -> None:
         with pytest.raises(ParameterError, match="not a range"):
             rb.promql("cost", baseline_days=7, last_s=60)
+
+
+class TestMetrics:
+    """Metrics of the front matter; they are about now, so the values come from a stand-in."""
+
+    def judged(
+        self, begin: Any, respond: Any, **fields: Any
+    ) -> tuple[Triage, list[dict[str, str]]]:
+        with stand_in(respond) as one:
+            run: Triage = begin(prom={"kind": "prometheus", "url": one.url})
+            run.run = dataclasses.replace(run.run, parameters={"service": 'shop"'})
+            metric = Metric.model_validate({"name": "Errors", **fields})
+            needed = {"id": "RUN-008", "category": "incident", "severity": "P2", "owner": "Tests"}
+            front = FrontMatter.model_validate(
+                {**needed, "title": "t", "summary": "s", "metrics": [metric]}
+            )
+            run.document = Runbook(
+                path=Path("x.ipynb"), document=b"", front_matter=front, parameters={}
+            )
+            rb.metrics()
+            return run, [asked.given for asked in one.asked]
+
+    @staticmethod
+    def values(*values: float) -> Any:
+        """Answer with these values, the last one at the end of the range that is asked for."""
+
+        def respond(asked: monitoring.Asked) -> tuple[int, str]:
+            if not asked.path.endswith("_range"):
+                return 200, of_query_api("vector", [{"metric": {}, "value": [0, str(values[-1])]}])
+            end, step = float(asked.given["end"]), float(asked.given["step"])
+            places = range(1 - len(values), 1)
+            samples = [[end + n * step, str(v)] for n, v in zip(places, values, strict=True)]
+            return 200, of_query_api("matrix", [{"metric": {}, "values": samples}])
+
+        return respond
+
+    def test_a_moment_with_a_parameter_of_the_run(self, begin: Any) -> None:
+        fields = {"promql": "x{service={service}} > {n}", "values": {"n": 3}, "unit": "s"}
+        run, asked = self.judged(begin, self.values(2), **fields, warning="> 500ms")
+        found = run.findings["Errors"]
+        assert (found.verdict, found.actual) == (Verdict.WARNING, "2 s")
+        assert [one["query"] for one in asked] == ['x{service="shop\\""} > 3']
+
+    def test_for_5_min_looks_at_the_range(self, begin: Any) -> None:
+        fields = {"promql": "x", "unit": "%", "critical": "> 1% for 1min"}
+        for values, verdict, actual in (
+            ([4.0] * 61, Verdict.CRITICAL, "4 % for the last 1 min"),
+            ([*[0.5] * 30, *[4.0] * 31], Verdict.UNKNOWN, "4 % now, but not for 1 min yet"),
+            ([0.5] * 61, Verdict.OK, "0.5 %"),
+            ([4.0] * 20, Verdict.UNKNOWN, "values are missing in the last 1 min: value"),
+        ):
+            run, [asked] = self.judged(begin, self.values(*values), **fields)
+            found = run.findings["Errors"]
+            assert (found.verdict, found.actual) == (verdict, actual)
+            assert float(asked["end"]) - float(asked["start"]) == 60
+
+    def test_a_multiple_of_the_baseline(self, begin: Any) -> None:
+        fields = {"promql": "x", "unit": "$", "baseline_days": 7, "warning": "> 2x"}
+        respond = self.values(10, 10, 10, 10, 30)
+        run, asked = self.judged(begin, respond, **fields)
+        found = run.findings["Errors"]
+        said = "3 x the usual 10 $ (median at this time of 5 days)"
+        assert (found.verdict, found.actual) == (Verdict.WARNING, said)
+        assert [one.get("step") for one in asked] == [None, "86400"]
+
+    def test_a_baseline_needs_a_multiple(self, begin: Any) -> None:
+        fields = {"promql": "x", "baseline_days": 7, "warning": "> 40"}
+        found = self.judged(begin, self.values(50), **fields)[0].findings["Errors"]
+        assert found.verdict is Verdict.UNKNOWN
+        assert "no multiple of the baseline" in found.actual
+
+    @pytest.mark.parametrize(
+        ("fields", "reason"),
+        [
+            ({"promql": "x{a={nobody}}"}, "needs a value for {nobody}"),
+            ({"promql": "x", "source": "elsewhere"}, "no source is called 'elsewhere'"),
+            ({"promql": "x", "column": "valeu"}, "no column 'valeu'"),
+        ],
+    )
+    def test_what_is_wrong_is_unknown(
+        self, begin: Any, fields: dict[str, str], reason: str
+    ) -> None:
+        run, _ = self.judged(begin, self.values(0), **fields, warning=1)
+        assert run.findings["Errors"].verdict is Verdict.UNKNOWN
+        assert reason in run.findings["Errors"].actual
+
+    def test_no_answer_is_unknown(self, begin: Any) -> None:
+        run, _ = self.judged(
+            begin, lambda _: (200, of_query_api("vector", [])), promql="x", warning=1
+        )
+        assert run.findings["Errors"].verdict is Verdict.UNKNOWN
+        assert "or vector(0)" in run.findings["Errors"].next_step
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"promql": "x", "query": "SELECT 1"}, {"promql": "x", "diagnostic": "d"}, {"source": "a"}],
+    )
+    def test_one_question_each(self, fields: dict[str, str]) -> None:
+        with pytest.raises(ValidationError, match="promql"):
+            Metric.model_validate({"name": "Errors", **fields})
 
 
 class TestCalls:
