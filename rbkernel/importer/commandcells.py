@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rbkernel.importer import calls, sqlchecks, titles
+from rbkernel.importer import calls, monitoring, sqlchecks, titles
 from rbkernel.importer.cells import Cell, Went, as_fence
 from rbkernel.importer.checktables import Row
 from rbkernel.importer.page import Page
@@ -161,12 +161,26 @@ class CommandCells:
         self._page.text(block, went, as_fence(block))
 
     def _foreign(self, block: Block, went: Went, language: str) -> None:
-        """Keep a fence in another query language as text, and name the language in the report."""
+        """Write cells for queries of Prometheus and Loki; keep a fence in another language."""
+        if language in languages.INFO:
+            self._monitoring(block, went, language, block.content)
+            return
         went.reasons.append(f"{language}: rbkernel has no built-in data source for it")
-        text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
-        self._page.text(
-            block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
-        )
+        self._page.text(block, went, as_fence(block))
+
+    def _monitoring(self, block: Block, went: Went, language: str, content: str) -> None:
+        """Write a call for each query of Prometheus or Loki."""
+        for comments, text in monitoring.split(content):
+            self._page.remark(block, went, comments)
+            found = monitoring.found_holes(text)
+            source = monitoring.call(language, text, found) if text else ""
+            if source:
+                self._page.declare(found)
+                went.notes += monitoring.notes(language, text)
+                self._page.code(block, went, source)
+            elif text:
+                went.reasons.append(f"{language}: a secret cannot be a parameter")
+                self._page.text(block, went, f"```{languages.INFO[language]}\n{text}\n```")
 
     def _pieces(
         self, block: Block, went: Went, pieces: Sequence[Piece], stated: Expectation = NOTHING
@@ -242,10 +256,12 @@ class CommandCells:
                 self._page.text(block, went, f"```sh\n{piece.text}\n```")
         else:
             self._page.remark(block, went, said)
-            info = languages.INFO.get(piece.reason, "text")
+            if piece.reason in languages.INFO:
+                self._monitoring(block, went, piece.reason, piece.text)
+                return
             if piece.reason and piece.reason not in languages.PRINTED:
                 went.reasons.append(piece.reason)
-            self._page.text(block, went, f"```{info}\n{piece.text}\n```")
+            self._page.text(block, went, f"```text\n{piece.text}\n```")
 
     def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
         """Write where a piece is typed, such as a prompt's host, once for consecutive pieces."""

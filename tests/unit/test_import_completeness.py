@@ -84,10 +84,27 @@ def test_what_is_no_command_is_not_proposed() -> None:
             assert word not in commands
 
 
-def test_a_query_of_prometheus_or_loki_is_labelled() -> None:
+def test_a_query_of_prometheus_or_loki_is_asked() -> None:
     said = _of("logql_loki")
-    assert said.count("```promql") == 1
-    assert said.count("```logql") == 2
+    assert said.count("rb.promql(") == 1
+    assert said.count("rb.logql(") == 2
+
+
+def test_what_is_to_fill_in_in_a_query_is_a_value_of_its_call() -> None:
+    text = """# Errors
+```logql
+# Slow requests
+{app="<app>", env="$env", pod=~"[[pod]]"} | pattern "<ip> <took>" | took > 1s
+
+sum(rate({source="<source>"}[$__interval]))
+```
+"""
+    [one] = imported(text.encode(), name="errors.md")
+    said = " ".join(code_of(one).split())
+    assert '{app="{app}", env="{env}", pod=~"{pod}"} | pattern "<ip> <took>" | took > 1s' in said
+    assert "pod=pod, app=app, env=env" in said
+    assert "rb.logql('sum(rate({source=\"{source_value}\"}[5m]))', source_value=source)" in said
+    assert "Slow requests" in text_of(one)
 
 
 def test_sql_of_another_database_is_kept_and_labelled() -> None:
