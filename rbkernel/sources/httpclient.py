@@ -55,8 +55,9 @@ def fetch(request: HttpRequest) -> HttpAnswer:
 
     Raises
     ------
-    httpx.HTTPError, TimeoutError
-        No answer came.
+    httpx.HTTPError, OSError
+        No answer came. A server that refuses the client's certificate causes an `ssl.SSLError`,
+        which httpx does not wrap.
     """
     answer: Future[HttpAnswer] = Future()
 
@@ -107,6 +108,8 @@ def reason(error: Exception, timeout_s: float) -> str:
     if timed_out(error):
         return f"no answer within {timeout_s:g} s"
     inner = root(error)
+    if isinstance(inner, ssl.SSLError):  # its number is not one of the operating system
+        return f"TLS: {str(inner.reason or inner).replace('_', ' ').lower()}"
     code = getattr(inner, "errno", None)
     return f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else inner}"
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,18 @@ import pytest
 from pydantic import ValidationError
 
 import rbkernel as rb
-from rbkernel import config
 from rbkernel.checks.answer import Provenance, provenance
-from rbkernel.config import Settings
-from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, ParameterError, QueryError
-from rbkernel.evidence import Recorder, install
-from rbkernel.model import Run, Verdict
+from rbkernel.model import Verdict
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.frontmatter_sections import Metric
-from rbkernel.sources.monitoring.client import Client
-from rbkernel.triage import context, undone
+from rbkernel.triage import undone
 from rbkernel.triage.context import Triage
 from tests.support import monitoring
 from tests.support.monitoring import UNTIL, StandIn, of_query_api, stand_in
 from tests.support.waiting import until
 
-SECRET = "hunter2-Tr0ub4dor-token"
 ALL_OF_IT: dict[str, Any] = {"last_s": 600, "step_s": 15, "until": UNTIL}
 
 
@@ -54,15 +49,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Begin a run with these sources, each given by its fields."""
 
-    def made(**sources: dict[str, Any]) -> Triage:
-        install(Recorder(tmp_path / "evidence"))
-        run = Run(id="r", runbook="RUN-008", title="t", incident="i", headless=True, started_at="")
-        named = {name: Source(name=name, **fields) for name, fields in sources.items()}
-        one = Triage(run, Settings(sources=named), ())
-        monkeypatch.setattr(context, "_current", one)
-        return one
-
-    return made
+    return partial(monitoring.begin_run, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -452,69 +439,6 @@ class TestCalls:
         assert frame["service"].unique().tolist() == ["[masked]"]
         assert not frame["series"].str.contains("shop").any()
         assert frame["series"].is_unique
-
-
-class TestReadingOnly:
-    @pytest.mark.parametrize(
-        ("kind", "path"),
-        [
-            ("prometheus", "/api/v1/admin/tsdb/delete_series"),
-            ("prometheus", "/-/quit"),
-            ("prometheus", "/api/v1/query/../admin/tsdb/snapshot"),
-            ("loki", "/loki/api/v1/push"),
-            ("loki", "/loki/api/v1/delete"),
-            ("jaeger", "/api/traces/../admin"),
-            ("tempo", "/shutdown"),
-        ],
-    )
-    def test_other_paths_are_refused(self, kind: str, path: str) -> None:
-        with stand_in(lambda _: (200, "{}")) as one:
-            client = Client(Source(name="x", kind=kind, url=one.url))
-            with pytest.raises(ValueError, match="only read"):
-                client.get(path)
-            assert one.asked == []
-
-
-class TestCredentials:
-    def source(self, one: StandIn, **fields: Any) -> dict[str, Any]:
-        one.respond = lambda _: (200, of_query_api("scalar", [0, "1"]))
-        return {"kind": "prometheus", "url": one.url, **fields}
-
-    def test_bearer_basic_and_tenant(self, begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PROM_SECRET", SECRET)
-        logins = (
-            ({"token_env": "PROM_SECRET", "tenant": "shop"}, f"Bearer {SECRET}"),
-            ({"token_command": ["printf", f"{SECRET}\\n"]}, f"Bearer {SECRET}"),
-            (
-                {"user": "u", "password_env": "PROM_SECRET"},
-                "Basic dTpodW50ZXIyLVRyMHViNGRvci10b2tlbg==",
-            ),
-        )
-        for fields, sent in logins:
-            with stand_in(lambda _: (500, "")) as one:
-                begin(prom=self.source(one, **fields))
-                assert rb.promql("1")["value"].tolist() == [1.0]
-                [asked] = one.asked
-                assert asked.headers["Authorization"] == sent
-                assert asked.headers.get("X-Scope-OrgID") == fields.get("tenant")
-                assert asked.method == "GET"
-
-    def test_what_cannot_be_read_is_unknown(self, begin: Any) -> None:
-        with stand_in(lambda _: (500, "")) as one:
-            begin(prom=self.source(one, token_env="NO_SUCH_VARIABLE"))
-            about = origin(rb.promql("1"))
-            assert "NO_SUCH_VARIABLE is not set" in about.reason
-            assert one.asked == []
-
-    def test_every_secret_is_told_before_it_is_sent(
-        self, begin: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        told: list[str] = []
-        config.tell_passwords_to(lambda _owner, secret: told.append(secret))
-        with stand_in(lambda _: (500, "")) as one:
-            begin(prom=self.source(one, token_command=["echo", SECRET]))
-            rb.promql("1")
-        assert told == [SECRET]
 
 
 class TestLogs:

@@ -21,7 +21,14 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 
+from rbkernel.config import Settings
+from rbkernel.config.sources import Source
+from rbkernel.evidence import Recorder, install
+from rbkernel.model import Run
+from rbkernel.triage import context
+from rbkernel.triage.context import Triage
 from tests.conftest import missing_part
 from tests.support.waiting import until
 
@@ -64,7 +71,8 @@ class StandIn:
                 standin.asked.append(one)
                 code, answer = standin.respond(one)
                 raw = answer if isinstance(answer, bytes) else answer.encode()
-                self.send_response(code)
+                begin = self.send_response_only if "Date" in standin.headers else self.send_response
+                begin(code)
                 for name, value in standin.headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(raw)))
@@ -98,6 +106,16 @@ def stand_in(respond: Respond) -> Iterator[StandIn]:
     """Run a stand-in while the block runs."""
     with StandIn(respond).running() as one:
         yield one
+
+
+def begin_run(folder: Path, patch: pytest.MonkeyPatch, **sources: dict[str, Any]) -> Triage:
+    """Begin a run in this process, with these sources, each given by its fields."""
+    install(Recorder(folder / "evidence"))
+    run = Run(id="r", runbook="RUN-008", title="t", incident="i", headless=True, started_at="")
+    named = {name: Source(name=name, **fields) for name, fields in sources.items()}
+    one = Triage(run, Settings(sources=named), ())
+    patch.setattr(context, "_current", one)
+    return one
 
 
 def of_query_api(kind: str, result: Any, **more: Any) -> str:

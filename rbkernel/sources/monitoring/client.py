@@ -56,11 +56,25 @@ class Client:
         self.source = source
         self.endpoint: Endpoint = source.endpoint
         self._reading = READING[source.kind]
+        self._secret = ""
 
     @property
     def address(self) -> str:
         """The kind and the address of the system, for people."""
         return f"{self.source.kind} {self.endpoint.url}"
+
+    def login(self) -> str:
+        """Return how the client logs in, in words; empty if it does not.
+
+        Raises
+        ------
+        ConfigError
+            The token, the password or a certificate cannot be read.
+        """
+        said = ["bearer token"] * ("Authorization" in self._headers())
+        said += [f"user {self.endpoint.user}"] * (self._user() is not None)
+        said += ["client certificate"] * (self._tls() is not True and bool(self.endpoint.key))
+        return ", ".join(said)
 
     def get(self, path: str, given: Mapping[str, str] | None = None) -> Reply:
         """Request a path of the API. Long queries are sent as a form, by POST.
@@ -84,13 +98,13 @@ class Client:
             timeout_s=self.endpoint.timeout_s,
             cap_bytes=self.endpoint.size_cap_mb * 1_000_000,
             headers=self._headers(),
-            auth=self._login(),
+            auth=self._user(),
             verify=self._tls(),
             form=given if long else None,
         )
         try:
             answer = httpclient.fetch(request)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, OSError) as error:
             raise self._silent(error) from error
         return self._read(answer)
 
@@ -103,7 +117,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self._sendable(token)}"
         return headers
 
-    def _login(self) -> tuple[str, str] | None:
+    def _user(self) -> tuple[str, str] | None:
         if not self.endpoint.user:
             return None
         return self.endpoint.user, self._sendable(self.source.secret() or "")
@@ -115,6 +129,7 @@ class Client:
                 where=f"[sources.{self.source.name}]",
                 next_step="check the variable or the command; a line break at the end is common",
             )
+        self._secret = secret
         return secret
 
     def _tls(self) -> ssl.SSLContext | bool:
@@ -159,7 +174,10 @@ class Client:
             value = answer.body
         if 200 <= answer.code < 300:
             return Reply(value, answer.date)
-        text = " ".join((_error_in(value) or answer.body).split())[:_SHOWN]
+        text = " ".join((_error_in(value) or answer.body).split())
+        if self._secret:  # a proxy may repeat what it refuses
+            text = text.replace(self._secret, "[redacted]")
+        text = text[:_SHOWN]
         raise self._error(
             f"the server answered {answer.code}" + (f": {text}" if text else ""),
             self._advice(answer),

@@ -84,7 +84,7 @@ def http(
     started = time.monotonic()
     try:
         answer = httpclient.fetch(request)
-    except (httpx.HTTPError, TimeoutError) as error:
+    except (httpx.HTTPError, OSError) as error:
         seen = _silence(error, timeout_s)
     else:
         took_s = time.monotonic() - started
