@@ -85,6 +85,9 @@ class TestCredentials:
                 assert asked.headers["Authorization"] == sent
                 assert asked.headers.get("X-Scope-OrgID") == fields.get("tenant")
                 assert asked.method == "GET"
+                # so that the size cap and the time-out are those of what is read
+                assert asked.headers["Accept-Encoding"] == "identity"
+                assert asked.given["timeout"] == "10s"
 
     def test_what_cannot_be_read_is_unknown(self, begin: Any) -> None:
         with stand_in(lambda _: (500, "")) as one:
@@ -125,6 +128,7 @@ class TestKernel:
                 + f'[sources.a]\nkind = "prometheus"\nurl = "{one.url}"\ntoken_env = "T"\n'
                 f'[sources.b]\nkind = "prometheus"\nurl = "{one.url}"\n'
                 f'user = "u"\npassword_command = ["echo", "{other}"]\n'
+                '[commands.token]\nargv = ["printenv", "T"]\n'
             )
             evidence = tmp_path / "evidence"
             names = {"RBKERNEL_CONFIG": str(file), "RBKERNEL_EVIDENCE": str(evidence), "T": SECRET}
@@ -132,11 +136,13 @@ class TestKernel:
                 assert running.run(START).reply["status"] == "ok"
                 shown = [running.run(f'rb.promql("1", source="{name}")') for name in "ab"]
                 shown.append(running.run(f"print('{SECRET}', '{other}')"))
+                shown.append(running.run('rb.shell("the variable is not given", "token")'))
                 assert all(answer.reply["status"] == "ok" for answer in shown)
                 kept = "".join(p.read_text() for p in evidence.rglob("*.jsonl"))
         assert len(one.asked) == 2
         said = kept + "".join(str(answer.messages) for answer in shown)
         assert "trouble with" in said
+        assert "exit code 1" in said
         for secret in (SECRET, other, "dTphbm90aGVyLVRyMHViNGRvci1zZWNyZXQ="):
             assert secret not in said
 
