@@ -62,7 +62,9 @@ def judged(rule: Rule, frame: pd.DataFrame, for_s: float) -> Finding:
         latest.append(float(window.iloc[-1]) if len(window) else math.nan)
     held = frame.groupby("series", sort=False).head(1).assign(**{rule.column: kept})
     finding = rules.apply(rule, held)
-    finding = dataclasses.replace(finding, expected=f"{finding.expected} (judged for {span})")
+    finding = dataclasses.replace(
+        finding, expected=f"{finding.expected}, or beyond it for less than {span}"
+    )
     if finding.verdict is Verdict.UNKNOWN and gaps:
         step = "find out why values are missing; do not assume that it is ok"
         why = f"values are missing in the last {span}: {', '.join(gaps[:3])}"

@@ -32,5 +32,5 @@ def stated(finding: Finding, frame: pd.DataFrame, column: str, unit: str = "") -
         return finding
     usual = f"{rows['baseline'].iloc[0]:.4g} {unit}".strip()
     days = amounts.count(int(rows["days"].iloc[0]), "day")
-    said = f"{finding.actual} the usual {usual} (median at this time of {days})"
+    said = f"{finding.actual}; baseline {usual} (median at this time of {days})"
     return dataclasses.replace(finding, actual=said)

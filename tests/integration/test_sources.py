@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,11 +77,17 @@ class TestAnswers:
         assert (about.server, about.connection) == (f"prometheus http://{address}", "prom")
         assert rb.check("Errors", frame, "value", critical=1, unit="%").verdict is Verdict.CRITICAL
 
-    def test_a_range(self, run: Triage) -> None:
+    def test_a_range(self, run: Triage, capsys: pytest.CaptureFixture[str]) -> None:
         frame = rb.promql("error_pct{service=~{services}}", services=["shop", "mail"], **ALL_OF_IT)
         assert frame.groupby("series")["value"].count().to_dict() == {"shop": 41, "mail": 41}
         about = origin(frame)
         assert (about.begins, about.ends, about.step_s) == ("2026-11-20T02:50:00+00:00", UNTIL, 15)
+        # one row for each series, the largest value first
+        rows = capsys.readouterr().out.split("'text/plain': ")[-1]
+        assert re.findall(r"(shop|mail) +([\d.]+) +([\d.]+) +([\d.]+) +(\d+)", rows) == [
+            ("shop", "4.00", "4.00", "4.00", "41"),
+            ("mail", "0.25", "0.25", "0.25", "41"),
+        ]
         drawn = rb.figure.of(frame, limit=1)
         assert "mail: 0.2 to 0.2; shop: 4.0 to 4.0" in drawn.caption
 
@@ -178,6 +187,22 @@ class TestNoAnswerIsNotOk:
             begin(prom={"kind": "prometheus", "url": one.url, "size_cap_mb": 1})
             self.judged(rb.promql("up"), "size cap of 1 MB", "aggregate")
 
+    def test_an_endless_answer(self, begin: Any) -> None:
+        def talk() -> None:
+            connection, _ = endless.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while True:
+                    connection.sendall(b"x" * 10_000)
+
+        with socket.create_server(("127.0.0.1", 0)) as endless, ThreadPoolExecutor(1) as thread:
+            talking = thread.submit(talk)
+            url = f"http://127.0.0.1:{endless.getsockname()[1]}"
+            fields = {"size_cap_mb": 1, "timeout_s": 120.0}
+            begin(prom={"kind": "prometheus", "url": url, **fields})
+            self.judged(rb.promql("up"), "size cap of 1 MB", "aggregate")
+            talking.result()
+
     def test_a_server_that_hangs(self, begin: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -236,7 +261,7 @@ class TestForSomeTime:
     def test_beyond_for_all_of_it(self, run: Triage) -> None:
         found = self.judged("shop")
         assert (found.verdict, found.actual) == (Verdict.CRITICAL, "4 % for the last 5 min")
-        assert found.expected == "at most 1 % (judged for 5 min)"
+        assert found.expected == "at most 1 %, or beyond it for less than 5 min"
 
     def test_beyond_only_now(self, run: Triage) -> None:
         found = self.judged("cart")
@@ -285,7 +310,7 @@ class TestBaseline:
         found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
         assert (found.verdict, found.actual) == (
             Verdict.WARNING,
-            "4 x the usual 10 (median at this time of 7 days)",
+            "4 x; baseline 10 (median at this time of 7 days)",
         )
 
     def test_too_few_days_are_no_baseline(self, run: Triage) -> None:
@@ -363,7 +388,7 @@ class TestMetrics:
         respond = self.values(10, 10, 10, 10, 30)
         run, asked = self.judged(begin, respond, **fields)
         found = run.findings["Errors"]
-        said = "3 x the usual 10 $ (median at this time of 5 days)"
+        said = "3 x; baseline 10 $ (median at this time of 5 days)"
         assert (found.verdict, found.actual) == (Verdict.WARNING, said)
         assert [one.get("step") for one in asked] == [None, "86400"]
 

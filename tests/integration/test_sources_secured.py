@@ -134,8 +134,10 @@ class TestKernel:
             names = {"RBKERNEL_CONFIG": str(file), "RBKERNEL_EVIDENCE": str(evidence), "T": SECRET}
             with kernel(**names) as running:
                 assert running.run(START).reply["status"] == "ok"
-                shown = [running.run(f'rb.promql("1", source="{name}")') for name in "ab"]
-                shown.append(running.run(f"print('{SECRET}', '{other}')"))
+                # a variable is known at the start, the output of a command when it has run
+                shown = [running.run(f"print('{SECRET}')")]
+                shown += [running.run(f'rb.promql("1", source="{name}")') for name in "ab"]
+                shown.append(running.run(f"print('{other}')"))
                 shown.append(running.run('rb.shell("the variable is not given", "token")'))
                 assert all(answer.reply["status"] == "ok" for answer in shown)
                 kept = "".join(p.read_text() for p in evidence.rglob("*.jsonl"))

@@ -56,10 +56,12 @@ class Found:
     notes: tuple[str, ...] = ()
 
     def within(self, cap: int, shown: Shown) -> Found:
-        """Return the series with the largest values, and name the others."""
-        if len(self.series) <= cap or self.lines:
+        """Return the series with the largest values, these first, and name the others."""
+        if self.lines:
             return self
         ranked = sorted(self.series, key=lambda one: one.rank, reverse=True)
+        if len(ranked) <= cap:
+            return replace(self, series=ranked)
         rest = some(names(ranked, shown)[cap:])
         return replace(
             self,

@@ -239,12 +239,20 @@ def _failed(question: str, source: str, error: RbkernelError) -> pd.DataFrame:
 
 def _shown(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
     frame.attrs["unit"] = unit
-    show(frame)
     origin = provenance(frame)
     assert origin is not None  # every answer has one
+    show(_by_series(frame) if origin.step_s and not origin.reason else frame)
     if origin.reason or origin.name in triage().undone.get(undone.QUERIES.title, {}):
         undone.note(undone.QUERIES, {origin.name: not origin.reason})
     return shown(frame)
+
+
+def _by_series(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each series of a range: how many values, and which."""
+    values = frame.groupby("series", sort=False)["value"]
+    found = values.agg(latest="last", lowest="min", highest="max", values="count").reset_index()
+    found.attrs = frame.attrs
+    return found
 
 
 def _moment(call: str, until: str) -> float | None:
