@@ -172,15 +172,19 @@ class CommandCells:
         """Write a call for each query of Prometheus or Loki."""
         for comments, text in monitoring.split(content):
             self._page.remark(block, went, comments)
-            found = monitoring.found_holes(text)
-            source = monitoring.call(language, text, found) if text else ""
-            if source:
-                self._page.declare(found)
-                went.notes += monitoring.notes(language, text)
-                self._page.code(block, went, source)
-            elif text:
-                went.reasons.append(f"{language}: a secret cannot be a parameter")
-                self._page.text(block, went, f"```{languages.INFO[language]}\n{text}\n```")
+            if text:
+                self._one_query(block, went, language, text)
+
+    def _one_query(self, block: Block, went: Went, language: str, text: str) -> None:
+        found = monitoring.found_holes(text)
+        source = monitoring.call(language, text, found)
+        if source:
+            self._page.declare(found)
+            went.notes += monitoring.notes(language, text)
+            self._page.code(block, went, source)
+        else:
+            went.reasons.append(f"{language}: a secret cannot be a parameter")
+            self._page.text(block, went, f"```{languages.INFO[language]}\n{text}\n```")
 
     def _pieces(
         self, block: Block, went: Went, pieces: Sequence[Piece], stated: Expectation = NOTHING
@@ -288,6 +292,13 @@ class CommandCells:
                 "the command contains what looks like a password: remove it from the runbook"
             )
         told = [line for line in said if line.strip()]
+        if not piece.changes and (query := monitoring.of_command(piece.words)):
+            # the host, the range and the limit of the command are kept for the reader
+            self._page.remark(block, went, told)
+            self._page.text(block, went, f"In place of:\n\n```sh\n{piece.text}\n```")
+            went.notes.append("its time range is that of the call: add last_s= and until=")
+            self._one_query(block, went, *query)
+            return
         words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
         found = self._page.declare(holes.find(piece.text))
         is_test = bool(expected.figures) and piece.kind == "words"

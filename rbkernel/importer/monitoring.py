@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from rbkernel.importer import calls
 from rbkernel.importer.reading import holes, languages
@@ -25,6 +26,7 @@ _VARIABLE = re.compile(
 )
 # what the languages themselves write between < and >, or behind \p
 _OWN = re.compile(r"""\(\?P?<\w+>|\|\s*pattern\s+(?:`[^`]*`|"(?:\\.|[^"\\])*")|\\[pP]\{\w+\}""")
+_ADDRESS = re.compile(r"https?://[^?\s]*/api/v1/query(?:_range)?(?:\?|$)")
 # what a call takes itself, so that a value needs another name
 _TAKEN = frozenset(
     {"query", "source", "last_s", "step_s", "until", "baseline_days", "unit", "row_cap", "lines"}
@@ -58,6 +60,35 @@ def split(text: str) -> Iterator[Query]:
         comments, at = [], end
     if comments:
         yield Query(comments, "")
+
+
+def of_command(words: Sequence[str]) -> tuple[str, str] | None:
+    """Return language and text of the query that a command sends; None if it sends none.
+
+    ``words`` are those of the command, or the one address that it requests.
+
+    >>> address = "http://loki:3100/loki/api/v1/query_range"
+    >>> of_command(["curl", "-G", address, "--data-urlencode", 'query={a="b"}'])
+    ('LogQL', '{a="b"}')
+    >>> of_command(["http://p:9090/api/v1/query?query=up%7Ba%3D%22b%22%7D"])
+    ('PromQL', 'up{a="b"}')
+    >>> of_command(["logcli", "query", '{a="b"}', "--since=1h"])
+    ('LogQL', '{a="b"}')
+    >>> of_command(["curl", "http://p:9090/api/v1/targets"]), of_command(["ls"])
+    (None, None)
+    """
+    if list(words[:2]) == ["logcli", "query"]:
+        text = next((word for word in words[2:] if "{" in word), "")
+        return ("LogQL", text) if text else None
+    if not words or (words[0] != "curl" and len(words) > 1):
+        return None
+    address = next((word for word in words if _ADDRESS.match(word)), "")
+    if not address:
+        return None
+    sent = [word.removeprefix("query=") for word in words if word.startswith("query=")]
+    found = [*sent, *parse_qs(urlsplit(address).query).get("query", [])]
+    language = "LogQL" if "/loki/" in address else "PromQL"
+    return (language, found[0]) if found else None
 
 
 def found_holes(text: str) -> list[Hole]:

@@ -87,7 +87,8 @@ def test_what_is_no_command_is_not_proposed() -> None:
 def test_a_query_of_prometheus_or_loki_is_asked() -> None:
     said = _of("logql_loki")
     assert said.count("rb.promql(") == 1
-    assert said.count("rb.logql(") == 2
+    assert said.count("rb.logql(") == 3
+    assert "rb.shell(" not in said
 
 
 def test_what_is_to_fill_in_in_a_query_is_a_value_of_its_call() -> None:
