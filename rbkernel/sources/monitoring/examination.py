@@ -38,10 +38,10 @@ def examine(source: Source) -> list[Finding]:
         return [_step("configuration", lambda: _opened(source))]
     client = Client(source)
     found = [_step("configuration", lambda: _configured(client))]
-    replies: list[Reply] = []
+    replies: list[tuple[Reply, float]] = []
     for name, check in (
         ("answer", lambda: _answered(client, replies)),
-        ("clock", lambda: _clock(replies[0])),
+        ("clock", lambda: _clock(*replies[0])),
     ):
         if found[-1].verdict in {Verdict.OK, Verdict.WARNING}:
             found.append(_step(name, check))
@@ -86,11 +86,12 @@ def _configured(client: Client) -> _Result:
     return Verdict.OK, f"{login or 'no login'}, {client.address}", ""
 
 
-def _answered(client: Client, replies: list[Reply]) -> _Result:
+def _answered(client: Client, replies: list[tuple[Reply, float]]) -> _Result:
+    """Ask; ``replies`` gets the answer, and when it was asked for, in s since 1970."""
     path, given = _QUESTIONS[client.source.kind]
-    began = time.monotonic()
+    began, at = time.monotonic(), time.time()
     reply = client.get(path, given)
-    replies.append(reply)
+    replies.append((reply, at))
     took_ms = (time.monotonic() - began) * 1000
     status = reply.value.get("status") if isinstance(reply.value, dict) else None
     if client.source.kind in {"prometheus", "loki"} and status != "success":
@@ -101,11 +102,12 @@ def _answered(client: Client, replies: list[Reply]) -> _Result:
     return Verdict.OK, f"answered in {took_ms:.0f} ms", ""
 
 
-def _clock(reply: Reply) -> _Result:
+def _clock(reply: Reply, asked_at: float) -> _Result:
+    """Compare the clocks; the system told its time at some moment between question and now."""
     if reply.at is None:
         step = "compare the clocks yourself: a range of the last minutes ends with this host's"
         return Verdict.UNKNOWN, "the system does not tell its time", step
-    apart = time.time() - reply.at
+    apart = min(max(reply.at, asked_at), time.time()) - reply.at
     if abs(apart) > _MOST_APART_S:
         side = "ahead" if apart > 0 else "behind"
         step = "synchronise the clocks: the newest values would be missing or not asked for"

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _DAY_S = 86_400
 # a range has about so many values; Prometheus refuses more than 11,000
 _VALUES, _MOST_VALUES = 60, 10_000
+#: The columns of an answer that is not there, by kind: those that do not depend on labels.
+COLUMNS = {
+    "prometheus": ("series", "sampled_at", "value"),
+    "loki": ("series", "sampled_at", "line", "value"),
+}
 _PATHS = {"prometheus": "/api/v1/query", "loki": "/loki/api/v1/query"}
 
 
@@ -110,7 +115,11 @@ class Queries:
             usual = self._baselines(text, asked.baseline_days, end)
         except (SourceError, ConfigError) as error:
             return frames.failed_frame(
-                [], error, name=_named(text), connection=self.configured.name, sql=text
+                COLUMNS[self.configured.kind],
+                error,
+                name=_named(text),
+                connection=self.configured.name,
+                sql=text,
             )
         cap = row_cap or self.configured.row_cap
         found = found.within(self.client.endpoint.series_cap, self._shown)

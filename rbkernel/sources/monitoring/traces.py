@@ -33,6 +33,8 @@ _COLUMNS = (
     Column("span", TEXT),
     Column("parent", TEXT),
 )
+#: The names of the columns.
+SPANS = tuple(column.name for column in _COLUMNS)
 _STATUS = ("http.response.status_code", "http.status_code", "rpc.grpc.status_code")
 
 
@@ -85,9 +87,8 @@ class Traces:
         try:
             spans = self._spans(trace)
         except (SourceError, ConfigError) as error:
-            names = [column.name for column in _COLUMNS]
             return frames.failed_frame(
-                names, error, name=f"trace {trace}", connection=self.configured.name, sql=trace
+                SPANS, error, name=f"trace {trace}", connection=self.configured.name, sql=trace
             )
         cap = row_cap or self.configured.row_cap
         provenance = Provenance(

@@ -15,8 +15,8 @@ from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Count, Seconds, Whole
 from rbkernel.errors import ConfigError, ParameterError, RbkernelError
 from rbkernel.sources.monitoring import values as inserting
-from rbkernel.sources.monitoring.queries import Asked, Queries
-from rbkernel.sources.monitoring.traces import Traces
+from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries
+from rbkernel.sources.monitoring.traces import SPANS, Traces
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
@@ -215,7 +215,7 @@ def _asked(
             f"nothing was asked, because these parameters are not filled in: {', '.join(holes)}",
             next_step="write the values into the parameters cell",
         )
-        return _failed(question, source, error)
+        return _failed(kinds, question, source, error)
     settings = triage().settings
     chosen = settings.source(source) if source else settings.source_of(*kinds)
     if chosen is None:
@@ -223,7 +223,7 @@ def _asked(
             f"nothing was asked, because no source of the kind {' or '.join(kinds)} is configured",
             next_step=f'add [sources.{kinds[0]}] with kind = "{kinds[0]}" and url to rbkernel.toml',
         )
-        return _failed(question, "", error)
+        return _failed(kinds, question, "", error)
     if chosen.kind not in kinds:
         raise ConfigError(
             f"the source {chosen.name} is of the kind {chosen.kind}, not {' or '.join(kinds)}",
@@ -233,8 +233,11 @@ def _asked(
     return answer(chosen.name)
 
 
-def _failed(question: str, source: str, error: RbkernelError) -> pd.DataFrame:
-    return failed_frame([], error, name=question[:60], connection=source, sql=question)
+def _failed(
+    kinds: tuple[str, ...], question: str, source: str, error: RbkernelError
+) -> pd.DataFrame:
+    columns = COLUMNS.get(kinds[0], SPANS)
+    return failed_frame(columns, error, name=question[:60], connection=source, sql=question)
 
 
 def _shown(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
