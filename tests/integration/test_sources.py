@@ -219,6 +219,11 @@ class TestIncomplete:
         assert rb.check("Depth", frame, "value", warn=100).verdict is Verdict.UNKNOWN
         assert rb.check("Depth", frame, "value", warn=20).verdict is Verdict.WARNING
 
+    def test_the_row_cap(self, run: Triage) -> None:
+        frame = rb.promql("depth", until=UNTIL, row_cap=10)
+        assert (len(frame), origin(frame).cut_by) == (10, "the row cap of 10")
+        assert rb.check("Depth", frame, "value", warn=100).verdict is Verdict.UNKNOWN
+
     def test_a_partial_answer_is_not_ok(self, begin: Any) -> None:
         result = [{"metric": {}, "value": [0, "0.5"]}]
         warned = of_query_api("vector", result, warnings=["store b did not answer"])

@@ -61,6 +61,14 @@ class TestReadingOnly:
                 client.get(path)
             assert one.asked == []
 
+    def test_a_long_query_is_a_form(self, begin: Any) -> None:
+        with stand_in(lambda _: (200, ONE)) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            rb.promql("1 + {n} + " + " + ".join(["1"] * 2000), n=2)
+        [asked] = one.asked
+        assert (asked.method, asked.path) == ("POST", "/api/v1/query")
+        assert asked.given["query"].startswith("1 + 2 + 1")
+
 
 class TestCredentials:
     def source(self, one: StandIn, **fields: Any) -> dict[str, Any]:
