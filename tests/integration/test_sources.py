@@ -8,7 +8,6 @@ import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,12 +184,17 @@ class TestNoAnswerIsNotOk:
             self.judged(rb.promql("up"), "size cap of 1 MB", "aggregate")
 
     def test_an_endless_answer(self, begin: Any) -> None:
-        def talk() -> None:
+        def talk() -> bool:
+            """Tell whether the client hung up before 60 MB were sent."""
             connection, _ = endless.accept()
-            with connection, suppress(OSError):
+            with connection:
                 connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                while True:
-                    connection.sendall(b"x" * 10_000)
+                try:
+                    for _ in range(60):
+                        connection.sendall(b"x" * 1_000_000)
+                except OSError:
+                    return True
+            return False
 
         with socket.create_server(("127.0.0.1", 0)) as endless, ThreadPoolExecutor(1) as thread:
             talking = thread.submit(talk)
@@ -198,7 +202,7 @@ class TestNoAnswerIsNotOk:
             fields = {"size_cap_mb": 1, "timeout_s": 120.0}
             begin(prom={"kind": "prometheus", "url": url, **fields})
             self.judged(rb.promql("up"), "size cap of 1 MB", "aggregate")
-            talking.result()
+            assert talking.result()
 
     def test_a_server_that_hangs(self, begin: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
