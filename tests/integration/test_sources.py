@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import socket
 from collections.abc import Iterator
@@ -382,6 +383,11 @@ class TestMetrics:
             ([4.0] * 61, Verdict.CRITICAL, "4 % for the last 1 min"),
             ([*[0.5] * 30, *[4.0] * 31], Verdict.UNKNOWN, "4 % now, but not for 1 min yet"),
             ([0.5] * 61, Verdict.OK, "0.5 %"),
+            (
+                [*[4.0] * 30, math.nan, *[4.0] * 30],
+                Verdict.UNKNOWN,
+                "values are missing in the last 1 min: value",
+            ),
             ([4.0] * 20, Verdict.UNKNOWN, "values are missing in the last 1 min: value"),
         ):
             run, [asked] = self.judged(begin, self.values(*values), **fields)
