@@ -57,7 +57,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def run(begin: Any, address: str) -> Triage:
-    fields = {"kind": "prometheus", "url": f"http://{address}", "timeout_s": 60.0}
+    fields = {"kind": "prometheus", "url": f"http://{address}", "timeout_s": 60.5}
     made: Triage = begin(prom=fields)
     return made
 
@@ -167,6 +167,8 @@ class TestNoAnswerIsNotOk:
             (200, of_query_api("vector", [{"metric": {}}]), "not of the query API", "the url"),
             (200, of_query_api("news", []), "'news' of the result", "check the url"),
             (200, of_query_api("vector", [], data=None), "not of the query API", "the url"),
+            (200, of_query_api("scalar", [1e30, "1"]), "an impossible time", "check the url"),
+            (200, of_query_api("scalar", [0, "one"]), "could not convert", "check the url"),
             (302, "", "answered 302", "to which the server redirects"),
         ],
     )
@@ -518,6 +520,14 @@ class TestLogs:
         assert "syntax error" in origin(rb.logql("app")).reason
 
 
+def like_store(store: StandIn, old: str, new: str) -> str:
+    """Return the store's answer about the known trace, with one text replaced by another."""
+    asked = monitoring.Asked("GET", f"/api/traces/{monitoring.TRACE}", {}, {})
+    answer = str(store.respond(asked)[1])
+    assert old in answer
+    return answer.replace(old, new)
+
+
 class TestTraces:
     """Stand-ins for Jaeger and Tempo."""
 
@@ -550,7 +560,8 @@ class TestTraces:
         assert store.asked == []
 
     def test_an_answer_of_another_api_is_unknown(self, store: StandIn) -> None:
-        for body in ("<html>", "[]", '{"data": 3}', '{"batches": [{"scopeSpans": [{}]}]}'):
+        late = like_store(store, "1795143600000000", "9" * 30)
+        for body in ("<html>", "[]", '{"data": 3}', '{"batches": [{"scopeSpans": [{}]}]}', late):
             store.respond = lambda _, body=body: (200, body)  # type: ignore[misc]  # its own body
             assert origin(rb.traces(monitoring.TRACE)).reason
 

@@ -95,7 +95,7 @@ class TestCredentials:
                 assert asked.method == "GET"
                 # so that the size cap and the time-out are those of what is read
                 assert asked.headers["Accept-Encoding"] == "identity"
-                assert asked.given["timeout"] == "10s"
+                assert asked.given["timeout"] == "10.000"
 
     def test_what_cannot_be_read_is_unknown(self, begin: Any) -> None:
         with stand_in(lambda _: (500, "")) as one:

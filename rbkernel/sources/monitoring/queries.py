@@ -154,7 +154,7 @@ class Queries:
         if asked.last_s is None:
             found = self._get("", text, {"time": f"{end:.3f}"})
         else:
-            times = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{asked.step:g}"}
+            times = {"start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{asked.step:.3f}"}
             lines = {"limit": str(asked.most_lines)} if asked.most_lines else {}
             found = self._get("_range", text, {**times, **lines})
         if not any(one.samples for one in found.series):
@@ -168,7 +168,7 @@ class Queries:
         return found
 
     def _get(self, which: str, text: str, given: Mapping[str, str]) -> Found:
-        limit = f"{self.client.endpoint.timeout_s:g}s"
+        limit = f"{self.client.endpoint.timeout_s:.3f}"
         timeout = {"timeout": limit} if self.configured.kind == "prometheus" else {}
         reply = self.client.get(f"{self._path}{which}", {"query": text, **given, **timeout})
         try:

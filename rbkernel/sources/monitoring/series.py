@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -20,6 +21,8 @@ _NAMED = 5
 #: Tells whether a label may be shown, by its name; labels with a policy of `[redaction]` are not.
 Shown = Callable[[str], bool]
 _METRIC = "__name__"
+#: The end of the year 9999, in s since 1970: Python has no later time.
+LAST_S = 253_402_300_800
 #: Texts about a whole answer that say how the query may be wrong, not that something is missing.
 _ABOUT_THE_QUERY = ("PromQL info:", "PromQL warning:")
 
@@ -92,7 +95,8 @@ def read(answer: Any) -> Found:
             series = [_stream(one) for one in result]
         else:
             raise ValueError(f"the type {kind!r} of the result is not known")
-        warnings = [str(one) for one in (*answer.get("warnings", ()), *answer.get("infos", ()))]
+        said = (answer.get("warnings") or (), answer.get("infos") or ())
+        warnings = [str(one) for one in chain.from_iterable(said)]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError("the answer is not of the query API") from error
     # else the system could not ask all of its parts, as Thanos says it
@@ -118,13 +122,20 @@ def _series(labels: Mapping[str, str], samples: Iterable[Sequence[Any]]) -> Seri
 
 def _sample(pair: Sequence[Any]) -> tuple[float, float]:
     """Return time and value; the API writes values, also NaN and infinity, as text."""
-    return float(pair[0]), float(pair[1])
+    return _moment(float(pair[0])), float(pair[1])
+
+
+def _moment(at: float) -> float:
+    """Return a time in s since 1970, if it is one of the years 1970 to 9999."""
+    if not 0 <= at < LAST_S:
+        raise ValueError(f"the answer has an impossible time: {at:g}")
+    return at
 
 
 def _stream(one: Mapping[str, Any]) -> Series:
     labels = {str(name): str(value) for name, value in one["stream"].items()}
     # Loki's times are whole nanoseconds, as text
-    lines = [(int(pair[0]) / 1e9, str(pair[1])) for pair in one["values"]]
+    lines = [(_moment(int(pair[0]) / 1e9), str(pair[1])) for pair in one["values"]]
     return Series(labels=labels, samples=lines)
 
 

@@ -17,6 +17,7 @@ from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, QueryError, SourceError
 from rbkernel.model import now
 from rbkernel.sources.monitoring.client import Client
+from rbkernel.sources.monitoring.series import LAST_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,11 @@ class Span:
     end_us: float
     error: bool
     status: str
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError if the times are impossible."""
+        if not 0 <= self.start_us <= self.end_us < LAST_S * 1e6:
+            raise ValueError(f"the span {self.id} has impossible times")
 
 
 class Traces:
