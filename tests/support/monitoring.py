@@ -34,9 +34,9 @@ from tests.support.waiting import until
 
 PROGRAM = "prometheus"
 PATIENCE_S = 60.0
-#: The moment of the known values, and the same as text.
-AT = datetime(2026, 11, 20, 3, tzinfo=UTC).timestamp()
-UNTIL = "2026-11-20T03:00:00+00:00"
+#: The moment of the known values, and the same as text; Prometheus scrapes only what is newer.
+AT = datetime(2024, 11, 20, 3, tzinfo=UTC).timestamp()
+UNTIL = "2024-11-20T03:00:00+00:00"
 _DAY_S = 86_400
 _STEP_S = 15
 
