@@ -37,6 +37,8 @@ _LEADING = re.compile(r"\A--[ \t]*([^\n]+)")
 _PRINTS = "(?:return|print|show|say|output|report|answer|respond)s?(?: with)?"
 _IN_WORDS = "the expected result is kept as text, because only a person can judge it"
 _BEHIND_CODE = re.compile(r"\s*(?P<mark>→|->|=>|[–—:(-]\s)?\s*(?P<what>\S.*?)[\s.)]*")
+_LOOKS_LIKE_ONE = "it looks like {}: to ask it, name the language of its fence"
+_NO_SOURCE = "{}: rbkernel has no built-in data source for it"
 _FOR_YOU = "*For you to judge:*"
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
@@ -161,16 +163,23 @@ class CommandCells:
         self._page.text(block, went, as_fence(block))
 
     def _foreign(self, block: Block, went: Went, language: str) -> None:
-        """Write cells for queries of Prometheus and Loki; keep a fence in another language."""
-        if language in languages.INFO:
-            self._monitoring(block, went, language, block.content)
-            return
-        went.reasons.append(f"{language}: rbkernel has no built-in data source for it")
-        self._page.text(block, went, as_fence(block))
+        """Write calls for a fence of queries that says so; keep others as text.
 
-    def _monitoring(self, block: Block, went: Went, language: str, content: str) -> None:
+        What only looks like a query may be what a program printed.
+        """
+        if languages.QUERIES.get(block.info) == language:
+            self._monitoring(block, went, language)
+            return
+        reason = _LOOKS_LIKE_ONE if language in languages.INFO else _NO_SOURCE
+        went.reasons.append(reason.format(language))
+        text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
+        self._page.text(
+            block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
+        )
+
+    def _monitoring(self, block: Block, went: Went, language: str) -> None:
         """Write a call for each query of Prometheus or Loki."""
-        for comments, text in monitoring.split(content):
+        for comments, text in monitoring.split(block.content):
             self._page.remark(block, went, comments)
             if text:
                 self._one_query(block, went, language, text)
@@ -260,12 +269,11 @@ class CommandCells:
                 self._page.text(block, went, f"```sh\n{piece.text}\n```")
         else:
             self._page.remark(block, went, said)
-            if piece.reason in languages.INFO:
-                self._monitoring(block, went, piece.reason, piece.text)
-                return
+            looks = piece.reason in languages.INFO
             if piece.reason and piece.reason not in languages.PRINTED:
-                went.reasons.append(piece.reason)
-            self._page.text(block, went, f"```text\n{piece.text}\n```")
+                went.reasons.append(_LOOKS_LIKE_ONE.format(piece.reason) if looks else piece.reason)
+            info = languages.INFO.get(piece.reason, "text")
+            self._page.text(block, went, f"```{info}\n{piece.text}\n```")
 
     def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
         """Write where a piece is typed, such as a prompt's host, once for consecutive pieces."""

@@ -6,6 +6,7 @@ The files of `corpora/markdown/styles` are written in the styles of public runbo
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,33 @@ def test_what_is_no_command_is_not_proposed() -> None:
             assert word not in commands
 
 
-def test_a_query_of_prometheus_or_loki_is_asked() -> None:
+def test_a_query_of_prometheus_or_loki_is_asked_if_its_fence_or_command_says_so() -> None:
     said = _of("logql_loki")
     assert said.count("rb.promql(") == 1
-    assert said.count("rb.logql(") == 3
+    assert said.count("rb.logql(") == 2
+    assert said.count("```logql") == 1
     assert "rb.shell(" not in said
+
+
+@pytest.mark.parametrize("info", ["", "bash", "console", "text"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        'pg_up{instance="a"} 1',
+        'http_requests_total{code="200"} 1027 1395066363000',
+        'up{job="a"} => 1 @[1600]',
+        "count(orders) == count(payments)",
+        "sum(amount) by customer",
+        "sum(rate(errors_total[5m])) > 1",
+        '{app="api"} |= "error"',
+    ],
+)
+def test_what_only_looks_like_a_query_is_not_asked(printed: str, info: str) -> None:
+    for above in ("", "$ curl http://a:9187/metrics | grep pg_up\n"):
+        text = f"# Errors\n\n```{info}\n{above}{printed}\n```\n"
+        [one] = imported(text.encode(), name="errors.md")
+        assert not {"rb.promql", "rb.logql"} & {*re.findall(r"rb\.\w+", code_of(one))}
+        assert printed in text_of(one)
 
 
 def test_what_is_to_fill_in_in_a_query_is_a_value_of_its_call() -> None:
