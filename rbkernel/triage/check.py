@@ -123,7 +123,14 @@ def check(
     undecided = int(where.isna().sum()) if where is not None else 0
     if for_s is not None:
         must_have("rb.check with for_s", frame, series="series", sampled_at="sampled_at")
-        return keep(explained(lasting.judged(made, frame if chosen is None else chosen, for_s)))
+        judged = lasting.judged(
+            made,
+            frame if chosen is None else chosen,
+            warn_s=for_s,
+            critical_s=for_s,
+            undecided=undecided,
+        )
+        return keep(explained(judged))
     finding = explained(rules.apply(made, frame, rows=chosen, undecided=undecided))
     return keep(usual.stated(finding, frame, column, str(frame.attrs.get("unit", ""))))
 

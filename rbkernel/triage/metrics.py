@@ -70,7 +70,7 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     """
     asked = one.diagnostic or one.query or one.promql
     name = connection_name(one.source if one.promql else one.connection)
-    for_s = _for_s(one) if one.promql and not one.baseline_days else 0.0
+    for_s = _for_s(one) if one.promql and not one.baseline_days else {}
     if not asked:
         return None, ""
     try:
@@ -78,7 +78,7 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
         if rule is None:
             return None, ""
         if one.promql:
-            frame = _of_prometheus(one, name, for_s)
+            frame = _of_prometheus(one, name, list(filter(None, for_s.values())))
         else:
             frame = query.ask(asked, name, None, dict(one.values))
         _has_column(frame, rule.column)
@@ -86,8 +86,8 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
         # an error in one metric must not hide the others; lint reports this error in advance
         frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
         rule = _UNJUDGED.model_copy(update={"title": one.name, "unit": one.unit})
-    if for_s:
-        finding = lasting.judged(rule, frame, for_s)
+    if any(for_s.values()):
+        finding = lasting.judged(rule, frame, warn_s=for_s["warning"], critical_s=for_s["critical"])
     else:
         finding = _lasting(
             one, usual.stated(rules.apply(rule, frame), frame, rule.column, one.unit)
@@ -96,12 +96,17 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     return _in_words(one, finding), query.traced(frame)
 
 
-def _of_prometheus(one: Metric, source: str, for_s: float) -> pd.DataFrame:
-    """Ask Prometheus for a metric; parameters of the run are values of its query, too."""
+def _of_prometheus(one: Metric, source: str, times: list[float]) -> pd.DataFrame:
+    """Ask Prometheus for a metric; parameters of the run are values of its query, too.
+
+    ``times`` are the durations of its limits, in s: there are enough values in the shortest.
+    """
     parameters = triage().run.parameters
     needed = inserting.parameters(one.promql)
     given = {name: parameters[name] for name in needed if name in parameters}
-    asked = Asked(last_s=for_s or None, baseline_days=one.baseline_days)
+    asked = Asked(last_s=max(times, default=None), baseline_days=one.baseline_days)
+    if len({*times}) > 1:
+        asked = dataclasses.replace(asked, step_s=max(1.0, min(asked.step, min(times) // 4)))
     return monitoring.ask("prometheus", one.promql, source, asked, {**given, **one.values})
 
 
@@ -137,7 +142,7 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
     One measurement does not show how long the figure has been beyond the limit. A figure within its
     limits stays ok.
     """
-    for_s = _for_s(one)
+    for_s = max(_for_s(one).values())
     if not finding.wrong or not for_s:
         return finding
     return dataclasses.replace(
@@ -149,10 +154,10 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
     )
 
 
-def _for_s(one: Metric) -> float:
-    """Return how long a metric must be beyond its limits, in s; 0 if they say nothing."""
-    limits = (one.limit("warning"), one.limit("critical"))
-    return max((limit.for_s or 0.0 for limit in limits if limit), default=0.0)
+def _for_s(one: Metric) -> dict[str, float]:
+    """Return how long a metric must be beyond each limit, in s; 0 if the limit says nothing."""
+    limits = {name: one.limit(name) for name in _LIMITS}
+    return {name: (limit and limit.for_s) or 0.0 for name, limit in limits.items()}
 
 
 def _has_column(frame: pd.DataFrame, column: str) -> None:

@@ -169,6 +169,18 @@ class TestNoAnswerIsNotOk:
             (200, of_query_api("vector", [], data=None), "not of the query API", "the url"),
             (200, of_query_api("scalar", [1e30, "1"]), "an impossible time", "check the url"),
             (200, of_query_api("scalar", [0, "one"]), "could not convert", "check the url"),
+            (
+                200,
+                of_query_api("scalar", [0, "1"], status="error", error="no store answered"),
+                "could not answer: no store answered",
+                "check the url",
+            ),
+            (
+                200,
+                of_query_api("vector", [{"metric": {}, "histogram": [0, {}]}]),
+                "a native histogram, not a figure",
+                "check the url",
+            ),
             (302, "", "answered 302", "to which the server redirects"),
         ],
     )
@@ -231,14 +243,31 @@ class TestIncomplete:
         assert (len(frame), origin(frame).cut_by) == (10, "the row cap of 10")
         assert rb.check("Depth", frame, "value", warn=100).verdict is Verdict.UNKNOWN
 
-    def test_a_partial_answer_is_not_ok(self, begin: Any) -> None:
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            ({"warnings": ["store b did not answer"]}, "store b did not answer"),
+            ({"warnings": ["PromQL warning: a mix of histograms"]}, "a mix of histograms"),
+            ({"isPartial": True}, "says that its answer is partial"),
+        ],
+    )
+    def test_a_partial_answer_is_not_ok(self, begin: Any, more: Any, said: str) -> None:
         result = [{"metric": {}, "value": [0, "0.5"]}]
-        warned = of_query_api("vector", result, warnings=["store b did not answer"])
-        with stand_in(lambda _: (200, warned)) as one:
+        with stand_in(lambda _: (200, of_query_api("vector", result, **more))) as one:
             begin(prom={"kind": "prometheus", "url": one.url})
-            finding = rb.check("Errors", rb.promql("up"), "value", warn=1)
+            frame = rb.promql("up")
+        finding = rb.check("Errors", frame, "value", warn=1)
         assert finding.verdict is Verdict.UNKNOWN
-        assert "store b did not answer" in finding.actual
+        assert said in finding.actual
+        assert rb.check("Errors", frame, "value", warn=0.4).verdict is Verdict.WARNING
+
+    def test_histograms_among_the_values_are_not_dropped_in_silence(self, begin: Any) -> None:
+        result = [{"metric": {}, "values": [[0, "0.5"]], "histograms": [[60, {"count": "9"}]]}]
+        with stand_in(lambda _: (200, of_query_api("matrix", result))) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            finding = rb.check("Errors", rb.promql("up", last_s=60), "value", warn=1)
+        assert finding.verdict is Verdict.UNKNOWN
+        assert "native histograms among the values" in finding.actual
 
     def test_a_hint_about_the_query_is_a_note(self, begin: Any) -> None:
         result = [{"metric": {}, "value": [0, "0.5"]}]
@@ -297,6 +326,40 @@ class TestForSomeTime:
         found = self.judged("shop", last_s=120)
         assert (found.verdict, found.actual) == (Verdict.UNKNOWN, "the range is too short: 2 min")
 
+    def test_one_sample_is_not_a_time(self, run: Triage) -> None:
+        with pytest.raises(QueryError, match="a step of 300 s is longer than the range of 100 s"):
+            rb.promql("error_pct", last_s=100, step_s=300)
+        for last_s, why in ((150, "the range is too short"), (300, "is too few")):
+            found = self.judged("shop", last_s=last_s, step_s=150)
+            assert found.verdict is Verdict.UNKNOWN
+            assert why in found.actual
+
+    def test_a_default_step_covers_the_whole_time(self, run: Triage) -> None:
+        """299 s are not a whole number of its steps of 5 s."""
+        assert self.judged("shop", for_s=299, last_s=299, step_s=None).verdict is Verdict.CRITICAL
+
+    def test_each_limit_has_its_verdict_and_the_worst_counts(self, run: Triage) -> None:
+        frame = rb.promql("error_pct{service='cart'} + 2", **ALL_OF_IT)
+        found = rb.check("Errors", frame, "value", warn=1, critical=8, for_s=300, unit="%")
+        said = "9 % now, but not for 5 min yet; 2.5 % for the last 5 min (now 9 %)"
+        assert (found.verdict, found.actual) == (Verdict.UNKNOWN, said)
+        found = rb.check("Errors", frame, "value", warn=1, critical=8, for_s=60, unit="%")
+        assert (found.verdict, found.actual) == (Verdict.CRITICAL, "9 % for the last 1 min")
+
+    def test_a_mask_that_does_not_know(self, run: Triage) -> None:
+        frame = rb.promql('error_pct{service=~"shop|mail"}', **ALL_OF_IT)
+        mask = (frame["service"] == "mail").astype("boolean").where(frame["service"] == "mail")
+        found = rb.check("Errors", frame, "value", where=mask, critical=1, for_s=300)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "may match" in found.actual
+
+    @pytest.mark.parametrize("agg", ["sum", "mean", "last", "rows"])
+    def test_figures_of_several_moments_are_not_added_up(self, run: Triage, agg: Any) -> None:
+        frame = rb.promql("error_pct{service='mail'}", **ALL_OF_IT)
+        column = "" if agg == "rows" else "value"
+        found = rb.check("Errors", frame, column, agg=agg, critical=1e9, for_s=300)
+        assert found.verdict is Verdict.UNKNOWN
+
     def test_one_moment(self, run: Triage) -> None:
         frame = rb.promql("error_pct", until=UNTIL)
         found = rb.check("Errors", frame, "value", critical=1, for_s=300)
@@ -328,6 +391,31 @@ class TestBaseline:
         found = rb.check("Cost", frame, "ratio", warn=5, unit="x")
         assert found.verdict is Verdict.UNKNOWN
         assert "in 1 of 2 rows" in found.actual
+
+    @pytest.mark.parametrize(
+        ("usual", "more", "why"),
+        [
+            (-10, {}, "a baseline is not above 0"),
+            (0, {}, "a baseline is not above 0"),
+            (1000, {"warnings": ["store b did not answer"]}, "the baseline is cut off by"),
+        ],
+    )
+    def test_what_is_no_baseline_is_unknown(
+        self, begin: Any, usual: float, more: Any, why: str
+    ) -> None:
+        def respond(asked: monitoring.Asked) -> tuple[int, str]:
+            if not asked.path.endswith("_range"):
+                return 200, of_query_api("vector", [{"metric": {}, "value": [0, "1000"]}])
+            days = [[number * 86_400, str(usual)] for number in range(7)]
+            return 200, of_query_api("matrix", [{"metric": {}, "values": days}], **more)
+
+        with stand_in(respond) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            frame = rb.promql("cost", baseline_days=7)
+        for options in ({"warn": 2}, {"warn": 0.5, "below": True}):
+            found = rb.check("Cost", frame, "ratio", unit="x", **options)
+            assert found.verdict is Verdict.UNKNOWN
+            assert why in found.actual
 
     def test_a_range_of_too_many_values(self, run: Triage) -> None:
         with pytest.raises(QueryError, match="too many values"):
@@ -388,14 +476,48 @@ class TestMetrics:
             (
                 [*[4.0] * 30, math.nan, *[4.0] * 30],
                 Verdict.UNKNOWN,
+                "4 % now; values are missing in the last 1 min: value",
+            ),
+            ([4.0] * 20, Verdict.UNKNOWN, "4 % now; values are missing in the last 1 min: value"),
+            (
+                [*[4.0] * 30, math.nan, *[0.5] * 30],
+                Verdict.UNKNOWN,
                 "values are missing in the last 1 min: value",
             ),
-            ([4.0] * 20, Verdict.UNKNOWN, "values are missing in the last 1 min: value"),
         ):
             run, [asked] = self.judged(begin, self.values(*values), **fields)
             found = run.findings["Errors"]
             assert (found.verdict, found.actual) == (verdict, actual)
             assert float(asked["end"]) - float(asked["start"]) == 60
+
+    def test_each_limit_has_its_own_time(self, begin: Any) -> None:
+        fields = {"promql": "x", "unit": "%", "warning": "> 1% for 2min", "critical": "> 5%"}
+        for values, verdict, actual in (
+            ([*[2.0] * 60, 50.0], Verdict.CRITICAL, "50 %"),
+            ([2.0] * 61, Verdict.WARNING, "2 % for the last 2 min"),
+            ([*[9.0] * 60, 0.5], Verdict.OK, "0.5 %"),
+        ):
+            run, [asked] = self.judged(begin, self.values(*values), **fields)
+            found = run.findings["Errors"]
+            assert (found.verdict, found.actual) == (verdict, actual)
+            assert asked["step"] == "2.000"
+        assert found.expected.endswith("or beyond the limit of warn for less than 2 min")
+        slow = {**fields, "critical": "> 5% for 1h"}
+        _, [asked] = self.judged(begin, self.values(*[2.0] * 61), **slow)
+        assert asked["step"] == "30.000"
+
+    def test_the_last_values_of_several_series(self, begin: Any) -> None:
+        """The series with the smallest values comes last, and hides none of the others."""
+
+        def respond(_: monitoring.Asked) -> tuple[int, str]:
+            services = [({"service": name}, n) for name, n in (("a", 99), ("b", 0))]
+            found = [{"metric": labels, "value": [0, str(n)]} for labels, n in services]
+            return 200, of_query_api("vector", found)
+
+        fields = {"promql": "x", "agg": "last"}
+        for limits in ({"critical": "> 5"}, {"critical": "< 5"}):
+            run, _ = self.judged(begin, respond, **fields, **limits)
+            assert run.findings["Errors"].verdict is Verdict.CRITICAL
 
     def test_a_multiple_of_the_baseline(self, begin: Any) -> None:
         fields = {"promql": "x", "unit": "$", "baseline_days": 7, "warning": "> 2x"}
@@ -444,6 +566,35 @@ class TestMetrics:
 
 
 class TestCalls:
+    def test_an_answer_takes_back_only_its_own_failure(self, begin: Any) -> None:
+        """The queries are the same for more than what is shown of them."""
+        query = f'sum(rate(http_requests_total{{job="{"x" * 60}", service={{service}}}}[5m]))'
+
+        def respond(asked: monitoring.Asked) -> tuple[int, str]:
+            fails = "shop" in asked.given["query"] and not mended
+            found = [{"metric": {}, "value": [0, "1"]}]
+            return (503, "") if fails else (200, of_query_api("vector", found))
+
+        mended: list[bool] = []
+        with stand_in(respond) as one:
+            fields = {"kind": "prometheus", "url": one.url}
+            run = begin(a={**fields, "default": True}, b=fields)
+
+            def left() -> Any:
+                found = run.findings[undone.QUERIES.title]
+                return found.verdict, found.which
+
+            rb.promql(query, service="shop")
+            assert left() == (Verdict.UNKNOWN, f"{query[:59]}…")
+            mended.append(True)
+            rb.promql(query, service="cart")
+            rb.promql(query, service="shop", source="b")
+            rb.promql(query, service="shop", until=UNTIL)
+            rb.promql(query + " > 0", service="shop")
+            assert left()[0] is Verdict.UNKNOWN
+            rb.promql(query, service="shop")
+            assert left() == (Verdict.OK, "")
+
     def test_a_value_is_missing_or_unknown(self, run: Triage) -> None:
         with pytest.raises(QueryError, match=r"needs a value for \{job\}"):
             rb.promql("up{job={job}}")
@@ -522,8 +673,7 @@ class TestLogs:
 
 def like_store(store: StandIn, old: str, new: str) -> str:
     """Return the store's answer about the known trace, with one text replaced by another."""
-    asked = monitoring.Asked("GET", f"/api/traces/{monitoring.TRACE}", {}, {})
-    answer = str(store.respond(asked)[1])
+    answer = str(store.respond(monitoring.ASKED)[1])
     assert old in answer
     return answer.replace(old, new)
 
@@ -547,6 +697,32 @@ class TestTraces:
         ]
         assert frame["started_at"].iloc[0] == pd.Timestamp(UNTIL)
         assert rb.check("Errors", frame, "error", agg="sum", warn=0).value == 2
+
+    def test_a_trace_with_gaps_is_not_ok(self, store: StandIn) -> None:
+        parent = "000000000000000b"
+        if "AAAAAAAAAAs=" in (known := str(store.respond(monitoring.ASKED)[1])):
+            parent = "AAAAAAAAAAs="
+        key = '"parentSpanId": ' if "parentSpanId" in known else '"refType": "CHILD_OF", "spanID": '
+        gone = known.replace(f'{key}"{parent}"', f'{key}"00000000000000ff"')
+        assert gone != known
+        store.respond = lambda _: (200, gone)
+        frame = rb.traces(monitoring.TRACE)
+        found = rb.check("Errors", frame, "error", agg="sum", warn=2)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "gaps in the trace: at least 1 span" in found.actual
+        found = rb.check("Errors", frame, "error", agg="sum", warn=0)
+        assert found.verdict is Verdict.WARNING
+
+    @pytest.mark.parametrize("place", ["errors", "warnings"])
+    def test_what_a_store_says_beside_the_spans(self, begin: Any, place: str) -> None:
+        answer = json.loads(monitoring.like_jaeger(monitoring.ASKED)[1])
+        said = [{"msg": "a shard is down"}] if place == "errors" else ["a shard is down"]
+        (answer if place == "errors" else answer["data"][0])[place] = said
+        with stand_in(lambda _: (200, json.dumps(answer))) as one:
+            begin(store={"kind": "jaeger", "url": one.url})
+            found = rb.check("Errors", rb.traces(monitoring.TRACE), "error", agg="sum", warn=2)
+        assert found.verdict is Verdict.UNKNOWN
+        assert "warns: a shard is down" in found.actual
 
     def test_another_trace_is_unknown(self, store: StandIn) -> None:
         frame = rb.traces("0" * 32)

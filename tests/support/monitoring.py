@@ -243,6 +243,8 @@ def like_loki(asked: Asked) -> tuple[int, str]:
 
 
 TRACE = "5b8efff798038103d269b633813fc60c"
+#: The request for this trace.
+ASKED = Asked("GET", f"/api/traces/{TRACE}", {}, {})
 # span, parent, service, operation, start and end in µs after `AT`, HTTP status
 _SPANS = (
     ("000000000000000a", "", "gateway", "POST /orders", 0, 900_000, 504),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rbkernel import amounts
 from rbkernel.checks.answer import Answer, Provenance
@@ -37,6 +37,14 @@ COLUMNS = {
 _PATHS = {"prometheus": "/api/v1/query", "loki": "/loki/api/v1/query"}
 
 
+class _Usual(NamedTuple):
+    """The baselines (None: not asked), notes about them, and why some ratios are missing."""
+
+    known: dict[Any, series.Baseline] | None = None
+    notes: Sequence[str] = ()
+    missing: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What to ask about: the moment ``ends``, in s since 1970, or the ``last_s`` s before it.
@@ -54,9 +62,14 @@ class Asked:
 
     @property
     def step(self) -> float:
-        """The distance of two values: at least 1 s, and 60 values in a range by default."""
+        """The distance of two values: by default at least 1 s, and 60 in a range."""
         assert self.last_s is not None  # a moment has no step
-        step = self.step_s or max(1.0, math.ceil(self.last_s / _VALUES))
+        step = self.step_s or min(self.last_s, max(1.0, math.ceil(self.last_s / _VALUES)))
+        if step > self.last_s:
+            raise QueryError(
+                f"a step of {step:g} s is longer than the range of {self.last_s:g} s",
+                next_step="use a shorter step_s, or leave it out",
+            )
         if self.last_s / step > _MOST_VALUES:
             raise QueryError(
                 f"a range of {self.last_s:g} s with a step of {step:g} s has too many values",
@@ -65,11 +78,11 @@ class Asked:
         return step
 
     def range(self) -> tuple[float, float]:
-        """Return the first and the last moment; the last one is a whole number of steps later."""
+        """Return the first and the last moment: whole steps apart, and at least ``last_s``."""
         end = self.ends if self.ends is not None else float(math.floor(time.time()))
         if self.last_s is None:
             return end, end
-        return end - math.floor(self.last_s / self.step) * self.step, end
+        return end - math.ceil(self.last_s / self.step) * self.step, end
 
 
 class Queries:
@@ -117,18 +130,18 @@ class Queries:
             return frames.failed_frame(
                 COLUMNS[self.configured.kind],
                 error,
-                name=_named(text),
+                name=named(text),
                 connection=self.configured.name,
                 sql=text,
             )
         cap = row_cap or self.configured.row_cap
         found = found.within(self.client.endpoint.series_cap, self._shown)
-        rows = series.rows(found, usual, self._shown)
+        rows = series.rows(found, usual.known, self._shown)
         full = found.lines and len(rows) == asked.most_lines
         limit = f"the limit of {asked.most_lines} lines" if full else ""
         ranged = asked.last_s is not None
         provenance = Provenance(
-            name=_named(text),
+            name=named(text),
             connection=self.configured.name,
             server=self.client.address,
             role="",
@@ -138,12 +151,13 @@ class Queries:
             duration_s=round(time.monotonic() - started, 4),
             rows=min(len(rows), cap),
             cut_by=f"the row cap of {cap}" if len(rows) > cap else found.cut_by or limit,
-            notes=(*found.notes, *_about(usual, asked.baseline_days)),
+            notes=(*found.notes, *usual.notes),
+            missing={"ratio": usual.missing} if usual.missing else {},
             begins=_iso(begin) if ranged else "",
             ends=_iso(end),
             step_s=asked.step if ranged and not found.lines else 0.0,
         )
-        columns = series.columns(found, usual)
+        columns = series.columns(found, usual.known)
         answer = Answer(columns=columns, rows=rows[:cap], provenance=provenance)
         return frames.to_frame(answer.protected(self.configured.redaction))
 
@@ -180,23 +194,23 @@ class Queries:
         where = f"{self.client.address}, [sources.{self.configured.name}]"
         return SourceError(what, where=where, next_step=step)
 
-    def _baselines(self, text: str, days: int, end: float) -> dict[Any, series.Baseline] | None:
+    def _baselines(self, text: str, days: int, end: float) -> _Usual:
         """Ask for the values at this time of each of the last days, in one request."""
         if not days:
-            return None
+            return _Usual()
         times = {"start": f"{end - days * _DAY_S:.3f}", "end": f"{end - _DAY_S:.3f}"}
         found = self._get("_range", text, {**times, "step": str(_DAY_S)})
-        return series.baselines(found.series, days)
+        last = f"{amounts.count(days, 'day')}, if at least half of them have one"
+        said = f"baseline: median of the values at this time of each of the last {last}"
+        notes = (said, *(f"of the baseline: {note}" for note in found.notes))
+        if found.cut_by:  # a part of a sum can be too low or too high: there is no baseline
+            return _Usual({}, notes, f"unknown: the baseline is cut off by {found.cut_by}")
+        known = series.baselines(found.series, days)
+        no_multiple = any(one.value <= 0 for one in known.values())
+        return _Usual(known, notes, "NaN (a baseline is not above 0)" if no_multiple else "")
 
 
-def _about(usual: Mapping[Any, series.Baseline] | None, days: int) -> list[str]:
-    if usual is None:
-        return []
-    known = f"{amounts.count(days, 'day')}, if at least half of them have one"
-    return [f"baseline: median of the values at this time of each of the last {known}"]
-
-
-def _named(text: str) -> str:
+def named(text: str) -> str:
     """Return a short name for a query, for the line below its answer."""
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:59]}…"

@@ -23,8 +23,9 @@ Shown = Callable[[str], bool]
 _METRIC = "__name__"
 #: The end of the year 9999, in s since 1970: Python has no later time.
 LAST_S = 253_402_300_800
-#: Texts about a whole answer that say how the query may be wrong, not that something is missing.
-_ABOUT_THE_QUERY = ("PromQL info:", "PromQL warning:")
+# begins a text about the query that does not mean that something is missing; "PromQL warning:" does
+_ABOUT_THE_QUERY = "PromQL info:"
+_HISTOGRAM = "the result is a native histogram, not a figure: use histogram_quantile or similar"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +81,19 @@ def read(answer: Any) -> Found:
     Raises
     ------
     ValueError
-        It is not an answer of this API.
+        It is not an answer of this API, or it says that the query failed.
     """
     try:
+        if answer["status"] != "success":
+            raise ValueError(f"the system could not answer: {answer.get('error', 'no reason')}")
         data = answer["data"]
         kind, result = data["resultType"], data["result"]
         if kind in {"scalar", "string"}:
             series = [Series(labels={}, samples=[_sample(result)])]
         elif kind == "vector":
-            series = [_series(one["metric"], [one["value"]]) for one in result]
+            series = [_series(one, [one.get("value")]) for one in result]
         elif kind == "matrix":
-            series = [_series(one["metric"], one["values"]) for one in result]
+            series = [_series(one, one.get("values")) for one in result]
         elif kind == "streams":
             series = [_stream(one) for one in result]
         else:
@@ -99,12 +102,10 @@ def read(answer: Any) -> Found:
         warnings = [str(one) for one in chain.from_iterable(said)]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError("the answer is not of the query API") from error
-    # else the system could not ask all of its parts, as Thanos says it
-    partial = [one for one in warnings if not one.startswith(_ABOUT_THE_QUERY)]
     return Found(
         series=series,
         lines=kind == "streams",
-        cut_by=f"the system, which warns: {partial[0]}" if partial else "",
+        cut_by=_cut_by(answer, warnings, result),
         notes=(*_infinite(series), *warnings),
     )
 
@@ -115,8 +116,22 @@ def _infinite(series: Sequence[Series]) -> list[str]:
     return ["an infinite value is no figure: it counts as missing"] * any(map(math.isinf, values))
 
 
-def _series(labels: Mapping[str, str], samples: Iterable[Sequence[Any]]) -> Series:
-    named = {str(name): str(value) for name, value in labels.items()}
+def _cut_by(answer: Mapping[str, Any], warnings: Sequence[str], result: Any) -> str:
+    """Return why an answer is not whole, as Thanos, VictoriaMetrics and Prometheus say it."""
+    partial = [one for one in warnings if not one.startswith(_ABOUT_THE_QUERY)]
+    if partial:
+        return f"the system, which warns: {partial[0]}"
+    if answer.get("isPartial"):
+        return "the system, which says that its answer is partial"
+    if any(isinstance(one, dict) and "histograms" in one for one in result):
+        return "native histograms among the values, which are no figures"
+    return ""
+
+
+def _series(one: Mapping[str, Any], samples: Iterable[Sequence[Any]]) -> Series:
+    named = {str(name): str(value) for name, value in one["metric"].items()}
+    if not {"value", "values"} & {*one} and {"histogram", "histograms"} & {*one}:
+        raise ValueError(_HISTOGRAM)
     return Series(labels=named, samples=[_sample(one) for one in samples])
 
 
@@ -233,6 +248,6 @@ def _rows_of(
         compared: list[Any] = []
         if usual is not None and isinstance(value, float):
             known = usual.get(one.identity, Baseline(value=math.nan, days=0))
-            ratio = value / known.value if known.value else math.nan
+            ratio = value / known.value if known.value > 0 else math.nan
             compared = [known.value, ratio, known.days]
         yield (name, datetime.fromtimestamp(at, UTC), value, *compared, *of_labels)

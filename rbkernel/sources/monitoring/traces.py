@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rbkernel import amounts
 from rbkernel.checks.answer import BOOLEAN, FLOAT8, TEXT, TIMESTAMPTZ, Answer, Column, Provenance
 from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, QueryError, SourceError
@@ -91,7 +92,7 @@ class Traces:
                 "this is not the id of a trace", next_step="pass 16 to 32 hexadecimal digits"
             )
         try:
-            spans = self._spans(trace)
+            spans, lost = self._spans(trace)
         except (SourceError, ConfigError) as error:
             return frames.failed_frame(
                 SPANS, error, name=f"trace {trace}", connection=self.configured.name, sql=trace
@@ -107,17 +108,18 @@ class Traces:
             at=at,
             duration_s=round(time.monotonic() - started, 4),
             rows=min(len(spans), cap),
-            cut_by=f"the row cap of {cap}" if len(spans) > cap else "",
-            notes=_missing(spans),
+            cut_by=f"the row cap of {cap}" if len(spans) > cap else lost,
         )
         answer = Answer(columns=_COLUMNS, rows=rows(spans)[:cap], provenance=provenance)
         return frames.to_frame(answer.protected(self.configured.redaction))
 
-    def _spans(self, trace: str) -> list[Span]:
+    def _spans(self, trace: str) -> tuple[list[Span], str]:
+        """Return the spans, and why the trace is not whole; empty if nothing says so."""
         where = f"{self.client.address}, [sources.{self.configured.name}]"
         reply = self.client.get(f"/api/traces/{trace}").value
         try:
             spans = list(of_jaeger(reply) if self.configured.kind == "jaeger" else of_tempo(reply))
+            said = _warnings(reply)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SourceError(
                 f"the answer is not of the API of {self.configured.kind}",
@@ -130,7 +132,18 @@ class Traces:
                 where=where,
                 next_step="check the id; the trace may be too new, too old, or not sampled",
             )
-        return sorted(spans, key=lambda span: span.start_us)
+        lost = _missing(spans) or (f"the store, which warns: {said[0]}" if said else "")
+        return sorted(spans, key=lambda span: span.start_us), lost
+
+
+def _warnings(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a store says beside the spans: errors of the whole, and warnings of a trace."""
+    traces = answer["data"] if isinstance(answer.get("data"), list) else []
+    said = [
+        *(answer.get("errors") or ()),
+        *(w for one in traces for w in one.get("warnings") or ()),
+    ]
+    return [str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in said]
 
 
 def of_jaeger(answer: Mapping[str, Any]) -> Iterator[Span]:
@@ -238,8 +251,8 @@ def _own_us(span: Span, children: Iterable[Span]) -> float:
     return own
 
 
-def _missing(spans: Sequence[Span]) -> tuple[str, ...]:
-    """Return a note if the trace is not whole: a span names a parent that is not there."""
+def _missing(spans: Sequence[Span]) -> str:
+    """Return why the trace is not whole: a span names a parent that is not there; else empty."""
     known = {span.id for span in spans}
     lost = {span.parent for span in spans if span.parent} - known
-    return (f"not whole: {len(lost)} of its spans are missing",) if lost else ()
+    return f"gaps in the trace: at least {amounts.count(len(lost), 'span')}" if lost else ""

@@ -15,7 +15,7 @@ from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Count, Seconds, Whole
 from rbkernel.errors import ConfigError, ParameterError, RbkernelError
 from rbkernel.sources.monitoring import values as inserting
-from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries
+from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
 from rbkernel.sources.monitoring.traces import SPANS, Traces
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
@@ -94,7 +94,8 @@ def promql(
         step_s=step_s,
         baseline_days=baseline_days or 0,
     )
-    return _shown(ask("prometheus", query, source, asked, values, row_cap=row_cap), unit)
+    frame = ask("prometheus", query, source, asked, values, row_cap=row_cap)
+    return _shown(frame, unit, query, (source, asked, values))
 
 
 @checked
@@ -136,7 +137,8 @@ def logql(
     _must_know("rb.logql", query, values, (*_OPTIONS, "lines"))
     ends = _moment("rb.logql", until)
     asked = Asked(ends=ends, last_s=last_s, step_s=step_s, most_lines=lines)
-    return _shown(ask("loki", query, source, asked, values, row_cap=row_cap), unit)
+    frame = ask("loki", query, source, asked, values, row_cap=row_cap)
+    return _shown(frame, unit, query, (source, asked, values))
 
 
 @checked
@@ -174,7 +176,7 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
         {"trace_id": trace_id},
         lambda name: _traces_of(name).query(trace_id, {}, row_cap=row_cap),
     )
-    return _shown(frame, "")
+    return _shown(frame, "", trace_id, (source,))
 
 
 def ask(
@@ -237,16 +239,18 @@ def _failed(
     kinds: tuple[str, ...], question: str, source: str, error: RbkernelError
 ) -> pd.DataFrame:
     columns = COLUMNS.get(kinds[0], SPANS)
-    return failed_frame(columns, error, name=question[:60], connection=source, sql=question)
+    return failed_frame(columns, error, name=named(question), connection=source, sql=question)
 
 
-def _shown(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
+def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) -> pd.DataFrame:
+    """Show an answer; without one, count its question, which only the same call takes back."""
     frame.attrs["unit"] = unit
     origin = provenance(frame)
     assert origin is not None  # every answer has one
     show(_by_series(frame) if origin.step_s and not origin.reason else frame)
-    if origin.reason or origin.name in triage().undone.get(undone.QUERIES.title, {}):
-        undone.note(undone.QUERIES, {origin.name: not origin.reason})
+    name = f"{named(question)}\n{question}\n{how!r}"
+    if origin.reason or name in triage().undone.get(undone.QUERIES.title, {}):
+        undone.note(undone.QUERIES, {name: not origin.reason})
     return shown(frame)
 
 
