@@ -32,7 +32,7 @@ class HttpAnswer(NamedTuple):
 class HttpRequest(NamedTuple):
     """A request; ``form`` is sent as the body of a POST, and ``auth`` is user and password.
 
-    ``verify`` is the TLS context, or True for the certificate authorities of the system.
+    ``verify`` is the TLS context, or True for the certificate authorities of httpx.
     """
 
     method: str

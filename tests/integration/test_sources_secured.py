@@ -115,13 +115,21 @@ class TestCredentials:
             rb.promql("1")
         assert told == [SECRET]
 
-    def test_a_secret_that_a_proxy_repeats_is_not_shown(self, begin: Any) -> None:
+    @pytest.mark.parametrize(
+        ("fields", "shown"),
+        [
+            ({"token_command": ["echo", SECRET]}, "Bearer [redacted]"),
+            ({"user": "u", "password_command": ["echo", SECRET]}, "Basic [redacted]"),
+        ],
+    )
+    def test_a_secret_that_a_proxy_repeats_is_not_shown(
+        self, begin: Any, fields: dict[str, Any], shown: str
+    ) -> None:
         with stand_in(lambda asked: (403, f"no: {asked.headers['Authorization']}")) as one:
-            fields = {"url": one.url, "token_command": ["echo", SECRET]}
-            begin(prom={"kind": "prometheus", **fields})
+            begin(prom={"kind": "prometheus", "url": one.url, **fields})
             about = provenance(rb.promql("1"))
         assert about is not None
-        assert "answered 403: no: Bearer [redacted]" in about.reason
+        assert f"answered 403: no: {shown}" in about.reason
 
 
 class TestKernel:
@@ -221,12 +229,20 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
 
 
 class TestDoctor:
-    def test_client_certificates(self, secured: tuple[str, Path]) -> None:
+    def test_client_certificates(
+        self, secured: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         address, folder = secured
         fields = _fields(address, folder)
         found = examination.examine(Source(name="p", kind="prometheus", **fields))
         assert [one.verdict for one in found] == [Verdict.OK] * 3
         assert found[0].actual == f"client certificate, prometheus https://{address}"
+        # without `ca`, the authorities are those of the system, not those of a package
+        for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setattr("certifi.where", lambda: str(folder / "authority.crt"))
+        bare = Source(name="p", kind="prometheus", url=fields["url"])
+        assert "verify failed" in examination.examine(bare)[1].actual
         for missing in ({"certificate", "key"}, {"ca"}):
             kept = {name: value for name, value in fields.items() if name not in missing}
             _, answer, clock = examination.examine(Source(name="p", kind="prometheus", **kept))
@@ -272,6 +288,9 @@ class TestDoctor:
                 Verdict.CRITICAL,
                 "check the url and the kind of the source",
             )
+            for kind in ("jaeger", "tempo"):  # the page of a login, such as that of a proxy
+                _, answer, _ = examination.examine(Source(name="x", kind=kind, url=one.url))
+                assert answer.verdict is Verdict.CRITICAL
             one.respond = lambda _: (200, ONE)
             one.headers = {"Date": formatdate(0, usegmt=True)}
             clock = examination.examine(source)[2]

@@ -6,13 +6,14 @@ address, because redirects are not followed.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -23,8 +24,8 @@ from rbkernel.sources.httpclient import HttpAnswer, HttpRequest
 
 #: The paths that can be requested, by kind of the source; each of them only reads.
 READING: Mapping[str, re.Pattern[str]] = {
-    "prometheus": re.compile(r"/api/v1/(?:query|query_range|status/buildinfo)"),
-    "loki": re.compile(r"/loki/api/v1/(?:query|query_range|status/buildinfo)"),
+    "prometheus": re.compile(r"/api/v1/(?:query|query_range)"),
+    "loki": re.compile(r"/loki/api/v1/(?:query|query_range)"),
     "jaeger": re.compile(r"/api/(?:traces/[0-9a-f]{16,32}|services)"),
     "tempo": re.compile(r"/api/(?:traces/[0-9a-f]{16,32}|echo)"),
 }
@@ -132,11 +133,19 @@ class Client:
         self._secret = secret
         return secret
 
+    def _sent(self) -> list[str]:
+        """Return the secret as it was sent, in each form in which an answer may repeat it."""
+        if not self._secret:
+            return []
+        login = base64.b64encode(f"{self.endpoint.user}:{self._secret}".encode()).decode()
+        return [login, self._secret, quote(self._secret, safe="")]
+
     def _tls(self) -> ssl.SSLContext | bool:
         one = self.endpoint
-        if not one.ca and not one.certificate:
+        if not (one.ca or one.certificate or one.url.startswith("https:")):
             return True
         try:
+            # without a file, the authorities of the system; httpx takes its own
             context = ssl.create_default_context(cafile=one.ca)
             if one.certificate:
                 context.load_cert_chain(one.certificate, one.key)
@@ -175,8 +184,8 @@ class Client:
         if 200 <= answer.code < 300:
             return Reply(value, answer.date)
         text = " ".join((_error_in(value) or answer.body).split())
-        if self._secret:  # a proxy may repeat what it refuses
-            text = text.replace(self._secret, "[redacted]")
+        for secret in self._sent():  # a proxy may repeat what it refuses
+            text = text.replace(secret, "[redacted]")
         text = text[:_SHOWN]
         raise self._error(
             f"the server answered {answer.code}" + (f": {text}" if text else ""),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from rbkernel.config.sources import Source
@@ -93,13 +94,21 @@ def _answered(client: Client, replies: list[tuple[Reply, float]]) -> _Result:
     reply = client.get(path, given)
     replies.append((reply, at))
     took_ms = (time.monotonic() - began) * 1000
-    status = reply.value.get("status") if isinstance(reply.value, dict) else None
-    if client.source.kind in {"prometheus", "loki"} and status != "success":
+    if not _is_of(client.source.kind, reply.value):
         raise SourceError(
-            "the answer is not of the query API",
+            f"the answer is not of the API of {client.source.kind}",
             next_step="check the url and the kind of the source",
         )
     return Verdict.OK, f"answered in {took_ms:.0f} ms", ""
+
+
+def _is_of(kind: str, answer: Any) -> bool:
+    """Tell whether an answer is of a system of this kind, and not a page of a proxy."""
+    if kind == "tempo":
+        return isinstance(answer, str) and answer.strip() == "echo"
+    if not isinstance(answer, dict):
+        return False
+    return "data" in answer if kind == "jaeger" else answer.get("status") == "success"
 
 
 def _clock(reply: Reply, asked_at: float) -> _Result:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from rbkernel.errors import QueryError
@@ -99,12 +100,15 @@ def _literal(name: str, value: Any, *, regex: bool, labels: bool) -> str:
 
     >>> _literal("a", ["x", "y.z"], regex=True, labels=True)
     '"x|y\\\\\\\\.z"'
+    >>> import numpy as np
+    >>> [_literal("n", n, regex=False, labels=False) for n in (np.float64(3), np.int64(3), 3)]
+    ['3.0', '3', '3']
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and not labels and not regex:
+    if isinstance(value, Real) and not isinstance(value, bool) and not labels and not regex:
         if not math.isfinite(value):
             raise QueryError(f"{name} is {value}, not a number", next_step=f"pass another {name}")
-        return repr(value)
+        # numbers of numpy, too, whose repr is not one
+        return repr(int(value) if isinstance(value, Integral) else float(value))
     if isinstance(value, list | tuple) and not regex:
         raise QueryError(
             f"{name} has several values, which only =~ and !~ can compare",
