@@ -68,16 +68,26 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, the gateway with its
-# Alertmanager. They are installed only by root on a machine with apt; elsewhere those tests are
-# skipped with the reason, and in CI they fail.
-DEBIAN := chromium pgbouncer prometheus-alertmanager
+# JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, sources with its Prometheus,
+# the gateway with its Alertmanager. Only root on a machine with apt installs them; elsewhere those tests are
+# skipped with the reason, and in CI they fail. The tests start their own processes: no service of
+# these packages is started or stays enabled. Those that are there already are left alone.
+DEBIAN := chromium pgbouncer prometheus prometheus-alertmanager
+POLICY := /usr/sbin/policy-rc.d
 debian:
-	@missing=; PATH="$$PATH:/usr/sbin"; \
+	@missing=; new=; PATH="$$PATH:/usr/sbin"; \
 	for part in $(DEBIAN); do command -v $$part >/dev/null || missing="$$missing $$part"; done; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing for the tests, from Debian:$$missing"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  for part in $$missing; do systemctl cat $$part >/dev/null 2>&1 || new="$$new $$part"; done; \
+	  if [ ! -e $(POLICY) ]; then \
+	    trap 'rm -f $(POLICY)' EXIT; trap 'exit 1' HUP INT TERM; \
+	    printf '#!/bin/sh\nexit 101\n' > $(POLICY); \
+	    chmod 755 $(POLICY); \
+	  fi; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  for part in $$new; do systemctl disable --now -q $$part 2>/dev/null || true; done; \
 	fi
 
 # the long counts, kill -9 at many moments and many seeds: a sample of each, another one every day;

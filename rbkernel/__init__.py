@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probes.http import http
+    from rbkernel.triage.probes.monitoring import logql, promql, traces
     from rbkernel.triage.probes.shell import shell
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
@@ -55,11 +56,13 @@ _HOMES = {
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.probes.http",
+    "logql": "rbkernel.triage.probes.monitoring",
     "metrics": "rbkernel.triage.metrics",
     "migration": "rbkernel.triage.changes.migration",
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
     "prerequisites": "rbkernel.triage.readiness",
+    "promql": "rbkernel.triage.probes.monitoring",
     "query": "rbkernel.triage.query",
     "reconcile": "rbkernel.triage.reconcile",
     "repair": "rbkernel.triage.reconcile",
@@ -69,6 +72,7 @@ _HOMES = {
     "show": "rbkernel.triage.handover",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
+    "traces": "rbkernel.triage.probes.monitoring",
     "validation": "rbkernel.triage.validation",
     "watch": "rbkernel.triage.changes.watch",
 }
@@ -97,11 +101,13 @@ __all__ = [
     "health",
     "history",
     "http",
+    "logql",
     "metrics",
     "migration",
     "note",
     "overview",
     "prerequisites",
+    "promql",
     "query",
     "reconcile",
     "repair",
@@ -111,6 +117,7 @@ __all__ = [
     "show",
     "start",
     "summary",
+    "traces",
     "validation",
     "watch",
 ]

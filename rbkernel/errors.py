@@ -134,6 +134,10 @@ class DatabaseError(RbkernelError):
         self.opens = opens
 
 
+class SourceError(RbkernelError):
+    """A monitoring system did not answer, or answered with an error."""
+
+
 class QueryError(RbkernelError, ValueError):
     """The SQL itself is wrong (syntax, unknown table or column): a programming error."""
 

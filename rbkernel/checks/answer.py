@@ -48,6 +48,9 @@ class Provenance:
     contains NaN to what its missing values are: ``NaN``, or ``NULL or NaN``. ``origin`` is the
     file of a team's diagnostic with its SHA-256, or the package of a source. Each of these is
     empty by default.
+
+    ``begins`` and ``ends`` are the time range of an answer with values over time, and ``step_s``
+    is the distance of two values, in s; 0 if the answer is about one moment.
     """
 
     name: str
@@ -69,6 +72,9 @@ class Provenance:
     search_path: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
+    begins: str = ""
+    ends: str = ""
+    step_s: float = 0.0
 
 
 class Column(NamedTuple):

@@ -45,7 +45,7 @@ def to_frame(answer: Answer) -> pd.DataFrame:
     frame.attrs["rbkernel"] = replace(
         answer.provenance,
         notes=(*answer.provenance.notes, *notes),
-        missing=missing(frame, answer.rows),
+        missing={**missing(frame, answer.rows), **answer.provenance.missing},
     )
     return frame
 

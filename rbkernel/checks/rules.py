@@ -256,8 +256,21 @@ def _value(rule: Rule, rows: pd.DataFrame, frame: pd.DataFrame) -> tuple[float |
         missing = source.missing.get(rule.column, "NULL")
         return None, _no_figure(rule.column, rows[rule.column], figures, missing)
     if rule.agg == "last":
-        return float(figures.iloc[-1]), ""
+        return _last(rule, rows, figures), ""
     return float(getattr(figures, rule.agg)()), ""
+
+
+def _last(rule: Rule, rows: pd.DataFrame, figures: pd.Series[float]) -> float:
+    """Return the last figure; of an answer with several series, the worst of their last figures.
+
+    >>> rows = pd.DataFrame({"series": ["b", "b", "a"], "sampled_at": [1, 2, 1]})
+    >>> _last(Rule(title="n", column="n", agg="last", warn=0), rows, pd.Series([9.0, 7.0, 3.0]))
+    7.0
+    """
+    if {"series", "sampled_at"} <= {*rows.columns}:
+        figures = figures.groupby(rows["series"]).last()
+        return float(figures.min() if rule.below else figures.max())
+    return float(figures.iloc[-1])
 
 
 def _count(rule: Rule, rows: pd.DataFrame) -> tuple[float | None, str]:

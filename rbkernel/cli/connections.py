@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,34 +81,44 @@ def init(
 
 
 def doctor(
-    db: Annotated[
-        str, typer.Argument(help="The connection to check. Default: all connections.")
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The connection or source to check. Default: all of them.", show_default=False
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check a connection: configuration, login, role, settings, time-outs.
+    """Check connections (login, role, settings, time-outs) and sources (login, answer, clock).
 
     Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
 
     Example: rbkernel doctor orders-primary
     """
-    from rbkernel.sources.postgres import doctor as examination
+    from rbkernel.sources.monitoring import examination as of_source
+    from rbkernel.sources.postgres import doctor as of_connection
 
     settings = config.load()
-    connections = [settings.connection(db)] if db else list(settings.connections.values())
-    if not connections:
+    sources = [one for one in settings.sources.values() if name in {"", one.name}]
+    named = [settings.connection(name)] if name and not sources else []
+    connections = named or ([] if name else list(settings.connections.values()))
+    if not connections and not sources:
         raise ConfigError(
-            "no connection is configured",
+            "no connection and no source is configured",
             where=str(settings.file or f"no {config.FILE_NAME} found"),
             next_step="run `rbkernel init`",
         )
+    examinations: list[tuple[str, Callable[[], list[Finding]]]] = [
+        *((one.name, partial(of_connection.examine, one)) for one in connections),
+        *((one.name, partial(of_source.examine, one)) for one in sources),
+    ]
     found: dict[str, list[Finding]] = {}
-    for connection in connections:
-        found[connection.name] = examination.examine(connection)
+    for one, examine in examinations:
+        found[one] = examine()
         if not as_json:
-            _print_examination(connection.name, found[connection.name])
+            _print_examination(one, found[one])
     if as_json:
-        print_json({name: [dataclasses.asdict(f) for f in steps] for name, steps in found.items()})
+        print_json({one: [dataclasses.asdict(f) for f in steps] for one, steps in found.items()})
     raise Ending(Verdict.worst(f.verdict for steps in found.values() for f in steps).exit_code)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rbkernel.config.printed import printed_by
+from rbkernel.config.printed import secret_of
 from rbkernel.config.quantities import Count, Port, Seconds, Whole
 from rbkernel.errors import ConfigError
 from rbkernel.redact.columns import Redaction
@@ -86,6 +85,11 @@ class Connection(BaseModel):
             )
         return self
 
+    @property
+    def public(self) -> frozenset[str]:
+        """The words of the connection that are no secrets, even if one is the password, too."""
+        return frozenset(filter(None, (self.name, self.user, self.dbname, self.host)))
+
     def for_actions(self) -> Connection:
         """Return the connection with which approved actions log in.
 
@@ -124,25 +128,11 @@ class Connection(BaseModel):
         ConfigError
             The variable is not set, or the command failed.
         """
-        password = self._fetch_password()
+        where = f"connection {self.name}"
+        password = secret_of(self.password_env, self.password_command, "password_command", where)
         if password:
-            for listener in _listeners:
-                listener(self, password)
+            tell(self, password)
         return password
-
-    def _fetch_password(self) -> str | None:
-        if self.password_env:
-            if self.password_env not in os.environ:
-                raise ConfigError(
-                    f"the environment variable {self.password_env} is not set",
-                    where=f"connection {self.name}",
-                    next_step=f"export {self.password_env}, then try again",
-                )
-            return os.environ[self.password_env]
-        if self.password_command:
-            where = f"connection {self.name}"
-            return printed_by(self.password_command, "password_command", where).rstrip("\n")
-        return None
 
 
 def _without_secrets(data: Any) -> Any:
@@ -162,9 +152,25 @@ def _without_secrets(data: Any) -> Any:
     return data
 
 
-_listeners: list[Callable[[Connection, str], None]] = []
+class Owner(Protocol):
+    """A connection or a source, which has a secret; ``public`` are words that are always shown."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def public(self) -> frozenset[str]: ...  # noqa: D102
 
 
-def tell_passwords_to(listener: Callable[[Connection, str], None]) -> None:
-    """Register a function that receives every fetched password, in order to redact it."""
+_listeners: list[Callable[[Owner, str], None]] = []
+
+
+def tell(owner: Owner, secret: str) -> None:
+    """Tell the registered functions about a secret that was read, before it is used."""
+    for listener in _listeners:
+        listener(owner, secret)
+
+
+def tell_passwords_to(listener: Callable[[Owner, str], None]) -> None:
+    """Register a function that receives every secret that is read, in order to redact it."""
     _listeners.append(listener)

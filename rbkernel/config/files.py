@@ -179,7 +179,16 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         for name, one in settings.connections.items()
     }
     sources = {
-        name: one.model_copy(update={"redaction": one.redaction.over(settings.redaction)})
+        name: one.model_copy(
+            update={
+                "redaction": one.redaction.over(settings.redaction),
+                **{
+                    field: folder / path.expanduser()
+                    for field in ("ca", "certificate", "key")
+                    if one.endpoint and (path := getattr(one.endpoint, field))
+                },
+            }
+        )
         for name, one in settings.sources.items()
     }
     update = {

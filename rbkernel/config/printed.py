@@ -1,13 +1,35 @@
-"""Read a secret from the output of a command. The output must never be shown."""
+"""Read a secret from the environment or the output of a command. It must never be shown."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 
 from rbkernel.errors import ConfigError
 
 _TIMEOUT_S = 30.0
+
+
+def secret_of(
+    variable: str | None, command: Sequence[str] | None, field: str, where: str
+) -> str | None:
+    """Return a secret from an environment variable or a command; None if neither is configured.
+
+    Raises
+    ------
+    ConfigError
+        The variable is not set, or the command failed.
+    """
+    if variable:
+        if variable not in os.environ:
+            raise ConfigError(
+                f"the environment variable {variable} is not set",
+                where=where,
+                next_step=f"export {variable}, then try again",
+            )
+        return os.environ[variable]
+    return printed_by(command, field, where).rstrip("\n") if command else None
 
 
 def printed_by(command: Sequence[str], field: str, where: str) -> str:

@@ -230,6 +230,26 @@ class Settings(BaseModel):
             )
         return self.sources[name]
 
+    def source_of(self, *kinds: str) -> Source | None:
+        """Return the source to ask if a call names none: the only one of these kinds, or the
+        default one; None if there is none.
+
+        Raises
+        ------
+        ConfigError
+            There are several, and none or several of them are the default.
+        """
+        found = [one for one in self.sources.values() if one.kind in kinds]
+        default = [one for one in found if one.endpoint and one.endpoint.default]
+        if len(found) < 2 or len(default) == 1:
+            return next(iter(default or found), None)
+        names = ", ".join(sorted(one.name for one in found))
+        raise ConfigError(
+            f"there are several sources of the kind {' or '.join(kinds)}: {names}",
+            where=str(self.file),
+            next_step="name one of them (source=…), or write `default = true` for one",
+        )
+
     def primary_of(self, standby: str) -> str:
         """Return the connection whose standby is the given connection; empty if there is none."""
         return next((name for name, one in self.connections.items() if one.standby == standby), "")

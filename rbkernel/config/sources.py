@@ -1,18 +1,93 @@
-"""Read `[sources.NAME]`: systems other than databases that cells query through extensions."""
+"""Read `[sources.NAME]`: systems other than databases that cells query."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from rbkernel.config.quantities import Count
+from rbkernel.config.connections import tell
+from rbkernel.config.printed import secret_of
+from rbkernel.config.quantities import Count, Seconds, Whole
+from rbkernel.config.words import advice
 from rbkernel.redact.columns import Redaction
+
+#: Kinds of sources of rbkernel itself, which are queried over HTTP; see `Endpoint`.
+HTTP_KINDS = ("prometheus", "loki", "jaeger", "tempo")
+_SECRETS = ("token", "password", "authorization", "headers")
+
+
+class Endpoint(BaseModel):
+    """The options of a source that is queried over HTTP; contains no secret.
+
+    ``url`` is the address to which the paths of the API are added. A bearer token, or ``user`` and
+    a password, come from an environment variable or a command. ``certificate`` and ``key`` are for
+    a server that asks for a client certificate, ``ca`` is the authority that signed the server's.
+    ``tenant`` is sent as X-Scope-OrgID. ``default`` marks the source that is used if a call names
+    none of several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    token_env: str | None = None
+    token_command: tuple[str, ...] | None = None
+    user: str | None = None
+    password_env: str | None = None
+    password_command: tuple[str, ...] | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    tenant: Annotated[str, Field(pattern=r"^[\w.|-]*$")] = ""
+    timeout_s: Seconds = 10.0
+    size_cap_mb: Annotated[Whole, Field(ge=1, le=1000)] = 16
+    series_cap: Count = 200
+    default: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_secrets(cls, data: Any) -> Any:
+        for key in _SECRETS:
+            if isinstance(data, Mapping) and key in data:
+                raise ValueError(
+                    f"{key!r} would put a secret into the file: use token_env, token_command, or"
+                    " user with password_env or password_command"
+                )
+        return data
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        # the text is not shown, because it may contain a password
+        if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("should be http(s)://host:port/path, without user, ? and #")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_way_to_log_in(self) -> Endpoint:
+        tokens = [self.token_env, self.token_command]
+        passwords = [self.password_env, self.password_command]
+        if sum(map(bool, tokens + passwords)) > 1:
+            raise ValueError(
+                "has several of token_env, token_command, password_env, password_command: keep one"
+            )
+        if bool(self.user) != any(passwords):
+            raise ValueError("needs both user and password_env or password_command, or neither")
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("needs both certificate and key, or neither")
+        return self
 
 
 class Source(BaseModel):
-    """A configured source: its ``kind``, which is the name of the extension, and its options.
+    """A configured source: its ``kind``, which is one of rbkernel or of an extension, and options.
 
     The file must not contain a secret: an option names the variable that contains it.
     """
@@ -24,7 +99,52 @@ class Source(BaseModel):
     row_cap: Count = 10_000
     redaction: Redaction = Redaction()
 
+    @model_validator(mode="after")
+    def _known_options(self) -> Source:
+        try:
+            _ = self.endpoint
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            field = f"{problem['loc'][0]} " if problem["loc"] else ""
+            raise ValueError(f"{field}{advice(problem)}") from None
+        return self
+
     @property
     def options(self) -> Mapping[str, Any]:
-        """The further fields of the source, which only its extension defines and reads."""
+        """The further fields of the source, which only its kind defines and reads."""
         return self.model_extra or {}
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The options of a source that rbkernel itself queries over HTTP; else None."""
+        return Endpoint.model_validate(self.options) if self.kind in HTTP_KINDS else None
+
+    @property
+    def public(self) -> frozenset[str]:
+        """The words of the source that are no secrets, even if one is the password, too."""
+        user = self.endpoint.user if self.endpoint else None
+        return frozenset(filter(None, (self.name, self.kind, user)))
+
+    @property
+    def secret_variable(self) -> str:
+        """The environment variable with the token or the password; empty if there is none."""
+        one = self.endpoint
+        return (one.token_env or one.password_env or "") if one else ""
+
+    def secret(self) -> str | None:
+        """Return the token or the password of a source over HTTP; None if it has none.
+
+        Raises
+        ------
+        ConfigError
+            The variable is not set, or the command failed.
+        """
+        one = self.endpoint
+        if one is None:
+            return None
+        command = one.token_command or one.password_command
+        field = "token_command" if one.token_command else "password_command"
+        found = secret_of(self.secret_variable, command, field, f"[sources.{self.name}]")
+        if found:
+            tell(self, found)
+        return found

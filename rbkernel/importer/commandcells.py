@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from rbkernel.importer import calls, sqlchecks, titles
-from rbkernel.importer.cells import Cell, Went, as_fence
+from rbkernel.importer import calls, monitoring, querycells, sqlchecks, titles
+from rbkernel.importer.asked import Asked
+from rbkernel.importer.cells import Went, as_fence
 from rbkernel.importer.checktables import Row
 from rbkernel.importer.page import Page
 from rbkernel.importer.reading import (
@@ -41,42 +42,6 @@ _FOR_YOU = "*For you to judge:*"
 _OF_EITHER = "*For you to judge, about the command above or the one below:*"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """A command that a cell runs: its `rb` call without the expected answer, and its cell."""
-
-    function: str
-    arguments: tuple[str, ...]
-    text: str = ""
-    cell: Cell | None = None
-    expected: Expectation = NOTHING
-
-    def call(self, expected: Expectation) -> str:
-        """Return the source of the call, with the expected answer as arguments."""
-        named = {
-            "contains": calls.quoted(expected.contains) if expected.contains else "",
-            "answers": calls.quoted(expected.answers) if expected.compares_text else "",
-            "json": calls.literal(expected.json) if expected.json else "",
-            "wrong": calls.literal(expected.wrong) if expected.wrong else "",
-        }
-        if self.function == "rb.http":
-            status = "" if expected.status in {0, 200} else str(expected.status)
-            return calls.call(self.function, *self.arguments, status=status, **named)
-        figures = calls.mapped({name: calls.quoted(of) for name, of in expected.figures.items()})
-        rows = calls.literal(expected.rows) if expected.rows else ""
-        of_text = expected.compares_text or expected.wrong
-        code = expectations.exit_code(self.text, expected) if of_text else 0
-        ends = str(code) if code else ""
-        more = {"exit_code": ends, "expect": figures, "rows": rows}
-        return calls.call(self.function, *self.arguments, **more, **named)
-
-    def checks(self, expected: Expectation) -> bool:
-        """Tell whether the call checks any part of the expected answer."""
-        if self.function == "rb.http":
-            return bool(expected.status or expected.of_output) and not expected.rows
-        return bool(expected.figures or expected.of_output)
-
-
 class CommandCells:
     """Writes the cells for code fences, and for list items that contain a command."""
 
@@ -84,10 +49,10 @@ class CommandCells:
         self._page = page
         self._after: list[str] = []
         self._dialect = ""
-        self._last: _Asked | None = None
+        self._last: Asked | None = None
         self._alone: Piece | None = None
         self._answers: set[str] = set()
-        self._asked: list[tuple[_Asked, Went]] = []
+        self._asked: list[tuple[Asked, Went]] = []
 
     def step(self, block: Block, went: Went) -> None:
         """Write cells for the commands and queries in code spans of a list item or paragraph."""
@@ -142,7 +107,7 @@ class CommandCells:
         ):
             language = "" if typed else languages.whole(block.content)
             if language:
-                self._foreign(block, went, language)
+                querycells.fence(self._page, block, went, language)
                 return
             pieces = shell.read(block.content, block.info)
             if any(piece.kind not in {"comment", "hole", "output"} for piece in pieces):
@@ -153,20 +118,12 @@ class CommandCells:
                 went.reasons.append("there is no command in it yet" if pieces else "it is empty")
             self._page.text(block, went, holes.loud(as_fence(block)))
             return
-        if language := languages.QUERIES.get(block.info) or _query(block):
-            self._foreign(block, went, language)
+        if language := languages.QUERIES.get(block.info) or querycells.language(block):
+            querycells.fence(self._page, block, went, language)
             return
         if block.info not in {"", "text", "txt", "mermaid"}:
             went.reasons.append(f"{block.info} is not run")
         self._page.text(block, went, as_fence(block))
-
-    def _foreign(self, block: Block, went: Went, language: str) -> None:
-        """Keep a fence in another query language as text, and name the language in the report."""
-        went.reasons.append(f"{language}: rbkernel has no built-in data source for it")
-        text = as_fence(replace(block, info=languages.INFO.get(language, block.info)))
-        self._page.text(
-            block, went, f"{language}:\n\n{text}" if language in languages.INFO else text
-        )
 
     def _pieces(
         self, block: Block, went: Went, pieces: Sequence[Piece], stated: Expectation = NOTHING
@@ -242,9 +199,9 @@ class CommandCells:
                 self._page.text(block, went, f"```sh\n{piece.text}\n```")
         else:
             self._page.remark(block, went, said)
-            info = languages.INFO.get(piece.reason, "text")
             if piece.reason and piece.reason not in languages.PRINTED:
-                went.reasons.append(piece.reason)
+                went.reasons.append(querycells.why_not(piece.reason))
+            info = languages.INFO.get(piece.reason, "text")
             self._page.text(block, went, f"```{info}\n{piece.text}\n```")
 
     def _placed(self, block: Block, went: Went, piece: Piece, last: str) -> str:
@@ -272,6 +229,13 @@ class CommandCells:
                 "the command contains what looks like a password: remove it from the runbook"
             )
         told = [line for line in said if line.strip()]
+        if not piece.changes and (query := monitoring.of_command(piece.words)):
+            # the host, the range and the limit of the command are kept for the reader
+            self._page.remark(block, went, told)
+            self._page.text(block, went, f"In place of:\n\n```sh\n{piece.text}\n```")
+            went.notes.append("its time range is that of the call: add last_s= and until=")
+            querycells.one(self._page, block, went, *query)
+            return
         words = told[-1] if told and not piece.behind else (told[-2:-1] or [""])[0]
         found = self._page.declare(holes.find(piece.text))
         is_test = bool(expected.figures) and piece.kind == "words"
@@ -281,7 +245,7 @@ class CommandCells:
             self._proposed(block, went, piece, title, found)
             return
         title = self._look(block, words, piece.name)
-        asked = _Asked(function="rb.http" if piece.kind == "http" else "rb.shell", arguments=())
+        asked = Asked(function="rb.http" if piece.kind == "http" else "rb.shell", arguments=())
         judged = [line for line in told if sides.states(line) and line not in title]
         if judged and not asked.checks(expected):
             went.notes.append(_IN_WORDS)
@@ -483,9 +447,3 @@ def _is_printed(text: str, code: str) -> bool:
     """
     before = text.partition(f"`{code}`")[0]
     return re.search(rf"`\s+(?:(?:should|must|will)\s+)?{_PRINTS}\W*$", before) is not None
-
-
-def _query(block: Block) -> str:
-    """Return the monitoring query language of a fence without info string; empty if none."""
-    language = languages.whole(block.content) if not block.info else ""
-    return language if language in languages.INFO else ""

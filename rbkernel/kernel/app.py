@@ -28,6 +28,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from rbkernel import __version__, amounts, config
+from rbkernel.config.connections import Owner
 from rbkernel.errors import ConfigError, RecorderError
 from rbkernel.evidence import Recorder, install
 from rbkernel.kernel import secrets
@@ -336,9 +337,9 @@ def _recorder(settings: config.Settings, broken: RecorderError | None) -> Record
     return recorder
 
 
-def _learn(recorder: Recorder, connection: config.Connection, password: str) -> None:
+def _learn(recorder: Recorder, owner: Owner, password: str) -> None:
     """Have a newly fetched password redacted in later output and in the journal so far."""
-    name, value, public = secrets.of_connection(connection, password)
+    name, value, public = secrets.of_owner(owner, password)
     if lines := recorder.learn(name, value, public=public):
         print(
             f"rbkernel: the {name} was shown before rbkernel knew that it is a secret."

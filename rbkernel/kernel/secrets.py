@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from rbkernel import config
 from rbkernel.config import Connection, Settings
+from rbkernel.config.connections import Owner
 from rbkernel.redact import Redactor
 from rbkernel.redact.names import is_login_variable, is_secret
 
@@ -50,8 +51,8 @@ def redactor(
     return made
 
 
-def _learn(redactor: Redactor, connection: Connection, password: str) -> None:
-    name, value, public = of_connection(connection, password)
+def _learn(redactor: Redactor, owner: Owner, password: str) -> None:
+    name, value, public = of_owner(owner, password)
     redactor.learn(name, value, public=public)
 
 
@@ -70,18 +71,17 @@ _PUBLIC = (
 
 def _public(settings: Settings, environment: Mapping[str, str]) -> frozenset[str]:
     """Return the names of connections, users, databases and hosts, which are no secrets."""
-    of_connections = (
-        name
-        for connection in settings.connections.values()
-        for name in (connection.name, connection.user, connection.dbname, connection.host)
-    )
-    of_variables = (environment.get(name) for name in _PUBLIC)
-    return frozenset(name for name in (*of_connections, *of_variables) if name)
+    owners: tuple[Owner, ...] = (*settings.connections.values(), *settings.sources.values())
+    of_variables = frozenset(filter(None, map(environment.get, _PUBLIC)))
+    return of_variables.union(*(one.public for one in owners))
 
 
 def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Secret]:
     for connection in settings.connections.values():
         yield from _of_connection(connection, environment)
+    for source in settings.sources.values():
+        if value := environment.get(source.secret_variable):
+            yield of_owner(source, value)
     for path in _passfiles(settings, environment):
         yield from _of_passfile(path)
     for path in _service_files(environment):
@@ -93,17 +93,15 @@ def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Se
         yield from _of_variable(name, value)
 
 
-def of_connection(connection: Connection, password: str) -> Secret:
-    """Return a connection's newly fetched password as a secret to redact."""
-    public = {connection.name, connection.user, connection.dbname, connection.host}
-    name = f"password of {_plain(connection.name)}"
-    return Secret(name, password, frozenset(filter(None, public)))
+def of_owner(owner: Owner, password: str) -> Secret:
+    """Return the password or token of a connection or source as a secret to redact."""
+    return Secret(f"password of {_plain(owner.name)}", password, owner.public)
 
 
 def _of_connection(connection: Connection, environment: Mapping[str, str]) -> Iterator[Secret]:
     for name in filter(None, (connection.password_env, action_variable(connection))):
         if value := environment.get(name):
-            yield of_connection(connection, value)
+            yield of_owner(connection, value)
 
 
 def action_variable(connection: Connection) -> str:

@@ -7,9 +7,18 @@ import re
 from collections.abc import Iterator
 
 from rbkernel.errors import SqlTextError
-from rbkernel.lint.document import Document, statements
-from rbkernel.lint.expressions import is_built
-from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_with_surroundings
+from rbkernel.lint.document import Call, Document, statements
+from rbkernel.lint.expressions import is_built, literal
+from rbkernel.lint.rule import (
+    Found,
+    Level,
+    Surroundings,
+    in_cell,
+    in_field,
+    rule,
+    rule_with_surroundings,
+)
+from rbkernel.sources.monitoring import values as inserting
 from rbkernel.sql import lexer
 
 _DRIVERS = frozenset(
@@ -25,13 +34,19 @@ _QUOTED_VALUE = re.compile(r"'(?::[A-Za-z_]\w*|%s|\$\{\w+\}|\{\{?\s*\w+\s*\}?\})
 
 @rule("RB401", "sql-built", Level.ERROR, "safe")
 def built(document: Document) -> Iterator[Found]:
-    """SQL is built from strings: an f-string, `%`, `.format`, `+`.
+    """SQL, PromQL or LogQL is built from strings: an f-string, `%`, `.format`, `+`.
 
     Why: a value with a quote breaks the query, and a value from an alert may contain anything.
 
     Instead: `rb.query("SELECT … WHERE status = :status", db, status=status)`, or `:status` in
-    `%%sql`. The name of a table cannot be bound; write it in the SQL.
+    `%%sql`. The name of a table cannot be bound; write it in the SQL. In PromQL and LogQL:
+    `rb.promql("up{job={job}}", job=job)`.
     """
+    for call, value in _monitoring(document):
+        if is_built(value):
+            message = f"the query of rb.{call.name} is built from strings"
+            step = "write `{name}` in the query, and pass name=…"
+            yield in_cell(call.cell, call.line, message, step)
     for statement in statements(document):
         if statement.built:
             yield in_cell(statement.cell, statement.line, "SQL is built from strings", _BIND)
@@ -60,6 +75,14 @@ def pasted(document: Document) -> Iterator[Found]:
             line = statement.line + statement.text.count("\n", 0, offset)
             message = f"the SQL contains {said}, which Python does not replace by a value"
             yield in_cell(statement.cell, line, message, "write `:name`, without quotes")
+
+
+def _monitoring(document: Document) -> Iterator[tuple[Call, ast.expr]]:
+    """Yield the calls that ask in PromQL or LogQL, each with the possible values of its query."""
+    for call in document.called("promql", "logql"):
+        what = call.node.args[0] if call.node.args else call.keyword("query")
+        for value in document.values(what) if what is not None else ():
+            yield call, value
 
 
 def _unbound(sql: str) -> Iterator[tuple[int, str]]:
@@ -124,13 +147,27 @@ def _imported(node: ast.stmt) -> list[str]:
 
 @rule("RB405", "value-missing", Level.ERROR, "complete")
 def missing(document: Document) -> Iterator[Found]:
-    """`rb.query` is not given a value that its SQL needs.
+    """`rb.query`, `rb.promql` or `rb.logql` is not given a value that its query needs.
 
-    Why: the run stops at this call. Unlike `%%sql`, `rb.query` does not read the values from your
+    Why: the run stops at this call. Unlike `%%sql`, these calls do not read the values from your
     variables.
 
-    Instead: pass the value: `rb.query("SELECT … :status", db, status=status)`.
+    Instead: pass the value: `rb.query("SELECT … :status", db, status=status)`, or
+    `rb.promql("up{job={job}}", job=job)`. For a metric in PromQL, write it under `values`, or
+    declare the parameter.
     """
+    for call, value in _monitoring(document):
+        given = {word.arg for word in call.node.keywords}
+        for name in inserting.parameters(literal(value) or "") if None not in given else ():
+            if name not in given:
+                message = f"the query needs {{{name}}}, which is not given"
+                yield in_cell(call.cell, call.line, message, f"pass {name}=…")
+    for metric in document.front.metrics if document.front else ():
+        for name in inserting.parameters(metric.promql):
+            if name not in metric.values and name not in document.declared[0]:
+                message = f"the metric {metric.name} needs {{{name}}}, which is no parameter"
+                step = "write it under `values`, or declare the parameter"
+                yield in_field(document, "metrics", message, step)
     for statement in statements(document):
         if statement.text is None or statement.given is None:
             continue

@@ -29,6 +29,8 @@ _WARN, _CRITICAL = "#c77700", "#b3261e"
 # Okabe and Ito: distinguishable with every common colour vision deficiency
 # so many bars, and so many characters of a name, are legible on a phone
 _MOST_BARS, _LONGEST = 12, 28
+# so many of the lines that are not drawn are named
+_NAMED = 5
 _PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"]
 
 
@@ -56,10 +58,10 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
     Parameters
     ----------
     frame
-        The result of `rb.query` or `rb.sample`. Like all functions of `rb.figure`, this one also
-        accepts the result of `rb.assess`.
+        The result of `rb.query` or `rb.sample`, or of `rb.promql`: lines for a range, bars for one
+        moment. Like all functions of `rb.figure`, this one also accepts the result of `rb.assess`.
     limit
-        As for `bars`: a line to compare with; other pictures have none.
+        As for `bars`: a line to compare with, also in the figure of `rb.promql`.
 
     Raises
     ------
@@ -67,6 +69,8 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
         The frame is not from a diagnostic, or its diagnostic declares no figure.
     """
     source = provenance(frame)
+    if "series" in frame and "value" in frame:
+        return _of_series(frame, limit)
     known = source is not None and source.name in diagnostics.names()
     declared = diagnostics.get(source.name) if source and known else None
     if declared is None or declared.figure is None:
@@ -94,6 +98,15 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
     return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
 
 
+def _of_series(frame: pd.DataFrame, limit: float | None) -> Picture:
+    """Draw the result of `rb.promql` or `rb.logql`: lines over a range, bars of one moment."""
+    source, unit = provenance(frame), str(frame.attrs.get("unit", ""))
+    title = source.name if source else ""
+    if source and source.step_s:
+        return timeline(frame, "value", by="series", critical=limit, unit=unit, title=title)
+    return bars(frame, "value", "series", limit=limit, title=title)
+
+
 @checked
 def timeline(
     frame: Frame,
@@ -107,6 +120,9 @@ def timeline(
     title: str = "",
 ) -> Picture:
     """Draw how a quantity changes over time, one line per value of `by`, with the thresholds.
+
+    Of many lines, those with the largest values are drawn, or with the smallest if `critical` is
+    below `warn`; the caption names others.
 
     Parameters
     ----------
@@ -123,6 +139,8 @@ def timeline(
     figure = _figure(title or y, unit or y)
     if (empty := _empty(figure, frame, y)) is not None:
         return empty
+    lower = warn is not None and critical is not None and critical < warn
+    frame, rest = _leading(frame, y, by, below=lower)
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
     parts = []
     for number, (name, rows) in enumerate(groups):
@@ -145,7 +163,21 @@ def timeline(
     figure.update_layout(showlegend=bool(by))
     figure.update_xaxes(nticks=4, tickangle=0)  # horizontal labels, also on a phone
     figure.update_yaxes(rangemode="tozero")
-    return Picture(figure, f"{title or y}: {'; '.join(parts)}")
+    return Picture(figure, f"{title or y}: {'; '.join(parts)}{rest}")
+
+
+def _leading(frame: pd.DataFrame, y: str, by: str, *, below: bool) -> tuple[pd.DataFrame, str]:
+    """Return the rows of the lines that are drawn, and a text that names the other lines."""
+    if not by or frame[by].nunique(dropna=False) <= len(_PALETTE):
+        return frame, ""
+    groups = frame.assign(_y=numbers(frame[y])).groupby(by, dropna=False)["_y"]
+    worst = groups.min() if below else groups.max()
+    ranked = worst.sort_values(ascending=below, kind="stable").index
+    left = [str(name) for name in ranked[len(_PALETTE) :]]
+    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    drawn = frame[frame[by].isin(ranked[: len(_PALETTE)])]
+    side = "larger" if below else "smaller"
+    return drawn, f"; not drawn, with {side} values: {', '.join(left[:_NAMED])}{more}"
 
 
 @checked

@@ -181,8 +181,9 @@ class Trigger(Section):
 
 
 class Metric(Section):
-    """A metric with its limits; `rb.metrics` evaluates it if it has a diagnostic or a query.
+    """A metric with its limits; `rb.metrics` evaluates it by its diagnostic, query or PromQL.
 
+    ``{name}`` in ``promql`` stands for one of ``values``, or for a parameter of the runbook.
     ``warning`` and ``critical`` are numbers or texts such as ``> 5%``. With ``< 2``, smaller
     values are worse. ``> SLO`` means the limit in ``slo``.
     """
@@ -197,6 +198,14 @@ class Metric(Section):
     baseline: float | None = Field(None, description="the value that `2x` in a limit refers to")
     diagnostic: str = Field("", description="a named diagnostic, such as connections/saturation")
     query: str = Field("", description="a SELECT statement, if no diagnostic fits")
+    promql: str = Field("", description="a query of Prometheus, in place of both")
+    source: str = Field("", description="the source to ask in PromQL, if there are several")
+    baseline_days: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="with promql: `2x` in a limit refers to the median of so many days",
+    )
     column: str = Field("", description="the column of the result that is compared with the limits")
     agg: Literal["max", "min", "sum", "mean", "last", "rows"] = "max"
     connection: str = Field("db", description="the parameter whose value is a connection's name")
@@ -206,8 +215,24 @@ class Metric(Section):
     panel: str = Field("", description="where the metric is shown: dashboard, panel")
     next_step: str = ""
 
+    @model_validator(mode="after")
+    def _one_question(self) -> Metric:
+        if self.promql and (self.diagnostic or self.query):
+            raise ValueError("has promql and a diagnostic or a query: keep one of them")
+        if not self.promql and (self.source or self.baseline_days):
+            raise ValueError("needs promql, because it has source or baseline_days")
+        return self
+
+    @property
+    def figure(self) -> str:
+        """The column that is compared with the limits."""
+        usual = "ratio" if self.baseline_days else "value"
+        return self.column or (usual if self.promql else "")
+
     def limit(self, which: Literal["warning", "critical"]) -> Threshold | None:
         """Return a limit in the metric's unit; None if the limit is missing or free text.
+
+        With ``baseline_days``, a limit such as ``> 2x`` is a multiple of the baseline.
 
         >>> Metric(name="cost", warning="> 2x", baseline=20).limit("warning").value
         40.0
@@ -216,7 +241,7 @@ class Metric(Section):
         """
         words = getattr(self, which)
         found = threshold(words) or beyond_slo(words, self.slo) or self._of_range(which)
-        if found is None or found.unit != "x":
+        if found is None or found.unit != "x" or self.baseline_days:
             return found
         if self.baseline is None:
             return None

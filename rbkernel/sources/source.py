@@ -1,8 +1,9 @@
 """The interface of a source: a system other than PostgreSQL that the cells of a runbook can query.
 
-Extensions add sources. `rb.ask` queries a source, and journals and shows the answer: a frame with
-its `Provenance`, which `rb.check` can judge. If the system fails, no error is raised; the answer is
-an empty frame with the reason, which every rule judges as ``unknown``.
+Those of rbkernel are in `monitoring`; extensions add others. `rb.ask` queries a source, and
+journals and shows the answer: a frame with its `Provenance`, which `rb.check` can judge. If the
+system fails, no error is raised; the answer is an empty frame with the reason, which every rule
+judges as ``unknown``.
 """
 
 from __future__ import annotations
@@ -188,8 +189,23 @@ def _no_source(thing: Any, *own: str) -> str:
     return ""
 
 
+def _queries(configured: Configured) -> Source:
+    from rbkernel.sources.monitoring.queries import Queries
+
+    return Queries(configured)
+
+
+def _traces(configured: Configured) -> Source:
+    from rbkernel.sources.monitoring.traces import Traces
+
+    return Traces(configured)
+
+
 SOURCES: Group[Callable[[Configured], Source]] = Group(
-    "rbkernel.sources", Callable, {}, unusable=_unusable
+    "rbkernel.sources",
+    Callable,
+    {"prometheus": _queries, "loki": _queries, "jaeger": _traces, "tempo": _traces},
+    unusable=_unusable,
 )
 
 
@@ -203,8 +219,7 @@ def open_source(configured: Configured) -> Source:
     ExtensionError
         The package is broken.
     """
-    extension = SOURCES.extension(configured.kind)
-    if extension is None:
+    if configured.kind not in SOURCES:
         raise ConfigError(
             f"no installed package adds a source of the kind {configured.kind!r}"
             f"{did_you_mean(configured.kind, SOURCES)}",
@@ -212,6 +227,9 @@ def open_source(configured: Configured) -> Source:
             next_step="install the package, or correct `kind`; `rbkernel extensions` lists them",
         )
     opener = SOURCES[configured.kind]
+    extension = SOURCES.extension(configured.kind)
+    if extension is None:
+        return opener(configured)
     section = f"[sources.{configured.name}]"
     check = f"check the options of {section}, or repair {extension.package}"
     with blaming(extension, f"{section} could not be opened", check):

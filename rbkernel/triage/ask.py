@@ -19,7 +19,7 @@ from rbkernel.triage.query import show
 
 @checked
 def ask(source: str, question: str, *, row_cap: Count | None = None, **values: Any) -> pd.DataFrame:
-    """Query a source that an extension adds, and show the answer.
+    """Query a source, such as one that an extension adds, and show the answer.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def _answer(
     name: str, question: str, row_cap: int | None, values: Mapping[str, Any]
 ) -> pd.DataFrame:
     asked = triage().source(name)
-    kind = triage().settings.source(name).kind
-    extension = SOURCES.extension(kind)
-    assert extension is not None  # it has been opened
+    extension = SOURCES.extension(triage().settings.source(name).kind)
+    if extension is None:  # a source of rbkernel
+        return asked.query(question, values, row_cap=row_cap)
     with blaming(extension, f"its parameters({question!r}) failed"):
         known = asked.parameters(question)
         unknown = [one for one in values if known is not None and one not in known]

@@ -10,12 +10,12 @@ from IPython.display import display
 from pydantic import ValidationError
 
 from rbkernel.arguments import checked
-from rbkernel.checks import rules
+from rbkernel.checks import lasting, rules, usual
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
 from rbkernel.checks.frames import Frame
 from rbkernel.checks.rule import Rule
-from rbkernel.config.quantities import Measured, Number
+from rbkernel.config.quantities import Measured, Number, Seconds
 from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict
@@ -37,6 +37,7 @@ def check(
     critical: Measured | None = None,
     below: bool = False,
     at_limit: bool = False,
+    for_s: Seconds | None = None,
     empty: Number | None = None,
     unit: str = "",
     expected: str = "",
@@ -53,7 +54,7 @@ def check(
     title
         What is checked, in words.
     frame
-        The result of `rb.query`, `rb.sample`, `rb.assess` or `rb.reconcile`.
+        The result of `rb.query`, `rb.sample`, `rb.assess`, `rb.reconcile` or `rb.promql`.
     column
         Numeric or boolean column; not needed for ``agg="rows"``.
     where
@@ -62,6 +63,10 @@ def check(
         As the fields of `rbkernel.checks.rule.Rule`.
     at_limit
         Whether a figure equal to a threshold is wrong, too.
+    for_s
+        How long the figure must have been beyond a threshold, in s: all values of this time are
+        looked at, in the result of `rb.promql` or `rb.logql` with ``last_s``. If it is beyond now,
+        but not for so long, or if values are missing, the verdict is unknown.
     unseen, source
         As the fields of `rbkernel.checks.rule.Rule`, too.
 
@@ -90,7 +95,7 @@ def check(
             warn_at_limit=at_limit,
             critical_at_limit=at_limit,
             empty=empty,
-            unit=unit,
+            unit=unit or str(frame.attrs.get("unit", "")) * (column == "value"),
             expected=expected,
             cause=cause,
             next_step=next_step,
@@ -116,7 +121,18 @@ def check(
         )
     chosen = _chosen(frame, where)
     undecided = int(where.isna().sum()) if where is not None else 0
-    return keep(explained(rules.apply(made, frame, rows=chosen, undecided=undecided)))
+    if for_s is not None:
+        must_have("rb.check with for_s", frame, series="series", sampled_at="sampled_at")
+        judged = lasting.judged(
+            made,
+            frame if chosen is None else chosen,
+            warn_s=for_s,
+            critical_s=for_s,
+            undecided=undecided,
+        )
+        return keep(explained(judged))
+    finding = explained(rules.apply(made, frame, rows=chosen, undecided=undecided))
+    return keep(usual.stated(finding, frame, column, str(frame.attrs.get("unit", ""))))
 
 
 def explained(finding: Finding) -> Finding:

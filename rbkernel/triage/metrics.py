@@ -1,7 +1,8 @@
 """`rb.metrics`: measure the key metrics that the front matter lists, and judge them.
 
-A metric is evaluated if it names a diagnostic or a query. A metric that names only a dashboard is
-left to a human, and is counted in the finding on the metrics that nobody has checked yet.
+A metric is evaluated if it names a diagnostic or a query, also in PromQL. A metric that names only
+a dashboard is left to a human, and is counted in the finding on the metrics that nobody has checked
+yet.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from pydantic import ValidationError
 
 from rbkernel import amounts
 from rbkernel.arguments import checked
-from rbkernel.checks import rules
+from rbkernel.checks import lasting, rules, usual
 from rbkernel.checks.frames import failed_frame
 from rbkernel.checks.rule import Rule
 from rbkernel.config.words import advice
-from rbkernel.errors import QueryError, SqlTextError, UnknownConnection
+from rbkernel.errors import ConfigError, QueryError, SqlTextError
 from rbkernel.model import Finding, Verdict
 from rbkernel.render import tables
 from rbkernel.runbook import digest
@@ -27,9 +28,12 @@ from rbkernel.runbook.conditions import Quantity
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.quantities import Threshold, converted, needs_unit
+from rbkernel.sources.monitoring import values as inserting
+from rbkernel.sources.monitoring.queries import Asked
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.triage import query, undone
 from rbkernel.triage.context import front_matter, triage
+from rbkernel.triage.probes import monitoring
 from rbkernel.triage.readiness import connection_name
 
 _LIMITS: tuple[Literal["warning", "critical"], ...] = ("warning", "critical")
@@ -41,8 +45,9 @@ def metrics() -> None:
     """Compare the metrics of the front matter with their limits, and show all metrics.
 
     Each metric that can be evaluated becomes a finding. A limit such as ``> 500ms`` is converted to
-    the unit of the figure, or refused. One measurement does not show how long a value has been
-    above a limit such as ``> 1% for 5min``: the verdict above that limit is unknown.
+    the unit of the figure, or refused. For a limit such as ``> 1% for 5min``, a metric in PromQL is
+    judged on all values of that time. One measurement of another metric does not show how long a
+    value has been above the limit: the verdict above that limit is unknown.
     """
     declared = front_matter().metrics
     found = {one.name: _evaluated(one) for one in declared if not unfilled(digest.words(one))}
@@ -63,23 +68,46 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
 
     The finding is None if the metric names neither diagnostic nor query.
     """
-    asked = one.diagnostic or one.query
-    name = connection_name(one.connection)
+    asked = one.diagnostic or one.query or one.promql
+    name = connection_name(one.source if one.promql else one.connection)
+    for_s = _for_s(one) if one.promql and not one.baseline_days else {}
     if not asked:
         return None, ""
     try:
         rule = rule_of(one)
         if rule is None:
             return None, ""
-        frame = query.ask(asked, name, None, dict(one.values))
+        if one.promql:
+            frame = _of_prometheus(one, name, list(filter(None, for_s.values())))
+        else:
+            frame = query.ask(asked, name, None, dict(one.values))
         _has_column(frame, rule.column)
-    except (QueryError, SqlTextError, UnknownConnection) as error:
+    except (QueryError, SqlTextError, ConfigError) as error:
         # an error in one metric must not hide the others; lint reports this error in advance
         frame = failed_frame([], error, name=one.name, connection=name, sql=asked)
         rule = _UNJUDGED.model_copy(update={"title": one.name, "unit": one.unit})
-    finding = rules.apply(rule, frame)
+    if any(for_s.values()):
+        finding = lasting.judged(rule, frame, warn_s=for_s["warning"], critical_s=for_s["critical"])
+    else:
+        finding = _lasting(
+            one, usual.stated(rules.apply(rule, frame), frame, rule.column, one.unit)
+        )
     triage().known[one.name] = Quantity(value=finding.value, unit=rule.unit)
-    return _in_words(one, _lasting(one, finding)), query.traced(frame)
+    return _in_words(one, finding), query.traced(frame)
+
+
+def _of_prometheus(one: Metric, source: str, times: list[float]) -> pd.DataFrame:
+    """Ask Prometheus for a metric; parameters of the run are values of its query, too.
+
+    ``times`` are the durations of its limits, in s: there are enough values in the shortest.
+    """
+    parameters = triage().run.parameters
+    needed = inserting.parameters(one.promql)
+    given = {name: parameters[name] for name in needed if name in parameters}
+    asked = Asked(last_s=max(times, default=None), baseline_days=one.baseline_days)
+    if len({*times}) > 1:
+        asked = dataclasses.replace(asked, step_s=max(1.0, min(asked.step, min(times) // 4)))
+    return monitoring.ask("prometheus", one.promql, source, asked, {**given, **one.values})
 
 
 def _in_words(one: Metric, finding: Finding) -> Finding:
@@ -114,8 +142,7 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
     One measurement does not show how long the figure has been beyond the limit. A figure within its
     limits stays ok.
     """
-    limits = (one.limit("warning"), one.limit("critical"))
-    for_s = max((limit.for_s or 0.0 for limit in limits if limit), default=0.0)
+    for_s = max(_for_s(one).values())
     if not finding.wrong or not for_s:
         return finding
     return dataclasses.replace(
@@ -125,6 +152,12 @@ def _lasting(one: Metric, finding: Finding) -> Finding:
         next_step=f"measure again in {amounts.duration(for_s)}: if the metric is still beyond the"
         " limit, treat the limit as exceeded",
     )
+
+
+def _for_s(one: Metric) -> dict[str, float]:
+    """Return how long a metric must be beyond each limit, in s; 0 if the limit says nothing."""
+    limits = {name: one.limit(name) for name in _LIMITS}
+    return {name: (limit and limit.for_s) or 0.0 for name, limit in limits.items()}
 
 
 def _has_column(frame: pd.DataFrame, column: str) -> None:
@@ -158,14 +191,14 @@ def rule_of(one: Metric) -> Rule | None:
     declared = _of_the_diagnostic(one)
     fields: dict[str, Any] = {
         "title": one.name,
-        "column": one.column,
-        "unit": one.unit,
+        "column": one.figure,
+        "unit": "x" if one.baseline_days else one.unit,
         "next_step": one.next_step,
     }
     if "agg" in one.model_fields_set or declared is None:
         fields["agg"] = one.agg
     if warn or critical:
-        unit = one.unit or (declared.unit if declared else "") or _unit_of(one.column)
+        unit = fields["unit"] or (declared.unit if declared else "") or _unit_of(one.column)
         fields["warn"] = _in_unit(warn, unit) if warn else None
         fields["critical"] = _in_unit(critical, unit) if critical else None
         fields["below"] = _below(one, warn, critical)
@@ -173,7 +206,7 @@ def rule_of(one: Metric) -> Rule | None:
         fields["critical_at_limit"] = bool(critical and critical.inclusive)
     elif declared is None:
         return None
-    if declared is None and one.agg != "rows" and not one.column:
+    if declared is None and one.agg != "rows" and not one.figure:
         return None
     # the diagnostic's `expected` text describes the diagnostic's limits, not these
     without = {"expected"} if warn or critical else set()
@@ -205,6 +238,11 @@ def _unit_of(column: str) -> str:
 
 def _in_unit(limit: Threshold, unit: str) -> float:
     """Return a metric's limit, converted to the unit of the figure."""
+    if unit == "x" and limit.unit != "x":
+        raise QueryError(
+            f"the limit {limit.value:g} is no multiple of the baseline",
+            next_step="write the limit as in `> 2x`, or leave out baseline_days",
+        )
     if not limit.unit or (not unit and not needs_unit(limit.unit)):
         return limit.value
     value = converted(limit.value, limit.unit, unit)
@@ -246,7 +284,7 @@ def _remark(declared: tuple[Metric, ...]) -> str:
         one.name
         for one in declared
         for limit in (one.limit("warning"), one.limit("critical"))
-        if limit and limit.for_s
+        if limit and limit.for_s and (not one.promql or one.baseline_days)
     ]
     names = ", ".join(dict.fromkeys(lasting))
     return (

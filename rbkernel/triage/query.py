@@ -261,12 +261,21 @@ def _facts(frame: pd.DataFrame, origin: Provenance) -> list[str]:
         f"{origin.duration_s * 1000:.0f} ms",
         f"{origin.connection} {origin.server}".strip(),
         f"as {origin.role}" if origin.role else "",
+        _range(origin),
         f"at {origin.at}",
         ", ".join(f"{column}: {policy}" for column, policy in origin.protected.items()),
         f"names looked up in {origin.search_path}" if origin.search_path else "",
         f"from {origin.origin}" if origin.origin else "",
         *origin.notes,
     ]
+
+
+def _range(origin: Provenance) -> str:
+    """Return the time range of an answer as text, or its moment; empty if it has neither."""
+    if not origin.begins:
+        return f"values of {origin.ends}" if origin.ends else ""
+    every = f", every {origin.step_s:g} s" if origin.step_s else ""
+    return f"{origin.begins} to {origin.ends}{every}"
 
 
 def _journaled(origin: Provenance) -> dict[str, Any]:

@@ -36,7 +36,7 @@ QUERIES = Kind(
     "Queries without an answer",
     "all answered",
     "not answered",
-    "fill in the parameters, correct the SQL, and run the notebook again",
+    "fill in the parameters, correct the query or the source, and run the notebook again",
 )
 CHECKLISTS = Kind(
     "Checklists",
@@ -68,7 +68,8 @@ def note(kind: Kind, things: Mapping[str, bool]) -> Finding:
     kind
         The kind of the items.
     things
-        Name of an item → whether it is done; a known name is updated.
+        Name of an item → whether it is done; a known name is updated. Only the first line of a
+        name is shown: further lines distinguish it from others.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def summed_up(kind: Kind, things: Mapping[str, bool]) -> Finding:
     >>> found.verdict.value, found.actual, found.which
     ('unknown', '1 of 2 not ticked', 'Access')
     """
-    left = [name for name, done in things.items() if not done]
+    left = [name.partition("\n")[0] for name, done in things.items() if not done]
     more = f", and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
     return Finding(
         title=kind.title,

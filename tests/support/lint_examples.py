@@ -252,10 +252,13 @@ EXAMPLES: dict[str, Example] = {
             code('rb.query("SELECT * FROM orders WHERE id = " + db, db)'),
             code('text = "SELECT 1"\ntext += " WHERE " + db\nrb.query(text, db)'),
             code("frame = sessions.read_sql(f'SELECT {db}')"),
+            code("rb.promql(f'up{{job=\"{db}\"}}')"),
+            code("text = 'up ' + db\nrb.logql(query=text)"),
         ),
         (
             code('rb.query("SELECT 1 " + "AS one", db)'),
             code('print(f"SELECT {db}")'),
+            code('rb.promql("up{job={db}} > " "3", db=db)'),
             code('text = "SELECT :a::int"\nrb.query(text, db, a=1)'),
         ),
     ),
@@ -284,10 +287,16 @@ EXAMPLES: dict[str, Example] = {
         (code("import pandas as pd\n\npd.DataFrame()"),),
     ),
     "RB405": Example(
-        (code('rb.query("SELECT :stuck_after_s", db)'),),
+        (
+            code('rb.query("SELECT :stuck_after_s", db)'),
+            code('rb.promql("up{job={db}}")'),
+            front(metrics=[{"name": "up", "promql": "up{job={nobody}}", "warning": 1}]),
+        ),
         (
             code('rb.query("SELECT :a, \':b\'", db, a=1)'),
             code('rb.query("SELECT :a", db, **{"a": 1})'),
+            code('rb.promql("up{job={db}}", db=db)\nrb.promql("up{job={a}}", **{"a": "b"})'),
+            front(metrics=[{"name": "up", "promql": "up{job={db}}", "warning": 1}]),
         ),
     ),
     "RB501": Example(

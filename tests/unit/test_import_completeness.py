@@ -6,6 +6,7 @@ The files of `corpora/markdown/styles` are written in the styles of public runbo
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,50 @@ def test_what_is_no_command_is_not_proposed() -> None:
             assert word not in commands
 
 
-def test_a_query_of_prometheus_or_loki_is_labelled() -> None:
+def test_a_query_of_prometheus_or_loki_is_asked_if_its_fence_or_command_says_so() -> None:
     said = _of("logql_loki")
-    assert said.count("```promql") == 1
-    assert said.count("```logql") == 2
+    assert said.count("rb.promql(") == 1
+    assert said.count("rb.logql(") == 2
+    assert said.count("```logql") == 1
+    assert "rb.shell(" not in said
+
+
+@pytest.mark.parametrize("info", ["", "bash", "console", "text"])
+@pytest.mark.parametrize(
+    "printed",
+    [
+        'pg_up{instance="a"} 1',
+        'http_requests_total{code="200"} 1027 1395066363000',
+        'up{job="a"} => 1 @[1600]',
+        "count(orders) == count(payments)",
+        "sum(amount) by customer",
+        "sum(rate(errors_total[5m])) > 1",
+        '{app="api"} |= "error"',
+    ],
+)
+def test_what_only_looks_like_a_query_is_not_asked(printed: str, info: str) -> None:
+    for above in ("", "$ curl http://a:9187/metrics | grep pg_up\n"):
+        text = f"# Errors\n\n```{info}\n{above}{printed}\n```\n"
+        [one] = imported(text.encode(), name="errors.md")
+        assert not {"rb.promql", "rb.logql"} & {*re.findall(r"rb\.\w+", code_of(one))}
+        assert printed in text_of(one)
+
+
+def test_what_is_to_fill_in_in_a_query_is_a_value_of_its_call() -> None:
+    text = """# Errors
+```logql
+# Slow requests
+{app="<app>", env="$env", pod=~"[[pod]]"} | pattern "<ip> <took>" | took > 1s
+
+sum(rate({source="<source>"}[$__interval]))
+```
+"""
+    [one] = imported(text.encode(), name="errors.md")
+    said = " ".join(code_of(one).split())
+    assert '{app="{app}", env="{env}", pod=~"{pod}"} | pattern "<ip> <took>" | took > 1s' in said
+    assert "pod=pod, app=app, env=env" in said
+    assert "rb.logql('sum(rate({source=\"{source_value}\"}[5m]))', source_value=source)" in said
+    assert "Slow requests" in text_of(one)
 
 
 def test_sql_of_another_database_is_kept_and_labelled() -> None:

@@ -91,6 +91,43 @@ def test_a_venv_is_made_again_for_another_python_that_is_asked_for(
     assert ("-m venv --clear" in done.stdout) == again, done.stdout
 
 
+@pytest.mark.parametrize("theirs", [False, True], ids=["no policy", "a policy of the machine"])
+def test_packages_for_the_tests_leave_the_services_of_the_machine_alone(
+    tmp_path: Path, theirs: bool
+) -> None:
+    """In place of apt and systemd, programs that say how they were called."""
+    policy, said, folder = tmp_path / "policy-rc.d", tmp_path / "said", tmp_path / "bin"
+    folder.mkdir()
+    programs = {
+        "id": "echo 0",
+        "apt-get": f'{policy} prometheus start; echo "apt-get $* policy $?" >> {said}',
+        # `there` is a service of the machine, whose program is not in the path
+        "systemctl": f'[ "$1" = cat ] && exec test "$2" = there; echo "systemctl $*" >> {said}',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    if theirs:
+        policy.write_text("#!/bin/sh\nexit 104\n")
+        policy.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    environment.pop("MAKEFLAGS", None)
+    subprocess.run(
+        ["make", "-s", "debian", "DEBIAN=new-one there", f"POLICY={policy}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    code = 104 if theirs else 101
+    assert said.read_text().splitlines() == [
+        f"apt-get update -qq policy {code}",
+        f"apt-get install -y -qq --no-install-recommends new-one there policy {code}",
+        "systemctl disable --now -q new-one",
+    ]
+    assert policy.exists() == theirs
+
+
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: nothing is tracked")
 def test_nothing_that_is_made_here_is_tracked() -> None:
     """A tracked link to a venv of another machine kept every clone from making its own."""

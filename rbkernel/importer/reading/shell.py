@@ -184,7 +184,7 @@ class _Reader:
             if re.match(r"\s*#+\s", line) and not self._printed:
                 yield from self._commented()
                 return
-            label = languages.query([line]) or languages.output(line) or "output"
+            label = languages.output(line) or "output"
             yield self._taken(self._at + 1, label)
             self._printed = True
             return

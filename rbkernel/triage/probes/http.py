@@ -4,12 +4,8 @@ here.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
 import time
-from concurrent.futures import Future
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import httpx
 
@@ -20,11 +16,10 @@ from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
 from rbkernel.runbook.parameters import refuse_secret
+from rbkernel.sources import httpclient
+from rbkernel.sources.httpclient import HttpAnswer, HttpRequest
 from rbkernel.triage.context import triage
 from rbkernel.triage.probes.probe import KEPT_CHARACTERS, READ_BYTES, Seen, judged_as_quoted, keep
-
-# s to wait beyond the time-out, while the connection is closed
-_GRACE_S = 1.0
 
 
 @checked
@@ -85,10 +80,11 @@ def http(
     triage()  # nothing is asked before rb.start
     _refuse(url, title)
     quoted = Quoted(answers=answers, fields=json, wrong=wrong)
+    request = HttpRequest(method, url, timeout_s, READ_BYTES)
     started = time.monotonic()
     try:
-        answer = _within(timeout_s, method, url)
-    except (httpx.HTTPError, TimeoutError) as error:
+        answer = httpclient.fetch(request)
+    except (httpx.HTTPError, OSError) as error:
         seen = _silence(error, timeout_s)
     else:
         took_s = time.monotonic() - started
@@ -124,77 +120,27 @@ def _refuse(url: str, title: str) -> None:
         refuse_secret(name, value, title)
 
 
-class _Answer(NamedTuple):
-    """An HTTP answer: status code and text of the body; ``cut`` is true if the body was longer."""
-
-    code: int
-    body: str
-    cut: bool = False
-
-
-def _within(timeout_s: float, method: str, url: str) -> _Answer:
-    """Send an HTTP request in a thread, with one time-out for the whole request.
-
-    The time-outs of httpx start again with each piece of the answer.
-
-    A name look-up cannot be interrupted: if the name server does not answer, the thread continues
-    in the background.
-    """
-    answer: Future[_Answer] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(asyncio.run(_ask(timeout_s, method, url)))
-        except BaseException as error:  # noqa: BLE001  # raised again where the answer is awaited
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, name="rbkernel-http", daemon=True).start()
-    return answer.result(timeout_s + _GRACE_S)
-
-
-async def _ask(timeout_s: float, method: str, url: str) -> _Answer:
-    body = bytearray()
-    async with (
-        asyncio.timeout(timeout_s),
-        httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as client,
-        client.stream(method, url) as response,
-    ):
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) >= READ_BYTES:
-                break
-        text = body.decode(response.encoding or "utf-8", errors="replace")
-        return _Answer(response.status_code, text, cut=len(body) >= READ_BYTES)
-
-
 def _silence(error: Exception, timeout_s: float) -> Seen:
     """Return the verdict if no answer came: critical if no server is there, else unknown."""
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
+    actual = httpclient.reason(error, timeout_s)
+    if httpclient.timed_out(error):
         step = "the service hangs, or a firewall drops the request: call it from its own host"
-        return Seen(Verdict.CRITICAL, f"no answer within {timeout_s:g} s", step)
-    root = _root(error)
-    code = getattr(root, "errno", None)
-    actual = f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else root}"
-    if isinstance(root, ConnectionError) or isinstance(error, httpx.RemoteProtocolError):
+        return Seen(Verdict.CRITICAL, actual, step)
+    refused = isinstance(httpclient.root(error), ConnectionError)
+    if refused or isinstance(error, httpx.RemoteProtocolError):
         return Seen(Verdict.CRITICAL, actual, "check on its host whether the service runs")
     return Seen(Verdict.UNKNOWN, actual, "check the address, or try from a host that can reach it")
 
 
-def _root(error: BaseException) -> BaseException:
-    """Return the error at the end of a chain of causes, which says what went wrong."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
-
-
 def _judge_answer(
-    answer: _Answer, took_s: float, *, status: int, contains: str, within_s: float
+    answer: HttpAnswer, took_s: float, *, status: int, contains: str, within_s: float
 ) -> Seen:
     """Return the verdict on an HTTP answer, from its status code, body and duration.
 
-    >>> _judge_answer(_Answer(200, "ok"), 0.1, status=200, contains="ok", within_s=1)[:2]
+    >>> _judge_answer(HttpAnswer(200, "ok"), 0.1, status=200, contains="ok", within_s=1)[:2]
     (<Verdict.OK: 'ok'>, '200 in 0.1 s')
-    >>> _judge_answer(_Answer(200, "degraded"), 0.1, status=200, contains="ok", within_s=1).verdict
+    >>> degraded = HttpAnswer(200, "degraded")
+    >>> _judge_answer(degraded, 0.1, status=200, contains="ok", within_s=1).verdict
     <Verdict.CRITICAL: 'critical'>
     """
     actual, kept = f"{answer.code} in {took_s:.1f} s", answer.body[:KEPT_CHARACTERS]

@@ -113,7 +113,9 @@ def shell(
     for name, value in arguments.items():
         refuse_secret(name, value, title)
     argv = allowed.with_arguments(arguments)
-    secrets = {one.password_env for one in triage().settings.connections.values()}
+    settings = triage().settings
+    secrets = {one.password_env for one in settings.connections.values()}
+    secrets |= {one.secret_variable for one in settings.sources.values()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
     quoted = Quoted(answers=answers, fields=json, rows=rows, wrong=wrong)
     right = _Right(exit_code=exit_code, contains=contains, figures=expect or {}, quoted=quoted)

@@ -1,0 +1,1 @@
+"""Query monitoring systems over HTTP: Prometheus, Loki, and stores of traces."""

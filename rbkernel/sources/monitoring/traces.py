@@ -1,0 +1,258 @@
+"""Look up a trace by its id, in a store that speaks the API of Jaeger or of Tempo."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rbkernel import amounts
+from rbkernel.checks.answer import BOOLEAN, FLOAT8, TEXT, TIMESTAMPTZ, Answer, Column, Provenance
+from rbkernel.config.sources import Source
+from rbkernel.errors import ConfigError, QueryError, SourceError
+from rbkernel.model import now
+from rbkernel.sources.monitoring.client import Client
+from rbkernel.sources.monitoring.series import LAST_S
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ID = re.compile(r"[0-9a-f]{16,32}")
+_COLUMNS = (
+    Column("service", TEXT),
+    Column("operation", TEXT),
+    Column("started_at", TIMESTAMPTZ),
+    Column("duration_ms", FLOAT8),
+    Column("own_ms", FLOAT8),
+    Column("error", BOOLEAN),
+    Column("status", TEXT),
+    Column("span", TEXT),
+    Column("parent", TEXT),
+)
+#: The names of the columns.
+SPANS = tuple(column.name for column in _COLUMNS)
+_STATUS = ("http.response.status_code", "http.status_code", "rpc.grpc.status_code")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A span of a trace; times are in µs since 1970."""
+
+    id: str
+    parent: str
+    service: str
+    operation: str
+    start_us: float
+    end_us: float
+    error: bool
+    status: str
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError if the times are impossible."""
+        if not 0 <= self.start_us <= self.end_us < LAST_S * 1e6:
+            raise ValueError(f"the span {self.id} has impossible times")
+
+
+class Traces:
+    """A store of traces."""
+
+    def __init__(self, configured: Source) -> None:
+        self.configured = configured
+        self.client = Client(configured)
+
+    def parameters(self, question: str) -> Sequence[str]:  # noqa: ARG002  # an id has no values
+        """Return no name: a trace id takes no values."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing: every request has its own connection."""
+
+    def query(
+        self, question: str, values: Mapping[str, Any], *, row_cap: int | None = None
+    ) -> pd.DataFrame:
+        """Return the spans of the trace with this id, in the order of their starts.
+
+        Raises
+        ------
+        QueryError
+            The id is not 16 to 32 hexadecimal digits.
+        """
+        from rbkernel.checks import frames
+
+        at, started = now(), time.monotonic()
+        trace = question.strip().lower()
+        if not _ID.fullmatch(trace):
+            raise QueryError(
+                "this is not the id of a trace", next_step="pass 16 to 32 hexadecimal digits"
+            )
+        try:
+            spans, lost = self._spans(trace)
+        except (SourceError, ConfigError) as error:
+            return frames.failed_frame(
+                SPANS, error, name=f"trace {trace}", connection=self.configured.name, sql=trace
+            )
+        cap = row_cap or self.configured.row_cap
+        provenance = Provenance(
+            name=f"trace {trace}",
+            connection=self.configured.name,
+            server=self.client.address,
+            role="",
+            sql=trace,
+            values=values,
+            at=at,
+            duration_s=round(time.monotonic() - started, 4),
+            rows=min(len(spans), cap),
+            cut_by=f"the row cap of {cap}" if len(spans) > cap else lost,
+        )
+        answer = Answer(columns=_COLUMNS, rows=rows(spans)[:cap], provenance=provenance)
+        return frames.to_frame(answer.protected(self.configured.redaction))
+
+    def _spans(self, trace: str) -> tuple[list[Span], str]:
+        """Return the spans, and why the trace is not whole; empty if nothing says so."""
+        where = f"{self.client.address}, [sources.{self.configured.name}]"
+        reply = self.client.get(f"/api/traces/{trace}").value
+        try:
+            spans = list(of_jaeger(reply) if self.configured.kind == "jaeger" else of_tempo(reply))
+            said = _warnings(reply)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SourceError(
+                f"the answer is not of the API of {self.configured.kind}",
+                where=where,
+                next_step="check the url and the kind of the source",
+            ) from error
+        if not spans:
+            raise SourceError(
+                "the store has no span of this trace",
+                where=where,
+                next_step="check the id; the trace may be too new, too old, or not sampled",
+            )
+        lost = _missing(spans) or (f"the store, which warns: {said[0]}" if said else "")
+        return sorted(spans, key=lambda span: span.start_us), lost
+
+
+def _warnings(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a store says beside the spans: errors of the whole, and warnings of a trace."""
+    traces = answer["data"] if isinstance(answer.get("data"), list) else []
+    said = [
+        *(answer.get("errors") or ()),
+        *(w for one in traces for w in one.get("warnings") or ()),
+    ]
+    return [str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in said]
+
+
+def of_jaeger(answer: Mapping[str, Any]) -> Iterator[Span]:
+    """Read the spans in an answer of Jaeger."""
+    for trace in answer["data"] or ():
+        services = {key: one["serviceName"] for key, one in trace["processes"].items()}
+        for one in trace["spans"]:
+            tags = {tag["key"]: tag.get("value") for tag in one.get("tags") or ()}
+            above = [ref["spanID"] for ref in one.get("references") or ()]
+            begin, length = float(one["startTime"]), float(one["duration"])
+            yield Span(
+                id=one["spanID"],
+                parent=above[0] if above else "",
+                service=services[one["processID"]],
+                operation=one["operationName"],
+                start_us=begin,
+                end_us=begin + length,
+                error=tags.get("error") in {True, "true"}
+                or tags.get("otel.status_code") == "ERROR",
+                status=_status(tags),
+            )
+
+
+def of_tempo(answer: Mapping[str, Any]) -> Iterator[Span]:
+    """Read the spans in an answer of Tempo, which are those of OpenTelemetry in JSON."""
+    inner = answer.get("trace", answer)
+    for resource in inner.get("batches") or inner.get("resourceSpans") or ():
+        service = str(_attributes(resource.get("resource") or {}).get("service.name", ""))
+        scopes = resource.get("scopeSpans") or resource.get("instrumentationLibrarySpans") or ()
+        for one in (span for scope in scopes for span in scope["spans"]):
+            yield Span(
+                id=_hex(one["spanId"]),
+                parent=_hex(one.get("parentSpanId") or ""),
+                service=service,
+                operation=one["name"],
+                start_us=int(one["startTimeUnixNano"]) / 1000,
+                end_us=int(one["endTimeUnixNano"]) / 1000,
+                error=(one.get("status") or {}).get("code") in {2, "STATUS_CODE_ERROR"},
+                status=_status(_attributes(one)),
+            )
+
+
+def _attributes(thing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of OpenTelemetry: each value is an object of one field."""
+    return {
+        one["key"]: next(iter((one.get("value") or {}).values()), None)
+        for one in thing.get("attributes") or ()
+    }
+
+
+def _status(tags: Mapping[str, Any]) -> str:
+    return next((str(tags[name]) for name in _STATUS if name in tags), "")
+
+
+def _hex(text: str) -> str:
+    """Return the id of a span in hexadecimal digits; Tempo writes it in base64.
+
+    >>> _hex("AAAAAAAAAAE="), _hex("0000000000000001"), _hex("")
+    ('0000000000000001', '0000000000000001', '')
+    """
+    if re.fullmatch(r"[0-9a-fA-F]{16}", text):
+        return text.lower()
+    try:
+        return base64.b64decode(text, validate=True).hex()
+    except binascii.Error:
+        return text
+
+
+def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
+    """Return the rows of the table of a trace."""
+    children: dict[str, list[Span]] = defaultdict(list)
+    for span in spans:
+        children[span.parent].append(span)
+    return [
+        (
+            span.service,
+            span.operation,
+            datetime.fromtimestamp(span.start_us / 1e6, UTC),
+            round((span.end_us - span.start_us) / 1000, 3),
+            round(_own_us(span, children[span.id]) / 1000, 3),
+            span.error,
+            span.status,
+            span.id,
+            span.parent,
+        )
+        for span in spans
+    ]
+
+
+def _own_us(span: Span, children: Iterable[Span]) -> float:
+    """Return how long a span ran while none of its children did; they may overlap.
+
+    >>> def span(start, end):
+    ...     return Span(id="", parent="", service="", operation="", start_us=start, end_us=end,
+    ...                 error=False, status="")
+    >>> _own_us(span(0, 100), [span(10, 40), span(30, 60), span(90, 200)])
+    40
+    """
+    own, reached = span.end_us - span.start_us, span.start_us
+    for child in sorted(children, key=lambda one: one.start_us):
+        begin, end = max(child.start_us, reached), min(child.end_us, span.end_us)
+        if end > begin:
+            own -= end - begin
+            reached = end
+    return own
+
+
+def _missing(spans: Sequence[Span]) -> str:
+    """Return why the trace is not whole: a span names a parent that is not there; else empty."""
+    known = {span.id for span in spans}
+    lost = {span.parent for span in spans if span.parent} - known
+    return f"gaps in the trace: at least {amounts.count(len(lost), 'span')}" if lost else ""

@@ -1,0 +1,285 @@
+"""`rb.promql`, `rb.logql` and `rb.traces`: query Prometheus, Loki, and stores of traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+
+from rbkernel.arguments import checked, unknown_keyword
+from rbkernel.checks.answer import provenance
+from rbkernel.checks.frames import failed_frame
+from rbkernel.config.quantities import Count, Seconds, Whole
+from rbkernel.errors import ConfigError, ParameterError, RbkernelError
+from rbkernel.sources.monitoring import values as inserting
+from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
+from rbkernel.sources.monitoring.traces import SPANS, Traces
+from rbkernel.triage import undone
+from rbkernel.triage.context import triage
+from rbkernel.triage.query import show
+from rbkernel.triage.shown import shown
+
+Days = Annotated[Whole, Field(ge=3, le=60)]
+_OPTIONS = ("source", "last_s", "step_s", "until", "baseline_days", "unit", "row_cap")
+
+
+@checked
+def promql(
+    query: str,
+    *,
+    source: str = "",
+    last_s: Seconds | None = None,
+    step_s: Seconds | None = None,
+    until: str = "",
+    baseline_days: Days | None = None,
+    unit: str = "",
+    row_cap: Count | None = None,
+    **values: Any,
+) -> pd.DataFrame:
+    """Query Prometheus, and show the answer.
+
+    Parameters
+    ----------
+    query
+        PromQL. ``{name}`` stands for a value, which is quoted where it is a text:
+        ``rate(http_requests_total{service={service}}[5m])``. Behind ``=~`` it is matched literally,
+        and may be a list of texts.
+    source
+        Name of a section ``[sources.NAME]`` of `rbkernel.toml`; by default, the only source of the
+        kind ``prometheus``, or the one with ``default = true``.
+    last_s
+        Ask for the values of the last seconds; without it, for the value of one moment.
+    step_s
+        Seconds between two values of the range; by default, a 60th of it, and at least 1.
+    until
+        The moment, or the end of the range: a time such as ``2026-11-20T03:00:00Z``; by default,
+        now.
+    baseline_days
+        Compare with the values at this time of each of the last days: the median is in the column
+        ``baseline``, and value divided by baseline in ``ratio``. Both are missing with values of
+        less than half of these days.
+    unit
+        Unit of the values, for `rb.check` and `rb.figure`, such as ``s``; nothing is converted.
+    row_cap
+        The maximum number of rows; by default, the source's setting.
+    values
+        The values of ``{name}`` in the query.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × (series, sampled_at, value, then the labels), for `rb.check` and `rb.figure.of`. If
+        Prometheus does not answer, reports an error, or has no result, the frame is empty with the
+        reason attached, and `rb.check` returns ``unknown``: it is never ok, and never 0.
+
+    Raises
+    ------
+    ConfigError
+        There is no such source, or it is not Prometheus.
+    QueryError, ParameterError
+        A value is missing or cannot be used at its place, or an argument is wrong.
+    """
+    _must_know("rb.promql", query, values, _OPTIONS)
+    if baseline_days and last_s:
+        raise ParameterError(
+            "rb.promql compares one moment with its baseline, not a range",
+            next_step="leave out last_s or baseline_days",
+        )
+    asked = Asked(
+        ends=_moment("rb.promql", until),
+        last_s=last_s,
+        step_s=step_s,
+        baseline_days=baseline_days or 0,
+    )
+    frame = ask("prometheus", query, source, asked, values, row_cap=row_cap)
+    return _shown(frame, unit, query, (source, asked, values))
+
+
+@checked
+def logql(
+    query: str,
+    *,
+    source: str = "",
+    last_s: Seconds = 3600.0,
+    step_s: Seconds | None = None,
+    until: str = "",
+    lines: Annotated[Count, Field(le=5000)] = 200,
+    unit: str = "",
+    row_cap: Count | None = None,
+    **values: Any,
+) -> pd.DataFrame:
+    """Query Loki for log lines or figures of the last seconds, and show the answer.
+
+    Parameters
+    ----------
+    query
+        LogQL; ``{name}`` stands for a value, as for `promql`: ``{app={app}} |= {text}``.
+    source, last_s, step_s, until, unit, row_cap, values
+        As for `promql`; the source is of the kind ``loki``.
+    lines
+        The maximum number of log lines; the newest are returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × (series, sampled_at, line, then the labels), the newest line first; for a query of
+        figures, with ``value`` in place of ``line``. Without an answer or without a line, the frame
+        is empty with the reason attached, as for `promql`.
+
+    Raises
+    ------
+    ConfigError, QueryError, ParameterError
+        As for `promql`.
+    """
+    _must_know("rb.logql", query, values, (*_OPTIONS, "lines"))
+    ends = _moment("rb.logql", until)
+    asked = Asked(ends=ends, last_s=last_s, step_s=step_s, most_lines=lines)
+    frame = ask("loki", query, source, asked, values, row_cap=row_cap)
+    return _shown(frame, unit, query, (source, asked, values))
+
+
+@checked
+def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> pd.DataFrame:
+    """Look up a trace by its id in Jaeger or Tempo, and show its spans.
+
+    Parameters
+    ----------
+    trace_id
+        16 to 32 hexadecimal digits.
+    source
+        Name of a section ``[sources.NAME]`` of the kind ``jaeger`` or ``tempo``; by default, the
+        only one.
+    row_cap
+        The maximum number of spans; by default, the source's setting.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows × (service, operation, started_at, duration_ms, own_ms, error, status, span, parent) in
+        the order of their starts. ``own_ms`` is the time in which no child of the span ran. If the
+        trace is not found, the frame is empty with the reason attached, as for `promql`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such source, or it has no traces.
+    QueryError
+        The id is not valid.
+    """
+    frame = _asked(
+        ("jaeger", "tempo"),
+        trace_id,
+        source,
+        {"trace_id": trace_id},
+        lambda name: _traces_of(name).query(trace_id, {}, row_cap=row_cap),
+    )
+    return _shown(frame, "", trace_id, (source,))
+
+
+def ask(
+    kind: str,
+    query: str,
+    source: str,
+    asked: Asked,
+    values: Mapping[str, Any],
+    *,
+    row_cap: int | None = None,
+) -> pd.DataFrame:
+    """Query a source as `promql` and `logql` do, but show nothing."""
+
+    def answer(name: str) -> pd.DataFrame:
+        opened = triage().source(name)
+        assert isinstance(opened, Queries)  # by its kind
+        return opened.query(query, values, row_cap=row_cap, asked=asked)
+
+    return _asked((kind,), query, source, values, answer)
+
+
+def _traces_of(name: str) -> Traces:
+    opened = triage().source(name)
+    assert isinstance(opened, Traces)  # by its kind
+    return opened
+
+
+def _asked(
+    kinds: tuple[str, ...],
+    question: str,
+    source: str,
+    values: Mapping[str, Any],
+    answer: Callable[[str], pd.DataFrame],
+) -> pd.DataFrame:
+    """Ask the source that is meant; without one, or with placeholders, nothing is asked."""
+    if holes := triage().unfilled({"source": source, **values}):
+        error = ParameterError(
+            f"nothing was asked, because these parameters are not filled in: {', '.join(holes)}",
+            next_step="write the values into the parameters cell",
+        )
+        return _failed(kinds, question, source, error)
+    settings = triage().settings
+    chosen = settings.source(source) if source else settings.source_of(*kinds)
+    if chosen is None:
+        error = ParameterError(
+            f"nothing was asked, because no source of the kind {' or '.join(kinds)} is configured",
+            next_step=f'add [sources.{kinds[0]}] with kind = "{kinds[0]}" and url to rbkernel.toml',
+        )
+        return _failed(kinds, question, "", error)
+    if chosen.kind not in kinds:
+        raise ConfigError(
+            f"the source {chosen.name} is of the kind {chosen.kind}, not {' or '.join(kinds)}",
+            where=str(settings.file),
+            next_step="name another source, or use the call for this kind",
+        )
+    return answer(chosen.name)
+
+
+def _failed(
+    kinds: tuple[str, ...], question: str, source: str, error: RbkernelError
+) -> pd.DataFrame:
+    columns = COLUMNS.get(kinds[0], SPANS)
+    return failed_frame(columns, error, name=named(question), connection=source, sql=question)
+
+
+def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) -> pd.DataFrame:
+    """Show an answer; without one, count its question, which only the same call takes back."""
+    frame.attrs["unit"] = unit
+    origin = provenance(frame)
+    assert origin is not None  # every answer has one
+    show(_by_series(frame) if origin.step_s and not origin.reason else frame)
+    name = f"{named(question)}\n{question}\n{how!r}"
+    if origin.reason or name in triage().undone.get(undone.QUERIES.title, {}):
+        undone.note(undone.QUERIES, {name: not origin.reason})
+    return shown(frame)
+
+
+def _by_series(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each series of a range: how many values, and which."""
+    values = frame.groupby("series", sort=False)["value"]
+    found = values.agg(latest="last", lowest="min", highest="max", values="count").reset_index()
+    found.attrs = frame.attrs
+    return found
+
+
+def _moment(call: str, until: str) -> float | None:
+    """Return a time in s since 1970; None for empty text."""
+    if not until:
+        return None
+    try:
+        at = datetime.fromisoformat(until)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ParameterError(
+            f"{call}: until is not a time with a time zone",
+            next_step="write it as in 2026-11-20T03:00:00Z",
+        )
+    return at.timestamp()
+
+
+def _must_know(call: str, query: str, values: Mapping[str, Any], options: tuple[str, ...]) -> None:
+    known = inserting.parameters(query)
+    for name in values:
+        if name not in known:
+            raise unknown_keyword(call, name, [*options, *known])
