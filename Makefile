@@ -73,6 +73,8 @@ lint: setup
 # skipped with the reason, and in CI they fail. The tests start their own processes: no service of
 # these packages is started or stays enabled. Those that are there already are left alone.
 DEBIAN := chromium pgbouncer prometheus prometheus-alertmanager
+# it recommends fonts; Prometheus recommends a service for which nobody asked
+WITH_RECOMMENDED := chromium
 POLICY := /usr/sbin/policy-rc.d
 debian:
 	@missing=; new=; PATH="$$PATH:/usr/sbin"; \
@@ -85,8 +87,11 @@ debian:
 	    printf '#!/bin/sh\nexit 101\n' > $(POLICY); \
 	    chmod 755 $(POLICY); \
 	  fi; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  apt-get update -qq; \
+	  for part in $$missing; do \
+	    case " $(WITH_RECOMMENDED) " in *" $$part "*) lean=;; *) lean=--no-install-recommends;; esac; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$lean $$part >/dev/null; \
+	  done; \
 	  for part in $$new; do systemctl disable --now -q $$part 2>/dev/null || true; done; \
 	fi
 

@@ -113,7 +113,10 @@ def test_packages_for_the_tests_leave_the_services_of_the_machine_alone(
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
     environment.pop("MAKEFLAGS", None)
     subprocess.run(
-        ["make", "-s", "debian", "DEBIAN=new-one there", f"POLICY={policy}"],
+        [
+            *("make", "-s", "debian", f"POLICY={policy}"),
+            *("DEBIAN=new-one there", "WITH_RECOMMENDED=there"),
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -122,7 +125,8 @@ def test_packages_for_the_tests_leave_the_services_of_the_machine_alone(
     code = 104 if theirs else 101
     assert said.read_text().splitlines() == [
         f"apt-get update -qq policy {code}",
-        f"apt-get install -y -qq --no-install-recommends new-one there policy {code}",
+        f"apt-get install -y -qq --no-install-recommends new-one policy {code}",
+        f"apt-get install -y -qq there policy {code}",
         "systemctl disable --now -q new-one",
     ]
     assert policy.exists() == theirs
