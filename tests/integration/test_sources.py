@@ -146,9 +146,9 @@ class TestNoAnswerIsNotOk:
         self.judged(frame, "would load too many samples", "correct the query")
 
     def test_no_server(self, begin: Any) -> None:
-        url = f"http://127.0.0.1:{monitoring.free_port()}"
-        begin(prom={"kind": "prometheus", "url": url})
-        self.judged(rb.promql("up"), "refused", "whether the system runs")
+        with monitoring.unused_port() as port:
+            begin(prom={"kind": "prometheus", "url": f"http://127.0.0.1:{port}"})
+            self.judged(rb.promql("up"), "refused", "whether the system runs")
 
     def test_none_configured(self, begin: Any) -> None:
         begin()

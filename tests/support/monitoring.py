@@ -38,6 +38,7 @@ PATIENCE_S = 60.0
 AT = datetime(2024, 11, 20, 3, tzinfo=UTC).timestamp()
 UNTIL = "2024-11-20T03:00:00+00:00"
 _DAY_S = 86_400
+_TRIES = 5
 _STEP_S = 15
 
 
@@ -175,36 +176,48 @@ def prometheus(
     jobs = [{"job_name": "shop", "static_configs": [{"targets": [target]}]}] if target else []
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yml").write_text(json.dumps(config))
-    address = f"127.0.0.1:{free_port()}"
     command = [program, f"--config.file={folder / 'prometheus.yml'}", "--log.level=warn"]
-    command += [f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y"]
-    command += [f"--web.listen-address={address}", *options]
+    command += [f"--storage.tsdb.path={data}", "--storage.tsdb.retention.time=100y", *options]
     if web_config:
         (folder / "web.yml").write_text(web_config)
         command.append(f"--web.config.file={folder / 'web.yml'}")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+    process, address = _started(command, folder / "log")
     try:
-        if not web_config:
-            until(lambda: _ready(address), "Prometheus is ready")
         yield address
     finally:
         process.terminate()
         process.wait(PATIENCE_S)
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+def _started(command: Sequence[str], log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start Prometheus on a free port; on another one if a program has taken it meanwhile."""
+    for _ in range(_TRIES):
+        with unused_port() as port:
+            address = f"127.0.0.1:{port}"
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                [*command, f"--web.listen-address={address}"], stdout=said, stderr=said
+            )
+        until(lambda: process.poll() is not None or _ready(address), "Prometheus is ready")  # noqa: B023
+        if process.poll() is None:
+            return process, address
+    raise AssertionError(log.read_text())
+
+
+@contextmanager
+def unused_port() -> Iterator[int]:
+    """Hold a port of loopback on which nobody listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+        yield int(one.getsockname()[1])
 
 
 def _ready(address: str) -> bool:
     try:
-        return httpx.get(f"http://{address}/-/ready").is_success
+        status = httpx.get(f"http://{address}/-/ready").status_code
     except httpx.TransportError:
         return False
+    return status in (httpx.codes.OK, httpx.codes.BAD_REQUEST)  # it wants TLS
 
 
 #: The lines that the stand-in for Loki has: nanoseconds before `AT`, labels, text.
