@@ -157,7 +157,7 @@ def test_an_answer_before_a_restart_is_not_lost(desk: Desk, run: Job) -> None:
 
 def test_several_processes_and_people_at_once(desk: Desk, run: Job) -> None:
     others = [desk, *(Desk(desk.root) for _ in range(3))]
-    start = Barrier(len(others) + 2)
+    start = Barrier(len(others) + 2, timeout=60)
 
     def look(one: Desk) -> None:
         start.wait()
