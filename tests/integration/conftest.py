@@ -60,7 +60,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     """Say what happens between two looks of a diagnostic, in the place of waiting."""
 
     def given(effect: Callable[[], object]) -> None:
-        monkeypatch.setattr(diagnostics, "time", SimpleNamespace(sleep=lambda _: effect()))
+        waits = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: effect())
+        monkeypatch.setattr(diagnostics, "time", waits)
 
     return given
 
