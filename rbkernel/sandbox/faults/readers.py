@@ -55,7 +55,11 @@ KINDS = {
         Kind(
             fault=CANCELLED,
             conflict="snapshot",
-            changes=(f"UPDATE {TABLE} SET cents = cents + 1", f"VACUUM {TABLE}"),
+            # truncating takes a lock, which is the conflict of the other kind
+            changes=(
+                f"UPDATE {TABLE} SET cents = cents + 1",
+                f"VACUUM (TRUNCATE false) {TABLE}",
+            ),
         ),
         Kind(
             fault=LOCKED_OUT,
