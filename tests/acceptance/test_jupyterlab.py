@@ -59,6 +59,9 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
         [
             "wait",
             "resume replay",
+            "bring the standby back",
+            "start the standby, if it is stopped",
+            "check the host",
             "cancel the query",
             "terminate the session",
             "escalate",
