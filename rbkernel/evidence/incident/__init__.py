@@ -63,6 +63,7 @@ from rbkernel.evidence.incident.decisions import (
 from rbkernel.evidence.incident.done import DONE, DoneByHand, done_of
 from rbkernel.evidence.incident.file import (
     KINDS,
+    AlreadyRecorded,
     append,
     closing,
     list_incidents,
@@ -128,6 +129,7 @@ __all__ = [
     "AlertHistory",
     "AlertOutcome",
     "AlertStatus",
+    "AlreadyRecorded",
     "Answer",
     "Answers",
     "Approval",

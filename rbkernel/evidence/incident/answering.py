@@ -25,7 +25,7 @@ from rbkernel.evidence.incident.decisions import (
     answers_of,
 )
 from rbkernel.evidence.incident.done import DONE, DoneByHand, done_of
-from rbkernel.evidence.incident.file import append, look
+from rbkernel.evidence.incident.file import AlreadyRecorded, append, look
 from rbkernel.evidence.incident.record import IncidentRecord
 from rbkernel.evidence.incident.states import IncidentState
 from rbkernel.model import INCIDENT_ID, Decision
@@ -42,10 +42,6 @@ class Known:
 
     answers: Answers
     done: Mapping[str, DoneByHand]
-
-
-class _Nothing(Exception):
-    """Raised under the lock to write nothing: the record says so already."""
 
 
 def remaining(read: Read, incident: str) -> IncidentRecord:
@@ -171,7 +167,7 @@ def answer(
             return
         if known.option(decision.options) == choice:
             same.append(known)
-            raise _Nothing
+            raise AlreadyRecorded
         raise _refused(known, record.id, choice)
 
     same: list[Answer] = []
@@ -198,7 +194,7 @@ def answer(
             run_id=run_id,
             runbook=runbook,
         )
-    except _Nothing:
+    except AlreadyRecorded:
         if note.strip():
             append(
                 root,
@@ -246,7 +242,7 @@ def ask_again(
         must_take(root, record)
         known = answers_in(partial(look, root), record).to(decision.identity)
         if known is None or known.at != replaces:
-            raise _Nothing
+            raise AlreadyRecorded
 
     name = remaining(partial(look, root), incident).id
     try:
@@ -262,7 +258,7 @@ def ask_again(
             origin=origin,
             why=why,
         )
-    except _Nothing:
+    except AlreadyRecorded:
         return
 
 

@@ -7,18 +7,15 @@ is checked while the evidence folder is locked, and the line is written before t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rbkernel.errors import NotNeeded
 from rbkernel.evidence.incident.answering import must_take
-from rbkernel.evidence.incident.file import append
+from rbkernel.evidence.incident.file import AlreadyRecorded, append
 from rbkernel.evidence.incident.line import CONTINUED, Line
 from rbkernel.evidence.incident.record import IncidentRecord
-
-
-class _Known(Exception):
-    """Raised under the lock to write nothing: the record says so already."""
 
 
 def continued(record: IncidentRecord, basis: str) -> list[Line]:
@@ -70,7 +67,7 @@ def mark_continued(
         must_take(root, record)
         known = continued(record, basis)
         if refused and not all(one.text("job") for one in known):
-            raise _Known
+            raise AlreadyRecorded
         if job and (other := next((one for one in known if one.text("job") != job), None)):
             done = "refused" if other.text("refused") else "continued"
             raise NotNeeded(
@@ -79,10 +76,10 @@ def mark_continued(
                 next_step=f"`rbkernel resume {run_id}` continues it once more",
             )
         if job and known:
-            raise _Known
+            raise AlreadyRecorded
 
     said: dict[str, Any] = {"job": job, "why": why, "refused": refused}
-    try:
+    with suppress(AlreadyRecorded):
         append(
             root,
             incident,
@@ -94,5 +91,3 @@ def mark_continued(
             rests_on=basis,
             **{name: text for name, text in said.items() if text},
         )
-    except _Known:
-        return

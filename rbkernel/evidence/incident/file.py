@@ -64,6 +64,10 @@ _PLAIN = frozenset(
 _SIGNED = frozenset({"digest", "document", "signature", "signers", "key"})
 
 
+class AlreadyRecorded(Exception):
+    """Raised by the check of `append` to write nothing: the record says so already."""
+
+
 def append(
     root: Path,
     incident: str,
@@ -89,8 +93,8 @@ def append(
     redactor
         Removes secrets from the texts; if None, a redactor that finds secrets by form only.
     check
-        Called with the record while the evidence folder is locked; if it raises an error, nothing
-        is written.
+        Called with the record while the evidence folder is locked; if it raises an error, such as
+        `AlreadyRecorded`, nothing is written.
     **fields
         The fields of the line. Times may be `datetime`.
 

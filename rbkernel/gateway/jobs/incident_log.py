@@ -48,10 +48,6 @@ _RECORD = "incident.jsonl"
 _OF_A_SCHEDULE = frozenset({"opened", "run", "sealed", SEALING, "notified", SILENCED})
 
 
-class _Known(Exception):
-    """Raised under the lock to write nothing: another process has written the same."""
-
-
 class IncidentLog:
     """Writes incidents' records in one evidence folder.
 
@@ -267,9 +263,9 @@ class IncidentLog:
     def _note_once(self, incident: str, text: str) -> None:
         def check(record: records.IncidentRecord) -> None:
             if any(note.text == text for note in record.notes):
-                raise _Known
+                raise records.AlreadyRecorded
 
-        with suppress(_Known):
+        with suppress(records.AlreadyRecorded):
             self._say(incident, "note", text=text, check=check)
 
     def _still_fires(self, incident: str) -> bool:

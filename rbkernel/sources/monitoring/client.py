@@ -165,15 +165,16 @@ class Client:
             step = "check ca, certificate and key of the source"
         else:
             step = "check the url of the source, and whether the system runs"
-        return self._error(reason, step)
+        return self.error(reason, step)
 
-    def _error(self, what: str, step: str) -> SourceError:
+    def error(self, what: str, step: str) -> SourceError:
+        """Return the error that the system gave no answer that can be used, and the next step."""
         section = f"[sources.{self.source.name}]"
         return SourceError(what, where=f"{self.address}, {section}", next_step=step)
 
     def _read(self, answer: HttpAnswer) -> Reply:
         if answer.cut:
-            raise self._error(
+            raise self.error(
                 f"the answer is larger than the size cap of {self.endpoint.size_cap_mb} MB",
                 "ask for less: aggregate with sum or topk, a shorter range, a longer step",
             )
@@ -187,7 +188,7 @@ class Client:
         for secret in self._sent():  # a proxy may repeat what it refuses
             text = text.replace(secret, "[redacted]")
         text = text[:_SHOWN]
-        raise self._error(
+        raise self.error(
             f"the server answered {answer.code}" + (f": {text}" if text else ""),
             self._advice(answer),
         )

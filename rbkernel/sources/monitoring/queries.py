@@ -178,7 +178,7 @@ class Queries:
                 if self.configured.kind == "loki"
                 else "check the metric and the labels; if no series means 0, write … or vector(0)"
             )
-            raise self._error("the query has no result", step)
+            raise self.client.error("the query has no result", step)
         return found
 
     def _get(self, which: str, text: str, given: Mapping[str, str]) -> Found:
@@ -188,11 +188,9 @@ class Queries:
         try:
             return series.read(reply.value)
         except ValueError as error:
-            raise self._error(str(error), "check the url and the kind of the source") from error
-
-    def _error(self, what: str, step: str) -> SourceError:
-        where = f"{self.client.address}, [sources.{self.configured.name}]"
-        return SourceError(what, where=where, next_step=step)
+            raise self.client.error(
+                str(error), "check the url and the kind of the source"
+            ) from error
 
     def _baselines(self, text: str, days: int, end: float) -> _Usual:
         """Ask for the values at this time of each of the last days, in one request."""

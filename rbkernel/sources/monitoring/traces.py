@@ -115,22 +115,19 @@ class Traces:
 
     def _spans(self, trace: str) -> tuple[list[Span], str]:
         """Return the spans, and why the trace is not whole; empty if nothing says so."""
-        where = f"{self.client.address}, [sources.{self.configured.name}]"
         reply = self.client.get(f"/api/traces/{trace}").value
         try:
             spans = list(of_jaeger(reply) if self.configured.kind == "jaeger" else of_tempo(reply))
             said = _warnings(reply)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SourceError(
+            raise self.client.error(
                 f"the answer is not of the API of {self.configured.kind}",
-                where=where,
-                next_step="check the url and the kind of the source",
+                "check the url and the kind of the source",
             ) from error
         if not spans:
-            raise SourceError(
+            raise self.client.error(
                 "the store has no span of this trace",
-                where=where,
-                next_step="check the id; the trace may be too new, too old, or not sampled",
+                "check the id; the trace may be too new, too old, or not sampled",
             )
         lost = _missing(spans) or (f"the store, which warns: {said[0]}" if said else "")
         return sorted(spans, key=lambda span: span.start_us), lost
