@@ -14,7 +14,7 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.attest import ATTESTED, Verification, run_id_of, verify_notebook
+from rbkernel.evidence.attest import ATTESTED, SAVED_EARLY, Verification, run_id_of, verify_notebook
 from rbkernel.evidence.manifest import Listing, digest
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
@@ -55,6 +55,9 @@ def files(record: Record, notebook: bytes) -> dict[str, bytes]:
 def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
     """Return the notebook to seal: the given notebook, else one rebuilt from the journal.
 
+    A client that is ended together with the run may save the notebook before the last output has
+    arrived. The journal then has all of it and more, so the rebuilt notebook is returned.
+
     Raises
     ------
     EvidenceError
@@ -83,9 +86,17 @@ def executed(record: Record, given: bytes | None, *, edited: bool) -> bytes:
             " rebuilt from the journal, with secrets redacted; then rotate that secret, and delete"
             " the notebook that holds it",
         )
-    if not edited:
-        _refuse_edited(compared)
-    return given
+    if edited or compared.ok:
+        return given
+    if not compared.unreadable and all(one.state == SAVED_EARLY for one in compared.problems):
+        return documents.dump(rebuild(record, snapshot))
+    problems = [*compared.problems, *compared.unreadable]
+    raise EvidenceError(
+        f"the notebook differs from the journal: {_named(problems)}",
+        where="the notebook to seal",
+        next_step=f"`rbkernel evidence seal {record.run_id}` seals the notebook as the journal has"
+        " it; `--edited` keeps the edits, and `verify` always reports them",
+    )
 
 
 def report(record: Record, notebook: bytes, make: Report | None) -> tuple[ReportFiles, Missing]:
@@ -108,18 +119,6 @@ def sums(
         return {manifest.SUMS: text, manifest.SIGNATURE: signing.sign(key, text)}, ()
     except EvidenceError as error:
         return {manifest.SUMS: listing.text.encode()}, (f"unsigned: {error}",)
-
-
-def _refuse_edited(found: Verification) -> None:
-    if found.ok:
-        return
-    problems = [*found.problems, *found.unreadable]
-    raise EvidenceError(
-        f"the notebook differs from the journal: {_named(problems)}",
-        where="the notebook to seal",
-        next_step=f"`rbkernel evidence seal {found.run_id}` seals the notebook as the journal has"
-        " it; `--edited` keeps the edits, and `verify` always reports them",
-    )
 
 
 def _named(found: Sequence[object]) -> str:

@@ -215,6 +215,27 @@ def test_an_edited_notebook_is_refused_and_does_not_shut_the_true_one_out(tmp_pa
     assert verify_folder(tmp_path) == ()
 
 
+def test_of_a_notebook_saved_before_the_last_output_the_whole_of_it_is_sealed(
+    tmp_path: Path,
+) -> None:
+    """A client that is ended together with its run may save too early."""
+    journal = Journal(tmp_path)
+    journal.cell("db = 'shop'")
+    code = "look()"
+    lag = journal.request(code)
+    journal.begin(lag, code)
+    journal.stream(lag, "10 %\n")
+    journal.fail(lag, "KeyboardInterrupt")
+    journal.line("end")
+    early = rebuild(read(journal.folder), None)
+    early.cells[1].outputs.pop()
+    sealed = seal(tmp_path, RUN_ID, documents.dump(early))
+    assert sealed.other_notebook
+    assert sealed.verification.ok
+    kept = documents.parse((sealed.folder / "executed.ipynb").read_bytes(), where="the seal")
+    assert [one.output_type for one in kept.cells[1].outputs] == ["stream", "error"]
+
+
 def test_an_edited_notebook_sealed_on_purpose_is_always_reported(tmp_path: Path) -> None:
     data = edited_notebook(whole_run(tmp_path))
     sealed = seal(tmp_path, RUN_ID, data, edited=True)

@@ -9,6 +9,14 @@ verification. Whether the files themselves were changed since the seal is checke
 """
 
 from rbkernel.evidence.attest.comparison import if_attested, run_id_of, verify_notebook
-from rbkernel.evidence.attest.result import ATTESTED, CellCheck, Verification
+from rbkernel.evidence.attest.result import ATTESTED, SAVED_EARLY, CellCheck, Verification
 
-__all__ = ["ATTESTED", "CellCheck", "Verification", "if_attested", "run_id_of", "verify_notebook"]
+__all__ = [
+    "ATTESTED",
+    "SAVED_EARLY",
+    "CellCheck",
+    "Verification",
+    "if_attested",
+    "run_id_of",
+    "verify_notebook",
+]

@@ -16,6 +16,7 @@ from rbkernel.evidence.attest.result import (
     OUTPUT_ADDED,
     OUTPUT_MISSING,
     REMOVED,
+    SAVED_EARLY,
     CellCheck,
     Verification,
 )
@@ -169,7 +170,8 @@ def _code_state(cell: NotebookNode, run: CellRun | None) -> tuple[str, str]:
         return ATTESTED, "" if run.status == DONE else f"the cell {_ENDED[run.status]}"
     missing, added = missing_and_added(cell.outputs, run.outputs)
     if missing and not added:
-        return OUTPUT_MISSING, f"{len(missing)} of the outputs that the journal contains"
+        state = OUTPUT_MISSING if run.status == DONE else SAVED_EARLY
+        return state, f"{len(missing)} of the outputs that the journal contains"
     if added and not missing:
         return (
             OUTPUT_ADDED,
