@@ -135,6 +135,13 @@ def test_an_unknown_scenario_is_refused_with_the_likely_one() -> None:
         grades.grades(one)
 
 
+def test_a_folder_that_is_missing_is_said_before_the_first_scenario(tmp_path: Path) -> None:
+    done = run_command("drill", "--exec", "true", "--answers", str(tmp_path / "no" / "mine.json"))
+    assert done.returncode == 3
+    assert "the folder for the answers does not exist" in done.stderr
+    assert "create it" in done.stderr
+
+
 def test_answers_that_are_written_are_read_again_and_merged_by_tool(tmp_path: Path) -> None:
     first, second = tmp_path / "1.json", tmp_path / "2.json"
     cancels = Filed(

@@ -46,6 +46,7 @@ def ask(
             write(sheets, answers)
 
     asked, settings = asking.tasks(names), config.load()
+    keep([])  # a file that cannot be written is an error before the first scenario
     sheets = asking.ask(commands, asked, settings, progress, complain=lacks, keep=keep, seed=seed)
     _print(sheets, as_json=as_json)
     raise Ending(3 if missing else 0)

@@ -214,8 +214,16 @@ def write(sheets: Sequence[Sheet], path: Path) -> None:
 
     Raises
     ------
+    SandboxError
+        There is no such folder.
     EvidenceError
         The file cannot be written.
     """
+    if not path.absolute().parent.is_dir():
+        raise SandboxError(
+            "the folder for the answers does not exist",
+            where=str(path.parent),
+            next_step="create it, or name another file in --answers",
+        )
     content = [one.model_dump(mode="json", exclude_defaults=True) for one in sheets]
     store.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
