@@ -14,7 +14,7 @@ from pathlib import Path
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import manifest, signing, store
 from rbkernel.evidence import notebook as documents
-from rbkernel.evidence.attest import ATTESTED, SAVED_EARLY, Verification, run_id_of, verify_notebook
+from rbkernel.evidence.attest import ATTESTED, SAVED_EARLY, run_id_of, verify_notebook
 from rbkernel.evidence.manifest import Listing, digest
 from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import rebuild
