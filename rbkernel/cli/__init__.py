@@ -44,10 +44,10 @@ from rbkernel.cli.output import (
     AsJson,
     Ending,
     complain,
-    name_and_value,
     print_json,
     progress,
 )
+from rbkernel.cli.parameters import Parameters, TakesParameters, name_and_value
 from rbkernel.cli.terminal import visible_streams
 from rbkernel.errors import RbkernelError
 
@@ -82,7 +82,7 @@ app.command()(documents.schema)
 app.command()(connections.init)
 app.command()(connections.doctor)
 app.command()(connections.grant)
-app.command()(queries.query)
+app.command(cls=TakesParameters)(queries.query)
 app.command()(why.why)
 app.command()(watching.watch)
 app.command("import")(importing.import_runbook)
@@ -109,15 +109,10 @@ def _version(
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=TakesParameters)
 def run(
     runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
-    parameter: Annotated[
-        list[str],
-        typer.Option(
-            "--parameter", "-p", help="A parameter, as name=value; repeat the option for each."
-        ),
-    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    parameter: Parameters = [],  # noqa: B006  # typer reads the default, nobody changes it
     incident: Annotated[str, typer.Option(help="The incident that the run joins.")] = "",
     exit_zero_on_finding: Annotated[
         bool, typer.Option(help="Exit with 0 if the run finished, also if findings are not ok.")

@@ -16,7 +16,8 @@ import typer
 from rbkernel import config
 from rbkernel.checks import rules
 from rbkernel.checks.answer import provenance
-from rbkernel.cli.output import Ending, name_and_value, print_json, print_table
+from rbkernel.cli.output import Ending, print_json, print_table
+from rbkernel.cli.parameters import name_and_value
 from rbkernel.errors import ParameterError, QueryError
 from rbkernel.model import Finding, Verdict, explained
 from rbkernel.render.cards import findings_text

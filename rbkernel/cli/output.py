@@ -11,7 +11,6 @@ import typer
 
 from rbkernel.cli.terminal import styled
 from rbkernel.displaytext import one_line
-from rbkernel.errors import ParameterError
 from rbkernel.model import Finding
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -23,24 +22,6 @@ class Ending(Exception):
     def __init__(self, code: int) -> None:
         self.code = code
         super().__init__(code)
-
-
-def name_and_value(text: str) -> tuple[str, str]:
-    """Split ``name=value`` into name and value.
-
-    Raises
-    ------
-    ParameterError
-        The text does not have this form.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise ParameterError(
-            "a parameter must be name=value",
-            where="-p",
-            next_step="write, for example, -p db=orders-primary",
-        )
-    return name, value
 
 
 def print_json(value: Any) -> None:

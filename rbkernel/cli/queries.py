@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rbkernel.cli.output import AsJson
+from rbkernel.cli.parameters import Parameters
 
 
 def query(
@@ -14,12 +15,7 @@ def query(
         str, typer.Argument(help="A diagnostic, or overview. Default: list all diagnostics.")
     ] = "",
     db: Annotated[str, typer.Argument(help="The connection.")] = "",
-    parameter: Annotated[
-        list[str],
-        typer.Option(
-            "--parameter", "-p", help="A parameter, as name=value; repeat the option for each."
-        ),
-    ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    parameter: Parameters = [],  # noqa: B006  # typer reads the default, nobody changes it
     as_json: AsJson = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL, and do not run it.")] = False,
 ) -> None:

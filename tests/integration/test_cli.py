@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rbkernel.cli import output
+from rbkernel.cli import parameters
 from rbkernel.config import Settings
 from rbkernel.errors import ParameterError
 from rbkernel.sandbox import control
@@ -296,9 +296,9 @@ class TestNameAndValue:
         ],
     )
     def test_is_split_at_the_first_equals_sign(self, text: str, pair: tuple[str, str]) -> None:
-        assert output.name_and_value(text) == pair
+        assert parameters.name_and_value(text) == pair
 
     @pytest.mark.parametrize("text", ["db", "=x", "1a=x", "a b=x", ""])
     def test_anything_else_is_refused(self, text: str) -> None:
         with pytest.raises(ParameterError, match="name=value"):
-            output.name_and_value(text)
+            parameters.name_and_value(text)
