@@ -35,7 +35,7 @@ import sqlalchemy as sa
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
 from sqlalchemy.dialects import postgresql
 
-from rbkernel.gateway.jobs import tables
+from rbkernel.gateway.jobs.storage import tables
 from rbkernel.gateway.notify import outbox  # noqa: F401  # its tables, too
 
 _PATIENCE_S = 300.0

@@ -76,7 +76,7 @@ async def _serve(settings: Settings) -> None:
     settings = bound.settings  # these settings contain the real port, which links need
 
     from rbkernel.gateway import web as pages
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
 
     store = Store.open(settings.store_url, upgrade=True)
     try:

@@ -14,7 +14,7 @@ from rbkernel.cli.output import AsJson, print_json, print_table
 from rbkernel.errors import StoreError
 
 if TYPE_CHECKING:
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
 
 
 def quarantine(
@@ -31,7 +31,7 @@ def quarantine(
 
     Example: rbkernel quarantine 7
     """
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
 
     with contextlib.closing(Store.open(config.load().store_url)) as store:
         if number is not None:

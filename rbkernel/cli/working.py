@@ -30,7 +30,7 @@ def worker(
 
     Example: rbkernel worker --kernels 4
     """
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.jobs.supervisor import Supervisor, advice
 
     logs.begin()

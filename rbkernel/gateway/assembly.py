@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rbkernel.config import Settings
-from rbkernel.gateway.jobs import old_sqlite
+from rbkernel.gateway.jobs.storage import old_sqlite
 
 if TYPE_CHECKING:
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import Notifier
 
 

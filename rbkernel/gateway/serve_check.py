@@ -34,7 +34,7 @@ from rbkernel.gateway.assembly import assemble
 from rbkernel.gateway.intake import SENDERS
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.jobs import route_checks
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.model import Finding, Verdict
 
 _TIMEOUT_S = 10.0

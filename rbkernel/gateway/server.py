@@ -33,7 +33,7 @@ from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.intake.endpoints import IntakeState
 from rbkernel.gateway.intake.inbox import Inbox
 from rbkernel.gateway.intake.metrics import Metrics
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.kernel import secrets
 
 _log = logging.getLogger(__name__)

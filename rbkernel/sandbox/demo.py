@@ -24,10 +24,10 @@ from rbkernel.errors import EvidenceError, SandboxError
 from rbkernel.evidence import reading, runs
 from rbkernel.evidence.reading import Record
 from rbkernel.gateway import links
-from rbkernel.gateway.jobs import old_sqlite
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import old_sqlite
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.incidents import jupyterlab, working_copy
 from rbkernel.model import Finding, Verdict, by_urgency
 from rbkernel.render import verification

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.support import page_scenes
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
 from tests.support.page_gateway import gateway

@@ -13,7 +13,7 @@ from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from rbkernel.evidence import bundle, incident
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.acceptance.test_export import LIVE_NODES
 from tests.support import page_scenes
 from tests.support.hostile_evidence import hostile_run, payloads

@@ -17,7 +17,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.evidence import reading, seals
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.support.gateways import Place, Process, alert, make_place
 from tests.support.waiting import until
 

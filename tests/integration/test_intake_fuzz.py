@@ -23,7 +23,7 @@ from rbkernel.config.gateway import Gateway
 from rbkernel.gateway import server
 from rbkernel.gateway.intake import SENDERS, openapi
 from rbkernel.gateway.intake.clean import body_without_secrets
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.redact import Redactor
 from tests.support.serving import CORPUS
 

@@ -18,7 +18,7 @@ from rbkernel.config import Settings
 from rbkernel.evidence import bundle
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident.seal import seal_record
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import Notifier
 from tests.integration.receiver import Receiver, receiver
 from tests.support.journal_builder import INCIDENT, RUN_ID, whole_run

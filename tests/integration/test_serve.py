@@ -23,7 +23,7 @@ import httpx
 import psutil
 import pytest
 
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.support.command import run_command
 from tests.support.serving import (
     DEFAULT_CONNECTION,

@@ -17,9 +17,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 import rbkernel
-from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import tables
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.support.gateways import Place
 
 FROZEN = Path(__file__).parents[1] / "corpora" / "written_by_0_1_0"

@@ -19,6 +19,7 @@ import pytest
 from rbkernel.config import Settings
 
 CHECKOUT = Path(__file__).parents[2]
+MIGRATIONS = "gateway/jobs/storage/migrations"
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +84,9 @@ def test_the_migrations_of_the_store_and_its_types_are_in_the_package(
 ) -> None:
     ask = "import importlib.resources as r; package = r.files('rbkernel');"
     ask += "print(package.joinpath('py.typed').is_file(),"
-    ask += " sorted(p.name for p in package.joinpath('gateway/jobs/migrations').glob('v*.py')))"
+    ask += f" sorted(p.name for p in package.joinpath({MIGRATIONS!r}).glob('v*.py')))"
     told = run([str(venv / "bin" / "python"), "-c", ask], cwd=tmp_path).strip()
-    there = sorted(path.name for path in CHECKOUT.glob("rbkernel/gateway/jobs/migrations/v*.py"))
+    there = sorted(path.name for path in (CHECKOUT / "rbkernel" / MIGRATIONS).glob("v*.py"))
     assert there
     assert told == f"True {there}"
 

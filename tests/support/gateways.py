@@ -21,7 +21,7 @@ from rbkernel.evidence import reading, seals
 from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from tests.support.kernels import METADATA, PATIENCE_S
 
 QUICK, SLOW, DEADLY, STEADY = "RUN-911", "RUN-912", "RUN-913", "RUN-914"

@@ -17,7 +17,7 @@ from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.ledger import JobRequest, Ledger
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.model import Severity
 from rbkernel.render.documents.report import report_files
 from rbkernel.run.outcome import Ending, Outcome

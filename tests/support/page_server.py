@@ -14,7 +14,7 @@ from tornado.web import Application
 from rbkernel.config import Settings
 from rbkernel.config.pages import Pages
 from rbkernel.gateway import web as pages
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 
 _START_S = 20.0
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "deliveries"
 SECRETS = {

@@ -27,7 +27,7 @@ from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.ledger import JobRequest
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.incidents import continuing, questions
 from rbkernel.model import Origin, Severity, question_identity
 from rbkernel.run import runner

@@ -30,8 +30,8 @@ from rbkernel.gateway.jobs.incident_log import IncidentLog
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.jobs.schedules import Scheduler, incident_of
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.tables import jobs
+from rbkernel.gateway.jobs.storage.store import Store
+from rbkernel.gateway.jobs.storage.tables import jobs
 from rbkernel.kernel import secrets
 from rbkernel.model import Severity, Verdict
 from rbkernel.run.outcome import Ending, Outcome

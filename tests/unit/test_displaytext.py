@@ -20,7 +20,7 @@ from rbkernel.config.notify import EventKind
 from rbkernel.displaytext import escape, isolated, one_line, visible
 from rbkernel.evidence import incident
 from rbkernel.gateway import logs
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify.events import Event
 from rbkernel.gateway.notify.messages import Words
 from rbkernel.model import Severity

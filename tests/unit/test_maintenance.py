@@ -22,7 +22,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import text
 from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import verify_folder
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import silence
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.watch import OnDisk

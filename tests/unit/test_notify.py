@@ -17,7 +17,7 @@ from rbkernel.config.notify import Notify, Target
 from rbkernel.errors import ConfigError, NotifyError
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.reading import Record, read
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import apprise_channel as channel
 from rbkernel.gateway.notify.events import SITUATION_WAIT, Event, due
 from rbkernel.gateway.notify.messages import Words, level_of

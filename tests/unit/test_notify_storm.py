@@ -14,7 +14,7 @@ from rbkernel.config import Settings
 from rbkernel.config.notify import Notify, Target
 from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident.seal import seal_record
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import apprise_channel as channel
 from rbkernel.gateway.notify.events import Event, due
 from rbkernel.gateway.notify.messages import Words

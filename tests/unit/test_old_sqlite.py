@@ -13,8 +13,8 @@ import pytest
 from rbkernel.config import Settings
 from rbkernel.errors import StoreError
 from rbkernel.gateway.assembly import must_be_set
-from rbkernel.gateway.jobs import old_sqlite
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import old_sqlite
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.sandbox import demo
 
 

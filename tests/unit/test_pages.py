@@ -25,8 +25,8 @@ from rbkernel.evidence import bundle, incident
 from rbkernel.gateway import links
 from rbkernel.gateway import web as pages
 from rbkernel.gateway.jobs.ledger import Ledger
-from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.tables import jobs, workers
+from rbkernel.gateway.jobs.storage.store import Store
+from rbkernel.gateway.jobs.storage.tables import jobs, workers
 from rbkernel.gateway.links import EVERYTHING
 from rbkernel.run.outcome import Ending, Outcome
 from tests.support import page_scenes

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rbkernel.cli import app
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 
 RAW = b'{"name": "caf\xe9", \x1b[31m\0'
 

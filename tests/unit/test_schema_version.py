@@ -16,8 +16,8 @@ from alembic.script import ScriptDirectory
 
 import rbkernel
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs import schema_version, storefile, tables
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import schema_version, storefile, tables
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify.outbox import NotificationState
 
 FROZEN = Path(__file__).parents[1] / "corpora" / "written_by_0_1_0"

@@ -28,7 +28,7 @@ from rbkernel.evidence.incident import (
 from rbkernel.evidence.incident.states import INCIDENT_TRANSITIONS
 from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.states import ALERT_TRANSITIONS, JOB_TRANSITIONS, AlertState, JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify.outbox import NotificationState
 from rbkernel.model import (
     DECISION_TRANSITIONS,

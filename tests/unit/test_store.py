@@ -18,10 +18,10 @@ import pytest
 
 from rbkernel.errors import StoreError
 from rbkernel.evidence.incident import AlertStatus
-from rbkernel.gateway.jobs import storefile
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.states import AlertState
-from rbkernel.gateway.jobs.store import Received, Store
+from rbkernel.gateway.jobs.storage import storefile
+from rbkernel.gateway.jobs.storage.store import Received, Store
 
 pytestmark = pytest.mark.slow
 
@@ -225,7 +225,7 @@ def test_a_locked_queue_is_not_taken_for_a_damaged_one(file: Path) -> None:
 
 
 NOBODY = ("unshare", "--user", "--map-user=65534")
-OPEN = "import sys; from rbkernel.gateway.jobs.store import Store; Store.open(sys.argv[1])"
+OPEN = "import sys; from rbkernel.gateway.jobs.storage.store import Store; Store.open(sys.argv[1])"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from rbkernel import config
 from rbkernel.gateway.jobs.alert import Delivery
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.jobs.supervisor import Supervisor
 from tests.support.gateways import alert, make_place
 

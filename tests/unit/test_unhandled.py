@@ -16,7 +16,7 @@ from rbkernel.cli import incident_text
 from rbkernel.config.notify import Target
 from rbkernel.config.queue import Queue, Schedule
 from rbkernel.gateway.jobs.schedules import Scheduler
-from rbkernel.gateway.jobs.tables import alerts, notification_targets
+from rbkernel.gateway.jobs.storage.tables import alerts, notification_targets
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Event, due
 from rbkernel.gateway.notify.notifier import Notifier
 from rbkernel.gateway.notify.outbox import receivers

@@ -46,7 +46,7 @@ def notify(
 
 def _begin(settings: Settings) -> None:
     """Register new targets, which get notifications from now on, and print their names."""
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify.outbox import Outbox
 
     store = Store.open(settings.store_url)
@@ -89,7 +89,7 @@ def _test(settings: Settings, targets: list[Target]) -> int:
 
 
 def _once(settings: Settings) -> int:
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import Notifier
 
     store = Store.open(settings.store_url)
@@ -107,7 +107,7 @@ def _once(settings: Settings) -> int:
 
 
 def _show(settings: Settings, targets: list[Target]) -> int:
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import channels
     from rbkernel.gateway.notify.outbox import Outbox
 

@@ -37,7 +37,7 @@ from rbkernel.gateway.intake import SENDERS
 from rbkernel.gateway.intake.authentication import Proof
 from rbkernel.gateway.intake.inbox import Inbox, RawDelivery, Receipt
 from rbkernel.gateway.intake.metrics import Metrics
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 
 _STATUS: Mapping[type[RbkernelError], HTTPStatus] = {
     Unauthenticated: HTTPStatus.UNAUTHORIZED,

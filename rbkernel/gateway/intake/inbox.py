@@ -28,7 +28,7 @@ from rbkernel.errors import (
 from rbkernel.gateway import intake
 from rbkernel.gateway.intake import clean, limits
 from rbkernel.gateway.intake.fields import Reading
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.redact import Redactor
 
 _AT_ONCE = 256

@@ -17,9 +17,9 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 
 from rbkernel.errors import Overloaded, RbkernelError, StoreError, TooLarge, Unauthenticated
 from rbkernel.gateway.intake.inbox import Receipt
-from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.records import Job
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import tables
+from rbkernel.gateway.jobs.storage.store import Store
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # no metric for a counter's start
 _ACK_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)

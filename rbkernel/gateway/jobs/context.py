@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rbkernel.config import Settings
 from rbkernel.gateway.jobs.incident_log import IncidentLog
 from rbkernel.gateway.jobs.ledger import Ledger
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 
 
 def nothing() -> None:

@@ -29,7 +29,7 @@ from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.routing import Route, Routing
 from rbkernel.gateway.jobs.situation_capture import Ask, SituationCapture
 from rbkernel.gateway.jobs.states import ALERT_TRANSITIONS, AlertState, move
-from rbkernel.gateway.jobs.tables import alerts, incidents
+from rbkernel.gateway.jobs.storage.tables import alerts, incidents
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Catalogue
 

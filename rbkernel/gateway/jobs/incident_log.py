@@ -33,8 +33,8 @@ from rbkernel.gateway.jobs.ledger import Ledger
 from rbkernel.gateway.jobs.records import Attempt, Job, StoredAlert
 from rbkernel.gateway.jobs.situation_capture import Ask
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.tables import alerts, incidents
+from rbkernel.gateway.jobs.storage.store import Store
+from rbkernel.gateway.jobs.storage.tables import alerts, incidents
 from rbkernel.model import Severity, Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents.wording import clock

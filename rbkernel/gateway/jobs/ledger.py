@@ -28,8 +28,15 @@ from rbkernel.gateway.jobs.states import (
     JobState,
     move,
 )
-from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.tables import alerts, attempts, job_alerts, jobs, quarantine, workers
+from rbkernel.gateway.jobs.storage.store import Store
+from rbkernel.gateway.jobs.storage.tables import (
+    alerts,
+    attempts,
+    job_alerts,
+    jobs,
+    quarantine,
+    workers,
+)
 from rbkernel.model import Severity, Verdict, new_run_id
 from rbkernel.run.outcome import ATTEMPT_TRANSITIONS, Ending, Outcome
 

@@ -37,8 +37,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rbkernel.config.queue import Queue as Rules
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs import old_sqlite, storefile, tables
 from rbkernel.gateway.jobs.ledger import PendingAttempt
+from rbkernel.gateway.jobs.storage import old_sqlite, storefile, tables
 
 VERSION = "rbkernel-1"  # increase it when the arguments of a workflow change
 _APPLICATION = "rbkernel"

@@ -67,7 +67,7 @@ def move(table: sa.Table, transitions: Transitions[State], to: State) -> sa.Upda
     Rows in other states do not change: of several processes that try, only one succeeds. The caller
     adds the condition that selects the rows.
 
-    >>> from rbkernel.gateway.jobs.tables import jobs
+    >>> from rbkernel.gateway.jobs.storage.tables import jobs
     >>> statement = move(jobs, JOB_TRANSITIONS, JobState.RUNNING)
     >>> print(statement.compile(compile_kwargs={"literal_binds": True}))
     UPDATE rbkernel_jobs SET state='running' WHERE rbkernel_jobs.state IN ('queued')

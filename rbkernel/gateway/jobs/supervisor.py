@@ -41,7 +41,7 @@ from rbkernel.gateway.jobs.execution import JobExecutor
 from rbkernel.gateway.jobs.queue import Queue
 from rbkernel.gateway.jobs.records import Job, Worker
 from rbkernel.gateway.jobs.schedules import Scheduler
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.run.outcome import Outcome, ending_of
 
 _TICK_S = 1.0

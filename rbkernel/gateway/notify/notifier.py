@@ -31,7 +31,7 @@ from rbkernel.errors import (
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import IncidentRecord, IncidentState, instant
 from rbkernel.gateway import links
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import channels, silence
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words

@@ -23,11 +23,11 @@ from sqlalchemy.engine import Connection, Row
 
 from rbkernel.config.notify import Notify, Target
 from rbkernel.evidence.incident import AlertStatus, instant
-from rbkernel.gateway.jobs import tables
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.states import AlertState
-from rbkernel.gateway.jobs.store import Store
-from rbkernel.gateway.jobs.tables import notification_targets, notifications
+from rbkernel.gateway.jobs.storage import tables
+from rbkernel.gateway.jobs.storage.store import Store
+from rbkernel.gateway.jobs.storage.tables import notification_targets, notifications
 from rbkernel.gateway.notify.events import Event
 from rbkernel.model import Severity
 

@@ -13,7 +13,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rbkernel.gateway.jobs.store import Store
+    from rbkernel.gateway.jobs.storage.store import Store
 
 BASE, PASSKEY = "/rbkernel", "/passkey"
 

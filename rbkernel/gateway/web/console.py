@@ -10,7 +10,7 @@ from rbkernel.errors import EvidenceError, StoreError
 from rbkernel.evidence.runs import LIVE, OPEN, SEALED, RunEntry
 from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.formatting import lasted
 from rbkernel.gateway.web.overview import incidents, page_of
 from rbkernel.gateway.web.progress import Progress

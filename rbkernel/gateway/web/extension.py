@@ -19,8 +19,8 @@ from tornado.web import authenticated
 
 from rbkernel import config
 from rbkernel.errors import RbkernelError, StoreError
-from rbkernel.gateway.jobs import tables
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage import tables
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web import BASE
 from rbkernel.gateway.web import routes as pages
 from rbkernel.gateway.web.forms import Sent, author

@@ -17,7 +17,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.incident import AlertStatus
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
 from rbkernel.gateway.web.formatting import counted, lasted, said
 from rbkernel.kernel import secrets

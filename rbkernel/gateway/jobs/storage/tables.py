@@ -15,8 +15,8 @@ from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from rbkernel.gateway.jobs import storefile
 from rbkernel.gateway.jobs.states import AlertState
+from rbkernel.gateway.jobs.storage import storefile
 
 VERSION = 2  # the version of these tables; `migrations` has a step from each version to the next
 KNOWN = ("sqlite", "postgresql")

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rbkernel.errors import OlderStore, StoreError
-from rbkernel.gateway.jobs import tables
+from rbkernel.gateway.jobs.storage import tables
 
 _RBKERNEL = version("rbkernel")
 _MIGRATIONS = Path(__file__).with_name("migrations")

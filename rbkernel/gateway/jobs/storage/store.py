@@ -26,7 +26,6 @@ from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from rbkernel.errors import StoreError
-from rbkernel.gateway.jobs import old_sqlite, schema_version, storefile, tables
 from rbkernel.gateway.jobs.alert import Alert, Delivery
 from rbkernel.gateway.jobs.records import (
     Attempt,
@@ -42,6 +41,7 @@ from rbkernel.gateway.jobs.records import (
     worker_of,
 )
 from rbkernel.gateway.jobs.states import AlertState
+from rbkernel.gateway.jobs.storage import old_sqlite, schema_version, storefile, tables
 
 _LOCK = 7_226_001  # key of PostgreSQL's advisory lock: one process plans at a time, on any host
 _NO_SUCH_HOST = ("resolve host", "translate host name")  # error messages of psycopg and of libpq
