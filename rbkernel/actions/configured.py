@@ -101,9 +101,8 @@ def configured(actions: Actions, kind: str, name: str, given: Mapping[str, Any])
     texts = found.texts(given)
     undo = "none: rbkernel.toml names no inverse"
     if found.undo is not None:
-        other = template(actions, kind, found.undo.name)
         try:
-            undo = text_of(other, other.texts(found.inverse(texts, other)))
+            undo = inverse(actions, kind, name, texts)["command"]
         except ValueError as error:
             undo = f"none: {found.undo.name} is the inverse, but {error}"
     return {
@@ -112,6 +111,29 @@ def configured(actions: Actions, kind: str, name: str, given: Mapping[str, Any])
         "command": text_of(found, texts),
         "undo": undo,
         "effect": verified_by(found, texts),
+    }
+
+
+def inverse(actions: Actions, kind: str, name: str, texts: Values) -> dict[str, Any]:
+    """Return the fields of the plan that undoes a command or request; empty if there is none.
+
+    ``same`` are the names of the values that both have: they say what is changed.
+
+    Raises
+    ------
+    ValueError
+        The values are not allowed in the inverse; the message says which.
+    """
+    found = template(actions, kind, name)
+    if found.undo is None:
+        return {}
+    other = template(actions, kind, found.undo.name)
+    values = other.texts(found.inverse(texts, other))
+    return {
+        "action": f"{kind}:{other.name}",
+        "arguments": {"name": other.name, "values": values},
+        "command": text_of(other, values),
+        "same": sorted({*values} - {*found.undo.values}),
     }
 
 

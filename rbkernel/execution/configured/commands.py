@@ -60,6 +60,7 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
                 "environment": action.environment,
                 "timeout_s": action.timeout_s,
                 "recheck": action.recheck,
+                "inverse": place.inverse,
             },
         ),
         refusal="; ".join(refusals),

@@ -7,14 +7,15 @@ import pwd
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from rbkernel.actions.configured import configured, template
+from rbkernel.actions.configured import configured, inverse, template
 from rbkernel.config import Settings
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
 from rbkernel.displaytext import visible
 from rbkernel.errors import ActionRefused
+from rbkernel.execution.document import Facts
 from rbkernel.execution.proposal import Proposal
 from rbkernel.kernel import secrets
 from rbkernel.redact import Redactor
@@ -34,9 +35,14 @@ class Place(Generic[T]):
     action: T
     values: Mapping[str, str]
     text: str
-    undo: str
+    inverse: Mapping[str, Any]
     effect: str
     redactor: Redactor = field(compare=False)
+
+    @property
+    def undo(self) -> str:
+        """The command or request that undoes it, as a text; empty if there is none."""
+        return str(self.inverse.get("command", ""))
 
     def kept(self, output: str) -> list[str]:
         """Return the last lines of an output, without secrets, as evidence."""
@@ -93,10 +99,42 @@ def _place(settings: Settings, found: Proposal, wanted: type[T]) -> Place[T]:
         action=action,
         values=fields["arguments"]["values"],
         text=fields["command"],
-        undo=fields["undo"] if action.undo else "",
+        inverse=_inverse(settings, kind, name, fields["arguments"]["values"]),
         effect=fields["effect"],
         redactor=redactor,
     )
+
+
+def _inverse(
+    settings: Settings, kind: str, name: str, values: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Return the plan that undoes it; empty if there is none, or if its values forbid it."""
+    try:
+        return inverse(settings.actions, kind, name, values)
+    except ValueError:
+        return {}
+
+
+def undoing(facts: Facts) -> Facts:
+    """Return the fields of the proposal that undoes an executed document.
+
+    Raises
+    ------
+    ValueError
+        The document names no inverse.
+    """
+    found = facts["values"][0]["inverse"]
+    if not found:
+        raise ValueError("no inverse")
+    return {"sql": "", **{name: found[name] for name in ("action", "arguments", "command")}}
+
+
+def touched(facts: Facts) -> frozenset[Any]:
+    """Return what a document changes: the values that it has in common with its inverse."""
+    values = facts["arguments"]["values"]
+    names = facts["values"][0]["inverse"].get("same", sorted(values))
+    kind = str(facts["action"]).partition(":")[0]
+    return frozenset({(kind, *((name, values[name]) for name in names))})
 
 
 def _refused(found: Proposal, why: str, next_step: str) -> ActionRefused:

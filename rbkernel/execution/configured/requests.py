@@ -63,6 +63,7 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
                 },
                 "expect": action.expect,
                 "timeout_s": action.timeout_s,
+                "inverse": place.inverse,
                 "verify": {
                     "url": action.address(seen.url, values),
                     "pointer": seen.pointer,
