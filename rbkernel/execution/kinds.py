@@ -13,6 +13,7 @@ from rbkernel.execution import server, session_words, sessions
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.rows import change, words
 from rbkernel.sources.postgres.connection.session import Session
 
 Place = TypeVar("Place")
@@ -34,7 +35,12 @@ class Kind(Generic[Place]):
 
     ``where``, ``target`` and ``foretold`` describe the server of a document, one of its targets,
     and its effect, as rows of name and text. The fields of a target in ``free_text`` are texts of
-    applications and people, from which secrets are removed; all others identify it exactly.
+    applications and people, from which secrets are removed; all others identify it exactly. With
+    ``is_data``, the targets hold values of users, and an action is refused if one of these looks
+    like a secret.
+
+    ``inverse`` returns the fields of the proposal that undoes a document, None if none can;
+    ``touched`` identifies what a document changed, across documents.
     """
 
     place: Callable[[Settings, Proposal], Place]
@@ -49,6 +55,9 @@ class Kind(Generic[Place]):
     target: Callable[[Facts], str]
     foretold: Callable[[Facts], tuple[tuple[str, str], ...]]
     free_text: frozenset[str] = frozenset()
+    is_data: bool = False
+    inverse: Callable[[Facts], Facts] | None = None
+    touched: Callable[[Facts], frozenset[Any]] = lambda _: frozenset()
 
 
 def on_server(
@@ -97,8 +106,23 @@ _SESSIONS = on_server(
     foretold=session_words.foretold,
     free_text=session_words.FREE_TEXT,
 )
+_ROWS = on_server(
+    preview=change.preview,
+    changed=change.changed,
+    execute=change.execute,
+    watch=change.watch,
+    verification="the rows, read again after the commit, have the new values",
+    target=words.target,
+    foretold=words.foretold,
+    is_data=True,
+    inverse=change.inverse,
+    touched=change.touched,
+)
 KINDS: Mapping[str, Kind[Any]] = {
     "cancel_queries": _SESSIONS,
+    "requeue": _ROWS,
+    "set_failed": _ROWS,
+    "set_flag": _ROWS,
     "terminate_sessions": _SESSIONS,
 }
 
