@@ -14,7 +14,7 @@ from rbkernel.config.action_values import must_undo
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
-ActionName = Literal["cancel_queries", "terminate_sessions"]
+ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
 # the action of a rule for a command or a request: run:NAME, request:NAME
 RUN, REQUEST = "run", "request"
 
@@ -51,8 +51,9 @@ class ActionRule(BaseModel):
 
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
-    approve it. ``most_targets`` limits the number of sessions. ``cool_down_s`` is the least time
-    between two executions of the action on one connection. The effect is watched for ``watch_s``.
+    approve it. ``most_targets`` limits the number of sessions or rows. ``cool_down_s`` is the least
+    time between two executions of the action on one connection. The effect is watched for
+    ``watch_s``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -15,6 +15,7 @@ from rbkernel.execution.configured import commands, place, requests
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.rows import change, words
 from rbkernel.sources.postgres.connection.session import Session
 
 Place = TypeVar("Place")
@@ -36,7 +37,12 @@ class Kind(Generic[Place]):
 
     ``where``, ``target`` and ``foretold`` describe the server of a document, one of its targets,
     and its effect, as rows of name and text. The fields of a target in ``free_text`` are texts of
-    applications and people, from which secrets are removed; all others identify it exactly.
+    applications and people, from which secrets are removed; all others identify it exactly. With
+    ``is_data``, the targets hold values of users, and an action is refused if one of these looks
+    like a secret.
+
+    ``inverse`` returns the fields of the proposal that undoes a document, None if none can;
+    ``touched`` identifies what a document changed, across documents.
     ``rehearse`` adds to a preview what is found out only for people, not again at each step.
     """
 
@@ -53,6 +59,9 @@ class Kind(Generic[Place]):
     foretold: Callable[[Facts], tuple[tuple[str, str], ...]]
     free_text: frozenset[str] = frozenset()
     rehearse: Callable[[Place, Preview], Preview] | None = None
+    is_data: bool = False
+    inverse: Callable[[Facts], Facts] | None = None
+    touched: Callable[[Facts], frozenset[Any]] = lambda _: frozenset()
 
 
 def on_server(
@@ -114,6 +123,8 @@ _COMMAND = Kind(
     where=commands.where,
     target=commands.target,
     foretold=commands.foretold,
+    inverse=place.undoing,
+    touched=place.touched,
 )
 _REQUEST = Kind(
     place=place.request,
@@ -127,13 +138,35 @@ _REQUEST = Kind(
     where=requests.where,
     target=requests.target,
     foretold=requests.foretold,
+    inverse=place.undoing,
+    touched=place.touched,
+)
+_ROWS = on_server(
+    preview=change.preview,
+    changed=change.changed,
+    execute=change.execute,
+    watch=change.watch,
+    verification="the rows, read again after the commit, have the new values",
+    target=words.target,
+    foretold=words.foretold,
+    is_data=True,
+    inverse=change.inverse,
+    touched=change.touched,
 )
 KINDS: Mapping[str, Kind[Any]] = {
     "cancel_queries": _SESSIONS,
+    "requeue": _ROWS,
+    "set_failed": _ROWS,
+    "set_flag": _ROWS,
     "terminate_sessions": _SESSIONS,
     RUN: _COMMAND,
     REQUEST: _REQUEST,
 }
+
+
+def of(document: Facts) -> Kind[Any] | None:
+    """Return the steps of the action of a document; None if rbkernel does not execute it."""
+    return KINDS.get(str(document.get("action")).partition(":")[0])
 
 
 def get(action: str) -> Kind[Any]:
@@ -144,10 +177,10 @@ def get(action: str) -> Kind[Any]:
     ActionRefused
         rbkernel does not execute this action.
     """
-    name = action.partition(":")[0]
-    if name not in KINDS:
+    kind = of({"action": action})
+    if kind is None:
         raise ActionRefused(
             f"rbkernel does not execute {action or 'plans of this kind'}",
             next_step="copy its text, and record what you did with rb.done",
         )
-    return KINDS[name]
+    return kind

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused
@@ -34,6 +35,7 @@ from rbkernel.execution import (
     passkey_signing,
     policy,
     proposal,
+    undo,
 )
 from rbkernel.execution.configured.place import os_user
 from rbkernel.execution.document import Facts, Preview
@@ -95,6 +97,8 @@ class Ledger:
         EvidenceError
             The record of its incident cannot be read.
         """
+        if found.undoes:
+            return undo.refusal(self.root, found, now())
         answers = incident.answers(self.root, found.incident) if found.incident else Answers()
         return proposal.refusal(found, answers)
 
@@ -106,8 +110,9 @@ class Ledger:
         ActionRefused
             There is no such plan.
         """
-        found = proposal.find(self.root, plan)
-        seen = {""}
+        found = proposal.find(self.root, plan, undo.proposals(self.root))
+        # what is undone is in the record of the incident in which it was done
+        seen = {"", found.incident if found.undoes else ""}
         while found.incident not in seen:
             seen.add(found.incident)
             into = incident.look(self.root, found.incident).merged_into
@@ -205,8 +210,9 @@ class Ledger:
                 "incident": found.incident,
                 "proposed_in": f"{found.runbook} {found.run_id}".strip(),
                 "answers": self._answers(found),
+                **({"undoes": found.undoes} if found.undoes else {}),
                 **self._present(found, preview),
-                "targets": [self._target(found, one) for one in preview.targets],
+                "targets": self._targets(found, preview),
                 "effect": preview.effect,
                 "foretold": preview.foretold,
                 **policy.terms(rule),
@@ -222,12 +228,22 @@ class Ledger:
         said = found.answers.items()
         return {name: one if name in exact else self._plain(one) for name, one in said}
 
-    def _target(self, found: Proposal, target: Facts) -> Facts:
-        free_text = kinds.get(found.action).free_text
-        return {
-            name: self._plain(value) if name in free_text else value
-            for name, value in target.items()
-        }
+    def _targets(self, found: Proposal, preview: Preview) -> list[Facts]:
+        kind = kinds.get(found.action)
+        data = strictjson.normal(list(preview.targets), str)
+        if kind.is_data and self._plain(data) != data:
+            raise refused(
+                found,
+                "a value looks like a secret, and would be in the record of the incident",
+                "copy the SQL",
+            )
+        return [
+            {
+                name: self._plain(value) if name in kind.free_text else value
+                for name, value in one.items()
+            }
+            for one in preview.targets
+        ]
 
     def _plain(self, value: Any) -> Any:
         return self._redactor.value([value])[0]
@@ -247,6 +263,8 @@ class Ledger:
         altered = [name for name in _PROPOSED if facts.get(name) != now_[name]]
         if altered:
             return f"the plan in the runbook was altered: {', '.join(altered)}"
+        if facts.get("undoes", "") != found.undoes:
+            return "it is the undo of another action"
         if (facts.get("answers") or {}) != self._answers(found):
             return "its question was altered in the runbook"
         if policy.changed(facts, rule, now()):

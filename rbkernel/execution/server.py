@@ -28,10 +28,10 @@ _CLOCK = "SELECT pg_catalog.clock_timestamp() AS at"
 # for a statement of an action: true only on the server that was previewed
 SAME_SERVER = """
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system())
-           = %(system_identifier)s
-   AND pg_catalog.pg_postmaster_start_time() = %(started_at)s::timestamptz
-   AND pg_catalog.current_database()::text = %(database)s
-   AND pg_catalog.pg_is_in_recovery() = %(standby)s::boolean
+           = :system_identifier
+   AND pg_catalog.pg_postmaster_start_time() = :started_at::timestamptz
+   AND pg_catalog.current_database()::text = :database
+   AND pg_catalog.pg_is_in_recovery() = :standby::boolean
 """
 _SETTINGS = """
 SELECT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,

@@ -19,7 +19,7 @@ from rbkernel import actions
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionState
-from rbkernel.execution import approval, executor, wording
+from rbkernel.execution import approval, executor, undo, wording
 from rbkernel.execution.configured import commands, process
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.model import ActionPlan
@@ -106,14 +106,40 @@ class TestLifecycle:
         assert "state     verified: exit code 0" in text
         assert "output    restarted shop with [redacted:" in text
 
-    def test_the_inverse_is_a_document_of_its_own(self, room: CommandRoom) -> None:
+    def test_it_is_undone_by_an_action_of_its_own(self, room: CommandRoom) -> None:
         plan = restart(room)
         done = room.execute(plan, room.approve(plan, "bob"))
-        inverse = room.propose(actions.run("stop", service="shop"), other_run(2))
+        inverse = undo.find(room.root, plan).plan
+        asked = room.approve(inverse)
+        assert asked.facts["undoes"] == done.digest
+        assert asked.facts["statement"] == f"cd {room.folder} && {room.folder}/stop shop"
+        assert "0 of 1 approvals" in refusal(lambda: room.execute(inverse, asked))
         back = room.execute(inverse, room.approve(inverse, "bob"))
         assert back.recorded is ActionState.VERIFIED
-        assert back.digest != done.digest
         assert room.read("runs") == ""
+        states = {one.digest: one.recorded for one in incident.look(room.root, INCIDENT).actions}
+        assert states[done.digest] is ActionState.UNDONE
+        assert "what it undoes is undone" in refusal(lambda: room.approve(inverse))
+
+    def test_an_undo_follows_the_rules_and_the_order(self, room: CommandRoom) -> None:
+        plan, later = restart(room), restart(room, 2, title="Restart it again")
+        room.execute(plan, room.approve(plan, "bob"))
+        inverse = undo.find(room.root, plan).plan
+        other = restart(room, 3, service="cart")
+        room.execute(other, room.approve(other, "bob"))
+        ok = room.approve(inverse, "bob")
+        room.execute(later, room.approve(later, "bob"))
+        assert "undo first what changed the same later" in refusal(
+            lambda: room.execute(inverse, ok)
+        )
+        last = undo.find(room.root, later).plan
+        room.allow(RESTART, "run:restart")
+        assert "no rule allows run:stop" in refusal(lambda: room.approve(last))
+        room.allow(RESTART.replace('"HERE/stop", "{s', '"HERE/stop", "-f", "{s'), "run:stop")
+        assert "the runbook shows" in refusal(lambda: room.approve(last))
+        # service cart is not allowed in the inverse
+        with pytest.raises(ActionRefused, match="it cannot be undone"):
+            undo.find(room.root, other)
 
     def test_without_a_rule(self, room: CommandRoom) -> None:
         room.allow(RESTART, "run:stop")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from rbkernel import actions
 from rbkernel.evidence.incident import ActionState
-from rbkernel.execution import approval, executor, wording
+from rbkernel.execution import approval, executor, undo, wording
 from rbkernel.execution.ledger import now
 from tests.support.approvals import refusal
 from tests.support.command_room import CommandRoom, Flags, command_room, flags
@@ -65,7 +67,7 @@ def test_a_flag_is_turned_off_and_back(room: CommandRoom, server: Flags) -> None
     assert server.states == {"new": "off"}
     assert "it is executed once" in refusal(lambda: room.execute(plan, ok))
     assert changes(server) == [("PUT", "/api/new", f"Bearer {CANARY}")]
-    inverse = turn(room, "on", 2)
+    inverse = undo.find(room.root, plan).plan
     assert room.execute(inverse, room.approve(inverse, "bob")).recorded is ActionState.VERIFIED
     assert server.states == {"new": "on"}
     text = "\n".join(wording.shown_lines(approval.show(room.ledger, plan), now()))
@@ -173,6 +175,16 @@ def test_without_its_secret_nothing_is_sent(
     done = room.execute(plan, ok)
     assert done.recorded is ActionState.FAILED
     assert "FLAG_TOKEN is not set: nothing was sent" in done.result
+    assert changes(server) == []
+
+
+def test_it_is_not_sent_too_late(room: CommandRoom, server: Flags) -> None:
+    plan = turn(room)
+    begun = executor.begin(room.ledger, plan, room.approve(plan, "bob").digest)
+    late = dataclasses.replace(begun, until=now() - timedelta(seconds=1))
+    done = executor.carry_out(room.ledger, late)
+    assert done.recorded is ActionState.FAILED
+    assert "it was too late: nothing was sent" in done.result
     assert changes(server) == []
 
 

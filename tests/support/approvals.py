@@ -136,6 +136,8 @@ class Room:
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         text = data["sql"] or data["command"]
         data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], text)
+        if asked := changed.get("answers"):
+            journal.event("decision", id="d", **asked)
         journal.event("plan", **strictjson.normal(data, str))
         return str(data["id"])
 
