@@ -9,8 +9,9 @@ import keyword
 from collections.abc import Callable
 from typing import Any
 
+from rbkernel.actions.configured import request, run
 from rbkernel.actions.host import end_on_host, look_at_host
-from rbkernel.actions.messages import set_failed
+from rbkernel.actions.messages import requeue, set_failed
 from rbkernel.actions.migrations import migration
 from rbkernel.actions.plans import (
     cancel_queries,
@@ -20,6 +21,7 @@ from rbkernel.actions.plans import (
     statement,
     terminate_sessions,
 )
+from rbkernel.actions.rows import set_flag
 from rbkernel.arguments import must_fit
 from rbkernel.errors import UnknownName
 from rbkernel.extensions import GUIDE, Extension, Group, blaming, unusable
@@ -34,14 +36,19 @@ __all__ = [
     "look_at_host",
     "migration",
     "repair_rows",
+    "request",
+    "requeue",
     "resume_replay",
+    "run",
     "set_failed",
+    "set_flag",
     "statement",
     "terminate_sessions",
 ]
 _OURS = (
     *(cancel_queries, command, end_on_host, look_at_host, migration),
-    *(repair_rows, resume_replay, set_failed, statement, terminate_sessions),
+    *(repair_rows, request, requeue, resume_replay, run, set_failed, set_flag, statement),
+    terminate_sessions,
 )
 
 

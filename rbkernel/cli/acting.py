@@ -113,10 +113,35 @@ def request(
 
     Example: rbkernel action request 3fa9c1d20b7e --key ~/.ssh/id_ed25519
     """
+    ledger = _ledger()
+    _request(ledger, ledger.find(plan).plan, key, as_json=as_json)
+
+
+@app.command()
+def undo(
+    plan: Plan,
+    key: Annotated[Path | None, typer.Option(help=_KEY_HELP)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record the preview of the action that undoes an executed one, so that it can be approved.
+
+    It is an action of its own, which is approved and executed by the id that this prints.
+
+    Exit codes: 0 recorded, 3 it cannot be undone, refused, or error.
+
+    Example: rbkernel action undo 3fa9c1d20b7e
+    """
+    from rbkernel.execution import undo as undoing
+
+    ledger = _ledger()
+    _request(ledger, undoing.find(ledger.root, plan).plan, key, as_json=as_json)
+
+
+def _request(ledger: Ledger, plan: str, key: Path | None, *, as_json: bool) -> None:
+    """Record a preview, and print it with the next command."""
     from rbkernel.displaytext import short_line
     from rbkernel.execution import approval
 
-    ledger = _ledger()
     before = ledger.recorded(ledger.find(plan))
     history = approval.request(ledger, plan, key and key.expanduser())
     if as_json:

@@ -228,7 +228,8 @@ def action_step(line: Line) -> str:
     key = line.text("key")
     kind = "" if key.startswith("passkey") else "SSH key "
     proved = f" with the {kind}{key}" if key else ""
-    what = f"{line.text('title')}, on {line.text('connection')} ({line.text('digest')[:12]})"
+    on = f", on {line.text('connection')}" if line.text("connection") else ""
+    what = f"{line.text('title')}{on} ({line.text('digest')[:12]})"
     limits = line.text("boundary")
     boundary = f"boundary: {limits}" if limits else ""
     return _said(f"action {line.text('state')}{proved}", what, line.text("result"), boundary)

@@ -12,7 +12,7 @@ from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
 from rbkernel.evidence.runs import list_runs
-from rbkernel.execution import approvers, document, passkey_signing, policy, proposal
+from rbkernel.execution import approvers, document, passkey_signing, policy, proposal, undo
 from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
@@ -46,9 +46,11 @@ def proposed(ledger: Ledger, only: str = "") -> list[tuple[Proposal, ActionHisto
     closed = {name for name, one in records.items() if one.state is IncidentState.CLOSED}
     # the incident of a run that is not sealed may have no record yet
     known = {only} if only else {one.incident for one in list_runs(ledger.root)} - closed
-    return [
+    found = [
         (one, ledger.recorded(one)) for one in proposal.in_incidents(ledger.root, frozenset(known))
     ]
+    undone = ((one, ledger.recorded(one)) for one in undo.proposals(ledger.root, known))
+    return [*found, *((one, history) for one, history in undone if history)]
 
 
 def show(ledger: Ledger, plan: str) -> Shown:
@@ -67,7 +69,7 @@ def show(ledger: Ledger, plan: str) -> Shown:
     try:
         if not refusal:
             rule = ledger.rule(found)
-            preview = ledger.preview(found)
+            preview = ledger.preview(found, rehearsed=True)
             refusal = _refusal(preview, rule)
     except RbkernelError as error:
         refusal = error.what
@@ -114,7 +116,7 @@ def request(
     is_signed = bool(rule.approvers) and not rule.proposer_may_approve
     if is_signed:  # the server is asked only for somebody who may ask
         _needed(found, key)
-    preview = ledger.preview(found)
+    preview = ledger.preview(found, rehearsed=True)
     if why := _refusal(preview, rule):
         raise refused(found, why)
     known = ledger.recorded(found)
@@ -289,7 +291,8 @@ def _not_again(
     if state is ActionState.EXECUTING:
         return f"it is {state}"
     before = instant(str(history.facts.get("previewed_at", "")))
-    over = {ActionState.VERIFIED, ActionState.REJECTED}
+    # a person asks for an undo; the plan of a runbook, which was rejected, must be proposed again
+    over = {ActionState.VERIFIED} if found.undoes else {ActionState.VERIFIED, ActionState.REJECTED}
     if state in over and instant(found.at) <= before:
         return f"it is {state}; a runbook must propose it again"
     return ""

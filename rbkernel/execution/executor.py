@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import assertions, kinds, policy, server
+from rbkernel.execution import assertions, kinds, policy
 from rbkernel.execution.approval import pending
+from rbkernel.execution.document import Facts
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
-from rbkernel.execution.outcome import Outcome
+from rbkernel.execution.outcome import Outcome, Unanswered, Unsuccessful
 from rbkernel.execution.proposal import Proposal
 from rbkernel.sources.postgres.connection import driver
 
@@ -22,13 +23,14 @@ from rbkernel.sources.postgres.connection import driver
 class Begun:
     """An execution whose intent is recorded, and which is carried out once.
 
-    After ``until``, by the server's clock, nothing is sent.
+    ``place`` is what its kind executes it on: see `Kind`. After ``until``, by the clock there,
+    nothing is sent.
     """
 
     found: Proposal
     history: ActionHistory
     rule: ActionRule
-    connection: Connection
+    place: Any
     until: datetime
 
 
@@ -80,7 +82,9 @@ def begin(
     """
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
-    connection = ledger.settings.connection(found.connection).for_actions()
+    kind = kinds.get(found.action)
+    place = kind.place(ledger.settings, found)
+    longest_s = kind.longest_s(place)
     if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
         ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
@@ -99,13 +103,13 @@ def begin(
         changed = ledger.changed_since(found, rule, history)
         return changed or refusal(ledger, found, rule, latest, now())
 
-    begun = _begin(ledger, found, history, check, connection, by, origin)
+    begun = _begin(ledger, found, history, check, longest_s, by, origin)
     limit = min(instant(begun.until), history.execute_by or looked)
     return Begun(
         found=found,
         history=history,
         rule=rule,
-        connection=connection,
+        place=place,
         until=preview.at + (limit - looked),
     )
 
@@ -119,11 +123,10 @@ def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
         The action with its outcome, which may be a failure.
     """
     history, kind = begun.history, kinds.get(begun.found.action)
-    with ledger.session(begun.found) as session:
-        outcome = carried_out(
-            lambda: kind.execute(begun.connection, history.facts, begun.until),
-            lambda: kind.watch(session, history.facts, begun.rule.watch_s),
-        )
+    outcome = carried_out(
+        lambda: kind.execute(begun.place, history.facts, begun.until),
+        lambda: kind.watch(begun.place, history.facts, begun.rule.watch_s),
+    )
     return ledger.append(
         *(begun.found, history.digest, outcome.state),
         result=outcome.result,
@@ -151,13 +154,12 @@ def _begin(
     found: Proposal,
     history: ActionHistory,
     check: Check,
-    connection: Connection,
+    longest_s: float,
     by: str,
     origin: str,
 ) -> ActionHistory:
     """Record the intent. From here on, the action is never begun again."""
-    longest = float(history.facts["watch_s"]) + server.GRACE_S
-    longest += 2 * (connection.connect_timeout_s + connection.statement_timeout_s)
+    longest = float(history.facts["watch_s"]) + longest_s
     return ledger.append(
         *(found, history.digest, ActionState.EXECUTING, check),
         until=now() + timedelta(seconds=longest),
@@ -167,29 +169,36 @@ def _begin(
     )
 
 
-def carried_out(change: Callable[[], object], watch: Callable[[], Outcome]) -> Outcome:
+def carried_out(change: Callable[[], Facts], watch: Callable[[], Outcome]) -> Outcome:
     """Make a change once, and return its outcome; an error does not hide what happened.
 
     If the server refused the change, but its effect is there, somebody must look: the outcome is
     indeterminate. So it is if the server did not answer: the statement may still be on its way.
     """
     problem, answered = "", True
+    said: Facts = {}
     try:
-        change()
+        said = change()
     except ActionRefused as error:  # nothing was sent, or its precondition did not hold
         return Outcome(state=ActionState.FAILED, result=error.what)
+    except Unsuccessful as error:
+        return Outcome(state=ActionState.FAILED, result=error.what, facts=error.facts)
+    except Unanswered as error:
+        problem, answered, said = error.what, False, error.facts
     except RbkernelError as error:
         problem, answered = error.what, bool(driver.sqlstate(error))
     try:
         seen = watch()
     except RbkernelError as error:
-        said = "; ".join(filter(None, [problem, f"its effect cannot be seen: {error.what}"]))
-        return Outcome(state=ActionState.INDETERMINATE, result=said)
+        words = "; ".join(filter(None, [problem, f"its effect cannot be seen: {error.what}"]))
+        return Outcome(state=ActionState.INDETERMINATE, result=words, facts=said)
+    facts = {**said, **seen.facts}
     if not problem:
-        return seen
+        words = "; ".join(filter(None, [str(said.get("said", "")), seen.result]))
+        return replace(seen, result=words, facts=facts)
     failed = answered and seen.state is ActionState.FAILED
     return Outcome(
         state=ActionState.FAILED if failed else ActionState.INDETERMINATE,
         result=f"{problem}; {seen.result}",
-        facts=seen.facts,
+        facts=facts,
     )

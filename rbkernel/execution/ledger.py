@@ -6,16 +6,14 @@ can change between the check and the line.
 
 from __future__ import annotations
 
-import os
-import pwd
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rbkernel import strictjson
 from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused
@@ -37,17 +35,15 @@ from rbkernel.execution import (
     passkey_signing,
     policy,
     proposal,
-    server,
+    undo,
 )
+from rbkernel.execution.configured.place import os_user
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
-from rbkernel.sources.postgres.connection.session import Session
 
 PENDING = frozenset({ActionState.PREVIEWED, ActionState.APPROVED})
 AGAIN = "`rbkernel action request PLAN` records a new preview, which must be approved"
-# texts of applications and people; everything else identifies a target exactly
-_FREE_TEXT = frozenset({"application", "username", "database", "client", "query", "relation"})
 _PROPOSED = ("plan", "title", "action", "arguments", "connection", "sql", "risk")
 
 Check = Callable[[ActionHistory | None], str]
@@ -101,6 +97,8 @@ class Ledger:
         EvidenceError
             The record of its incident cannot be read.
         """
+        if found.undoes:
+            return undo.refusal(self.root, found, now())
         answers = incident.answers(self.root, found.incident) if found.incident else Answers()
         return proposal.refusal(found, answers)
 
@@ -112,8 +110,9 @@ class Ledger:
         ActionRefused
             There is no such plan.
         """
-        found = proposal.find(self.root, plan)
-        seen = {""}
+        found = proposal.find(self.root, plan, undo.proposals(self.root))
+        # what is undone is in the record of the incident in which it was done
+        seen = {"", found.incident if found.undoes else ""}
         while found.incident not in seen:
             seen.add(found.incident)
             into = incident.look(self.root, found.incident).merged_into
@@ -142,7 +141,7 @@ class Ledger:
             raise refused(
                 found,
                 policy.no_rule(found.action, severity),
-                "add a rule, see docs/how-to/act.md, or copy the SQL",
+                "add a rule, see docs/how-to/act.md, or copy its text",
             )
         return rule
 
@@ -163,8 +162,9 @@ class Ledger:
             return "the policy, or the severity of the incident, changed in this moment"
         if why := self.refusal(found) or (self._overruled(approved) if approved else ""):
             return why
-        old, new = (one.settings.connection(found.connection) for one in (self, fresh))
-        return "" if old == new else "its connection changed in this moment"
+        place = kinds.get(found.action).place
+        same = place(self.settings, found) == place(fresh.settings, found)
+        return "" if same else "its connection changed in this moment"
 
     def _overruled(self, approved: ActionHistory) -> str:
         """Return why an answer forbids an action, by the document that was approved."""
@@ -186,20 +186,15 @@ class Ledger:
         if why := self.no_passkeys(found):
             raise refused(found, why, boundary.APART)
 
-    @contextmanager
-    def session(self, found: Proposal) -> Iterator[Session]:
-        """Yield a session with the diagnostic role, which only looks."""
-        connection = self.settings.connection(found.connection)
-        session = Session(connection, application_name=server.APPLICATION)
-        try:
-            yield session
-        finally:
-            session.close()
+    def preview(self, found: Proposal, *, rehearsed: bool = False) -> Preview:
+        """Resolve the targets of a proposal again, and foretell the effect.
 
-    def preview(self, found: Proposal) -> Preview:
-        """Resolve the targets of a proposal again, and foretell the effect."""
-        with self.session(found) as session:
-            return kinds.get(found.action).preview(session, found)
+        With ``rehearsed``, for people to see: a dry run is made, if there is one.
+        """
+        kind = kinds.get(found.action)
+        place = kind.place(self.settings, found)
+        preview = kind.preview(place, found)
+        return kind.rehearse(place, preview) if rehearsed and kind.rehearse else preview
 
     def document(
         self, found: Proposal, rule: ActionRule, preview: Preview, more: Facts, at: datetime
@@ -215,8 +210,9 @@ class Ledger:
                 "incident": found.incident,
                 "proposed_in": f"{found.runbook} {found.run_id}".strip(),
                 "answers": self._answers(found),
+                **({"undoes": found.undoes} if found.undoes else {}),
                 **self._present(found, preview),
-                "targets": [self._target(one) for one in preview.targets],
+                "targets": self._targets(found, preview),
                 "effect": preview.effect,
                 "foretold": preview.foretold,
                 **policy.terms(rule),
@@ -232,11 +228,22 @@ class Ledger:
         said = found.answers.items()
         return {name: one if name in exact else self._plain(one) for name, one in said}
 
-    def _target(self, target: Facts) -> Facts:
-        return {
-            name: self._plain(value) if name in _FREE_TEXT else value
-            for name, value in target.items()
-        }
+    def _targets(self, found: Proposal, preview: Preview) -> list[Facts]:
+        kind = kinds.get(found.action)
+        data = strictjson.normal(list(preview.targets), str)
+        if kind.is_data and self._plain(data) != data:
+            raise refused(
+                found,
+                "a value looks like a secret, and would be in the record of the incident",
+                "copy the SQL",
+            )
+        return [
+            {
+                name: self._plain(value) if name in kind.free_text else value
+                for name, value in one.items()
+            }
+            for one in preview.targets
+        ]
 
     def _plain(self, value: Any) -> Any:
         return self._redactor.value([value])[0]
@@ -256,6 +263,8 @@ class Ledger:
         altered = [name for name in _PROPOSED if facts.get(name) != now_[name]]
         if altered:
             return f"the plan in the runbook was altered: {', '.join(altered)}"
+        if facts.get("undoes", "") != found.undoes:
+            return "it is the undo of another action"
         if (facts.get("answers") or {}) != self._answers(found):
             return "its question was altered in the runbook"
         if policy.changed(facts, rule, now()):
@@ -277,13 +286,15 @@ class Ledger:
 
     def _present(self, found: Proposal, preview: Preview) -> Facts:
         """Return the fields of a document that must be the same when the action is executed."""
+        kind = kinds.get(found.action)
         return {
-            "role": self.settings.connection(found.connection).for_actions().user,
+            "role": kind.role(kind.place(self.settings, found)),
             "server": preview.server,
             "loss": preview.loss,
             "statement": preview.statement,
             "values": preview.values,
-            "verification": kinds.get(found.action).verification,
+            "verification": kind.verification,
+            **({"undo": preview.undo} if preview.undo else {}),
         }
 
     def unproven(self, history: ActionHistory, rule: ActionRule) -> str:
@@ -366,7 +377,7 @@ class Ledger:
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
         incident.append(
             *(self.root, home, "action"),
-            by=by or _os_user(),
+            by=by or os_user(),
             redactor=self._redactor,
             check=must_be_allowed,
             **{**said, "digest": digest, "state": state, **where, **fields},
@@ -397,15 +408,6 @@ def refused(found: Proposal, why: str, next_step: str = "") -> ActionRefused:
         where=f"plan {found.plan}",
         next_step=next_step or f"`rbkernel action show {found.plan}` shows the action as it is now",
     )
-
-
-def _os_user() -> str:
-    """Return the name of the OS user, which no environment variable can change."""
-    number = os.geteuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def now() -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ class Proposal:
 
     ``answers`` is the question that it answers: its text, ``identity``, ``rests_on``,
     ``recommended``, and the ``options`` for which the plan is made; empty if there is none.
+    ``undoes`` is the digest of the executed action that it undoes; empty for the plan of a runbook.
+    ``doubt`` says why the question cannot be one of its run; empty if it is one.
     ``owner`` is the id of the OS user who owns the folder of the run; ``host`` is where its kernel
-    says that it ran.
+    says that it ran. A plan has either ``sql`` or a ``command``.
     """
 
     plan: str
@@ -42,9 +44,20 @@ class Proposal:
     at: str
     state: str
     answers: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    undoes: str = ""
+    doubt: str = ""
+
+    def altered(self, why: str) -> ActionRefused:
+        """Return the error that says why a proposal is not one that rbkernel wrote."""
+        return ActionRefused(
+            f"plan {self.plan} was altered: {why}",
+            where=f"run {self.run_id}",
+            next_step="run the runbook again, and check the notebook that proposed it",
+        )
 
 
-def find(root: Path, plan: str) -> Proposal:
+def find(root: Path, plan: str, more: Iterable[Proposal] = ()) -> Proposal:
     """Return the newest proposal of a plan.
 
     Parameters
@@ -53,13 +66,16 @@ def find(root: Path, plan: str) -> Proposal:
         The evidence folder.
     plan
         The plan's id, or its first characters, at least 4.
+    more
+        Proposals that no run made.
 
     Raises
     ------
     ActionRefused
         There is no such plan, or several begin with these characters.
     """
-    found = {one.plan: one for one in _all(root, plan) if one.plan.startswith(plan)}
+    known = (*_all(root, plan), *more)
+    found = {one.plan: one for one in known if one.plan.startswith(plan)}
     if len(found) == 1 and len(plan) >= _SHORTEST:
         return next(iter(found.values()))
     what = f"{len(found)} plans begin with {plan!r}" if found else f"there is no plan {plan!r}"
@@ -119,31 +135,36 @@ def _unsorted(root: Path, plan: str) -> Iterator[Proposal]:
 def of_run(run: Record, incident: str) -> Iterator[Proposal]:
     """Yield the proposals of a run, in the order of its journal."""
     for event in run.of_kind("plan"):
-        if event.data.get("sql") and _is_its_id(event.data):
+        if _text(event.data) and _is_its_id(event.data):
             yield _proposal(event, run, incident)
 
 
 def _is_its_id(plan: Mapping[str, Any]) -> bool:
-    """Return whether a plan has the id of its title, connection and SQL.
+    """Return whether a plan has the id of its title, connection and text.
 
     A kernel could write any text as an id: a command for a shell, or the id of another plan.
     """
-    names = ("title", "connection", "sql")
+    title, connection = (str(plan.get(name) or "") for name in ("title", "connection"))
     try:
-        return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+        return plan.get("id") == plan_id(title, connection, _text(plan))
     except UnicodeEncodeError:  # a kernel may write halves of surrogate pairs
         return False
+
+
+def _text(plan: Mapping[str, Any]) -> str:
+    return str(plan.get("sql") or plan.get("command") or "")
 
 
 def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     texts = {
         name: str(event.data.get(name) or "")
-        for name in ("title", "action", "connection", "sql", "risk", "state")
+        for name in ("title", "action", "connection", "sql", "command", "risk", "state")
     }
-    arguments, answers = event.data.get("arguments"), event.data.get("answers")
+    arguments, asked = event.data.get("arguments"), question(event.data.get("answers"))
     return Proposal(
         **texts,
-        answers=question(answers),
+        answers=asked,
+        doubt=_doubt(asked, run),
         plan=str(event.data.get("id", "")),
         arguments=arguments if isinstance(arguments, Mapping) else {},
         incident=run.incident or incident,
@@ -153,6 +174,18 @@ def _proposal(event: Event, run: Record, incident: str) -> Proposal:
         host=str(run.kernel.get("host") or ""),
         at=event.at,
     )
+
+
+def _doubt(asked: Mapping[str, Any], run: Record) -> str:
+    """Return why a run did not ask the question that its plan answers; empty if it did."""
+    if not asked or any(
+        one.identity == asked["identity"]
+        and one.question == asked["question"]
+        and set(asked["options"]) <= set(one.options)
+        for one in run.decisions
+    ):
+        return ""
+    return f"its run did not ask the question {asked['question']!r}"
 
 
 def question(said: object) -> dict[str, Any]:
@@ -182,7 +215,9 @@ def refusal(proposal: Proposal, answers: Answers) -> str:
     if not proposal.incident:
         return "its run belongs to no incident, so that nothing could be recorded"
     if not proposal.action:
-        return "plans of this kind are not executed by rbkernel: copy the SQL"
+        return "plans of this kind are not executed by rbkernel: copy its text"
+    if proposal.doubt:
+        return proposal.doubt
     if proposal.state not in {PlanState.PROPOSED, PlanState.WAITING}:
         return f"its state in the runbook is “{proposal.state}”"
     return overruled(proposal.answers, answers)
@@ -206,6 +241,8 @@ def overruled(asked: Mapping[str, Any], answers: Answers) -> str:
         return ""
     if said.choice not in asked["options"]:
         return f"its question was answered with {said.choice!r} by {said.by}"
+    if said.question != asked["question"]:
+        return f"the answer is to another question: {said.question!r}, not {asked['question']!r}"
     if said.rests_on != asked["rests_on"]:
         return "the situation is another since: let the runbook propose it again"
     return ""

@@ -28,10 +28,10 @@ _CLOCK = "SELECT pg_catalog.clock_timestamp() AS at"
 # for a statement of an action: true only on the server that was previewed
 SAME_SERVER = """
        (SELECT system_identifier::text FROM pg_catalog.pg_control_system())
-           = %(system_identifier)s
-   AND pg_catalog.pg_postmaster_start_time() = %(started_at)s::timestamptz
-   AND pg_catalog.current_database()::text = %(database)s
-   AND pg_catalog.pg_is_in_recovery() = %(standby)s::boolean
+           = :system_identifier
+   AND pg_catalog.pg_postmaster_start_time() = :started_at::timestamptz
+   AND pg_catalog.current_database()::text = :database
+   AND pg_catalog.pg_is_in_recovery() = :standby::boolean
 """
 _SETTINGS = """
 SELECT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
@@ -68,6 +68,31 @@ def changed(before: Facts, now: Facts) -> str:
     'the server changed between primary and standby (a failover)'
     """
     return next((why for name, why in _WORDS.items() if before.get(name) != now.get(name)), "")
+
+
+def described(facts: Facts) -> str:
+    """Describe the server of an action.
+
+    >>> described({"database": "shop", "standby": False, "system_identifier": "7"})
+    'database shop, primary, 7'
+    """
+    kind = "standby" if facts.get("standby") else "primary"
+    return f"database {facts['database']}, {kind}, {facts['system_identifier']}"
+
+
+def longest_s(connection: Connection) -> float:
+    """Return the longest that an execution takes, in s, besides the time in which it is watched."""
+    return GRACE_S + 2 * (connection.connect_timeout_s + connection.statement_timeout_s)
+
+
+@contextmanager
+def looking(connection: Connection) -> Iterator[Session]:
+    """Yield a session with the diagnostic role, which only looks."""
+    session = Session(connection, application_name=APPLICATION)
+    try:
+        yield session
+    finally:
+        session.close()
 
 
 @contextmanager

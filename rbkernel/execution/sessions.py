@@ -25,6 +25,7 @@ from rbkernel.sources.postgres.blocking import Freed, trees
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.remedy import Remedy
 from rbkernel.sources.postgres.situation import Backend, Situation
+from rbkernel.sql import lexer
 
 # s between two looks at the sessions
 _EVERY_S = 0.2
@@ -66,7 +67,7 @@ WITH wanted AS (
 ), ready AS MATERIALIZED (
     SELECT (SELECT count(*) FROM found) = (SELECT count(*) FROM wanted)
        AND pg_catalog.clock_timestamp() < %(until)s::timestamptz
-       AND {server.SAME_SERVER} AS yes
+       AND {lexer.to_driver(server.SAME_SERVER)} AS yes
 )
 SELECT f.pid, r.yes,
        CASE WHEN r.yes IS NOT TRUE THEN false
@@ -245,22 +246,14 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
         ]
         same = sessions_sql(proposal.arguments) == proposal.sql
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _altered(proposal, f"its targets cannot be read: {error!r}") from error
+        raise proposal.altered(f"its targets cannot be read: {error!r}") from error
     if proposal.action == "cancel_queries" and proposal.arguments.get("terminate"):
-        raise _altered(proposal, "it cancels queries, but would terminate sessions")
+        raise proposal.altered("it cancels queries, but would terminate sessions")
     if not same or len({one["pid"] for one in wanted}) < len(wanted):
-        raise _altered(proposal, "the SQL that it shows is not the SQL of its targets")
+        raise proposal.altered("the SQL that it shows is not the SQL of its targets")
     if not wanted:
         raise ActionRefused(f"plan {proposal.plan} has no target: there is nothing to do")
     return wanted
-
-
-def _altered(proposal: Proposal, why: str) -> ActionRefused:
-    return ActionRefused(
-        f"plan {proposal.plan} was altered: {why}",
-        where=f"run {proposal.run_id}",
-        next_step="run the runbook again, and check the notebook that proposed it",
-    )
 
 
 def _look(session: Session, pids: Sequence[int]) -> dict[int, dict[str, Any]]:

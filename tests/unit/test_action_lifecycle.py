@@ -17,7 +17,8 @@ from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule, Actions
 from rbkernel.evidence.incident import ActionHistory, ActionState, Line, actions_of
 from rbkernel.evidence.incident.actions import after
-from rbkernel.execution import document, executor, policy
+from rbkernel.evidence.incident.record import tell
+from rbkernel.execution import document, executor, policy, undo
 from rbkernel.execution.ledger import Ledger
 from rbkernel.execution.proposal import Proposal
 from rbkernel.model import Severity
@@ -156,6 +157,91 @@ class World:
         assert self.now <= last + timedelta(minutes=RULE.execute_within_min)
 
 
+@dataclass
+class Rows:
+    """Some rows that actions change and undo, as rbkernel does it, and a log of their values.
+
+    Each action sets one column of a row; its undo is refused unless the row has what it wrote.
+    """
+
+    root: Path
+    now: datetime = BEGIN
+    rows: dict[str, str] = field(default_factory=lambda: {"1": "a", "2": "b"})
+    lines: list[Line] = field(default_factory=list)
+    number: int = 0
+
+    @property
+    def actions(self) -> tuple[ActionHistory, ...]:
+        return actions_of(self.lines)
+
+    def write(self, key: str, outcome: ActionState) -> None:
+        """Execute a new action; after an unknown outcome, nobody knows whether it did."""
+        self.number += 1
+        self._carry_out(key, self.rows[key], f"{self.number}", outcome, "")
+
+    def undo(self, place: int) -> None:
+        done = [one for one in self.actions if not one.facts["undoes"]]
+        if not done:
+            return
+        chosen = done[place % len(done)]
+        [target] = chosen.facts["targets"]
+        key, was, wrote = target["key"]["id"], target["before"]["v"], target["after"]["v"]
+        found = Proposal(
+            **{**dict.fromkeys(Proposal.__dataclass_fields__, ""), "undoes": chosen.digest}  # type: ignore[arg-type]  # not looked at
+        )
+        why = self._refusal(found)
+        later = self.actions[self.actions.index(chosen) + 1 :]
+        if chosen.recorded is not ActionState.VERIFIED:
+            assert why
+        elif any(self._stands(one, key) for one in later):
+            assert "undo first" in why
+        else:
+            assert not why
+        if not why and self.rows[key] == wrote:
+            self._carry_out(key, wrote, was, ActionState.VERIFIED, chosen.digest)
+            assert self.rows[key] == was
+            [told] = [one for one in self.actions if one.digest == chosen.digest]
+            assert told.recorded is ActionState.UNDONE
+
+    def by_hand(self, key: str) -> None:
+        """Somebody else changes the row."""
+        self.number += 1
+        self.rows[key] = f"by hand {self.number}"
+
+    def replay(self, place: int) -> None:
+        if self.lines:
+            self.lines.append(self.lines[place % len(self.lines)])
+
+    def _stands(self, one: ActionHistory, key: str) -> bool:
+        may = {ActionState.VERIFIED, ActionState.INDETERMINATE}
+        is_undo = bool(one.facts["undoes"])
+        [target] = one.facts["targets"]
+        return one.recorded in may and not is_undo and target["key"]["id"] == key
+
+    def _refusal(self, found: Proposal) -> str:
+        known = [(tell([], "INC-20261120-7f3a"), one) for one in self.actions]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(undo, "_actions", lambda _: iter(known))
+            return undo.refusal(self.root, found, self.now)
+
+    def _carry_out(self, key: str, was: str, new_: str, outcome: ActionState, undoes: str) -> None:
+        text = text_of(
+            ActionRule(action="set_flag", approvers=0),
+            foretold={"table": "s.t", "key": [{"name": "id"}], "sets": [{"name": "v"}]},
+            targets=[{"key": {"id": key}, "before": {"v": was}, "after": {"v": new_}}],
+            server={"system_identifier": "1", "database": "shop"},
+            undoes=undoes,
+            nonce=len(self.lines),
+        )
+        digest = document.digest(text)
+        if outcome is not ActionState.FAILED:
+            self.rows[key] = new_
+        self.lines.append(line(ActionState.PREVIEWED, self.now, digest=digest, document=text))
+        for state in (ActionState.EXECUTING, outcome):
+            self.now += timedelta(seconds=1)
+            self.lines.append(line(state, self.now, digest=digest, until=self.now.isoformat()))
+
+
 KEYS = st.sampled_from([f"key of {one}" for one in PEOPLE])
 OUTCOMES = (
     *(ActionState.VERIFIED, ActionState.FAILED, ActionState.INDETERMINATE),
@@ -183,6 +269,57 @@ SEQUENCES = st.tuples(
     st.sampled_from([BY_TWO[:number] for number in range(4)]),
     st.lists(STEPS, max_size=9),
 ).map(lambda parts: [*parts[0], *parts[1], *parts[2]])
+
+
+ROW = st.sampled_from(["1", "2"])
+ENDS = st.sampled_from([ActionState.VERIFIED, ActionState.FAILED, ActionState.INDETERMINATE])
+OF_ROWS: st.SearchStrategy[Callable[[Rows], None]] = st.one_of(
+    st.tuples(ROW, ENDS).map(lambda one: lambda world: world.write(*one)),
+    ROW.map(lambda key: lambda world: world.write(key, ActionState.VERIFIED)),
+    st.integers(0, 9).map(lambda place: lambda world: world.undo(place)),
+    st.integers(0, 9).map(lambda place: lambda world: world.undo(place)),
+    ROW.map(lambda key: lambda world: world.by_hand(key)),
+    st.integers(0, 30).map(lambda place: lambda world: world.replay(place)),
+)
+
+
+def _changed(steps: list[Callable[[Rows], None]]) -> Rows:
+    world = Rows(Path("/nowhere"))
+    for step in steps:
+        step(world)
+    return world
+
+
+@settings(max_examples=200)
+@given(st.lists(OF_ROWS, max_size=12))
+def test_an_undo_restores_what_was_before_and_never_twice(
+    steps: list[Callable[[Rows], None]],
+) -> None:
+    """Each undo finds the row as its action left it; later actions are undone first."""
+    world = _changed(steps)
+    undone = [str(one.facts["undoes"]) for one in world.actions if one.facts["undoes"]]
+    assert len(set(undone)) == len(undone)
+
+
+@pytest.mark.soak
+@settings(max_examples=10_000)
+@given(st.lists(OF_ROWS, max_size=16))
+def test_undone_ten_thousand_times(steps: list[Callable[[Rows], None]]) -> None:
+    _changed(steps)
+
+
+def test_all_undone_in_reverse_order_is_as_before() -> None:
+    world = Rows(Path("/nowhere"))
+    for key in ("1", "2", "1"):
+        world.write(key, ActionState.VERIFIED)
+    for place in (0, 2, 1, 0, 0):
+        world.undo(place)
+    assert world.rows == {"1": "a", "2": "b"}
+    # a line that says so is not enough
+    world.write("1", ActionState.VERIFIED)
+    last = world.actions[-1]
+    world.lines.append(line(ActionState.UNDONE, world.now, digest=last.digest))
+    assert world.actions[-1].recorded is ActionState.VERIFIED
 
 
 def _live(steps: list[Callable[[World], None]]) -> World:

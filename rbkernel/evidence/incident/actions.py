@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,6 +94,13 @@ class ActionHistory:
         return ", ".join(one.by for one in self.approvals) or next(began, "")
 
     @property
+    def output(self) -> tuple[str, ...]:
+        """The last lines that an executed command or request printed, without secrets."""
+        said = self.lines[-1].data.get("facts")
+        found = said.get("output") if isinstance(said, Mapping) else ()
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    @property
     def needed(self) -> int:
         """The number of approvals that the action needs."""
         return int(self.facts.get("approvers", 1))
@@ -121,7 +128,19 @@ def actions_of(lines: Iterable[Line]) -> tuple[ActionHistory, ...]:
             digest = line.text("digest")
             if told := after(found.get(digest), line):
                 found[digest] = told
-    return tuple(found.values())
+    return tuple(_with_undone(found))
+
+
+def _with_undone(found: Mapping[str, ActionHistory]) -> Iterator[ActionHistory]:
+    """Yield the actions; one whose undo is verified is undone."""
+    undone = {str(one.facts.get("undoes")): one for one in found.values() if one.is_verified}
+    for digest, one in found.items():
+        by = undone.get(digest)
+        if by and ACTION_TRANSITIONS.allows(one.recorded, ActionState.UNDONE):
+            said = f"{one.result}; undone {by.lines[-1].at[11:16]} UTC by {by.who}"
+            yield replace(one, recorded=ActionState.UNDONE, result=said)
+        else:
+            yield one
 
 
 def after(history: ActionHistory | None, line: Line) -> ActionHistory | None:
@@ -139,7 +158,10 @@ def after(history: ActionHistory | None, line: Line) -> ActionHistory | None:
         return _previewed(line) if state is ActionState.PREVIEWED else None
     if state is ActionState.APPROVED:
         return _approved(history, line)
-    if state is None or not ACTION_TRANSITIONS.allows(history.recorded, state):
+    # no line says that an action is undone: the outcome of its undo does
+    if state in {None, ActionState.UNDONE} or not ACTION_TRANSITIONS.allows(
+        history.recorded, state
+    ):
         return history
     told = replace(history, recorded=state, lines=(*history.lines, line))
     if state is ActionState.EXECUTING:

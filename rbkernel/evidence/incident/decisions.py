@@ -101,7 +101,8 @@ class Question:
         """
         known = self if self.answer else self.answered(new)
         chosen_ = known.answer
-        is_same = chosen_ and chosen_.rests_on == new.rests_on and chosen_.choice == new.choice
+        names = ("question", "rests_on", "choice")
+        is_same = chosen_ and all(getattr(chosen_, one) == getattr(new, one) for one in names)
         return replace(known, acted=action) if is_same else known
 
     def asked_again(self, line: Line) -> Question:

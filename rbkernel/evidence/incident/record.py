@@ -184,6 +184,7 @@ def tell(
     runs = tuple(runs_of(lines))
     merged = [line for line in lines if line.kind == "merged"]
     into = next((line.text("into") for line in merged if line.data.get("into")), "")
+    sources = tuple(line.text("from") for line in merged if line.data.get("from"))
     state, closed = _state(lines, runs, into)
     return IncidentRecord(
         id=incident,
@@ -198,16 +199,24 @@ def tell(
         exports=_names(closed.data.get("exports")) if closed else (),
         alerts=tuple(alerts_of(lines)),
         runs=runs,
-        actions=actions_of(lines),
+        actions=_own(actions_of(lines), (incident, *sources)),
         notes=tuple(
             Note(at=line.at, by=line.by, text=line.text("text")) for line in _of("note", lines)
         ),
         statuses=tuple(map(_status, _of("status", lines))),
         merged_into=into,
-        merged_from=tuple(line.text("from") for line in merged if line.data.get("from")),
+        merged_from=sources,
         lines=tuple(lines),
         damaged=tuple(damaged),
     )
+
+
+def _own(actions: Iterable[ActionHistory], parts: Sequence[str]) -> tuple[ActionHistory, ...]:
+    """Return the actions whose documents do not name another incident.
+
+    So nobody can copy the lines of an action into another record.
+    """
+    return tuple(one for one in actions if one.facts.get("incident", parts[0]) in parts)
 
 
 def _state(

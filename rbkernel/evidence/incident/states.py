@@ -76,7 +76,8 @@ class RunState(StrEnum):
 class ActionState(StrEnum):
     """The state of an action that rbkernel may execute, from its proposal to its outcome.
 
-    EXPIRED, and INDETERMINATE after a crash, are never written: they follow from the time.
+    EXPIRED, and INDETERMINATE after a crash, are never written: they follow from the time. Nor is
+    UNDONE: it follows from the outcome of another action.
     """
 
     PROPOSED = "proposed"  # a runbook proposed it; its preview is not recorded
@@ -88,6 +89,7 @@ class ActionState(StrEnum):
     VERIFIED = "verified"  # executed, and its effect was seen
     FAILED = "failed"  # not executed, or executed without the effect
     INDETERMINATE = "indeterminate"  # the outcome is not known: a human must look
+    UNDONE = "undone"  # verified, and then the action that undoes it was verified
 
 
 ACTION_TRANSITIONS = Transitions(
@@ -111,7 +113,8 @@ ACTION_TRANSITIONS = Transitions(
             ActionState.INDETERMINATE,
         },
         # an action is executed once: after these states, a new preview is a new action
-        ActionState.VERIFIED: (),
+        ActionState.VERIFIED: {ActionState.UNDONE},
+        ActionState.UNDONE: (),
         ActionState.REJECTED: (),
         ActionState.EXPIRED: (),
         ActionState.FAILED: (),

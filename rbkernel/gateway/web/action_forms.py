@@ -15,7 +15,7 @@ from functools import partial
 
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
-from rbkernel.execution import approval, executor, proposal
+from rbkernel.execution import approval, executor, kinds, proposal, undo
 from rbkernel.execution.ledger import Ledger
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.actions import ledger_of
@@ -118,7 +118,8 @@ def _opened(site: Site, sent: Sent) -> tuple[Ledger, Proposal]:
     """
     ledger = ledger_of(site)
     plan = sent.fields.get("plan", "")
-    home = proposal.plans_of(ledger.root, sent.what).get(plan)
+    plans = proposal.plans_of(ledger.root, sent.what)
+    home = plans.get(plan) or undo.home_of(ledger.root, plan, plans)
     if home is not None:
         found = ledger.named(plan)
         record = incident.remaining(partial(incident.look, ledger.root), home)
@@ -141,7 +142,8 @@ def _looking(site: Site, sent: Sent) -> Iterator[tuple[Ledger, Proposal]]:
         The page proposes no such plan, or others keep the database busy.
     """
     ledger, found = _opened(site, sent)
-    name = ledger.settings.connection(found.connection).name
+    kinds.get(found.action).place(ledger.settings, found)  # there is such a connection
+    name = found.connection or found.action
     made = (threading.Semaphore(_MOST_AT_ONCE), threading.Lock())
     room, turn = _TURNS.setdefault(name, made)
     busy = ActionRefused(

@@ -6,12 +6,12 @@ and each step, so that a changed policy counts at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rbkernel import amounts, config
+from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import ActionRefused, ConfigError, RbkernelError
 from rbkernel.evidence.incident import (
@@ -22,13 +22,14 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, boundary, passkey_signing, policy
+from rbkernel.execution import assertions, boundary, kinds, passkey_signing, policy, undo
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.site import Site
 
+_OVER = frozenset({ActionState.EXECUTING, ActionState.VERIFIED, ActionState.UNDONE})
 _BY_COMMAND = (
     "approve and execute by command (`rbkernel action`), or on a page of `rbkernel serve` with a"
     " link"
@@ -41,7 +42,8 @@ class Card:
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
     offers none, and then ``advice`` says why, and what to do. ``boundary`` says what an approval is
-    worth here. ``rows`` are facts of the preview;
+    worth here. ``undo`` is the plan with which a button undoes the action, empty if none does;
+    ``undo_advice`` then says why. ``rows`` are facts of the preview;
     ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
     time, and when the passkey was registered.
     """
@@ -62,6 +64,8 @@ class Card:
     step: str = ""
     advice: str = ""
     boundary: str = ""
+    undo: str = ""
+    undo_advice: str = ""
 
     @property
     def challenge(self) -> str:
@@ -124,10 +128,17 @@ def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
     except RbkernelError as error:
         ledger, problem = Ledger(site.settings, site.redactor), str(error)
     host, origin, no_passkey = _party(ledger.settings)
-    made = [
-        _card(ledger, one, record, histories.get(one.plan), problem, no_passkey)
-        for one in found.values()
-    ]
+    made = []
+    for one in found.values():
+        history = histories.get(one.plan)
+        inverse = next(undo.of(ledger.root, record, history), None) if history else None
+        undone = histories.get(inverse.plan) if inverse else None
+        card = _card(ledger, one, record, history, problem, no_passkey)
+        made.append(
+            _undoable(card, ledger, inverse, record, problem) if inverse and not undone else card
+        )
+        if inverse and undone:
+            made.append(_card(ledger, inverse, record, undone, problem, no_passkey))
     return Cards(cards=tuple(made), host=host, origin=origin)
 
 
@@ -182,6 +193,7 @@ def _card(
         step, advice = "", problem
     if step == "approve" and no_passkey:
         step, advice = "", no_passkey
+    before = {"targets": (found.command,)} if found.command else {}
     return Card(
         plan=found.plan,
         title=found.title,
@@ -190,8 +202,17 @@ def _card(
         step=step,
         advice=advice,
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
-        **(_recorded(history) if history else {}),
+        **(_recorded(history) if history else before),
     )
+
+
+def _undoable(
+    card: Card, ledger: Ledger, inverse: Proposal, record: IncidentRecord, problem: str
+) -> Card:
+    """Return the card of a verified action, whose undo nobody asked for yet."""
+    step, advice = _by_policy(ledger, inverse, record, None, ActionState.PROPOSED)
+    advice = problem or ledger.no_passkeys(inverse) or advice
+    return replace(card, undo="" if advice or not step else inverse.plan, undo_advice=advice)
 
 
 def _step(
@@ -202,22 +223,32 @@ def _step(
     state: ActionState,
 ) -> tuple[str, str]:
     """Return the next step that the page offers; if it offers none, why, and what to do."""
-    if state in {ActionState.EXECUTING, ActionState.VERIFIED, ActionState.REJECTED}:
+    if state in _OVER or (state is ActionState.REJECTED and not found.undoes):
         return "", ""
     if history and not history.is_intact:
         return "", "its document in the record was altered"
-    rule = ledger.settings.actions.rule(found.action, record.severity)
     try:
         why = ledger.refusal(found)
     except RbkernelError as error:
         why = error.what
-    if why:
-        return "", why
+    return ("", why) if why else _by_policy(ledger, found, record, history, state)
+
+
+def _by_policy(
+    ledger: Ledger,
+    found: Proposal,
+    record: IncidentRecord,
+    history: ActionHistory | None,
+    state: ActionState,
+) -> tuple[str, str]:
+    """Return the next step that the policy allows on a page; if none, why, and what to do."""
+    rule = ledger.settings.actions.rule(found.action, record.severity)
     if rule is None:
         why = policy.no_rule(found.action, record.severity)
-        return "", f"{why}. Add a rule (docs/how-to/act.md), or copy the SQL"
+        return "", f"{why}. Add a rule (docs/how-to/act.md), or copy its text"
     try:
-        ledger.settings.connection(found.connection).for_actions()
+        kind = kinds.get(found.action)
+        kind.role(kind.place(ledger.settings, found))
     except RbkernelError as error:
         return "", f"{error.what}. Next: {error.next_step}"
     if not rule.approvers:
@@ -257,8 +288,8 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
     }
     try:
         if history.is_intact:
-            return {**said, **_preview(history.facts)}
-    except (KeyError, TypeError, ValueError, AttributeError):
+            return {**said, **_preview(history)}
+    except (KeyError, TypeError, ValueError, AttributeError, ActionRefused):
         pass  # somebody else than rbkernel wrote this document
     return {**said, "rows": (("Preview", "cannot be shown: the record was altered"),)}
 
@@ -273,18 +304,18 @@ def _since(approval: Approval) -> str:
         return ""  # `Ledger.unproven` says what is wrong with it
 
 
-def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
-    freed = facts["foretold"]["freed"]
-    at_once = sum(bool(one["at_once"]) for one in freed)
-    frees = f"{amounts.count(len(freed), 'session')}, {at_once} at once" if freed else "none"
+def _preview(history: ActionHistory) -> dict[str, Any]:
+    facts = history.facts
+    kind = kinds.get(str(facts["action"]))
     rows = (
         *(((("Answers", words.answers(facts)),)) if facts.get("answers") else ()),
         ("Effect", str(facts["effect"])),
-        ("Frees", frees),
+        *kind.foretold(facts),
         ("Lost", str(facts["loss"])),
-        ("Undo", "none: irreversible"),
+        ("Undo", words.undo(facts)),
         ("Risk", str(facts["risk"])),
-        ("Server", words.server(facts["server"])),
+        ("Server", kind.where(facts["server"])),
         ("Policy", words.policy(facts)),
+        ("Output", "\n".join(history.output)),
     )
-    return {"targets": tuple(words.target(one) for one in facts["targets"]), "rows": rows}
+    return {"targets": tuple(kind.target(one) for one in facts["targets"]), "rows": rows}
