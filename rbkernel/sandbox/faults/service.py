@@ -22,6 +22,8 @@ from rbkernel.sandbox.shop.simulation import AGENT, SERVICE
 
 # s until all rates are those of after a change, with some more for a busy machine
 _PATIENCE_S = 60.0
+# s between two questions; Prometheus has new values once a second
+_BETWEEN_S = 0.3
 _DEPLOYED = "deployed_at"
 
 
@@ -99,7 +101,8 @@ KINDS: tuple[Kind, ...] = (
         name="errors-before-deploy",
         summary="an upstream fails, and afterwards a good version is deployed",
         changes={"upstream_errors": {"payments": 0.6}},
-        shown=_ERRORS,
+        # all rates are those of after the change: the deployment is clearly later
+        shown=Shown("http/error_ratio", 0.09, 0.005),
         truth={**_DEPLOYMENT, "upstream": "payments"},
         look_alike_of="errors-after-deploy",
         deploys="after",
@@ -271,6 +274,7 @@ def stop(kind: Kind, access: Access, _: int) -> None:
 
 def _wait(access: Access, shown: Shown, what: str, *, shows: bool) -> None:
     def reached() -> bool:
+        time.sleep(_BETWEEN_S)
         found = _values(access, shown)
         sign = -1 if shown.below else 1
         if shows:

@@ -42,13 +42,18 @@ def refuse_without_programs() -> None:
     SandboxError
         One of them is not.
     """
-    for program in (*PROGRAMS.values(), "promtool"):
-        if shutil.which(program) is None:
-            raise SandboxError(
-                f"{program} is not installed, which the service side of the sandbox needs",
-                next_step="install the packages prometheus and prometheus-alertmanager, or run"
-                " `rbkernel sandbox up` without --with service",
-            )
+    if missing := missing_programs():
+        raise SandboxError(
+            f"{missing[0]} is not installed, which the service side of the sandbox needs",
+            next_step="install the packages prometheus and prometheus-alertmanager, or run"
+            " `rbkernel sandbox up` without --with service",
+        )
+
+
+def missing_programs() -> list[str]:
+    """Return the programs that the service side needs, and that are not installed."""
+    needed = (*PROGRAMS.values(), "promtool")
+    return [program for program in needed if shutil.which(program) is None]
 
 
 def free_ports() -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -78,7 +78,8 @@ def promql(
     pandas.DataFrame
         Rows × (series, sampled_at, value, then the labels), for `rb.check` and `rb.figure.of`. If
         Prometheus does not answer, reports an error, or has no result, the frame is empty with the
-        reason attached, and `rb.check` returns ``unknown``: it is never ok, and never 0.
+        reason attached (of a query by name, with all its columns), and `rb.check` returns
+        ``unknown``: it is never ok, and never 0.
 
     Raises
     ------
@@ -209,7 +210,18 @@ def ask(
                 asking = catalogue.with_window(text, opened.client.endpoint.rate_window)
         return opened.query(asking, values, row_cap=row_cap, asked=asked, name=label)
 
-    return _asked((kind,), query, source, values, answer)
+    frame = _asked((kind,), query, source, values, answer)
+    if frame.empty and kind == "prometheus":
+        _add_columns(frame, named_one.labels if named_one else (), baseline=asked.baseline_days > 0)
+    return frame
+
+
+def _add_columns(frame: pd.DataFrame, labels: Sequence[str], *, baseline: bool) -> None:
+    """Give an empty answer the columns of a full one, so that a cell that uses them goes on."""
+    types = {"sampled_at": "datetime64[us, UTC]", "value": "float64"}
+    types |= dict.fromkeys(("baseline", "ratio") if baseline else (), "float64")
+    for name, dtype in {**types, **dict.fromkeys(labels, "object")}.items():
+        frame[name] = pd.Series(dtype=dtype)
 
 
 def _in_unit(one: NamedQuery, unit: str) -> str:
