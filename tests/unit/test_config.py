@@ -114,6 +114,17 @@ class TestFinding:
         assert load(folder, ORDERS).default_connection == "sandbox-primary"
         assert load(folder, f"{ORDERS}default = true").default_connection == "orders"
 
+    def test_the_prometheus_of_the_sandbox_is_used_while_the_team_has_none(
+        self, folder: Path
+    ) -> None:
+        published = config.sandbox_connections_file()
+        published.parent.mkdir()
+        prometheus = '[sources.{}]\nkind = "prometheus"\nurl = "http://127.0.0.1:9090"\n'
+        published.write_text(prometheus.format("sandbox-prometheus"))
+        loki = '[sources.logs]\nkind = "loki"\nurl = "http://127.0.0.1:3100"\n'
+        assert {*load(folder, loki).sources} == {"logs", "sandbox-prometheus"}
+        assert {*load(folder, prometheus.format("prod")).sources} == {"prod"}
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
