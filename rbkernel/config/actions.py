@@ -10,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
+# how a person who approves is known: by a signature, or because the proxy of the pages says so
+Identity = Literal["ssh", "passkey", "proxy"]
 ActionName = Literal["cancel_queries", "terminate_sessions"]
 
 
@@ -22,8 +24,9 @@ class ActionRule(BaseModel):
 
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
-    approve it. ``most_targets`` limits the number of sessions. ``cool_down_s`` is the least time
-    between two executions of the action on one connection. The effect is watched for ``watch_s``.
+    approve it. ``identities`` are the ways to be known that count for an approval. ``most_targets``
+    limits the number of sessions. ``cool_down_s`` is the least time between two executions of the
+    action on one connection. The effect is watched for ``watch_s``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +35,7 @@ class ActionRule(BaseModel):
     severities: tuple[Annotated[Severity, BeforeValidator(_parsed)], ...] = ()
     approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
     proposer_may_approve: bool = False
+    identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
     most_targets: Count = 1
     cool_down_s: Pause = 0.0
     approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
@@ -40,12 +44,18 @@ class ActionRule(BaseModel):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ActionRule:
-        if not self.approvers and "proposer_may_approve" in self.model_fields_set:
+        about_people = self.model_fields_set & {"proposer_may_approve", "identities"}
+        if not self.approvers and about_people:
             raise ValueError(
-                "has approvers = 0, so nobody approves: remove proposer_may_approve, or ask for"
+                f"has approvers = 0, so nobody approves: remove {max(about_people)}, or ask for"
                 " approvers"
             )
         return self
+
+    @property
+    def needs_two_people(self) -> bool:
+        """Whether no person alone can ask for the action and approve it."""
+        return self.approvers > 1 or (self.approvers == 1 and not self.proposer_may_approve)
 
     def applies(self, action: str, severity: str) -> bool:
         """Return whether the rule is about an action in an incident of this severity.
@@ -87,6 +97,7 @@ class Actions(BaseModel):
             raise ValueError(
                 "approvers is missing: name the OpenSSH file of the people who may approve"
             )
+        self._two_people_are_two()
         unreachable = next(
             (
                 rule.action
@@ -103,6 +114,16 @@ class Actions(BaseModel):
                 " applies: write the rule for all severities last"
             )
         return self
+
+    def _two_people_are_two(self) -> None:
+        """Refuse two people by a proxy's word where a kernel could say both names."""
+        unsafe = (one for one in self.rules if "proxy" in one.identities and one.needs_two_people)
+        if self.one_user and (found := next(unsafe, None)):
+            raise ValueError(
+                f"a rule for {found.action} needs two people and takes the word of a proxy, but"
+                " with one_user = true a kernel can use the secret of the proxy: remove one_user,"
+                ' or "proxy" from identities'
+            )
 
     def rule(self, action: str, severity: str) -> ActionRule | None:
         """Return the first rule for an action and a severity; None if no rule allows it."""

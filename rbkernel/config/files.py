@@ -211,6 +211,14 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
                 for field in ("approvers", "passkeys")
             }
         ),
+        "pages": settings.pages.model_copy(
+            update={
+                "proxy": settings.pages.proxy
+                and settings.pages.proxy.model_copy(
+                    update={"secret_file": place(settings.pages.proxy.secret_file)}
+                )
+            }
+        ),
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}
         ),

@@ -138,6 +138,16 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _proxy_is_known(self) -> Settings:
+        by_proxy = [one.action for one in self.actions.rules if "proxy" in one.identities]
+        if by_proxy and self.pages.proxy is None:
+            raise ValueError(
+                f'a rule for {by_proxy[0]} has "proxy" in identities, but there is no'
+                " [pages.proxy]: add it, or remove the identity"
+            )
+        return self
+
     @property
     def default_connection(self) -> str:
         """The name of the default connection; empty if none is configured."""

@@ -7,20 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rbkernel.config.actions import ActionRule
+from rbkernel.config.actions import ActionRule, Identity
 from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
 from rbkernel.evidence.runs import list_runs
-from rbkernel.execution import approvers, document, passkey_signing, policy, proposal
+from rbkernel.execution import (
+    approvers,
+    document,
+    passkey_signing,
+    policy,
+    proposal,
+    said_by_proxy,
+)
 from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
 _SHORTEST = 16
+# signed to learn whose key it is, and used for nothing else
+_WHOSE = "whose key is this?\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +95,13 @@ def show(ledger: Ledger, plan: str) -> Shown:
 
 
 def request(
-    ledger: Ledger, plan: str, key: Path | None = None, *, by: str = "", origin: str = ""
+    ledger: Ledger,
+    plan: str,
+    key: Path | None = None,
+    *,
+    by: str = "",
+    person: Person | None = None,
+    origin: str = "",
 ) -> ActionHistory:
     """Record the preview of an action, for people to approve; one that is still valid is kept.
 
@@ -99,6 +115,8 @@ def request(
         The SSH key of the person who asks; needed if the policy wants another person to approve.
     by
         Who asks, if no key says it; by default the OS user.
+    person
+        Who asks, as a proxy says; it counts where the policy takes this instead of a key.
     origin
         Where the person asks, if not by command.
 
@@ -112,7 +130,10 @@ def request(
         ledger.must_take_passkeys(found)
     rule = ledger.rule(found)
     is_signed = bool(rule.approvers) and not rule.proposer_may_approve
-    if is_signed:  # the server is asked only for somebody who may ask
+    said = person if "proxy" in rule.identities else None
+    if is_signed and said:  # the server is asked only for somebody who may ask
+        said_by_proxy.must_count(ledger.settings, said, _approvers(ledger))
+    elif is_signed:
         _needed(found, key)
     preview = ledger.preview(found)
     if why := _refusal(preview, rule):
@@ -122,12 +143,17 @@ def request(
         return known
     at = now()
     signers = _approvers(ledger) if is_signed else ""
-    who = approvers.owner(_needed(found, key), signers, at) if signers else None
+
+    def sign(text: str) -> Signature:
+        if said:
+            purpose = approvers.REQUEST
+            return said_by_proxy.sign(ledger.settings, said, text, purpose, signers, at)
+        return approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at)
+
+    who = sign(_WHOSE) if signers else None
     asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
     text = ledger.document(found, rule, preview, asked, at)
-    signature = ""
-    if who:
-        signature = approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at).text
+    signature = sign(text).text if who else ""
 
     def check(history: ActionHistory | None) -> str:
         return ledger.changed_since(found, rule) or _not_again(found, history, previous=known)
@@ -173,7 +199,7 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     def sign(history: ActionHistory, signers: str) -> Signature:
         return approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
 
-    return _approve(ledger, plan, seen, sign)
+    return _approve(ledger, plan, seen, sign, "ssh")
 
 
 def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> ActionHistory:
@@ -185,11 +211,27 @@ def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> A
         As for `approve`, or the answer is not a signature over this action.
     """
     sign = partial(passkey_signing.sign, ledger.settings, answer)
-    return _approve(ledger, plan, seen, sign, origin=Origin.PAGE)
+    return _approve(ledger, plan, seen, sign, "passkey", origin=Origin.PAGE)
+
+
+def approve_by_proxy(ledger: Ledger, plan: str, seen: str, person: Person) -> ActionHistory:
+    """Approve an action by a click of a person whom the proxy of the pages named; see `approve`.
+
+    Raises
+    ------
+    ActionRefused
+        As for `approve`, or the policy does not take the word of a proxy.
+    """
+
+    def sign(history: ActionHistory, signers: str) -> Signature:
+        purpose, document_ = approvers.APPROVAL, history.document
+        return said_by_proxy.sign(ledger.settings, person, document_, purpose, signers, now())
+
+    return _approve(ledger, plan, seen, sign, "proxy", origin=Origin.PAGE)
 
 
 def _approve(
-    ledger: Ledger, plan: str, seen: str, sign: Sign, *, origin: str = ""
+    ledger: Ledger, plan: str, seen: str, sign: Sign, known: Identity, *, origin: str = ""
 ) -> ActionHistory:
     found = ledger.find(plan)
     if origin:
@@ -197,6 +239,8 @@ def _approve(
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
+    if why := policy.no_identity(rule, known):
+        raise refused(found, why)
     signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:

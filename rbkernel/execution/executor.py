@@ -10,7 +10,7 @@ from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import assertions, kinds, policy, server
+from rbkernel.execution import approvers, kinds, policy, server
 from rbkernel.execution.approval import pending
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
 from rbkernel.execution.outcome import Outcome
@@ -81,7 +81,8 @@ def begin(
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
-    if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
+    known = {approvers.identity(one.signature) for one in history.approvals}
+    if origin or known - {"ssh"}:
         ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)

@@ -37,6 +37,7 @@ from rbkernel.execution import (
     passkey_signing,
     policy,
     proposal,
+    said_by_proxy,
     server,
 )
 from rbkernel.execution.document import Facts, Preview
@@ -301,11 +302,16 @@ class Ledger:
         def by_passkey(one: Approval) -> str:
             return passkey_signing.refusal(self.settings, one, history.digest, signers)
 
+        def by_proxy(one: Approval, purpose: str) -> str:
+            return said_by_proxy.refusal(self.settings, one, history.digest, purpose, signers)
+
         return approvers.unproven(
             history,
             signers,
             requested=not rule.proposer_may_approve,
+            identities=rule.identities,
             by_passkey=by_passkey,
+            by_proxy=by_proxy,
         )
 
     def append(

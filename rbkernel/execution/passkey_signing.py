@@ -177,7 +177,8 @@ def _keys_of(name: str, signers: str) -> frozenset[str]:
     found = approvers.keys_of(name, signers)
     if not found:
         raise ActionRefused(
-            f"{name} has no line without options in the file of approvers",
+            f"{name} has no line without options in the file of approvers, or another name has the"
+            " same key",
             where="[actions] approvers",
             next_step="add a line with this name and the person's public SSH key",
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rbkernel import amounts
-from rbkernel.config.actions import ActionRule
+from rbkernel.config.actions import ActionRule, Identity
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
 from rbkernel.execution.document import Facts
 
@@ -23,6 +23,7 @@ def terms(rule: ActionRule) -> Facts:
     """Return the part of a document that says under which conditions the action is approved."""
     return {
         **{name: getattr(rule, name) for name in _TERMS},
+        "identities": sorted(rule.identities),
         "approve_within_s": rule.approve_within_min * 60,
         "execute_within_s": rule.execute_within_min * 60,
     }
@@ -89,6 +90,13 @@ def executions(histories: Iterable[ActionHistory], action: str, connection: str)
         for line in one.lines
         if line.text("state") == ActionState.EXECUTING
     ]
+
+
+def no_identity(rule: ActionRule, known: Identity) -> str:
+    """Return why an approval does not count, by how its person is known; empty if it does."""
+    if known in rule.identities:
+        return ""
+    return f"the policy takes approvals by {' or '.join(rule.identities)}, not by {known}"
 
 
 def may_approve(history: ActionHistory, rule: ActionRule, by: str, key: str, at: datetime) -> str:

@@ -62,6 +62,8 @@ def policy(facts: Facts) -> str:
     if not facts["approvers"]:
         return "no approval needed"
     needed = amounts.count(facts["approvers"], "approval")
+    if "proxy" in facts.get("identities", ()):
+        needed += " (the word of a proxy is enough)"
     if facts.get("proposer_may_approve"):
         return f"{needed}, also by the person who asks"
     asked = facts.get("requested_by")

@@ -295,6 +295,12 @@ ENFORCED: dict[str, Callable[[], bool]] = {
             BEGIN,
         )
     ),
+    "identities": lambda: (
+        "not by proxy" in policy.no_identity(RULE, "proxy")
+        and not policy.no_identity(RULE, "passkey")
+        and not policy.no_identity(rule(identities=["proxy"]), "proxy")
+        and "not by ssh" in policy.no_identity(rule(identities=["proxy"]), "ssh")
+    ),
     "most_targets": lambda: bool(policy.too_many(RULE, 4)) and not policy.too_many(RULE, 3),
     "cool_down_s": lambda: (
         "wait 30 s" in policy.too_soon(RULE, [BEGIN.isoformat()], BEGIN + timedelta(seconds=30))

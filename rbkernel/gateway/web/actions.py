@@ -13,6 +13,7 @@ from typing import Any
 
 from rbkernel import amounts, config
 from rbkernel.config import Settings
+from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, ConfigError, RbkernelError
 from rbkernel.evidence.incident import (
     ActionHistory,
@@ -22,11 +23,19 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, boundary, passkey_signing, policy
+from rbkernel.execution import (
+    approvers,
+    assertions,
+    boundary,
+    passkey_signing,
+    policy,
+    said_by_proxy,
+)
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.web.site import Site
 
 _BY_COMMAND = (
@@ -40,8 +49,9 @@ class Card:
     """An action as a page shows it.
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
-    offers none, and then ``advice`` says why, and what to do. ``boundary`` says what an approval is
-    worth here. ``rows`` are facts of the preview;
+    offers none, and then ``advice`` says why, and what to do. ``by_passkey`` says whether a passkey
+    may approve it here, and ``by_proxy`` is the name in which a click does. ``boundary`` says what
+    an approval is worth here. ``rows`` are facts of the preview;
     ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
     time, and when the passkey was registered.
     """
@@ -61,6 +71,8 @@ class Card:
     result: str = ""
     step: str = ""
     advice: str = ""
+    by_passkey: bool = False
+    by_proxy: str = ""
     boundary: str = ""
 
     @property
@@ -95,6 +107,21 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ways:
+    """The ways to approve on a page: why there are none by passkey, or by the word of the proxy."""
+
+    person: Person | None
+    no_passkey: str
+    no_proxy: str
+
+    def refused(self, rule: ActionRule) -> dict[str, str]:
+        """Return why each way that a rule takes is not open here; an empty text if it is."""
+        known = (("passkey", self.no_passkey), ("proxy", self.no_proxy))
+        taken: dict[str, str] = {n: why for n, why in known if n in rule.identities}
+        return taken or {"ssh": "the policy takes SSH keys only: `rbkernel action approve`"}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cards:
     """The actions of a page, and the address that passkeys are bound to; empty if none may be."""
 
@@ -108,8 +135,13 @@ class Cards:
         return any(one.is_executing for one in self.cards)
 
 
-def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
-    """Return the actions that some runs of an incident proposed, with what is recorded of them."""
+def cards(
+    site: Site, entries: Sequence[RunEntry], name: str, person: Person | None = None
+) -> Cards:
+    """Return the actions that some runs of an incident proposed, with what is recorded of them.
+
+    ``person`` is who the proxy says looks at the page.
+    """
     found = {one.plan: one for entry in entries for one in site.cache.proposals(entry)}
     record = site.cache.remaining(name)
     histories = {
@@ -124,9 +156,9 @@ def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
     except RbkernelError as error:
         ledger, problem = Ledger(site.settings, site.redactor), str(error)
     host, origin, no_passkey = _party(ledger.settings)
+    ways = Ways(person=person, no_passkey=no_passkey, no_proxy=_no_proxy(ledger.settings, person))
     made = [
-        _card(ledger, one, record, histories.get(one.plan), problem, no_passkey)
-        for one in found.values()
+        _card(ledger, one, record, histories.get(one.plan), problem, ways) for one in found.values()
     ]
     return Cards(cards=tuple(made), host=host, origin=origin)
 
@@ -166,22 +198,35 @@ def _party(settings: Settings) -> tuple[str, str, str]:
     return party.id, party.origin, ""
 
 
+def _no_proxy(settings: Settings, person: Person | None) -> str:
+    """Return why this person cannot approve by the word of the proxy; empty if they can."""
+    if person is None:
+        return "the proxy names nobody: open the page at its address, and log in"
+    try:
+        said_by_proxy.must_count(settings, person, approvers.read(settings.actions.approvers))
+    except ActionRefused as error:
+        return f"{error.what}. Next: {error.next_step}"
+    return ""
+
+
 def _card(
     ledger: Ledger,
     found: Proposal,
     record: IncidentRecord,
     history: ActionHistory | None,
     problem: str,
-    no_passkey: str,
+    ways: Ways,
 ) -> Card:
     state = history.state(now()) if history else ActionState.PROPOSED
-    step, advice = _step(ledger, found, record, history, state)
+    step, advice = _step(ledger, found, record, history, state, ways)
+    rule = ledger.settings.actions.rule(found.action, record.severity)
+    refused = ways.refused(rule) if rule else {}
     if not problem and (why := ledger.no_passkeys(found)):
         problem = f"{why}. Next: {boundary.APART}"
     if step and problem:
         step, advice = "", problem
-    if step == "approve" and no_passkey:
-        step, advice = "", no_passkey
+    if step == "approve" and refused and all(refused.values()):
+        step, advice = "", "; ".join(refused.values())
     return Card(
         plan=found.plan,
         title=found.title,
@@ -189,6 +234,8 @@ def _card(
         state=state,
         step=step,
         advice=advice,
+        by_passkey=refused.get("passkey") == "",
+        by_proxy=ways.person.name if ways.person and refused.get("proxy") == "" else "",
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
         **(_recorded(history) if history else {}),
     )
@@ -200,6 +247,7 @@ def _step(
     record: IncidentRecord,
     history: ActionHistory | None,
     state: ActionState,
+    ways: Ways,
 ) -> tuple[str, str]:
     """Return the next step that the page offers; if it offers none, why, and what to do."""
     if state in {ActionState.EXECUTING, ActionState.VERIFIED, ActionState.REJECTED}:
@@ -231,7 +279,8 @@ def _step(
             return ("", why) if why else ("approve", "")
         why = why or policy.may_execute(history, rule, now())
         return ("", why) if why else ("execute", "")
-    if not rule.proposer_may_approve:
+    by_proxy = ways.refused(rule).get("proxy")
+    if not rule.proposer_may_approve and by_proxy != "":
         return "", (
             "the policy wants another person to approve it, so the person who asks signs the"
             f" preview: `rbkernel action request {found.plan} --key KEY`"
