@@ -25,7 +25,8 @@ class ActionRule(BaseModel):
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
     approve it. ``identities`` are the ways to be known that count for an approval. ``most_targets``
-    limits the number of sessions. ``cool_down_s`` is the least time between two executions of the
+    limits the number of sessions. Without ``break_glass``, nobody may approve alone what needs more
+    people. ``cool_down_s`` is the least time between two executions of the
     action on one connection. The effect is watched for ``watch_s``.
     """
 
@@ -36,6 +37,7 @@ class ActionRule(BaseModel):
     approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
     proposer_may_approve: bool = False
     identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
+    break_glass: bool = True
     most_targets: Count = 1
     cool_down_s: Pause = 0.0
     approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
@@ -44,7 +46,7 @@ class ActionRule(BaseModel):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ActionRule:
-        about_people = self.model_fields_set & {"proposer_may_approve", "identities"}
+        about_people = self.model_fields_set & {"proposer_may_approve", "identities", "break_glass"}
         if not self.approvers and about_people:
             raise ValueError(
                 f"has approvers = 0, so nobody approves: remove {max(about_people)}, or ask for"
@@ -80,7 +82,8 @@ class Actions(BaseModel):
     ``approvers`` is an OpenSSH file of allowed signers: the people who may approve. ``passkeys`` is
     the file in which `rbkernel serve` keeps the passkeys of these people; without it, nobody can
     approve on a page. ``one_user`` accepts passkeys where kernels run as the OS user of `rbkernel
-    serve`: an approval is then a convenience.
+    serve`: an approval is then a convenience. ``break_glass`` lets one approver, with a reason,
+    approve alone what needs more people.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +91,7 @@ class Actions(BaseModel):
     approvers: Path | None = None
     passkeys: Path | None = None
     one_user: bool = False
+    break_glass: bool = False
     rules: tuple[ActionRule, ...] = ()
 
     @model_validator(mode="after")
@@ -98,6 +102,12 @@ class Actions(BaseModel):
                 "approvers is missing: name the OpenSSH file of the people who may approve"
             )
         self._two_people_are_two()
+        claims = (one.action for one in self.rules if "break_glass" in one.model_fields_set)
+        if not self.break_glass and (action := next(claims, "")):
+            raise ValueError(
+                f"a rule for {action} has break_glass, but [actions] break_glass is not true: set"
+                " it there, or remove it from the rule"
+            )
         unreachable = next(
             (
                 rule.action
@@ -126,5 +136,10 @@ class Actions(BaseModel):
             )
 
     def rule(self, action: str, severity: str) -> ActionRule | None:
-        """Return the first rule for an action and a severity; None if no rule allows it."""
-        return next((one for one in self.rules if one.applies(action, severity)), None)
+        """Return the first rule for an action and a severity; None if no rule allows it.
+
+        Its ``break_glass`` says whether the policy as a whole allows that.
+        """
+        found = next((one for one in self.rules if one.applies(action, severity)), None)
+        allowed = self.break_glass and found is not None and found.needs_two_people
+        return found and found.model_copy(update={"break_glass": found.break_glass and allowed})

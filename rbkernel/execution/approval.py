@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rbkernel.config.actions import ActionRule, Identity
 from rbkernel.errors import RbkernelError
@@ -172,11 +173,12 @@ def _approvers(ledger: Ledger) -> str:
     return approvers.read(ledger.settings.actions.approvers)
 
 
-# signs the document of an action; the second argument is the text of the file of approvers
+# signs the document of an action, and the reason to break the glass, if any; the second argument
+# is the text of the file of approvers
 Sign = Callable[[ActionHistory, str], Signature]
 
 
-def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
+def approve(ledger: Ledger, plan: str, seen: str, key: Path, *, reason: str = "") -> ActionHistory:
     """Approve an action with an SSH signature over its document.
 
     Parameters
@@ -189,6 +191,8 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
         The digest that the approver saw, or its beginning, at least 16 characters.
     key
         The private key of the approver.
+    reason
+        Why this person alone approves what needs more people (break-glass); empty otherwise.
 
     Raises
     ------
@@ -197,12 +201,15 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     """
 
     def sign(history: ActionHistory, signers: str) -> Signature:
-        return approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+        text, purpose = _covered(history, reason)
+        return approvers.sign(key, text, purpose, signers, now())
 
-    return _approve(ledger, plan, seen, sign, "ssh")
+    return _approve(ledger, plan, seen, sign, "ssh", reason)
 
 
-def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> ActionHistory:
+def approve_with_passkey(
+    ledger: Ledger, plan: str, seen: str, answer: str, *, reason: str = ""
+) -> ActionHistory:
     """Approve an action with what a browser answered about a passkey; see `approve`.
 
     Raises
@@ -210,11 +217,13 @@ def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> A
     ActionRefused
         As for `approve`, or the answer is not a signature over this action.
     """
-    sign = partial(passkey_signing.sign, ledger.settings, answer)
-    return _approve(ledger, plan, seen, sign, "passkey", origin=Origin.PAGE)
+    sign = partial(passkey_signing.sign, ledger.settings, answer, reason=reason)
+    return _approve(ledger, plan, seen, sign, "passkey", reason, origin=Origin.PAGE)
 
 
-def approve_by_proxy(ledger: Ledger, plan: str, seen: str, person: Person) -> ActionHistory:
+def approve_by_proxy(
+    ledger: Ledger, plan: str, seen: str, person: Person, *, reason: str = ""
+) -> ActionHistory:
     """Approve an action by a click of a person whom the proxy of the pages named; see `approve`.
 
     Raises
@@ -224,14 +233,27 @@ def approve_by_proxy(ledger: Ledger, plan: str, seen: str, person: Person) -> Ac
     """
 
     def sign(history: ActionHistory, signers: str) -> Signature:
-        purpose, document_ = approvers.APPROVAL, history.document
-        return said_by_proxy.sign(ledger.settings, person, document_, purpose, signers, now())
+        text, purpose = _covered(history, reason)
+        return said_by_proxy.sign(ledger.settings, person, text, purpose, signers, now())
 
-    return _approve(ledger, plan, seen, sign, "proxy", origin=Origin.PAGE)
+    return _approve(ledger, plan, seen, sign, "proxy", reason, origin=Origin.PAGE)
+
+
+def _covered(history: ActionHistory, reason: str) -> tuple[str, str]:
+    """Return the text that an approval covers, and its purpose."""
+    purpose = approvers.BREAK_GLASS if reason else approvers.APPROVAL
+    return approvers.signed_text(history.document, reason), purpose
 
 
 def _approve(
-    ledger: Ledger, plan: str, seen: str, sign: Sign, known: Identity, *, origin: str = ""
+    ledger: Ledger,
+    plan: str,
+    seen: str,
+    sign: Sign,
+    known: Identity,
+    reason: str,
+    *,
+    origin: str = "",
 ) -> ActionHistory:
     found = ledger.find(plan)
     if origin:
@@ -241,6 +263,8 @@ def _approve(
         raise refused(found, f"it is {state}")
     if why := policy.no_identity(rule, known):
         raise refused(found, why)
+    if reason and (why := policy.no_break_glass(rule, reason) or ledger.unwritable(reason)):
+        raise refused(found, why)
     signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:
@@ -249,7 +273,11 @@ def _approve(
         return (
             ledger.changed_since(found, rule, history)
             or ledger.unproven(latest_, rule)
-            or policy.may_approve(latest_, rule, signed.by, signed.key, now())
+            or (
+                policy.may_break_glass(latest_, rule, signed.by, signed.key, reason, now())
+                if reason
+                else policy.may_approve(latest_, rule, signed.by, signed.key, now())
+            )
         )
 
     # the server is asked only for an approver who may approve
@@ -257,6 +285,7 @@ def _approve(
         raise refused(found, why)
     if why := ledger.void(found, history, rule, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
+    broken: dict[str, Any] = {"break_glass": reason} if reason else {}
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),
         by=signed.by,
@@ -264,6 +293,7 @@ def _approve(
         signature=signed.text,
         signers=signed.signers,
         origin=origin,
+        **broken,
     )
 
 

@@ -24,6 +24,7 @@ from rbkernel.evidence.incident import ActionHistory, Approval
 from rbkernel.execution import assertions
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
+BREAK_GLASS = "rbkernel-action-break-glass"
 # begins what the record keeps in the place of a signature, if only a proxy said who it was
 UNSIGNED = "not signed: "
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
@@ -131,6 +132,16 @@ def refusal(
     return ""
 
 
+def purpose_of(approval: Approval) -> str:
+    """Return what an approval is for: `APPROVAL` or `BREAK_GLASS`."""
+    return BREAK_GLASS if approval.break_glass else APPROVAL
+
+
+def signed_text(document: str, reason: str) -> str:
+    """Return the text that an approval covers: the document, and the reason to break the glass."""
+    return f"{document}break-glass: {reason}\n" if reason else document
+
+
 def identity(signature: str) -> Identity:
     """Return how the person of a recorded approval is known.
 
@@ -140,6 +151,12 @@ def identity(signature: str) -> Identity:
     if assertions.is_recorded(signature):
         return "passkey"
     return "proxy" if signature.startswith(UNSIGNED) else "ssh"
+
+
+def identities(history: ActionHistory) -> frozenset[Identity]:
+    """Return how those who asked for an action and approved it are known."""
+    signatures = [history.lines[0].text("signature"), *(one.signature for one in history.approvals)]
+    return frozenset(map(identity, filter(None, signatures)))
 
 
 def unproven(
@@ -170,10 +187,8 @@ def unproven(
     """
 
     def signed(one: Approval, namespace: str) -> str:
-        at = utc(one.at)
-        why = refusal(
-            history.document, namespace, by=one.by, text=one.signature, signers=signers, at=at
-        )
+        at, text = utc(one.at), signed_text(history.document, one.break_glass)
+        why = refusal(text, namespace, by=one.by, text=one.signature, signers=signers, at=at)
         return why or ("" if fingerprint(one.signature) == one.key else "it is by another key")
 
     for one in history.approvals:
@@ -181,9 +196,9 @@ def unproven(
         if known not in identities:
             return f"the approval of {one.by} does not count: the policy takes no {known}"
         if known == "ssh":
-            if why := signed(one, APPROVAL):
+            if why := signed(one, purpose_of(one)):
                 return f"the signature of {one.by} is not valid: {why}"
-        elif why := by_passkey(one) if known == "passkey" else by_proxy(one, APPROVAL):
+        elif why := by_passkey(one) if known == "passkey" else by_proxy(one, purpose_of(one)):
             return f"the approval of {one.by} is not valid: {why}"
     if not requested:
         return ""
@@ -212,21 +227,21 @@ def keys_of(name: str, signers: str) -> frozenset[str]:
     Lines with options do not count: they limit what an SSH key may sign, and when. Nor does a key
     that has another name, too: two names are two people.
 
-    >>> file = "ann ssh-ed25519 AAAA\\n# ssh-rsa AAAA\\nbob valid-before=2026 ssh-rsa BBBB"
+    >>> file = "ann ssh-ed25519 AAAA\\n# ssh-rsa AAAA\\nbob valid-before=2026 ssh-rsa AAAA"
     >>> [len(keys_of(name, file)) for name in ("ann", "#", "bob", "eve")]
     [1, 0, 0, 0]
     """
+    lines = (line.split() for line in signers.splitlines() if not line.startswith("#"))
+    # the name comes first, then the key: type and base64
+    keys = [words for words in lines if len(words) > 2 and words[1].startswith(_KEY_TYPES)]
+    of_others = {words[2] for words in keys if words[0] != name}
     found: set[str] = set()
-    lines = [line.split() for line in signers.splitlines() if line.strip() and line[0] != "#"]
-    of_others = {word for words in lines if words[0] != name for word in words[1:]}
-    for words in lines:
-        # the name comes first, and is no "#"
-        if words[0] == name and manifest.is_signer(name) and len(words) > 2:
+    for words in keys:
+        if words[0] == name and manifest.is_signer(name):
             if words[2] in of_others:
                 return frozenset()
             with suppress(binascii.Error):
-                if words[1].startswith(_KEY_TYPES):
-                    found.add(_hashed(base64.b64decode(words[2], validate=True)))
+                found.add(_hashed(base64.b64decode(words[2], validate=True)))
     return frozenset(found)
 
 

@@ -81,8 +81,7 @@ def begin(
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     connection = ledger.settings.connection(found.connection).for_actions()
-    known = {approvers.identity(one.signature) for one in history.approvals}
-    if origin or known - {"ssh"}:
+    if origin or approvers.identities(history) - {"ssh"}:
         ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)

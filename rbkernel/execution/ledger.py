@@ -242,6 +242,10 @@ class Ledger:
     def _plain(self, value: Any) -> Any:
         return self._redactor.value([value])[0]
 
+    def unwritable(self, text: str) -> str:
+        """Return why a text that is signed cannot be recorded as it is; empty if it can."""
+        return "" if self._plain(text) == text else "the reason contains a secret: leave it out"
+
     def void(
         self, found: Proposal, history: ActionHistory, rule: ActionRule, preview: Preview
     ) -> str:
@@ -303,7 +307,8 @@ class Ledger:
             return passkey_signing.refusal(self.settings, one, history.digest, signers)
 
         def by_proxy(one: Approval, purpose: str) -> str:
-            return said_by_proxy.refusal(self.settings, one, history.digest, purpose, signers)
+            text = approvers.signed_text(history.document, one.break_glass)
+            return said_by_proxy.refusal(self.settings, one, text, purpose, signers)
 
         return approvers.unproven(
             history,

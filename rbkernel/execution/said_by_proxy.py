@@ -105,7 +105,7 @@ def sign(
     text
         The document that the person saw.
     purpose
-        `approvers.REQUEST` or `approvers.APPROVAL`.
+        `approvers.REQUEST`, `approvers.APPROVAL` or `approvers.BREAK_GLASS`.
     signers
         The text of the file of approvers.
     at
@@ -124,11 +124,11 @@ def sign(
     return Signature(by=person.name, key=person.key, text=made, signers=signers)
 
 
-def refusal(settings: Settings, approval: Approval, digest: str, purpose: str, signers: str) -> str:
+def refusal(settings: Settings, approval: Approval, text: str, purpose: str, signers: str) -> str:
     """Return why the record does not prove that the proxy named this person; empty if it does."""
     claim, _, code = approval.signature.rstrip("\n").rpartition(_CODE)
     at = claim.rpartition("at: ")[2].strip()
-    if claim != _claim(approval.by, approval.key, digest, purpose, at):
+    if claim != _claim(approval.by, approval.key, document.digest(text), purpose, at):
         return "the record of the click says something else"
     if not timedelta(0) <= instant(approval.at) - instant(at) <= _WRITTEN_WITHIN:
         return "the click was at another time than the record says"

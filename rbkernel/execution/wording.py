@@ -70,6 +70,12 @@ def policy(facts: Facts) -> str:
     return f"{needed}, not by {f'{asked}, who asked' if asked else 'the person who asks'}"
 
 
+def broken_glass(history: ActionHistory) -> str:
+    """Say who approved alone what needs more people, and why; empty if nobody did."""
+    one = history.broken_glass
+    return f"{one.by} approved alone: {one.break_glass}" if one else ""
+
+
 def server(facts: Facts) -> str:
     """Describe the server of an action.
 
@@ -130,6 +136,8 @@ def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
     yield f"state     {state}{f': {short_line(history.result)}' if history.result else ''}"
     if state is ActionState.PREVIEWED:
         yield f"          {len(history.approvals)} of {history.needed} approvals"
+    if said := broken_glass(history):
+        yield f"glass     broken: {short_line(said)}"
     for one in history.approvals:
         yield f"approved  by {short_line(one.by)}, key {short_line(one.key)}, at {clock(one.at)}"
     for step in history.lines:

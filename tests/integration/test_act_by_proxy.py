@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
-from rbkernel.execution import approval, executor
+from rbkernel.execution import approval, executor, said_by_proxy
 from rbkernel.gateway import links
 from tests.integration.test_act import still
 from tests.integration.test_act_on_page import PAGE, Phone
@@ -143,7 +144,7 @@ class TestRefused(InOneRoom):
         approval.request(room.ledger, plan)
         for name in ("eve", "dan"):  # eve has a key, and no line
             phone = people.phone(name)
-            assert f"{name} has no line without options" in phone.words
+            assert "Approve as" not in phone.words
             fields = {**phone.fields("reject"), "name": "bob"}
             sent = phone.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
             self.refused(sent, f"{name} has no line without options")
@@ -273,6 +274,18 @@ class TestRefused(InOneRoom):
         record.write_text(moved)
         why = refusal(lambda: approval.approve(room.ledger, plan, asked.digest, room.key("ann")))
         assert "at another time than the record says" in why
+
+    def test_a_kernel_that_could_ask_in_another_name(
+        self, room: Room, still: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who asks by the word of a proxy counts only where kernels cannot say it, too."""
+        configure(room, BY_PROXY)
+        plan = room.propose(still.plan, other_run(3), host=socket.gethostname(), title="Here")
+        ann = said_by_proxy.Person(name="ann", address=PEER)
+        asked = approval.request(room.ledger, plan, person=ann)
+        approval.approve(room.ledger, plan, asked.digest, room.key("bob"))
+        why = refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
+        assert "kernels run here as the OS user" in why
 
     def test_where_kernels_could_say_any_name(
         self, room: Room, still: Queue, plan: str, stack: ExitStack

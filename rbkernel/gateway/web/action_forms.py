@@ -58,7 +58,7 @@ def approve(site: Site, sent: Sent) -> None:
         )
     with _looking(site, sent) as (ledger, found):
         seen = sent.fields.get("digest", "")
-        approval.approve_with_passkey(ledger, found.plan, seen, answer)
+        approval.approve_with_passkey(ledger, found.plan, seen, answer, reason=_reason(sent))
 
 
 def approve_by_proxy(site: Site, sent: Sent) -> None:
@@ -78,7 +78,15 @@ def approve_by_proxy(site: Site, sent: Sent) -> None:
         )
     with _looking(site, sent) as (ledger, found):
         seen = sent.fields.get("digest", "")
-        approval.approve_by_proxy(ledger, found.plan, seen, person)
+        approval.approve_by_proxy(ledger, found.plan, seen, person, reason=_reason(sent))
+
+
+def _reason(sent: Sent) -> str:
+    """Return why a person alone approves what needs more people; empty in the usual forms."""
+    if "reason" not in sent.fields:
+        return ""
+    # an empty reason is none, and so is refused; it is no usual approval
+    return sent.text("reason", MOST_NOTE) or "none"
 
 
 def execute(site: Site, sent: Sent) -> None:

@@ -50,8 +50,9 @@ class Card:
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
     offers none, and then ``advice`` says why, and what to do. ``by_passkey`` says whether a passkey
-    may approve it here, and ``by_proxy`` is the name in which a click does. ``boundary`` says what
-    an approval is worth here. ``rows`` are facts of the preview;
+    may approve it here, and ``by_proxy`` is the name in which a click does. ``breaks_glass`` says
+    whether one person may do so alone, and ``broken_glass`` who did, and why. ``boundary`` says
+    what an approval is worth here. ``rows`` are facts of the preview;
     ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
     time, and when the passkey was registered.
     """
@@ -71,6 +72,8 @@ class Card:
     result: str = ""
     step: str = ""
     advice: str = ""
+    breaks_glass: bool = False
+    broken_glass: str = ""
     by_passkey: bool = False
     by_proxy: str = ""
     boundary: str = ""
@@ -79,6 +82,11 @@ class Card:
     def challenge(self) -> str:
         """What a passkey signs to approve this action, in base64url."""
         return assertions.url64(assertions.approval_challenge(self.digest))
+
+    @property
+    def glass(self) -> str:
+        """The beginning of what a passkey signs to break the glass; the reason's hash follows."""
+        return f"{assertions.BREAK_GLASS}:{self.digest}:"
 
     @property
     def is_previewed(self) -> bool:
@@ -234,6 +242,7 @@ def _card(
         state=state,
         step=step,
         advice=advice,
+        breaks_glass=bool(step == "approve" and rule and rule.break_glass),
         by_passkey=refused.get("passkey") == "",
         by_proxy=ways.person.name if ways.person and refused.get("proxy") == "" else "",
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
@@ -303,6 +312,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
         "needed": history.needed,
         "approvals": tuple((one.by, one.key, one.at, _since(one)) for one in history.approvals),
         "result": history.result,
+        "broken_glass": words.broken_glass(history),
     }
     try:
         if history.is_intact:
