@@ -21,6 +21,7 @@ from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.config.sources import Source
+from rbkernel.config.tickets import Tickets
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.redact.columns import Redaction
 from rbkernel.spelling import did_you_mean, nearest
@@ -97,6 +98,7 @@ class Settings(BaseModel):
     schedules: tuple[Schedule, ...] = ()
     maintenance: tuple[Window, ...] = ()
     notify: Notify = Notify()
+    tickets: Tickets | None = None
     redaction: Redaction = Redaction()
     kernel: Kernel = Kernel()
     actions: Actions = Actions()
