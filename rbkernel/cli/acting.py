@@ -194,17 +194,32 @@ def reject(
 
 
 @app.command()
-def execute(plan: Plan, digest: Digest = "", as_json: AsJson = False) -> None:
+def execute(
+    plan: Plan,
+    digest: Digest = "",
+    break_glass: Annotated[
+        str,
+        typer.Option(
+            help="Approve alone what needs more people, for this reason, and execute it. Everybody"
+            " who is notified of the incident gets the reason."
+        ),
+    ] = "",
+    key: Annotated[Path, typer.Option(help=f"With --break-glass. {_KEY_HELP}")] = _KEY,
+    as_json: AsJson = False,
+) -> None:
     """Execute an approved action once, watch its effect, and record both.
 
     Exit codes: 0 verified, 2 failed, 3 refused (nothing was executed), indeterminate, or error.
 
     Example: rbkernel action execute 3fa9c1d20b7e --digest 9b1c0d77e2aa4f10
     """
-    from rbkernel.execution import executor
+    from rbkernel.execution import approval, executor
 
     ledger = _ledger()
     digest = digest or _asked(ledger, plan, "Execute this action?")
+    if break_glass:
+        reason = break_glass.strip()
+        approval.approve(ledger, plan, digest, key.expanduser(), reason=reason)
     _end(executor.execute(ledger, plan, digest), as_json=as_json)
 
 

@@ -108,6 +108,7 @@ def _action(action: ActionHistory, now: datetime) -> str:
     said = [
         f"{action.facts.get('title', action.plan)}: {state}",
         f"approved by {by}" if by else "",
+        f"alone (break-glass: {glass.break_glass})" if (glass := action.broken_glass) else "",
         action.result,
     ]
     return f"{short_line('; '.join(filter(None, said)))}{command}"

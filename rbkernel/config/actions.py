@@ -14,6 +14,8 @@ from rbkernel.config.action_values import must_undo
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
+# how a person who approves is known: by a signature, or because the proxy of the pages says so
+Identity = Literal["ssh", "passkey", "proxy"]
 ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
 # the action of a rule for a command or a request: run:NAME, request:NAME
 RUN, REQUEST = "run", "request"
@@ -51,9 +53,10 @@ class ActionRule(BaseModel):
 
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
-    approve it. ``most_targets`` limits the number of sessions or rows. ``cool_down_s`` is the least
-    time between two executions of the action on one connection. The effect is watched for
-    ``watch_s``.
+    approve it. ``identities`` are the ways to be known that count for an approval. ``most_targets``
+    limits the number of sessions or rows. Without ``break_glass``, nobody may approve alone what
+    needs more people. ``cool_down_s`` is the least time between two executions of the action on one
+    connection. The effect is watched for ``watch_s``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +65,8 @@ class ActionRule(BaseModel):
     severities: tuple[Annotated[Severity, BeforeValidator(_parsed)], ...] = ()
     approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
     proposer_may_approve: bool = False
+    identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
+    break_glass: bool = True
     most_targets: Count = 1
     cool_down_s: Pause = 0.0
     approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
@@ -70,14 +75,20 @@ class ActionRule(BaseModel):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ActionRule:
-        if not self.approvers and "proposer_may_approve" in self.model_fields_set:
+        about_people = self.model_fields_set & {"proposer_may_approve", "identities", "break_glass"}
+        if not self.approvers and about_people:
             raise ValueError(
-                "has approvers = 0, so nobody approves: remove proposer_may_approve, or ask for"
+                f"has approvers = 0, so nobody approves: remove {max(about_people)}, or ask for"
                 " approvers"
             )
         if ":" in self.action and "most_targets" in self.model_fields_set:
             raise ValueError("has most_targets, but a command or a request has no targets")
         return self
+
+    @property
+    def needs_two_people(self) -> bool:
+        """Whether no person alone can ask for the action and approve it."""
+        return self.approvers > 1 or (self.approvers == 1 and not self.proposer_may_approve)
 
     def applies(self, action: str, severity: str) -> bool:
         """Return whether the rule is about an action in an incident of this severity.
@@ -102,8 +113,9 @@ class Actions(BaseModel):
     ``approvers`` is an OpenSSH file of allowed signers: the people who may approve. ``passkeys`` is
     the file in which `rbkernel serve` keeps the passkeys of these people; without it, nobody can
     approve on a page. ``one_user`` accepts passkeys where kernels run as the OS user of `rbkernel
-    serve`: an approval is then a convenience. ``commands`` and ``requests`` are what can be
-    executed besides the actions on a server.
+    serve`: an approval is then a convenience. ``break_glass`` lets one approver, with a reason,
+    approve alone what needs more people. ``commands`` and ``requests`` are what can be executed
+    besides the actions on a server.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -111,6 +123,7 @@ class Actions(BaseModel):
     approvers: Path | None = None
     passkeys: Path | None = None
     one_user: bool = False
+    break_glass: bool = False
     rules: tuple[ActionRule, ...] = ()
     commands: Annotated[Mapping[str, ActionCommand], BeforeValidator(_with_names)] = Field(
         default_factory=dict
@@ -125,6 +138,13 @@ class Actions(BaseModel):
         if self.approvers is None and needed:
             raise ValueError(
                 "approvers is missing: name the OpenSSH file of the people who may approve"
+            )
+        self._two_people_are_two()
+        claims = (one.action for one in self.rules if "break_glass" in one.model_fields_set)
+        if not self.break_glass and (action := next(claims, "")):
+            raise ValueError(
+                f"a rule for {action} has break_glass, but [actions] break_glass is not true: set"
+                " it there, or remove it from the rule"
             )
         unreachable = next(
             (
@@ -161,6 +181,21 @@ class Actions(BaseModel):
                     )
         return self
 
+    def _two_people_are_two(self) -> None:
+        """Refuse two people by a proxy's word where a kernel could say both names."""
+        unsafe = (one for one in self.rules if "proxy" in one.identities and one.needs_two_people)
+        if self.one_user and (found := next(unsafe, None)):
+            raise ValueError(
+                f"a rule for {found.action} needs two people and takes the word of a proxy, but"
+                " with one_user = true a kernel can use the secret of the proxy: remove one_user,"
+                ' or "proxy" from identities'
+            )
+
     def rule(self, action: str, severity: str) -> ActionRule | None:
-        """Return the first rule for an action and a severity; None if no rule allows it."""
-        return next((one for one in self.rules if one.applies(action, severity)), None)
+        """Return the first rule for an action and a severity; None if no rule allows it.
+
+        Its ``break_glass`` says whether the policy as a whole allows that.
+        """
+        found = next((one for one in self.rules if one.applies(action, severity)), None)
+        allowed = self.break_glass and found is not None and found.needs_two_people
+        return found and found.model_copy(update={"break_glass": found.break_glass and allowed})

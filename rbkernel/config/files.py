@@ -223,6 +223,14 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
             }
             | _resolved_templates(settings, folder)
         ),
+        "pages": settings.pages.model_copy(
+            update={
+                "proxy": settings.pages.proxy
+                and settings.pages.proxy.model_copy(
+                    update={"secret_file": place(settings.pages.proxy.secret_file)}
+                )
+            }
+        ),
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}
         ),

@@ -19,7 +19,15 @@ from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
 EventKind = Literal[
-    "started", "finding", "decision", "escalation", "raised", "unhandled", "update", "sealed"
+    "started",
+    "finding",
+    "decision",
+    "escalation",
+    "raised",
+    "unhandled",
+    "break-glass",
+    "update",
+    "sealed",
 ]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
@@ -71,7 +79,7 @@ class Target(BaseModel):
         An unhandled alert goes to every target that wants its severity, even if the target does
         not list ``unhandled``: no run belongs to such an alert, so a target that lists only events
         of runs would never learn about it. Only a target that lists nothing but ``sealed`` does
-        not get the event.
+        not get the event. The same holds for ``break-glass``, which nobody may miss.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -79,7 +87,8 @@ class Target(BaseModel):
         >>> night.wants("unhandled", Severity.CRITICAL)
         True
         """
-        wanted = kind in self.events or (kind == "unhandled" and {*self.events} != {"sealed"})
+        always = kind in {"unhandled", "break-glass"} and {*self.events} != {"sealed"}
+        wanted = kind in self.events or always
         return wanted and severity in self.severities
 
     @property

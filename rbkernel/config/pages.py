@@ -6,10 +6,11 @@ import os
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.limits import LONGEST_LINK_H
 from rbkernel.config.printed import printed_by
+from rbkernel.config.proxy import Proxy
 from rbkernel.config.quantities import Hours
 from rbkernel.errors import ConfigError
 
@@ -23,6 +24,7 @@ class Pages(BaseModel):
     ``open_on_loopback`` lets all users of this machine read without a link; it is refused if other
     machines can reach the gateway. Links are signed with a secret. It comes from the
     variable ``link_secret_env`` or from a command; by default it is created once for this machine.
+    ``proxy`` says who a person is; without it, nobody has a name that is more than typed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +34,7 @@ class Pages(BaseModel):
     link_secret_env: str = ""
     link_secret_command: tuple[str, ...] = ()
     jupyter_url: str = ""
+    proxy: Proxy | None = None
 
     @field_validator("jupyter_url")
     @classmethod
@@ -42,6 +45,15 @@ class Pages(BaseModel):
         if url and (bad or parts.port == 0):
             raise ValueError("give an address such as https://jupyter.example.org/user/alice")
         return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _proxy_needs_links(self) -> Pages:
+        if self.proxy and self.open_on_loopback:
+            raise ValueError(
+                "open_on_loopback and [pages.proxy] exclude each other: every process of this"
+                " machine can open the pages"
+            )
+        return self
 
     def link_secret(self) -> bytes | None:
         """Fetch the secret that signs links; None if the configuration names none.

@@ -21,6 +21,7 @@ from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.config.sources import Source
+from rbkernel.config.tickets import Tickets
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.queries import catalogue
 from rbkernel.redact.columns import Redaction
@@ -98,6 +99,7 @@ class Settings(BaseModel):
     schedules: tuple[Schedule, ...] = ()
     maintenance: tuple[Window, ...] = ()
     notify: Notify = Notify()
+    tickets: Tickets | None = None
     redaction: Redaction = Redaction()
     kernel: Kernel = Kernel()
     actions: Actions = Actions()
@@ -145,6 +147,16 @@ class Settings(BaseModel):
         if both := {*self.connections} & {*self.sources}:
             raise ValueError(
                 f"{min(both)!r} is the name of a connection and of a source: rename one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _proxy_is_known(self) -> Settings:
+        by_proxy = [one.action for one in self.actions.rules if "proxy" in one.identities]
+        if by_proxy and self.pages.proxy is None:
+            raise ValueError(
+                f'a rule for {by_proxy[0]} has "proxy" in identities, but there is no'
+                " [pages.proxy]: add it, or remove the identity"
             )
         return self
 

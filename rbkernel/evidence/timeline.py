@@ -22,6 +22,7 @@ from rbkernel.evidence.incident import (
     DECIDED,
     DONE,
     SEALING,
+    TICKET,
     AlertStatus,
     IncidentRecord,
     Line,
@@ -225,14 +226,28 @@ def action_step(line: Line) -> str:
     >>> action_step(Line(number=1, kind="action", at="", by="bob", data=data))
     'action approved with the SSH key SHA256:abc: Terminate 1 session, on orders (9b1c0d77e2aa)'
     """
-    key = line.text("key")
-    kind = "" if key.startswith("passkey") else "SSH key "
-    proved = f" with the {kind}{key}" if key else ""
+    key, glass = line.text("key"), line.text("break_glass")
+    proved = f" alone (break-glass: {glass})" if glass else ""
+    if key.startswith("SHA256:"):
+        proved += f" with the SSH key {key}"
+    elif key:
+        proved += f" with the {key}" if key.startswith("passkey") else f" ({key})"
     on = f", on {line.text('connection')}" if line.text("connection") else ""
     what = f"{line.text('title')}{on} ({line.text('digest')[:12]})"
     limits = line.text("boundary")
     boundary = f"boundary: {limits}" if limits else ""
     return _said(f"action {line.text('state')}{proved}", what, line.text("result"), boundary)
+
+
+def _ticket(line: Line) -> str:
+    """Return the text of a timeline entry about the ticket of an action item.
+
+    >>> data = {"state": "made", "title": "Add an alert", "link": "https://t/1"}
+    >>> _ticket(Line(number=1, kind=TICKET, at="", by="ann", data=data))
+    'ticket made: Add an alert: https://t/1'
+    """
+    ending = line.text("link") or line.text("problem")
+    return _said(f"ticket {line.text('state')}", line.text("title"), ending)
 
 
 def _merged(line: Line) -> str:
@@ -302,6 +317,7 @@ _WORDS: Mapping[str, Callable[[Line], str]] = {
     "merged": _merged,
     "action": action_step,
     "notified": _notified,
+    TICKET: _ticket,
     "silenced": lambda line: _said(f"silenced until {line.text('until')}", line.text("reason")),
     "closed": lambda line: _said("incident closed", line.text("resolution")),
     "reopened": lambda line: _said("incident reopened", line.text("why")),

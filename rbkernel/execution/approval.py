@@ -6,21 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from rbkernel.config.actions import ActionRule
+from rbkernel.config.actions import ActionRule, Identity
 from rbkernel.errors import RbkernelError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentState, instant
 from rbkernel.evidence.runs import list_runs
-from rbkernel.execution import approvers, document, passkey_signing, policy, proposal, undo
+from rbkernel.execution import (
+    approvers,
+    document,
+    passkey_signing,
+    policy,
+    proposal,
+    said_by_proxy,
+    undo,
+)
 from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
 _SHORTEST = 16
+# signed to learn whose key it is, and used for nothing else
+_WHOSE = "whose key is this?\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +99,13 @@ def show(ledger: Ledger, plan: str) -> Shown:
 
 
 def request(
-    ledger: Ledger, plan: str, key: Path | None = None, *, by: str = "", origin: str = ""
+    ledger: Ledger,
+    plan: str,
+    key: Path | None = None,
+    *,
+    by: str = "",
+    person: Person | None = None,
+    origin: str = "",
 ) -> ActionHistory:
     """Record the preview of an action, for people to approve; one that is still valid is kept.
 
@@ -101,6 +119,8 @@ def request(
         The SSH key of the person who asks; needed if the policy wants another person to approve.
     by
         Who asks, if no key says it; by default the OS user.
+    person
+        Who asks, as a proxy says; it counts where the policy takes this instead of a key.
     origin
         Where the person asks, if not by command.
 
@@ -114,7 +134,10 @@ def request(
         ledger.must_take_passkeys(found)
     rule = ledger.rule(found)
     is_signed = bool(rule.approvers) and not rule.proposer_may_approve
-    if is_signed:  # the server is asked only for somebody who may ask
+    said = person if "proxy" in rule.identities else None
+    if is_signed and said:  # the server is asked only for somebody who may ask
+        said_by_proxy.must_count(ledger.settings, said, _approvers(ledger))
+    elif is_signed:
         _needed(found, key)
     preview = ledger.preview(found, rehearsed=True)
     if why := _refusal(preview, rule):
@@ -124,12 +147,17 @@ def request(
         return known
     at = now()
     signers = _approvers(ledger) if is_signed else ""
-    who = approvers.owner(_needed(found, key), signers, at) if signers else None
+
+    def sign(text: str) -> Signature:
+        if said:
+            purpose = approvers.REQUEST
+            return said_by_proxy.sign(ledger.settings, said, text, purpose, signers, at)
+        return approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at)
+
+    who = sign(_WHOSE) if signers else None
     asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
     text = ledger.document(found, rule, preview, asked, at)
-    signature = ""
-    if who:
-        signature = approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at).text
+    signature = sign(text).text if who else ""
 
     def check(history: ActionHistory | None) -> str:
         return ledger.changed_since(found, rule) or _not_again(found, history, previous=known)
@@ -148,11 +176,12 @@ def _approvers(ledger: Ledger) -> str:
     return approvers.read(ledger.settings.actions.approvers)
 
 
-# signs the document of an action; the second argument is the text of the file of approvers
+# signs the document of an action, and the reason to break the glass, if any; the second argument
+# is the text of the file of approvers
 Sign = Callable[[ActionHistory, str], Signature]
 
 
-def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
+def approve(ledger: Ledger, plan: str, seen: str, key: Path, *, reason: str = "") -> ActionHistory:
     """Approve an action with an SSH signature over its document.
 
     Parameters
@@ -165,6 +194,8 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
         The digest that the approver saw, or its beginning, at least 16 characters.
     key
         The private key of the approver.
+    reason
+        Why this person alone approves what needs more people (break-glass); empty otherwise.
 
     Raises
     ------
@@ -173,12 +204,15 @@ def approve(ledger: Ledger, plan: str, seen: str, key: Path) -> ActionHistory:
     """
 
     def sign(history: ActionHistory, signers: str) -> Signature:
-        return approvers.sign(key, history.document, approvers.APPROVAL, signers, now())
+        text, purpose = _covered(history, reason)
+        return approvers.sign(key, text, purpose, signers, now())
 
-    return _approve(ledger, plan, seen, sign)
+    return _approve(ledger, plan, seen, sign, "ssh", reason)
 
 
-def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> ActionHistory:
+def approve_with_passkey(
+    ledger: Ledger, plan: str, seen: str, answer: str, *, reason: str = ""
+) -> ActionHistory:
     """Approve an action with what a browser answered about a passkey; see `approve`.
 
     Raises
@@ -186,12 +220,43 @@ def approve_with_passkey(ledger: Ledger, plan: str, seen: str, answer: str) -> A
     ActionRefused
         As for `approve`, or the answer is not a signature over this action.
     """
-    sign = partial(passkey_signing.sign, ledger.settings, answer)
-    return _approve(ledger, plan, seen, sign, origin=Origin.PAGE)
+    sign = partial(passkey_signing.sign, ledger.settings, answer, reason=reason)
+    return _approve(ledger, plan, seen, sign, "passkey", reason, origin=Origin.PAGE)
+
+
+def approve_by_proxy(
+    ledger: Ledger, plan: str, seen: str, person: Person, *, reason: str = ""
+) -> ActionHistory:
+    """Approve an action by a click of a person whom the proxy of the pages named; see `approve`.
+
+    Raises
+    ------
+    ActionRefused
+        As for `approve`, or the policy does not take the word of a proxy.
+    """
+
+    def sign(history: ActionHistory, signers: str) -> Signature:
+        text, purpose = _covered(history, reason)
+        return said_by_proxy.sign(ledger.settings, person, text, purpose, signers, now())
+
+    return _approve(ledger, plan, seen, sign, "proxy", reason, origin=Origin.PAGE)
+
+
+def _covered(history: ActionHistory, reason: str) -> tuple[str, str]:
+    """Return the text that an approval covers, and its purpose."""
+    purpose = approvers.BREAK_GLASS if reason else approvers.APPROVAL
+    return approvers.signed_text(history.document, reason), purpose
 
 
 def _approve(
-    ledger: Ledger, plan: str, seen: str, sign: Sign, *, origin: str = ""
+    ledger: Ledger,
+    plan: str,
+    seen: str,
+    sign: Sign,
+    known: Identity,
+    reason: str,
+    *,
+    origin: str = "",
 ) -> ActionHistory:
     found = ledger.find(plan)
     if origin:
@@ -199,6 +264,10 @@ def _approve(
     rule, history = ledger.rule(found), pending(ledger, found, seen)
     if (state := history.state(now())) is not ActionState.PREVIEWED:
         raise refused(found, f"it is {state}")
+    if why := policy.no_identity(rule, known):
+        raise refused(found, why)
+    if reason and (why := policy.no_break_glass(rule, reason) or ledger.unwritable(reason)):
+        raise refused(found, why)
     signed = sign(history, _approvers(ledger))
 
     def check(latest_: ActionHistory | None) -> str:
@@ -207,7 +276,11 @@ def _approve(
         return (
             ledger.changed_since(found, rule, history)
             or ledger.unproven(latest_, rule)
-            or policy.may_approve(latest_, rule, signed.by, signed.key, now())
+            or (
+                policy.may_break_glass(latest_, rule, signed.by, signed.key, reason, now())
+                if reason
+                else policy.may_approve(latest_, rule, signed.by, signed.key, now())
+            )
         )
 
     # the server is asked only for an approver who may approve
@@ -215,6 +288,7 @@ def _approve(
         raise refused(found, why)
     if why := ledger.void(found, history, rule, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
+    broken: dict[str, Any] = {"break_glass": reason} if reason else {}
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),
         by=signed.by,
@@ -222,6 +296,7 @@ def _approve(
         signature=signed.text,
         signers=signed.signers,
         origin=origin,
+        **broken,
     )
 
 

@@ -11,18 +11,22 @@ import base64
 import binascii
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rbkernel.config.actions import Identity
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import manifest, signing
 from rbkernel.evidence.incident import ActionHistory, Approval
 from rbkernel.execution import assertions
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
+BREAK_GLASS = "rbkernel-action-break-glass"
+# begins what the record keeps in the place of a signature, if only a proxy said who it was
+UNSIGNED = "not signed: "
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 # the file is copied into the record with each signature
 _MOST_BYTES = 64 * 1024
@@ -111,11 +115,6 @@ def sign(key: Path, document: str, namespace: str, signers: str, at: datetime) -
     return Signature(by=by, key=fingerprint(text), text=text, signers=signers)
 
 
-def owner(key: Path, signers: str, at: datetime) -> Signature:
-    """Return whose key this is, by a signature of a text that is used for nothing else."""
-    return sign(key, "whose key is this?\n", REQUEST, signers, at)
-
-
 def refusal(
     document: str, namespace: str, *, by: str, text: str, signers: str, at: datetime
 ) -> str:
@@ -133,14 +132,43 @@ def refusal(
     return ""
 
 
+def purpose_of(approval: Approval) -> str:
+    """Return what an approval is for: `APPROVAL` or `BREAK_GLASS`."""
+    return BREAK_GLASS if approval.break_glass else APPROVAL
+
+
+def signed_text(document: str, reason: str) -> str:
+    """Return the text that an approval covers: the document, and the reason to break the glass."""
+    return f"{document}break-glass: {reason}\n" if reason else document
+
+
+def identity(signature: str) -> Identity:
+    """Return how the person of a recorded approval is known.
+
+    >>> identity("{}"), identity("not signed: x"), identity("-----BEGIN SSH SIGNATURE-----")
+    ('passkey', 'proxy', 'ssh')
+    """
+    if assertions.is_recorded(signature):
+        return "passkey"
+    return "proxy" if signature.startswith(UNSIGNED) else "ssh"
+
+
+def identities(history: ActionHistory) -> frozenset[Identity]:
+    """Return how those who asked for an action and approved it are known."""
+    signatures = [history.lines[0].text("signature"), *(one.signature for one in history.approvals)]
+    return frozenset(map(identity, filter(None, signatures)))
+
+
 def unproven(
     history: ActionHistory,
     signers: str,
     *,
     requested: bool,
+    identities: Collection[Identity],
     by_passkey: Callable[[Approval], str],
+    by_proxy: Callable[[Approval, str], str],
 ) -> str:
-    """Return which signature of an action is not valid; empty if all are.
+    """Return which approval or request of an action is not valid; empty if all are.
 
     Parameters
     ----------
@@ -150,44 +178,70 @@ def unproven(
         The text of the file of approvers.
     requested
         Whether the person who asked must have signed, too.
+    identities
+        The ways to be known that count.
     by_passkey
         Returns why an approval by a passkey is not valid; empty if it is.
+    by_proxy
+        Returns why the word of a proxy is not valid for a purpose; empty if it is.
     """
+
+    def signed(one: Approval, namespace: str) -> str:
+        at, text = utc(one.at), signed_text(history.document, one.break_glass)
+        why = refusal(text, namespace, by=one.by, text=one.signature, signers=signers, at=at)
+        return why or ("" if fingerprint(one.signature) == one.key else "it is by another key")
+
     for one in history.approvals:
-        if assertions.is_recorded(one.signature) and (why := by_passkey(one)):
+        known = identity(one.signature)
+        if known not in identities:
+            return f"the approval of {one.by} does not count: the policy takes no {known}"
+        if known == "ssh":
+            if why := signed(one, purpose_of(one)):
+                return f"the signature of {one.by} is not valid: {why}"
+        elif why := by_passkey(one) if known == "passkey" else by_proxy(one, purpose_of(one)):
             return f"the approval of {one.by} is not valid: {why}"
-    checks = [
-        (APPROVAL, one.by, one.key, one.signature, one.at)
-        for one in history.approvals
-        if not assertions.is_recorded(one.signature)
-    ]
-    if requested:
-        first = history.lines[0]
-        by, key = (str(history.facts.get(f"requested_{one}", "")) for one in ("by", "key"))
-        checks.append((REQUEST, by, key, first.text("signature"), first.at))
-    for namespace, by, key, text, at in checks:
-        why = refusal(history.document, namespace, by=by, text=text, signers=signers, at=utc(at))
-        if why or fingerprint(text) != key:
-            return f"the signature of {by or 'the person who asked'} is not valid: {why}"
-    return ""
+    if not requested:
+        return ""
+    asked = _request(history)
+    is_said = identity(asked.signature) == "proxy" and "proxy" in identities
+    why = by_proxy(asked, REQUEST) if is_said else signed(asked, REQUEST)
+    who = asked.by or "the person who asked"
+    return f"the signature of {who} is not valid: {why}" if why else ""
+
+
+def _request(history: ActionHistory) -> Approval:
+    """Return who asked for the approval, in the form of an approval."""
+    first, facts = history.lines[0], history.facts
+    return Approval(
+        by=str(facts.get("requested_by", "")),
+        key=str(facts.get("requested_key", "")),
+        at=first.at,
+        signature=first.text("signature"),
+        signers=first.text("signers"),
+    )
 
 
 def keys_of(name: str, signers: str) -> frozenset[str]:
-    """Return the fingerprints of a person's SSH keys; none if no passkey of this name counts.
+    """Return the fingerprints of a person's SSH keys; none if only an SSH key of this name counts.
 
-    Lines with options do not count: they limit what an SSH key may sign, and when.
+    Lines with options do not count: they limit what an SSH key may sign, and when. Nor does a key
+    that has another name, too: two names are two people.
 
     >>> file = "ann ssh-ed25519 AAAA\\n# ssh-rsa AAAA\\nbob valid-before=2026 ssh-rsa AAAA"
     >>> [len(keys_of(name, file)) for name in ("ann", "#", "bob", "eve")]
     [1, 0, 0, 0]
     """
+    lines = (line.split() for line in signers.splitlines() if not line.startswith("#"))
+    # the name comes first, then the key: type and base64
+    keys = [words for words in lines if len(words) > 2 and words[1].startswith(_KEY_TYPES)]
+    of_others = {words[2] for words in keys if words[0] != name}
     found: set[str] = set()
-    for words in (line.split() for line in signers.splitlines()):
-        # the name comes first, and is no "#"
-        if words[:1] == [name] and manifest.is_signer(name) and len(words) > 2:
+    for words in keys:
+        if words[0] == name and manifest.is_signer(name):
+            if words[2] in of_others:
+                return frozenset()
             with suppress(binascii.Error):
-                if words[1].startswith(_KEY_TYPES):
-                    found.add(_hashed(base64.b64decode(words[2], validate=True)))
+                found.add(_hashed(base64.b64decode(words[2], validate=True)))
     return frozenset(found)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # the purpose is part of what is signed; the length needs no padding in base64
 _APPROVAL, _REGISTRATION = "rbkernel-action-approval", "rbkernel-passkey-register"
 # ES256: phones and security keys have it, and `openssl dgst -sha256 -verify` checks it
+BREAK_GLASS = "rbkernel-action-break-glass"
 _ALGORITHMS = (-7,)
 _LONGEST = 16 * 1024
 T = TypeVar("T")
@@ -86,6 +87,16 @@ def approval_challenge(digest: str) -> bytes:
     b'rbkernel-action-approval:9b1c\\n'
     """
     return f"{_APPROVAL}:{digest}\n".encode()
+
+
+def break_glass_challenge(digest: str, reason: str) -> bytes:
+    """Return what a passkey signs to approve alone, for a reason, what needs more people.
+
+    >>> break_glass_challenge("9b1c", "x")[:45]
+    b'rbkernel-action-break-glass:9b1c:2d711642b726'
+    """
+    hashed = hashlib.sha256(reason.encode()).hexdigest()
+    return f"{BREAK_GLASS}:{digest}:{hashed}\n".encode()
 
 
 def registration_challenge(secret: str) -> bytes:
@@ -195,7 +206,9 @@ class Assertion:
         }
         return f"{json.dumps(said, sort_keys=True, indent=2)}\n"
 
-    def verify(self, passkey: Passkey, digest: str, party: RelyingParty, after: int) -> int:
+    def verify(
+        self, passkey: Passkey, digest: str, party: RelyingParty, after: int, reason: str = ""
+    ) -> int:
         """Check that a passkey approved the document with this digest; return its counter.
 
         Parameters
@@ -208,6 +221,8 @@ class Assertion:
             The address of the pages, as configured.
         after
             The counter of the last use, which must be exceeded; a passkey without counter has 0.
+        reason
+            Why this person approved alone (break-glass); empty for an approval like any other.
 
         Raises
         ------
@@ -215,6 +230,8 @@ class Assertion:
             The signature is not accepted.
         """
         webauthn = library()
+        alone = break_glass_challenge(digest, reason)
+        challenge = alone if reason else approval_challenge(digest)
         if passkey.host != party.id:
             raise _not_accepted(f"the passkey was registered for {passkey.host}, not {party.id}")
         if _checked(lambda: json.loads(self.client_data).get("crossOrigin")):
@@ -222,7 +239,7 @@ class Assertion:
         verified = _checked(
             lambda: webauthn.verify_authentication_response(
                 credential=self._for_library(),
-                expected_challenge=approval_challenge(digest),
+                expected_challenge=challenge,
                 expected_rp_id=party.id,
                 expected_origin=party.origin,
                 credential_public_key=_bytes(passkey.public_key),

@@ -9,7 +9,7 @@ from rbkernel.execution.proposal import Proposal
 
 NONE = "none: kernels run as the OS user that executes actions, so the approval is a convenience"
 ONE_USER = (
-    "kernels run here as the OS user of `rbkernel serve`: they could register passkeys and approve,"
+    "kernels run here as the OS user of `rbkernel serve`: they could approve in any name,"
     " so nobody can approve or execute on a page"
 )
 APART = (

@@ -10,7 +10,7 @@ from typing import Any
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import assertions, kinds, policy
+from rbkernel.execution import approvers, kinds, policy
 from rbkernel.execution.approval import pending
 from rbkernel.execution.document import Facts
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
@@ -85,7 +85,7 @@ def begin(
     kind = kinds.get(found.action)
     place = kind.place(ledger.settings, found)
     longest_s = kind.longest_s(place)
-    if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
+    if origin or approvers.identities(history) - {"ssh"}:
         ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
         raise refused(found, why)

@@ -35,6 +35,7 @@ from rbkernel.execution import (
     passkey_signing,
     policy,
     proposal,
+    said_by_proxy,
     undo,
 )
 from rbkernel.execution.configured.place import os_user
@@ -248,6 +249,10 @@ class Ledger:
     def _plain(self, value: Any) -> Any:
         return self._redactor.value([value])[0]
 
+    def unwritable(self, text: str) -> str:
+        """Return why a text that is signed cannot be recorded as it is; empty if it can."""
+        return "" if self._plain(text) == text else "the reason contains a secret: leave it out"
+
     def void(
         self, found: Proposal, history: ActionHistory, rule: ActionRule, preview: Preview
     ) -> str:
@@ -312,11 +317,17 @@ class Ledger:
         def by_passkey(one: Approval) -> str:
             return passkey_signing.refusal(self.settings, one, history.digest, signers)
 
+        def by_proxy(one: Approval, purpose: str) -> str:
+            text = approvers.signed_text(history.document, one.break_glass)
+            return said_by_proxy.refusal(self.settings, one, text, purpose, signers)
+
         return approvers.unproven(
             history,
             signers,
             requested=not rule.proposer_may_approve,
+            identities=rule.identities,
             by_passkey=by_passkey,
+            by_proxy=by_proxy,
         )
 
     def append(

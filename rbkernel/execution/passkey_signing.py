@@ -127,8 +127,12 @@ def register(settings: Settings, secret: str, answer: str, now: datetime) -> Pas
     return file_of(settings).register(secret, now, make)
 
 
-def sign(settings: Settings, answer: str, history: ActionHistory, signers: str) -> Signature:
+def sign(
+    settings: Settings, answer: str, history: ActionHistory, signers: str, reason: str = ""
+) -> Signature:
     """Return the approval that a browser sent, checked as everybody else will.
+
+    With a reason, the approval breaks the glass.
 
     Raises
     ------
@@ -139,7 +143,7 @@ def sign(settings: Settings, answer: str, history: ActionHistory, signers: str) 
 
     def verify(passkey: Passkey) -> int:
         _must_count(passkey, signers)
-        return made.verify(passkey, history.digest, party, passkey.sign_count)
+        return made.verify(passkey, history.digest, party, passkey.sign_count, reason)
 
     passkey = file_of(settings).use(made.credential, verify)
     return Signature(
@@ -160,7 +164,7 @@ def refusal(settings: Settings, approval: Approval, digest: str, signers: str) -
         passkey = file_of(settings).read().passkey(made.credential)
         _must_count(passkey, signers)
         # the counter was compared when the approval was recorded
-        made.verify(passkey, digest, party_of(settings), after=0)
+        made.verify(passkey, digest, party_of(settings), after=0, reason=approval.break_glass)
         if made.public_key != assertions.pem(passkey):
             return "its public key in the record is not the registered one"
         if made.registered_at != passkey.registered_at.isoformat():
@@ -177,7 +181,8 @@ def _keys_of(name: str, signers: str) -> frozenset[str]:
     found = approvers.keys_of(name, signers)
     if not found:
         raise ActionRefused(
-            f"{name} has no line without options in the file of approvers",
+            f"{name} has no line without options in the file of approvers, or another name has the"
+            " same key",
             where="[actions] approvers",
             next_step="add a line with this name and the person's public SSH key",
         )

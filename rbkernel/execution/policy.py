@@ -9,12 +9,16 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rbkernel import amounts
-from rbkernel.config.actions import ActionRule
+from rbkernel.config.actions import ActionRule, Identity
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
 from rbkernel.execution.document import Facts
 
 # the fields of a rule that a document repeats; if one of them changed since, the document is void
-_TERMS = ("approvers", "proposer_may_approve", "most_targets", "cool_down_s", "watch_s")
+_TERMS = (
+    *("approvers", "proposer_may_approve", "break_glass", "most_targets", "cool_down_s", "watch_s"),
+)
+# the fewest characters of a reason to break the glass
+_SHORTEST_REASON = 10
 # the most by which the clocks of two hosts may differ
 _SKEW = timedelta(minutes=1)
 
@@ -23,6 +27,7 @@ def terms(rule: ActionRule) -> Facts:
     """Return the part of a document that says under which conditions the action is approved."""
     return {
         **{name: getattr(rule, name) for name in _TERMS},
+        "identities": sorted(rule.identities),
         "approve_within_s": rule.approve_within_min * 60,
         "execute_within_s": rule.execute_within_min * 60,
     }
@@ -91,6 +96,13 @@ def executions(histories: Iterable[ActionHistory], action: str, connection: str)
     ]
 
 
+def no_identity(rule: ActionRule, known: Identity) -> str:
+    """Return why an approval does not count, by how its person is known; empty if it does."""
+    if known in rule.identities:
+        return ""
+    return f"the policy takes approvals by {' or '.join(rule.identities)}, not by {known}"
+
+
 def may_approve(history: ActionHistory, rule: ActionRule, by: str, key: str, at: datetime) -> str:
     """Return why a person may not approve an action now; empty if they may."""
     if not history.is_intact:
@@ -109,6 +121,33 @@ def may_approve(history: ActionHistory, rule: ActionRule, by: str, key: str, at:
     return ""
 
 
+def no_break_glass(rule: ActionRule, reason: str) -> str:
+    """Return why nobody may approve alone, for a reason, what needs more people; empty if some may.
+
+    >>> rule = ActionRule(action="cancel_queries", approvers=2)
+    >>> no_break_glass(rule, "too short"), no_break_glass(rule, "nobody else answers the phone")
+    ('a reason of at least 10 characters is needed to approve it alone', '')
+    """
+    if not rule.break_glass:
+        return "the policy allows nobody to approve it alone (break_glass)"
+    if len(reason.strip()) < _SHORTEST_REASON:
+        return f"a reason of at least {_SHORTEST_REASON} characters is needed to approve it alone"
+    return ""
+
+
+def may_break_glass(
+    history: ActionHistory, rule: ActionRule, by: str, key: str, reason: str, at: datetime
+) -> str:
+    """Return why a person may not approve alone what needs more people; empty if they may."""
+    if why := no_break_glass(rule, reason):
+        return why
+    usual = may_approve(history, rule, by, key, at)
+    if not usual and len(history.approvals) + 1 >= history.needed:
+        return "this approval is the last that it needs: approve it without breaking the glass"
+    is_open = history.is_intact and history.state(at) is ActionState.PREVIEWED
+    return "" if is_open else usual
+
+
 def may_execute(history: ActionHistory, rule: ActionRule, at: datetime) -> str:
     """Return why an action may not be executed now; empty if it may."""
     if not history.is_intact:
@@ -120,6 +159,8 @@ def may_execute(history: ActionHistory, rule: ActionRule, at: datetime) -> str:
         return _ended(history, state)
     if changed(history.facts, rule, at):
         return "the policy changed since its preview"
+    if history.broken_glass:
+        return no_break_glass(rule, history.broken_glass.break_glass)
     if len(history.approvals) < rule.approvers:
         return f"it has {len(history.approvals)} of {rule.approvers} approvals"
     asked = {history.facts.get("requested_by"), history.facts.get("requested_key")}

@@ -43,6 +43,8 @@ def policy(facts: Facts) -> str:
     if not facts["approvers"]:
         return "no approval needed"
     needed = amounts.count(facts["approvers"], "approval")
+    if "proxy" in facts.get("identities", ()):
+        needed += " (the word of a proxy is enough)"
     if facts.get("proposer_may_approve"):
         return f"{needed}, also by the person who asks"
     asked = facts.get("requested_by")
@@ -52,6 +54,12 @@ def policy(facts: Facts) -> str:
 def undo(facts: Facts) -> str:
     """Describe how an action can be undone."""
     return str(facts.get("undo") or "none: irreversible")
+
+
+def broken_glass(history: ActionHistory) -> str:
+    """Say who approved alone what needs more people, and why; empty if nobody did."""
+    one = history.broken_glass
+    return f"{one.by} approved alone: {one.break_glass}" if one else ""
 
 
 def document_lines(history: ActionHistory) -> Iterator[str]:
@@ -108,6 +116,8 @@ def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
     yield f"state     {state}{f': {short_line(history.result)}' if history.result else ''}"
     if state is ActionState.PREVIEWED:
         yield f"          {len(history.approvals)} of {history.needed} approvals"
+    if said := broken_glass(history):
+        yield f"glass     broken: {short_line(said)}"
     for one in history.approvals:
         yield f"approved  by {short_line(one.by)}, key {short_line(one.key)}, at {clock(one.at)}"
     for line in history.output:

@@ -98,11 +98,20 @@ def _facts(known: Known) -> str:
         ("Alerts", ", ".join(dict.fromkeys(quoted(one.name) for one in record.alerts))),
         ("Runs", ", ".join(f"{run.runbook} {run.verdict.value}" for run in known.runs)),
         ("State", _state(record)),
+        ("Break-glass", "; ".join(_broken_glass(record))),
         ("To be written", _deadline(known, WRITTEN_WITHIN)),
         ("Meeting", _deadline(known, MEETING_WITHIN)),
     ]
     lines = (f"| **{name}** | {value} |" for name, value in rows if value)
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _broken_glass(record: IncidentRecord) -> Iterator[str]:
+    """Yield who approved an action alone, when, and why."""
+    for action in record.actions:
+        if one := action.broken_glass:
+            what = f"{quoted(action.title)} approved alone by {quoted(one.by)}"
+            yield f"{what} at {moment(one.at)}: {quoted(one.break_glass)}"
 
 
 def _duration(known: Known) -> str:

@@ -13,7 +13,7 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.evidence import reading, runs
 from rbkernel.gateway.jobs.states import JobState
-from rbkernel.gateway.jobs.store import Store
+from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.model import Verdict
 from rbkernel.queries import catalogue
 from rbkernel.run import runner

@@ -54,9 +54,16 @@ class Authenticator:
 
     def approve(self, digest: str, **lies: Any) -> str:
         """Answer as ``navigator.credentials.get`` does."""
+        return self._signed(assertions.approval_challenge(digest), lies)
+
+    def break_glass(self, digest: str, reason: str, **lies: Any) -> str:
+        """Answer as ``navigator.credentials.get`` does, to what the page's script asks."""
+        return self._signed(assertions.break_glass_challenge(digest, reason), lies)
+
+    def _signed(self, challenge: bytes, lies: dict[str, Any]) -> str:
         self.count += self.counts
         data = self._data(0, lies)
-        client = self._client("webauthn.get", assertions.approval_challenge(digest), lies)
+        client = self._client("webauthn.get", challenge, lies)
         signed = data + hashlib.sha256(client).digest()
         signature = self.key.sign(signed, ec.ECDSA(hashes.SHA256()))
         return self._answer(

@@ -84,6 +84,7 @@ class World:
     now: datetime = BEGIN
     approvals: list[tuple[str, str, datetime]] = field(default_factory=list)
     executions: list[datetime] = field(default_factory=list)
+    glass: list[datetime] = field(default_factory=list)
     rejected: bool = False
     altered: bool = False
     lines: list[Line] = field(default_factory=list)
@@ -109,6 +110,21 @@ class World:
         self.tell(line(ActionState.APPROVED, self.now, by, digest=self.history.digest, key=key))
         if len(self.history.approvals) > before:
             self.approvals.append((by, key, self.now))
+
+    def break_glass(self, by: str, key: str) -> None:
+        if policy.may_break_glass(self.history, RULE, by, key, REASON, self.now):
+            return
+        self.glass.append(self.now)
+        self.tell(
+            line(
+                ActionState.APPROVED,
+                self.now,
+                by,
+                digest=self.history.digest,
+                key=key,
+                break_glass=REASON,
+            )
+        )
 
     def execute(self) -> None:
         if policy.may_execute(self.history, RULE, self.now):
@@ -146,12 +162,17 @@ class World:
         assert not self.executions, "executed twice"
         assert not self.altered
         assert not self.rejected
+        in_time = BEGIN + timedelta(minutes=RULE.approve_within_min)
+        if self.glass:
+            assert len(self.glass) == 1
+            assert self.glass[0] <= in_time
+            assert self.now <= self.glass[0] + timedelta(minutes=RULE.execute_within_min)
+            return
         people, keys = {one[0] for one in self.approvals}, {one[1] for one in self.approvals}
         assert len(people) >= 2
         assert len(keys) >= 2
         assert "ann" not in people
         assert "key of ann" not in keys
-        in_time = BEGIN + timedelta(minutes=RULE.approve_within_min)
         assert all(at <= in_time for _, _, at in self.approvals[:2])
         last = self.approvals[1][2]
         assert self.now <= last + timedelta(minutes=RULE.execute_within_min)
@@ -242,6 +263,7 @@ class Rows:
             self.lines.append(line(state, self.now, digest=digest, until=self.now.isoformat()))
 
 
+REASON = "nobody else answers the phone"
 KEYS = st.sampled_from([f"key of {one}" for one in PEOPLE])
 OUTCOMES = (
     *(ActionState.VERIFIED, ActionState.FAILED, ActionState.INDETERMINATE),
@@ -251,6 +273,7 @@ STEPS: st.SearchStrategy[Callable[[World], None]] = st.one_of(
     st.integers(0, 20).map(lambda minutes: lambda world: world.wait(minutes)),
     st.tuples(st.sampled_from(PEOPLE), KEYS).map(lambda who: lambda world: world.approve(*who)),
     st.tuples(st.sampled_from(PEOPLE), KEYS).map(lambda who: lambda world: world.forge(*who)),
+    st.tuples(st.sampled_from(PEOPLE), KEYS).map(lambda who: lambda w: w.break_glass(*who)),
     st.just(World.execute),
     st.just(World.execute),
     st.just(World.reject),
@@ -414,6 +437,79 @@ class TestApprovals:
         assert approved(history, "bob", BEGIN).state(BEGIN) is ActionState.EXPIRED
 
 
+def broken(history: ActionHistory | None = None, by: str = "ann") -> ActionHistory:
+    """Return an action that one person approved alone."""
+    history = history or new()
+    said = line(
+        ActionState.APPROVED,
+        BEGIN,
+        by,
+        digest=history.digest,
+        key=f"key of {by}",
+        break_glass=REASON,
+    )
+    told = after(history, said)
+    assert told
+    return told
+
+
+class TestBreakGlass:
+    def test_one_person_is_enough_even_the_one_who_asked(self) -> None:
+        history = broken(by="ann")
+        assert history.state(BEGIN) is ActionState.APPROVED
+        assert not policy.may_execute(history, RULE, BEGIN)
+        assert history.broken_glass
+        assert history.broken_glass.break_glass == REASON
+        late = BEGIN + timedelta(minutes=RULE.execute_within_min, seconds=1)
+        assert "expired" in policy.may_execute(history, RULE, late)
+
+    def test_who_approved_already_may(self) -> None:
+        history = approved(new(), "bob", BEGIN)
+        assert not policy.may_break_glass(history, RULE, "bob", "key of bob", REASON, BEGIN)
+        told = broken(history, "bob")
+        assert [one.by for one in told.approvals] == ["bob"]
+        assert told.broken_glass
+
+    def test_it_needs_a_reason_and_a_need(self) -> None:
+        for reason in ("", "too short", "         x"):
+            why = policy.may_break_glass(new(), RULE, "bob", "k", reason, BEGIN)
+            assert "at least 10 characters" in why
+        history = approved(new(), "bob", BEGIN)
+        why = policy.may_break_glass(history, RULE, "cleo", "k", REASON, BEGIN)
+        assert "without breaking the glass" in why
+        # the person who asked cannot approve as usual
+        assert not policy.may_break_glass(history, RULE, "ann", "key of ann", REASON, BEGIN)
+
+    def test_everything_else_is_still_checked(self) -> None:
+        late = BEGIN + timedelta(minutes=RULE.approve_within_min, seconds=1)
+        assert "expired" in policy.may_break_glass(new(), RULE, "bob", "k", REASON, late)
+        altered = replace(new(), document="x")
+        assert "altered" in policy.may_break_glass(altered, RULE, "bob", "k", REASON, BEGIN)
+        assert "policy changed" in policy.may_execute(broken(), rule(watch_s=9.0), BEGIN)
+        again = policy.may_break_glass(broken(), RULE, "bob", "k", REASON, BEGIN)
+        assert again == "it has all approvals that it needs"
+
+    def test_it_is_off_by_default(self) -> None:
+        rules = [{"action": "terminate_sessions", "approvers": 2}]
+        for more, allowed in (({}, False), ({"break_glass": True}, True)):
+            found = Actions(approvers=Path("x"), rules=rules, **more).rule("terminate_sessions", "")
+            assert found
+            assert found.break_glass is allowed
+        forbidden = [{**rules[0], "break_glass": False}]
+        found = Actions(approvers=Path("x"), rules=forbidden, break_glass=True).rule(
+            "terminate_sessions", ""
+        )
+        assert found
+        assert not found.break_glass
+        alone = [{"action": "terminate_sessions", "proposer_may_approve": True}]
+        found = Actions(approvers=Path("x"), rules=alone, break_glass=True).rule(
+            "terminate_sessions", ""
+        )
+        assert found
+        assert not found.break_glass  # one person is enough anyway
+
+
+ALONE_NOT = RULE.model_copy(update={"break_glass": False})
 ENFORCED: dict[str, Callable[[], bool]] = {
     "action": lambda: not rule().applies("cancel_queries", ""),
     "severities": lambda: (
@@ -431,6 +527,18 @@ ENFORCED: dict[str, Callable[[], bool]] = {
             "k",
             BEGIN,
         )
+    ),
+    "identities": lambda: (
+        "not by proxy" in policy.no_identity(RULE, "proxy")
+        and not policy.no_identity(RULE, "passkey")
+        and not policy.no_identity(rule(identities=["proxy"]), "proxy")
+        and "not by ssh" in policy.no_identity(rule(identities=["proxy"]), "ssh")
+    ),
+    "break_glass": lambda: (
+        "allows nobody" in policy.may_break_glass(new(), ALONE_NOT, "bob", "k", REASON, BEGIN)
+        and not policy.may_break_glass(new(), RULE, "bob", "k", REASON, BEGIN)
+        and "allows nobody" in policy.may_execute(broken(new(ALONE_NOT)), ALONE_NOT, BEGIN)
+        and not policy.may_execute(broken(), RULE, BEGIN)
     ),
     "most_targets": lambda: bool(policy.too_many(RULE, 4)) and not policy.too_many(RULE, 3),
     "cool_down_s": lambda: (
@@ -457,7 +565,8 @@ class TestPolicy:
         ("name", "value"),
         [
             *(("approvers", 1), ("proposer_may_approve", True), ("most_targets", 2)),
-            *(("cool_down_s", 1.0), ("approve_within_min", 5.0), ("execute_within_min", 5.0)),
+            *(("identities", ("ssh",)), ("break_glass", False), ("cool_down_s", 1.0)),
+            *(("approve_within_min", 5.0), ("execute_within_min", 5.0)),
         ],
     )
     def test_a_policy_that_changed_makes_the_approval_void(self, name: str, value: Any) -> None:
@@ -477,6 +586,12 @@ class TestPolicy:
             {"approvers": "x", "rules": [{"action": "cancel_queries", "severities": ["urgent"]}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "watch_s": 0}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries"}] * 2},
+            {"approvers": "x", "rules": [{"action": "cancel_queries", "break_glass": True}]},
+            {"approvers": "x", "rules": [{"action": "cancel_queries", "identities": []}]},
+            {
+                "break_glass": True,
+                "rules": [{"action": "cancel_queries", "approvers": 0, "break_glass": True}],
+            },
         ],
     )
     def test_what_cannot_be_enforced_is_refused(self, fields: dict[str, Any]) -> None:
@@ -496,7 +611,7 @@ class TestExecution:
     """What is checked under the lock, before the intent is written."""
 
     def _why(self, a_rule: ActionRule, history: ActionHistory, file: Path | None = None) -> str:
-        configured = Settings(actions=Actions(approvers=file, rules=(a_rule,)))
+        configured = Settings(actions=Actions(approvers=file, break_glass=True, rules=(a_rule,)))
         found = Proposal(**dict.fromkeys(Proposal.__dataclass_fields__, ""))  # type: ignore[arg-type]  # not looked at
         return executor.refusal(Ledger(configured, Redactor()), found, a_rule, history, BEGIN)
 

@@ -6,11 +6,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 from bs4 import BeautifulSoup
+from jupyter_server.auth import User
 
 from rbkernel import config
 from rbkernel.config import Settings
@@ -19,6 +21,7 @@ from rbkernel.evidence import bundle, incident
 from rbkernel.evidence.incident import append
 from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway import links
+from rbkernel.gateway.web.extension import Form as JupyterForm
 from rbkernel.gateway.web.extension import Nothing, rules
 from rbkernel.gateway.web.site import Site
 from tests.support.journal_builder import INCIDENT, RUN_ID, other_run, whole_run
@@ -420,3 +423,28 @@ def test_a_question_of_an_earlier_version_has_no_buttons(evidence: Path) -> None
         page = client.get(RUN).text
     assert "answer it in a working copy" in page
     assert "/decide" not in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "typed", "by"),
+    [
+        ({"username": "ann"}, "bob", "ann (Jupyter)"),
+        ({"username": "x", "name": "Anonymous Callisto"}, "bob", "bob (Jupyter without accounts)"),
+        # JupyterHub lets people choose the name that is shown
+        (
+            {"username": "ann", "name": "Anonymous Callisto", "hub_user": {"name": "ann"}},
+            "bob",
+            "ann (JupyterHub, on the server of dan)",
+        ),
+    ],
+)
+def test_who_answers_in_jupyter(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], typed: str, by: str
+) -> None:
+    monkeypatch.setenv("JUPYTERHUB_USER", "dan")
+    hub = {name: fields[name] for name in ("hub_user",) if name in fields}
+    user = User(**{name: one for name, one in fields.items() if name != "hub_user"})
+    for name, value in hub.items():  # as JupyterHub's identity provider does
+        setattr(user, name, value)
+    handler = SimpleNamespace(current_user=user, get_body_argument=lambda *_: typed)
+    assert JupyterForm._author(cast("JupyterForm", handler)) == by

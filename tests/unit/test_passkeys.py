@@ -442,7 +442,7 @@ class TestApproval:
         said = {**json.loads(text), "public_key": assertions.pem(other)}
 
         def why(approval: Approval) -> str:
-            signers = "bob ssh-ed25519 AAAA\nann ssh-ed25519 AAAA\n"
+            signers = "bob ssh-ed25519 AAAA\nann ssh-ed25519 BBBB\n"
             return passkey_signing.refusal(configured, approval, DIGEST, signers)
 
         assert why(right) == ""

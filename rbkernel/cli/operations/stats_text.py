@@ -119,6 +119,9 @@ def _ending(found: Statistics, judged: Judged, root: Path) -> Iterator[str]:
         )
     if candidates:
         yield f"Candidates for automation: {', '.join(candidates)}"
+    if found.total.broken_glass:
+        number = amounts.count(found.total.broken_glass, "action")
+        yield f"Break-glass: {number} approved by one person alone"
     runs, alerted = found.total.runs, found.total.alerted
     yield (
         f"{amounts.count(runs, 'run')}, {amounts.count(alerted, 'incident')} with an alert, since"

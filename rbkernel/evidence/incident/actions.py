@@ -26,6 +26,8 @@ class Approval:
     """One person's approval: the signature, and what is needed to check it later.
 
     ``key`` is the fingerprint of the key; ``signers`` is the text of the file of approvers.
+    ``break_glass`` is the reason of a person who approved alone what needs more people; empty
+    otherwise.
     """
 
     by: str
@@ -33,6 +35,7 @@ class Approval:
     at: str
     signature: str
     signers: str
+    break_glass: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,19 @@ class ActionHistory:
         return instant(str(self.facts.get("approve_by", "")))
 
     @property
+    def broken_glass(self) -> Approval | None:
+        """The approval of a person who approved alone what needs more people; None if none."""
+        return next((one for one in self.approvals if one.break_glass), None)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether it has the approvals that it needs, or one that breaks the glass."""
+        return len(self.approvals) >= self.needed or self.broken_glass is not None
+
+    @property
     def execute_by(self) -> datetime | None:
         """The time until which the approved action can be executed; None before the approval."""
-        if len(self.approvals) < self.needed:
+        if not self.is_approved:
             return None
         last = self.approvals[-1].at if self.needed else str(self.facts.get("previewed_at", ""))
         return _later(instant(last), float(self.facts.get("execute_within_s", 0)))
@@ -223,9 +236,9 @@ def _is_sound(said: Mapping[str, Any]) -> bool:
 
 def _approved(history: ActionHistory, line: Line) -> ActionHistory:
     """Return the history with one more approval, if it came in time, and is another person's."""
-    came = instant(line.at)
-    known = {name for one in history.approvals for name in (one.by, one.key)}
-    if history.state(came) is not ActionState.PREVIEWED or known & {line.by, line.text("key")}:
+    came, reason = instant(line.at), line.text("break_glass")
+    own = [one for one in history.approvals if {one.by, one.key} & {line.by, line.text("key")}]
+    if history.state(came) is not ActionState.PREVIEWED or (own and not reason):
         return history
     approval = Approval(
         by=line.by,
@@ -233,7 +246,8 @@ def _approved(history: ActionHistory, line: Line) -> ActionHistory:
         at=line.at,
         signature=line.text("signature"),
         signers=line.text("signers"),
+        break_glass=reason,
     )
-    told = replace(history, approvals=(*history.approvals, approval), lines=(*history.lines, line))
-    whole = len(told.approvals) >= told.needed
-    return replace(told, recorded=ActionState.APPROVED) if whole else told
+    others = (one for one in history.approvals if one not in own)
+    told = replace(history, approvals=(*others, approval), lines=(*history.lines, line))
+    return replace(told, recorded=ActionState.APPROVED) if told.is_approved else told

@@ -14,7 +14,7 @@ from rbkernel.errors import EvidenceError, NewerEvidence
 from rbkernel.evidence import formats, manifest, store, suspect
 from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
 from rbkernel.evidence.incident.done import DONE
-from rbkernel.evidence.incident.line import AHEAD, CONTINUED, Damage, Line, instant
+from rbkernel.evidence.incident.line import AHEAD, CONTINUED, TICKET, Damage, Line, instant
 from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import OF_RUNS, SILENCED, IncidentRecord, tell
 from rbkernel.evidence.incident.text import (
@@ -43,7 +43,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 KINDS = frozenset(
     {*_KEYS, "situation", "note", "status", "notified", "closed", "reopened", "action"}
-    | {"acknowledged", DECIDED, ASKED_AGAIN, DONE, CONTINUED}
+    | {"acknowledged", DECIDED, ASKED_AGAIN, DONE, CONTINUED, TICKET}
 )
 # names and hashes used as references: they hold no free text, and may look like tokens
 _PLAIN = frozenset(
@@ -58,6 +58,7 @@ _PLAIN = frozenset(
         "plan",
         "job",
         "rests_on",
+        "item",
     }
 )
 # exact bytes that a digest or a signature covers; the writer has searched them for secrets

@@ -11,6 +11,7 @@ from typing import Any
 SEALING = "sealing"
 # a run is continued with the answers and actions since, or is not, and why
 CONTINUED = "continued"
+TICKET = "ticket"
 # the fields of the first line of a record
 OPENED = ("title", "severity", "service", "group_key")
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -8,10 +8,11 @@ is notified twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from rbkernel import amounts
 from rbkernel.config.notify import EventKind
 from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
@@ -117,7 +118,8 @@ def due(
         The current time, with its time zone.
     """
     said = _Incident(record, evidence, frozenset(known), now)
-    events = [*said.unhandled(), *said.of_runs(), *said.raised(), *said.of_seals()]
+    events = [*said.unhandled(), *said.broken_glass(), *said.of_runs(), *said.raised()]
+    events += said.of_seals()
     timed = [*said.started(), *said.timed(), *said.not_started()]
     late = [event for at, event in timed if at <= now and event.key not in known]
     later = [at for at, _event in timed if at > now]
@@ -171,6 +173,25 @@ class _Incident:
             ran = line.text("outcome") != AlertOutcome.NO_RUN
             facts = {"alert": alert_name(line), "not_run": line.text("why"), "ran": ran}
             yield self._event("unhandled", key, line.at, None, facts)
+
+    def broken_glass(self) -> Iterator[Event]:
+        """Yield an event for each action that a person approved alone; it is always critical."""
+        for action in self.record.actions:
+            one, key = action.broken_glass, f"break-glass/{action.digest[:16]}"
+            if one is None or key in self.known:
+                continue
+            needed = amounts.count(action.needed, "approver")
+            if not action.facts.get("proposer_may_approve"):
+                needed += ", not the person who asked,"
+            facts = {
+                "by": one.by,
+                "reason": one.break_glass,
+                "action": action.title,
+                "connection": str(action.facts.get("connection", "")),
+                "needed": needed,
+            }
+            made = self._event("break-glass", key, one.at, None, facts)
+            yield replace(made, severity=Severity.CRITICAL)
 
     def not_started(self) -> Iterator[tuple[datetime, Event]]:
         """Yield an event for each queued run, with the time at which it has waited too long."""

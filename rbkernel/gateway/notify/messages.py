@@ -35,11 +35,13 @@ _IN_A_MESSAGE = 20  # a storm may have hundreds of alerts without a run
 _OF_AN_INCIDENT = 4
 # the most important kind of event gives the message its title
 _ORDER = (
-    *("unhandled", "escalation", "raised", "finding", "decision", "update", "sealed", "started"),
+    *("break-glass", "unhandled", "escalation", "raised", "finding", "decision", "update"),
+    *("sealed", "started"),
 )
 # the order of events with the same time
 _HAPPENED = (
-    *("unhandled", "started", "raised", "finding", "decision", "sealed", "escalation", "update"),
+    *("unhandled", "started", "raised", "finding", "decision", "break-glass", "sealed"),
+    *("escalation", "update"),
 )
 # mentions that notify everybody in a chat, and may be in an alert's label
 _CALLS = re.compile(r"(?i)@(?=everyone|here|channel|all\b)|<(?=[!@])")

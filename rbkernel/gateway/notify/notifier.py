@@ -161,7 +161,8 @@ class Notifier:
                     return Due(events=(), stale=old, look_again=None)
                 if self._is_on_record(record, quiet, now):
                     # a window may be ended early: look again within a minute
-                    return Due(events=(), look_again=min(quiet.until, soon))
+                    loud = tuple(one for one in found.events if one.kind == "break-glass")
+                    return Due(events=loud, look_again=min(quiet.until, soon))
             if record.is_silenced(now):  # its end is not on record yet, and timers wait for it
                 found = replace(found, look_again=min(found.look_again or soon, soon))
             return without_stale(found, [record, *parts[1:]], now)

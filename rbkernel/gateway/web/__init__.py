@@ -71,14 +71,15 @@ def handlers(
 
 
 def warnings(settings: Settings) -> list[str]:
-    """Return the warnings about passkeys to log when the gateway starts."""
+    """Return the warnings about approvals on pages to log when the gateway starts."""
     from rbkernel.execution import boundary
 
-    if settings.actions.passkeys is None or not settings.queue.kernels:
+    by_proxy = any("proxy" in rule.identities for rule in settings.actions.rules)
+    if not (settings.actions.passkeys or by_proxy) or not settings.queue.kernels:
         return []
     if settings.actions.one_user:
-        return ["approvals with passkeys are a convenience here: kernels run as the same OS user"]
-    return [f"passkeys: {boundary.ONE_USER}. Next: {boundary.APART}"]
+        return ["approvals on pages are a convenience here: kernels run as the same OS user"]
+    return [f"approvals on pages: {boundary.ONE_USER}. Next: {boundary.APART}"]
 
 
 def who_may_read(settings: Settings) -> str:

@@ -39,7 +39,7 @@ def request(site: Site, sent: Sent) -> None:
     """
     with _looking(site, sent) as (ledger, found):
         must_have_room(incident.look(ledger.root, found.incident), {"action"})
-        approval.request(ledger, found.plan, by=sent.by, origin=Origin.PAGE)
+        approval.request(ledger, found.plan, by=sent.by, person=sent.person, origin=Origin.PAGE)
 
 
 def approve(site: Site, sent: Sent) -> None:
@@ -58,7 +58,35 @@ def approve(site: Site, sent: Sent) -> None:
         )
     with _looking(site, sent) as (ledger, found):
         seen = sent.fields.get("digest", "")
-        approval.approve_with_passkey(ledger, found.plan, seen, answer)
+        approval.approve_with_passkey(ledger, found.plan, seen, answer, reason=_reason(sent))
+
+
+def approve_by_proxy(site: Site, sent: Sent) -> None:
+    """Approve an action by a click, as the person whom the proxy names.
+
+    Raises
+    ------
+    ActionRefused
+        The proxy names nobody, its word does not count, or something changed.
+    """
+    person = sent.person
+    if person is None:
+        raise ActionRefused(
+            "no proxy says who you are, so nothing was approved",
+            where="[pages.proxy]",
+            next_step="open the page at the address of the proxy, and log in",
+        )
+    with _looking(site, sent) as (ledger, found):
+        seen = sent.fields.get("digest", "")
+        approval.approve_by_proxy(ledger, found.plan, seen, person, reason=_reason(sent))
+
+
+def _reason(sent: Sent) -> str:
+    """Return why a person alone approves what needs more people; empty in the usual forms."""
+    if "reason" not in sent.fields:
+        return ""
+    # an empty reason is none, and so is refused; it is no usual approval
+    return sent.text("reason", MOST_NOTE) or "none"
 
 
 def execute(site: Site, sent: Sent) -> None:
@@ -166,6 +194,7 @@ def _looking(site: Site, sent: Sent) -> Iterator[tuple[Ledger, Proposal]]:
 CHANGES: Mapping[str, Change] = {
     "request": request,
     "approve": approve,
+    "approve-by-proxy": approve_by_proxy,
     "execute": execute,
     "reject": reject,
 }

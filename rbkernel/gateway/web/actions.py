@@ -13,6 +13,7 @@ from typing import Any
 
 from rbkernel import config
 from rbkernel.config import Settings
+from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, ConfigError, RbkernelError
 from rbkernel.evidence.incident import (
     ActionHistory,
@@ -22,11 +23,21 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, boundary, kinds, passkey_signing, policy, undo
+from rbkernel.execution import (
+    approvers,
+    assertions,
+    boundary,
+    kinds,
+    passkey_signing,
+    policy,
+    said_by_proxy,
+    undo,
+)
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.web.site import Site
 
 _OVER = frozenset({ActionState.EXECUTING, ActionState.VERIFIED, ActionState.UNDONE})
@@ -41,9 +52,11 @@ class Card:
     """An action as a page shows it.
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
-    offers none, and then ``advice`` says why, and what to do. ``boundary`` says what an approval is
-    worth here. ``undo`` is the plan with which a button undoes the action, empty if none does;
-    ``undo_advice`` then says why. ``rows`` are facts of the preview;
+    offers none, and then ``advice`` says why, and what to do. ``by_passkey`` says whether a passkey
+    may approve it here, and ``by_proxy`` is the name in which a click does. ``breaks_glass`` says
+    whether one person may do so alone, and ``broken_glass`` who did, and why. ``boundary`` says
+    what an approval is worth here. ``undo`` is the plan with which a button undoes the action,
+    empty if none does; ``undo_advice`` then says why. ``rows`` are facts of the preview;
     ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
     time, and when the passkey was registered.
     """
@@ -63,6 +76,10 @@ class Card:
     result: str = ""
     step: str = ""
     advice: str = ""
+    breaks_glass: bool = False
+    broken_glass: str = ""
+    by_passkey: bool = False
+    by_proxy: str = ""
     boundary: str = ""
     undo: str = ""
     undo_advice: str = ""
@@ -71,6 +88,11 @@ class Card:
     def challenge(self) -> str:
         """What a passkey signs to approve this action, in base64url."""
         return assertions.url64(assertions.approval_challenge(self.digest))
+
+    @property
+    def glass(self) -> str:
+        """The beginning of what a passkey signs to break the glass; the reason's hash follows."""
+        return f"{assertions.BREAK_GLASS}:{self.digest}:"
 
     @property
     def is_previewed(self) -> bool:
@@ -99,6 +121,21 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ways:
+    """The ways to approve on a page: why there are none by passkey, or by the word of the proxy."""
+
+    person: Person | None
+    no_passkey: str
+    no_proxy: str
+
+    def refused(self, rule: ActionRule) -> dict[str, str]:
+        """Return why each way that a rule takes is not open here; an empty text if it is."""
+        known = (("passkey", self.no_passkey), ("proxy", self.no_proxy))
+        taken: dict[str, str] = {n: why for n, why in known if n in rule.identities}
+        return taken or {"ssh": "the policy takes SSH keys only: `rbkernel action approve`"}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cards:
     """The actions of a page, and the address that passkeys are bound to; empty if none may be."""
 
@@ -112,8 +149,13 @@ class Cards:
         return any(one.is_executing for one in self.cards)
 
 
-def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
-    """Return the actions that some runs of an incident proposed, with what is recorded of them."""
+def cards(
+    site: Site, entries: Sequence[RunEntry], name: str, person: Person | None = None
+) -> Cards:
+    """Return the actions that some runs of an incident proposed, with what is recorded of them.
+
+    ``person`` is who the proxy says looks at the page.
+    """
     found = {one.plan: one for entry in entries for one in site.cache.proposals(entry)}
     record = site.cache.remaining(name)
     histories = {
@@ -128,17 +170,20 @@ def cards(site: Site, entries: Sequence[RunEntry], name: str) -> Cards:
     except RbkernelError as error:
         ledger, problem = Ledger(site.settings, site.redactor), str(error)
     host, origin, no_passkey = _party(ledger.settings)
+    ways = Ways(person=person, no_passkey=no_passkey, no_proxy=_no_proxy(ledger.settings, person))
     made = []
     for one in found.values():
         history = histories.get(one.plan)
         inverse = next(undo.of(ledger.root, record, history), None) if history else None
         undone = histories.get(inverse.plan) if inverse else None
-        card = _card(ledger, one, record, history, problem, no_passkey)
+        card = _card(ledger, one, record, history, problem, ways)
         made.append(
-            _undoable(card, ledger, inverse, record, problem) if inverse and not undone else card
+            _undoable(card, ledger, inverse, record, problem, ways)
+            if inverse and not undone
+            else card
         )
         if inverse and undone:
-            made.append(_card(ledger, inverse, record, undone, problem, no_passkey))
+            made.append(_card(ledger, inverse, record, undone, problem, ways))
     return Cards(cards=tuple(made), host=host, origin=origin)
 
 
@@ -177,22 +222,35 @@ def _party(settings: Settings) -> tuple[str, str, str]:
     return party.id, party.origin, ""
 
 
+def _no_proxy(settings: Settings, person: Person | None) -> str:
+    """Return why this person cannot approve by the word of the proxy; empty if they can."""
+    if person is None:
+        return "the proxy names nobody: open the page at its address, and log in"
+    try:
+        said_by_proxy.must_count(settings, person, approvers.read(settings.actions.approvers))
+    except ActionRefused as error:
+        return f"{error.what}. Next: {error.next_step}"
+    return ""
+
+
 def _card(
     ledger: Ledger,
     found: Proposal,
     record: IncidentRecord,
     history: ActionHistory | None,
     problem: str,
-    no_passkey: str,
+    ways: Ways,
 ) -> Card:
     state = history.state(now()) if history else ActionState.PROPOSED
-    step, advice = _step(ledger, found, record, history, state)
+    step, advice = _step(ledger, found, record, history, state, ways)
+    rule = ledger.settings.actions.rule(found.action, record.severity)
+    refused = ways.refused(rule) if rule else {}
     if not problem and (why := ledger.no_passkeys(found)):
         problem = f"{why}. Next: {boundary.APART}"
     if step and problem:
         step, advice = "", problem
-    if step == "approve" and no_passkey:
-        step, advice = "", no_passkey
+    if step == "approve" and refused and all(refused.values()):
+        step, advice = "", "; ".join(refused.values())
     before = {"targets": (found.command,)} if found.command else {}
     return Card(
         plan=found.plan,
@@ -201,16 +259,24 @@ def _card(
         state=state,
         step=step,
         advice=advice,
+        breaks_glass=bool(step == "approve" and rule and rule.break_glass),
+        by_passkey=refused.get("passkey") == "",
+        by_proxy=ways.person.name if ways.person and refused.get("proxy") == "" else "",
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
         **(_recorded(history) if history else before),
     )
 
 
 def _undoable(
-    card: Card, ledger: Ledger, inverse: Proposal, record: IncidentRecord, problem: str
+    card: Card,
+    ledger: Ledger,
+    inverse: Proposal,
+    record: IncidentRecord,
+    problem: str,
+    ways: Ways,
 ) -> Card:
     """Return the card of a verified action, whose undo nobody asked for yet."""
-    step, advice = _by_policy(ledger, inverse, record, None, ActionState.PROPOSED)
+    step, advice = _by_policy(ledger, inverse, record, None, ActionState.PROPOSED, ways)
     advice = problem or ledger.no_passkeys(inverse) or advice
     return replace(card, undo="" if advice or not step else inverse.plan, undo_advice=advice)
 
@@ -221,6 +287,7 @@ def _step(
     record: IncidentRecord,
     history: ActionHistory | None,
     state: ActionState,
+    ways: Ways,
 ) -> tuple[str, str]:
     """Return the next step that the page offers; if it offers none, why, and what to do."""
     if state in _OVER or (state is ActionState.REJECTED and not found.undoes):
@@ -231,7 +298,7 @@ def _step(
         why = ledger.refusal(found)
     except RbkernelError as error:
         why = error.what
-    return ("", why) if why else _by_policy(ledger, found, record, history, state)
+    return ("", why) if why else _by_policy(ledger, found, record, history, state, ways)
 
 
 def _by_policy(
@@ -240,6 +307,7 @@ def _by_policy(
     record: IncidentRecord,
     history: ActionHistory | None,
     state: ActionState,
+    ways: Ways,
 ) -> tuple[str, str]:
     """Return the next step that the policy allows on a page; if none, why, and what to do."""
     rule = ledger.settings.actions.rule(found.action, record.severity)
@@ -262,7 +330,8 @@ def _by_policy(
             return ("", why) if why else ("approve", "")
         why = why or policy.may_execute(history, rule, now())
         return ("", why) if why else ("execute", "")
-    if not rule.proposer_may_approve:
+    by_proxy = ways.refused(rule).get("proxy")
+    if not rule.proposer_may_approve and by_proxy != "":
         return "", (
             "the policy wants another person to approve it, so the person who asks signs the"
             f" preview: `rbkernel action request {found.plan} --key KEY`"
@@ -285,6 +354,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
         "needed": history.needed,
         "approvals": tuple((one.by, one.key, one.at, _since(one)) for one in history.approvals),
         "result": history.result,
+        "broken_glass": words.broken_glass(history),
     }
     try:
         if history.is_intact:

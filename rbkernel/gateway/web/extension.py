@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
 from rbkernel import config
+from rbkernel.displaytext import one_line
 from rbkernel.errors import RbkernelError, StoreError
 from rbkernel.gateway.jobs.storage import tables
 from rbkernel.gateway.jobs.storage.store import Store
@@ -51,7 +53,9 @@ class Page(Shows, JupyterHandler):
 class Form(Shows, JupyterHandler):
     """Handler of a form, for users who may write files in this Jupyter, with Jupyter's XSRF check.
 
-    The author is the user of Jupyter. Where Jupyter has no accounts, the typed name is recorded.
+    The author is the user of Jupyter. Where Jupyter has no accounts, the typed name is recorded. On
+    a server that JupyterHub started, it is the Hub's user; the server runs as its owner, who could
+    have it say any name, so the record names the owner, too.
     """
 
     auth_resource = "contents"
@@ -70,6 +74,9 @@ class Form(Shows, JupyterHandler):
 
     def _author(self) -> str:
         user = self.current_user
+        if hasattr(user, "hub_user"):  # by the identity provider of JupyterHub
+            owner = os.environ.get("JUPYTERHUB_USER", "an unknown owner")
+            return author(user.username, f"JupyterHub, on the server of {one_line(owner)}")
         if user.name.startswith("Anonymous "):  # Jupyter invents a name for each browser
             return author(self.get_body_argument("name", ""), "Jupyter without accounts")
         return author(user.username, "Jupyter")

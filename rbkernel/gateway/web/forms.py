@@ -17,6 +17,7 @@ from rbkernel.displaytext import one_line
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import incident, runs
 from rbkernel.evidence.incident import IncidentRecord, IncidentState
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.web.site import Request, Site
 from rbkernel.incidents import plans, questions
 from rbkernel.incidents.questions import Questions
@@ -36,12 +37,14 @@ _ANSWERS = frozenset({incident.DECIDED, incident.ASKED_AGAIN, incident.DONE})
 class Form:
     """The forms of a page: where they are sent to, and their secret field.
 
-    ``closed`` says why the page has no forms; it is empty if it has.
+    ``closed`` says why the page has no forms; it is empty if it has. ``person`` is in whose name
+    the forms are recorded; None if people type their names.
     """
 
     action: str
     xsrf: str
     closed: str = ""
+    person: Person | None = None
 
     @classmethod
     def of(cls, site: Site, request: Request, page: str, record: IncidentRecord | None) -> Form:
@@ -49,16 +52,21 @@ class Form:
         record = record and site.cache.remaining(record.id)
         is_closed = record is not None and record.state is IncidentState.CLOSED
         closed = "The incident is closed." if is_closed else ""
-        return cls(action=f"{site.base}/{page}", xsrf=request.xsrf, closed=closed)
+        action, person = f"{site.base}/{page}", request.person
+        return cls(action=action, xsrf=request.xsrf, closed=closed, person=person)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """A form that a person sent: the page's run or incident, the fields, and the author."""
+    """A form that a person sent: the page's run or incident, the fields, and the author.
+
+    ``person`` is who the proxy says it is; None if it names nobody.
+    """
 
     what: str
     fields: Mapping[str, str]
     by: str
+    person: Person | None = None
 
     def text(self, name: str, most: int) -> str:
         """Return a field; raise an error if it is too long.

@@ -50,7 +50,7 @@ def show(site: Site, request: Request) -> Answer:
     live = any(entry.state == LIVE for entry in entries)
     asked_here = site.cache.asked(entries, incident)
     lines = record.lines if record else ()
-    acts = actions.cards(site, entries, incident)
+    acts = actions.cards(site, entries, incident, request.person)
     return site.render(
         "incident.html.j2",
         acts=acts,

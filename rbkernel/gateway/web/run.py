@@ -45,7 +45,7 @@ def show(site: Site, request: Request) -> Answer:
     decisions = known.answers.in_run(request.what, summary.section.decisions)
     record = site.cache.record(incident)
     entries = [one for one in site.cache.entries() if one.run_id == request.what]
-    acts = actions.cards(site, entries, incident)
+    acts = actions.cards(site, entries, incident, request.person)
     figures = [one for one in summary.section.blocks if isinstance(one, Figure | Image)]
     return site.render(
         "run.html.j2",

@@ -16,6 +16,7 @@ from jinja2 import Environment
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.incident import AlertStatus
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
@@ -40,11 +41,15 @@ REPORT_POLICY = "sandbox allow-scripts allow-popups allow-downloads; frame-ances
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A browser's request: the id in the address, the query, and the XSRF field for forms."""
+    """A browser's request: the id in the address, the query, and the XSRF field for forms.
+
+    ``person`` is who the proxy says it is; None if it names nobody.
+    """
 
     what: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     xsrf: str = ""
+    person: Person | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,15 +22,18 @@ from rbkernel.config.gateway import is_loopback
 from rbkernel.errors import (
     ActionRefused,
     AlreadyDecided,
+    ConfigError,
     EvidenceError,
     LinkError,
     NothingSealed,
     ParameterError,
     RbkernelError,
+    Unauthenticated,
 )
+from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway import links
 from rbkernel.gateway.links import Grant
-from rbkernel.gateway.web import routes
+from rbkernel.gateway.web import people, routes
 from rbkernel.gateway.web.forms import Sent, author
 from rbkernel.gateway.web.routes import FormRoute, Route
 from rbkernel.gateway.web.site import Answer, Request, Site, static_file
@@ -73,10 +76,12 @@ class Shows(RequestHandler):
 
     site: Site
 
-    async def show(self, route: Route, what: str, *, xsrf: str = "") -> None:
+    async def show(
+        self, route: Route, what: str, *, xsrf: str = "", person: Person | None = None
+    ) -> None:
         """Make a page, or an error page that gives the reason, and send it."""
         query = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        request = Request(what=what, query=query, xsrf=xsrf)
+        request = Request(what=what, query=query, xsrf=xsrf, person=person)
         threads = self.site.reader if route.brief else None
         answer = await IOLoop.current().run_in_executor(threads, self._made, route, request)
         self.send(answer)
@@ -210,14 +215,21 @@ class Linked(Shows):
                     ended = error
         return grants, ended
 
-    def _refused(self, error: LinkError) -> Answer:
-        if self._access.open_on_loopback:
+    def _refused(self, error: RbkernelError) -> Answer:
+        if self._access.open_on_loopback or not isinstance(error, LinkError):
             return routes.message(self.site, error, 403)
         what = self.path_args[0] if self.path_args else ""
         return routes.message(self.site, error, 403, command=f"rbkernel link {what}".strip())
 
-    def _token(self, grant: Grant, what: str) -> str:
-        return links.form_token(grant, what, self._access.secret)
+    def _person(self) -> Person | None:
+        """Return who the proxy says it is; see `people.person_of`."""
+        proxy = self.site.settings.pages.proxy
+        return people.person_of(proxy, self.request.remote_ip or "", self.request.headers)
+
+    def _token(self, grant: Grant, what: str, person: Person | None) -> str:
+        """Return the token of the page's forms, which is no other person's."""
+        page = f"{what}~{person.name}" if person else what
+        return links.form_token(grant, page, self._access.secret)
 
 
 class Page(Linked):
@@ -241,10 +253,12 @@ class Page(Linked):
                 problem = error  # the browser may have stored another link that is still valid
         try:
             grant = await self.allowed(what)
-        except LinkError as error:
+            person = self._person()
+        except (LinkError, Unauthenticated, ConfigError) as error:
             self.send(self._refused(problem or error))
         else:
-            await self.show(self._route, what, xsrf=self._token(grant, what))
+            xsrf = self._token(grant, what, person)
+            await self.show(self._route, what, xsrf=xsrf, person=person)
 
     head = get  # tornado omits the body
 
@@ -273,12 +287,17 @@ class Form(Linked):
         try:
             grant = await self.allowed(what)
             self._must_not_come_by_a_proxy()
-            self._must_be_from_the_page(grant, what)
-        except LinkError as error:
+            person = self._person()
+            self._must_be_from_the_page(grant, what, person)
+        except (LinkError, Unauthenticated, ConfigError) as error:
             self.send(self._refused(error))
             return
-        by = author(self.get_body_argument("name", ""), self._access.whose)
-        await self.change(self._route, Sent(what=what, fields=fields_of(self), by=by), page)
+        if person:
+            by = author(person.name, person.whose)
+        else:
+            by = author(self.get_body_argument("name", ""), self._access.whose)
+        sent = Sent(what=what, fields=fields_of(self), by=by, person=person)
+        await self.change(self._route, sent, page)
 
     def _must_not_come_by_a_proxy(self) -> None:
         """On pages without links, refuse people on other machines, whom a proxy lets in."""
@@ -290,9 +309,9 @@ class Form(Linked):
                 next_step="remove open_on_loopback, and give people links (`rbkernel link`)",
             )
 
-    def _must_be_from_the_page(self, grant: Grant, what: str) -> None:
+    def _must_be_from_the_page(self, grant: Grant, what: str, person: Person | None) -> None:
         sent = self.get_body_argument("_xsrf", "").encode()
-        right = hmac.compare_digest(sent, self._token(grant, what).encode())
+        right = hmac.compare_digest(sent, self._token(grant, what, person).encode())
         strictly = self._access.open_on_loopback
         if not right or _from_another_site(self, strictly=strictly):
             raise LinkError(

@@ -77,7 +77,7 @@ class Figures:
     began in the period. ``run`` is the time of its headless runs. ``verdicts`` counts the runs by
     verdict. ``unsafe_plans`` of ``plans`` proposals name no undo or no verification. ``by_hand``
     counts the plans that people carried out, by title; those of an incident count for each runbook
-    that ran in it.
+    that ran in it. ``broken_glass`` counts the actions that a person approved alone.
     """
 
     runbook: str
@@ -98,6 +98,7 @@ class Figures:
     steps: tuple[StepUse, ...] = ()
     by_hand: Mapping[str, int] = field(default_factory=dict)
     incidents: tuple[str, ...] = ()
+    broken_glass: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +189,7 @@ def _figures(
         steps=_steps(runs),
         by_hand=dict(Counter(title for one in incidents for title in one.by_hand)),
         incidents=tuple(sorted(one.id for one in incidents)),
+        broken_glass=sum(one.broken_glass for one in incidents),
     )
 
 

@@ -46,7 +46,8 @@ class IncidentFacts:
     a person first acknowledged, decided, or recorded a plan as carried out. ``ended_at`` is when
     all alerts were resolved or the incident was closed; empty if it is not over. ``by_hand`` are
     the titles of the plans that people carried out. ``connections`` are those whose situation the
-    gateway stored. ``is_silenced`` tells whether a maintenance window silenced it or a part of it.
+    gateway stored. ``broken_glass`` is the number of actions that a person approved alone.
+    ``is_silenced`` tells whether a maintenance window silenced it or a part of it.
     """
 
     id: str
@@ -59,6 +60,7 @@ class IncidentFacts:
     answers: tuple[GivenAnswer, ...] = ()
     by_hand: tuple[str, ...] = ()
     connections: frozenset[str] = frozenset()
+    broken_glass: int = 0
     opened_by_hand: bool = False
     is_silenced: bool = False
 
@@ -102,6 +104,7 @@ def facts_of(record: IncidentRecord, merged: Sequence[IncidentRecord] = ()) -> I
         connections=frozenset(
             line.text("connection") for line in every if line.kind == "situation"
         ),
+        broken_glass=sum(action.broken_glass is not None for action in whole.actions),
         opened_by_hand=any(line.kind == "opened" for line in human),
         is_silenced=any(line.kind == SILENCED for line in every),
     )

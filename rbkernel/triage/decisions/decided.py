@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 from collections.abc import Container
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
+from rbkernel.displaytext import one_line
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import current, incident, manifest
 from rbkernel.evidence.incident import RBKERNEL, Answers, DoneByHand, instant, shown
@@ -34,8 +36,9 @@ def is_closed() -> bool:
 
 
 def user() -> str:
-    """Return the name of the user who runs this kernel."""
-    return getpass.getuser()
+    """Return who runs this kernel: the owner of a server of JupyterHub, else the OS user."""
+    owner = one_line(os.environ.get("JUPYTERHUB_USER", ""))
+    return f"{owner} (JupyterHub)" if owner else getpass.getuser()
 
 
 def answers() -> Answers:

@@ -12,10 +12,19 @@
     return JSON.stringify({ id: made.id, rawId: text(made.rawId), type: made.type, response });
   };
 
+  // the reason is part of what is signed, as its SHA-256
+  const challengeOf = async (form) => {
+    if (!("glass" in form.dataset)) return bytes(form.dataset.passkey);
+    form.elements.reason.value = form.elements.reason.value.trim();
+    const hashed = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(form.elements.reason.value)));
+    const hex = Array.from(hashed, (one) => one.toString(16).padStart(2, "0")).join("");
+    return new TextEncoder().encode(`${form.dataset.glass}${hex}\n`);
+  };
+
   const sign = async (form) => {
     if (location.origin !== form.dataset.origin) throw new Error(`passkeys work only at ${form.dataset.origin}: open the page there`);
     if (!navigator.credentials) throw new Error("this browser has no passkeys here; they need https or localhost");
-    const publicKey = { challenge: bytes(form.dataset.passkey), rpId: form.dataset.host, userVerification: "required" };
+    const publicKey = { challenge: await challengeOf(form), rpId: form.dataset.host, userVerification: "required" };
     return answerOf(await navigator.credentials.get({ publicKey }));
   };
 
