@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,8 +44,8 @@ class Scene:
     @property
     def run_id(self) -> str:
         """The id of its only run."""
-        number = [one.name for one in SCENES].index(self.name)
-        return f"20261120T03{number:02d}11Z-{number:06x}"
+        digest = hashlib.sha256(self.name.encode()).hexdigest()
+        return f"20261120T0302{int(digest[:4], 16) % 60:02d}Z-{digest[:6]}"
 
 
 def _figure(title: str, *traces: Mapping[str, Any]) -> dict[str, Any]:
