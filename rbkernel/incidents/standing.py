@@ -1,12 +1,14 @@
-"""Where an incident stands: its state in words, and whom it waits for. Pure.
+"""Where an incident stands: its state in words, and whom it waits for.
 
-Pages, commands and badges show the same words, because all of them ask `standing`.
+Pages, commands and badges show the same words, because all of them ask `standing`. Pure, apart from
+the clock: previews and approvals of actions expire.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from rbkernel.evidence import caveats
@@ -28,7 +30,10 @@ class Stage(StrEnum):
     MERGED = "merged"  # another incident continues it
     RUNS_ONLY = "runs only"  # no incident: only runs by hand that were ok
     EXECUTING = "an action is executed"  # its outcome is awaited
+    NOT_KNOWN = "the outcome of an action is not known"  # a human must look
     WAITING = "waiting for a decision"  # a question has no answer
+    PREVIEWED = "waiting for an approval"  # of an action
+    APPROVED = "waiting to be executed"  # an action has its approvals
     RUNNING = "running"  # a runbook runs
     RESOLVED = "resolved, not closed"  # no alert fires any more
     OPEN = ""  # nothing is awaited
@@ -39,6 +44,7 @@ _OVER = {
     IncidentState.MERGED: Stage.MERGED,
     IncidentState.RUNS_ONLY: Stage.RUNS_ONLY,
 }
+_FOR_PEOPLE = frozenset({Stage.NOT_KNOWN, Stage.WAITING, Stage.PREVIEWED, Stage.APPROVED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,11 @@ class Standing:
     def is_open(self) -> bool:
         """Whether somebody has to work on the incident."""
         return self.stage not in _OVER.values()
+
+    @property
+    def is_for_people(self) -> bool:
+        """Whether the incident waits for a person: to answer, approve, execute or look."""
+        return self.stage in _FOR_PEOPLE
 
     @property
     def words(self) -> str:
@@ -149,15 +160,32 @@ def newest(runs: Iterable[RunEntry]) -> list[RunEntry]:
 
 
 def _stage(
-    record: IncidentRecord, runs: Iterable[RunEntry], waiting: int, resolved: Moment | None
+    record: IncidentRecord, runs: Sequence[RunEntry], waiting: int, resolved: Moment | None
 ) -> Stage:
-    if any(action.recorded is ActionState.EXECUTING for action in record.actions):
-        return Stage.EXECUTING
-    if waiting:
-        return Stage.WAITING
-    if any(run.state == LIVE for run in runs):
-        return Stage.RUNNING
-    return Stage.RESOLVED if resolved else Stage.OPEN
+    actions = _actions(record, runs)
+    holds = {
+        Stage.EXECUTING: ActionState.EXECUTING in actions,
+        Stage.NOT_KNOWN: ActionState.INDETERMINATE in actions,
+        Stage.WAITING: waiting > 0,
+        Stage.PREVIEWED: ActionState.PREVIEWED in actions,
+        Stage.APPROVED: ActionState.APPROVED in actions,
+        Stage.RUNNING: any(run.state == LIVE for run in runs),
+        Stage.RESOLVED: resolved is not None,
+    }
+    return next((stage for stage, so in holds.items() if so), Stage.OPEN)
+
+
+def _actions(record: IncidentRecord, runs: Sequence[RunEntry]) -> set[ActionState]:
+    """Return the states of the actions; without those whose outcome a later run has looked at."""
+    now = datetime.now(UTC)
+    looked = max((instant(run.started_at) for run in runs if run.started_at), default=None)
+    return {
+        action.state(now)
+        for action in record.actions
+        if action.state(now) is not ActionState.INDETERMINATE
+        or looked is None
+        or looked < instant(action.lines[-1].at)
+    }
 
 
 def _reopened_at(record: IncidentRecord) -> str:

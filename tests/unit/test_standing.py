@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rbkernel.evidence import incident, reading, runs
-from rbkernel.evidence.incident import AlertStatus, IncidentRecord, Line, tell
+from rbkernel.evidence.incident import ActionState, AlertStatus, IncidentRecord, Line, tell
 from rbkernel.gateway.web.alerts import grouped
 from rbkernel.gateway.web.overview import Filter, IncidentLine, counted, folded, listed, summary
 from rbkernel.gateway.web.timeline import stretches
@@ -22,6 +22,9 @@ from rbkernel.render.documents.pictures import picture_of
 from tests.support import cause_scenes, page_scenes
 from tests.support.cause_scenes import LOCKS, POOL, REFUSED, SCENES
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, whole_run
+from tests.unit.test_acted import act
+
+LATER = {"approvers": 1, "approve_by": "2100-01-01T00:00:00+00:00"}
 
 
 def said(kind: str, minute: int, **data: Any) -> Line:
@@ -77,6 +80,40 @@ def test_an_open_question_comes_before_a_running_runbook(evidence: Path) -> None
     record = incident.read(evidence, LOCKS.incident)
     assert standing.standing(record, [live]).stage is Stage.RUNNING
     assert standing.standing(record, [live], 1).stage is Stage.WAITING
+
+
+@pytest.mark.parametrize(
+    ("states", "more", "words", "is_for_people"),
+    [
+        ([], LATER, "open, waiting for an approval", True),
+        ([], {}, "open", False),  # it was not approved in time
+        ([ActionState.EXECUTING], {}, "open, an action is executed", False),
+        (
+            [ActionState.EXECUTING, ActionState.INDETERMINATE],
+            {},
+            "open, the outcome of an action is not known",
+            True,
+        ),
+        ([ActionState.EXECUTING, ActionState.VERIFIED], {}, "open", False),
+    ],
+)
+def test_an_action_is_part_of_where_an_incident_stands(
+    evidence: Path, states: list[ActionState], more: Any, words: str, is_for_people: bool
+) -> None:
+    incident.append(evidence, INCIDENT, "opened", by="ann", title="Lag")
+    act(evidence, RUN_ID, *states, **more)
+    found = standing.standing(incident.read(evidence, INCIDENT), ())
+    assert (found.words, found.is_for_people) == (words, is_for_people)
+
+
+def test_a_run_that_began_later_has_looked_at_what_was_not_known(evidence: Path) -> None:
+    act(evidence, RUN_ID, ActionState.EXECUTING, ActionState.INDETERMINATE)
+    cause_scenes.play(evidence, LOCKS)
+    [entry] = runs.of_incident(evidence, LOCKS.incident)
+    record = incident.read(evidence, INCIDENT)
+    later = replace(entry, started_at="2100-01-01T00:00:00+00:00")
+    found = [standing.standing(record, [one]).stage for one in (entry, later)]
+    assert found == [Stage.NOT_KNOWN, Stage.OPEN]
 
 
 def test_commands_and_pages_say_the_same(evidence: Path) -> None:

@@ -27,7 +27,7 @@ class Filter(StrEnum):
 
     ALL = ""
     OPEN = "open"
-    WAITING = "waiting"  # a question has no answer
+    WAITING = "waiting"  # for a person, who answers, approves, executes or looks
     OVER = "over"  # closed, merged, or only runs that were ok
 
 
@@ -97,14 +97,14 @@ class IncidentLine:
         if not stands.is_open:
             return (1,)
         rank = stands.verdict.rank if stands.verdict else Verdict.UNKNOWN.rank
-        return 0, -bool(self.waiting), -rank, Severity.place(self.record.severity)
+        return 0, -stands.is_for_people, -rank, Severity.place(self.record.severity)
 
     def fits(self, wanted: Filter) -> bool:
         """Return whether the incident is one of those that a filter wants."""
         is_open = self.standing.is_open
         fits = {
             Filter.OPEN: is_open,
-            Filter.WAITING: is_open and bool(self.waiting),
+            Filter.WAITING: self.standing.is_for_people,
             Filter.OVER: not is_open,
         }
         return fits.get(wanted, True)
@@ -222,7 +222,7 @@ def summary(lines: Iterable[IncidentLine], running: int) -> str:
     """
     still = [line for line in lines if line.standing.is_open]
     counts = Counter(line.standing.verdict for line in still)
-    waiting = sum(bool(line.waiting) for line in still)
+    waiting = sum(line.standing.is_for_people for line in still)
     parts = [f"{len(still)} open" if still else "Nothing is open"]
     for verdict in (Verdict.CRITICAL, Verdict.UNKNOWN):
         parts += [_some(counts[verdict], len(still), verdict.value)]
