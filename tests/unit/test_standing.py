@@ -153,6 +153,17 @@ def test_the_cause_is_named_and_not_its_symptoms(evidence: Path, scene: Any) -> 
     assert (found.run_id, found.others) == (scene.run_id, 0)
 
 
+def test_a_cause_comes_before_a_symptom_that_a_later_run_saw(evidence: Path) -> None:
+    cause_scenes.play(evidence, LOCKS)
+    journal = Journal(evidence, "20261120T040000Z-00beef")
+    about = {"runbook": "RUN-009", "title": "High latency", "parameters": {"db": "orders"}}
+    journal.run(journal.cell("rb.start()"), LOCKS.incident, **about)
+    journal.finding("Slow requests", "critical", "9 s")
+    journal.event("summary", verdict="critical")
+    found = seen(evidence, LOCKS.incident)
+    assert (found.words, found.others) == (LOCKS.cause, 1)
+
+
 def test_what_is_not_known_is_said_to_be_not_known(evidence: Path) -> None:
     def of(*lines: Line) -> Cause:
         return cause(tell(lines), (), {})
