@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser
 
@@ -21,6 +22,7 @@ _CONSOLE, _RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 _INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
 _BROKEN = "20261120T050000Z-00dead"
 _NOTHING = "INC-20261120-none"
+_CAUSES = (*cause_scenes.SCENES, cause_scenes.LONG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ SCENES = (
         pages={
             "console": _CONSOLE,
             "empty-incident": f"/rbkernel/incidents/{_NOTHING}",
-            **{one.name: f"/rbkernel/incidents/{one.incident}" for one in cause_scenes.SCENES},
+            **{one.name: f"/rbkernel/incidents/{one.incident}" for one in _CAUSES},
         },
     ),
     Scene(name="live", pages={"console": _CONSOLE, "run": f"/rbkernel/runs/{LIVE_RUN}"}),
@@ -112,10 +114,12 @@ def _set(scene: Scene, folder: Path) -> Iterator[str]:
 
 
 def _causes(root: Path) -> None:
-    """Have five incidents, one with 60 alerts, and one about which nothing is known yet."""
-    for one in cause_scenes.SCENES:
+    """Have incidents: with 60 alerts, closed, with long names, and without a run."""
+    for one in _CAUSES:
         cause_scenes.play(root, one)
     cause_scenes.storm(root, alerts=60)
+    resolution: dict[str, Any] = {"resolution": "debezium_old was dropped"}
+    incident.append(root, cause_scenes.SLOT.incident, "closed", by="ann", **resolution)
     incident.append(root, _NOTHING, "opened", by="ann", title="Reports are stale", severity="P2")
 
 

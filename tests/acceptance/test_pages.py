@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.jobs.store import Store
 from tests.acceptance.test_export import LIVE_NODES
 from tests.support import cause_scenes, page_scenes
-from tests.support.cause_scenes import LOCKS, POOL, REFUSED, SCENES, Scene
+from tests.support.cause_scenes import LOCKS, LONG, POOL, REFUSED, RTL, SCENES, Scene
 from tests.support.hostile_evidence import hostile_run, payloads
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
 from tests.support.lab import Desk, Lab
@@ -28,17 +27,6 @@ from tests.support.waiting import until
 CONSOLE, RUN = "/rbkernel", f"/rbkernel/runs/{RUN_ID}"
 THE_INCIDENT = f"/rbkernel/incidents/{INCIDENT}"
 _TIMEOUT_S = 60.0
-RTL = "שרת הזמנות"
-# a name without any place to break it, and one that reads from right to left
-LONG = replace(
-    REFUSED,
-    name="long",
-    db=f"{'verylongname' * 12}-{RTL}",
-    alert="A" * 300,
-    symptoms=((f"{RTL} {'x' * 400}", "connection refused " * 20),),
-    options=("look at the host " + "y" * 200, "escalate"),
-    recommended="escalate",
-)
 # what the pages themselves are made of; the rest is what anybody wrote
 OURS = (
     "head link, form[role=search], form[action^='/rbkernel/incidents/INC-'],"

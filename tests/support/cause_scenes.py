@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,17 @@ REFUSED = Scene(
     reason="nothing listens on the port, so no query can say more",
 )
 SCENES = (LOCKS, REPLAY, POOL, SLOT, REFUSED)
+# a name without any place to break it, and one that reads from right to left
+RTL = "שרת הזמנות"
+LONG = replace(
+    REFUSED,
+    name="long",
+    db=f"{'verylongname' * 12}-{RTL}",
+    alert="A" * 300,
+    symptoms=((f"{RTL} {'x' * 400}", "connection refused " * 20),),
+    options=("look at the host " + "y" * 200, "escalate"),
+    recommended="escalate",
+)
 
 
 def play(root: Path, scene: Scene, *, seal: bool = True) -> None:
