@@ -171,17 +171,17 @@ def outdated(record: IncidentRecord) -> Iterator[str]:
 
 
 def _head(found: Incident, due: Due | None) -> Iterator[str]:
-    record = found.record
+    record, stands = found.record, found.standing
     yield " ".join(
-        filter(None, [record.id, record.state.upper(), short_line(found.title, _LONGEST_NAME)])
+        filter(None, [record.id, stands.words.upper(), short_line(found.title, _LONGEST_NAME)])
     )
     named = [("severity", record.severity), ("service", record.service)]
     said = [f"{name} {short_line(value)}" for name, value in named if value]
     if said:
         yield f"  {', '.join(said)}"
     yield f"  began    {clock(record.began.at)} ({short_line(record.began.source)})"
-    if record.resolved and record.duration is not None:
-        over, took = record.resolved, lasted(record.duration)
+    if stands.resolved and record.duration is not None:
+        over, took = stands.resolved, lasted(record.duration)
         yield f"  resolved {clock(over.at)} ({short_line(over.source)}), after {took}"
     if by := record.acknowledged:
         yield f"  acknowledged {clock(by.at)} by {short_line(by.by)}"

@@ -381,7 +381,7 @@ def _row(one: Any, now: datetime) -> tuple[str, ...]:
     due = status.next_due(record, now, one.update_every_s)
     return (
         record.id,
-        record.state,
+        one.standing.state,
         short_line(record.severity),
         incident_text.minute(record.began.at),
         f"{len(one.runs)} {one.verdict}".strip(),

@@ -35,9 +35,11 @@ class Asked:
 
     @property
     def server(self) -> str:
-        """What the question is about: the parameters of its run that are texts."""
+        """What the question is about: the parameters of its run that have a value."""
         return ", ".join(
-            f"{name} {value}" for name, value in self.about.items() if value and value is not True
+            f"{name} {value}"
+            for name, value in self.about.items()
+            if value and value is not True and name != "incident"
         )
 
 

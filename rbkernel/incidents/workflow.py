@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
-from rbkernel.evidence import bundle, caveats, incident, reading, runs
+from rbkernel.evidence import bundle, incident, reading, runs
 from rbkernel.evidence.incident import (
     AlertStatus,
     IncidentRecord,
@@ -31,6 +31,7 @@ from rbkernel.evidence.questions import Asked, asked
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.evidence.timeline import Entry, timeline
 from rbkernel.incidents.facts import MILDEST_REQUIRED, WRITTEN_WITHIN
+from rbkernel.incidents.standing import Standing, standing
 from rbkernel.model import INCIDENT_ID, Severity, Verdict
 from rbkernel.redact import Redactor
 from rbkernel.render.documents import writing
@@ -61,12 +62,14 @@ class Incident:
         return tuple(one for one in self.asked if one.decision.is_waiting)
 
     @property
+    def standing(self) -> Standing:
+        """Where the incident stands; in a list, without its open questions."""
+        return standing(self.record, self.runs, len(self.waiting))
+
+    @property
     def verdict(self) -> str:
-        """The worst verdict among each runbook's newest run; empty if no run has a verdict."""
-        newest = {run.runbook: run.verdict for run in self.runs if not run.is_beginning}
-        if not newest:
-            return ""
-        return caveats.judged(self.record, Verdict.worst(newest.values())).value
+        """The worst verdict of the newest runs; empty if no run has a verdict."""
+        return self.standing.verdict or ""
 
     @property
     def title(self) -> str:

@@ -126,10 +126,10 @@ class Journal:
             "run",
             parent,
             id=self.run_id,
-            runbook="RUN-005",
-            title="Replication lag",
             incident=incident,
             **{
+                "runbook": "RUN-005",
+                "title": "Replication lag",
                 "parameters": {"db": "shop"},
                 "headless": True,
                 "started_at": "2026-11-20T03:02:11+00:00",

@@ -17,15 +17,14 @@ from rbkernel.config import Connection, Settings
 from rbkernel.config.actions import ActionRule, Actions
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import bundle, incident, reading, runs
-from rbkernel.evidence.incident import ActionState, append
+from rbkernel.evidence.incident import ActionState, append, tell
 from rbkernel.evidence.runs import SEALED, RunEntry
 from rbkernel.execution import document, proposal
 from rbkernel.execution.ledger import Ledger
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.notify import watch
 from rbkernel.gateway.notify.events import due
-from rbkernel.gateway.web.overview import IncidentLine
-from rbkernel.incidents import questions, workflow
+from rbkernel.incidents import questions, standing, workflow
 from rbkernel.model import Origin, PlanState, Verdict, plan_id
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import history
@@ -298,12 +297,13 @@ def test_the_newest_run_of_a_runbook_says_how_the_incident_is(tmp_path: Path) ->
     elsewhere = entry("RUN-005", Verdict.OK, "billing")
     unknown = entry("RUN-005", Verdict.UNKNOWN)
     before = entry("RUN-005", Verdict.CRITICAL, ""), entry("RUN-005", Verdict.OK, "")
-    said = [(critical,), (critical, well), (well, critical), (critical, other, well)]
-    found = [IncidentLine(id=INCIDENT, runs=one).verdict for one in said]
+    again, well_again = entry("RUN-005", Verdict.CRITICAL), entry("RUN-005", Verdict.OK)
+    said = [(critical,), (critical, well), (well, again), (critical, other, well)]
+    found = [standing.verdict(tell(()), one) for one in said]
     assert found == [Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL, Verdict.WARNING]
     # another server, a run that found nothing out, and runs of which nothing is known
-    said = [(critical, elsewhere), (critical, unknown), (unknown, critical, well), before]
-    found = [IncidentLine(id=INCIDENT, runs=one).verdict for one in said]
+    said = [(critical, elsewhere), (critical, unknown), (unknown, again, well_again), before]
+    found = [standing.verdict(tell(()), one) for one in said]
     assert found == [Verdict.CRITICAL, Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL]
 
 

@@ -316,11 +316,13 @@ class TestClose:
         parked(root)
         journal = Journal(root, later)
         journal.run(journal.cell("rb.start()"), whole)
+        journal.finding("Replay lag", "ok", "0 s")
+        journal.event("summary", verdict="ok")
         took_in: dict[str, Any] = {"from": INCIDENT}
         append(root, whole, "merged", by="rbkernel", **took_in)
         (listed,) = (one for one in workflow.list_all(root) if one.record.id == whole)
         assert [run.run_id for run in listed.runs] == [RUN_ID, later]
-        assert listed.verdict == workflow.look(root, whole).verdict == "unknown"
+        assert listed.verdict == workflow.look(root, whole).verdict == "ok"
 
     def test_what_is_not_over_is_told(self, settings: Settings, work: Path) -> None:
         append(settings.evidence_root, INCIDENT, "alert", by="rbkernel", **alert("firing"))

@@ -380,22 +380,45 @@ def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
     assert message.title == "RUN-005 CRITICAL: Replay lag"
     assert message.level == "failure"
     assert message.body.splitlines() == [
-        "CRITICAL Replay lag: 31.5 s",
-        "The evidence is being sealed.",
-        "",
-        "RUN-005 needs a decision: What now?",
-        "- wait",
-        "- resume replay",
-        "",
+        "RUN-005 asks: What now? wait, resume replay.",
         "RUN-005 is sealed",
         f"Head: {'ab' * 32}",
         "Keep this message: the head proves later that the evidence was not changed.",
         "",
-        f"{INCIDENT}: Lag of orders",
-        f"{ADDRESS}/rbkernel/runs/{RUN_ID}",
+        f"{INCIDENT}: Lag of orders {ADDRESS}/rbkernel/runs/{RUN_ID}",
     ]
     signed = message.with_links(lambda what: f"<{what}>", ADDRESS)
-    assert signed.endswith(f"\n<{RUN_ID}>")
+    assert signed.endswith(f" <{RUN_ID}>")
+
+
+def test_a_message_is_the_cause_the_question_and_the_link() -> None:
+    finding = {"verdict": "critical", "headline": "Replay is paused", "actual": "31.5 s behind"}
+    asked = {"question": "What now?", "options": [*OPTIONS, "escalate"]}
+    about: dict[str, Any] = {"run_id": RUN_ID, "findings": [finding], "sealed": False}
+    found = event(**about, next_step="ask who paused it")
+    question = event("decision", run_id=RUN_ID, decision={**asked, "recommended": OPTIONS[1]})
+    message = Words(None, ADDRESS).message([found, question])
+    assert [message.title, *message.body.splitlines()] == [
+        "RUN-005 CRITICAL: Replay is paused",
+        "RUN-005 asks: What now? Recommended: resume replay. Or: wait, escalate.",
+        f"{INCIDENT}: Lag {ADDRESS}/rbkernel/runs/{RUN_ID}",
+    ]
+    # without a question, the message says more
+    assert "CRITICAL Replay is paused: 31.5 s behind" in Words(None, ADDRESS).message([found]).body
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("findings", [0, 1])
+def test_what_is_not_known_never_reads_as_ok(complete: bool, findings: int) -> None:
+    unseen = {"verdict": "unknown", "headline": "Replay lag", "actual": "connection refused"}
+    told = event(verdict="unknown", findings=[unseen] * findings, complete=complete, checks=3)
+    for message in (Words(None, ADDRESS).message([told]), Words(None, ADDRESS).digest([told])):
+        said = message.title + message.body
+        assert "UNKNOWN" in said
+        assert "no problem" not in said
+        assert "all ok" not in said
+        assert ("Replay lag: connection refused" in said) == bool(findings)
+    assert level_of([replace(told, severity=Severity.LOW)]) == "warning"
 
 
 def test_a_run_that_looked_elsewhere_is_no_all_clear() -> None:

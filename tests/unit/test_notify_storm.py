@@ -81,7 +81,7 @@ def test_a_message_says_how_many_alerts_there_are(others: int, called: str) -> N
     started = event("started", title="Bee5", alerts=alerts)
     found = event("finding", title="Bee5", alerts=alerts)
     assert WORDS.message([started]).title == f"RUN-005 started: {called}"
-    assert f"\n{INCIDENT}: {called}\n" in WORDS.message([found]).body
+    assert f"{INCIDENT}: {called} {ADDRESS}" in WORDS.message([found]).body
     # the newest of them knows of the most
     assert f"{INCIDENT}: {called}\n" in WORDS.digest([event("started", title="Bee5"), found]).body
 

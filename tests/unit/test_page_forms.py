@@ -100,7 +100,7 @@ def test_a_holder_of_a_link_answers(
     linked: httpx.Client, waiting: Path, what: str, path: str
 ) -> None:
     follow(linked, what, path)
-    assert "parked What now?" in words(linked.get(path))
+    assert "Waiting for a decision What now?" in words(linked.get(path))
     sent = send(linked, path, "decide", option="wait", name=" ann ", note="load falls")
     assert (sent.status_code, sent.headers["Location"]) == (303, f"{path}#decisions")
     found = decided(waiting)
@@ -149,8 +149,8 @@ def test_acknowledge_and_note(linked: httpx.Client, waiting: Path) -> None:
     ]
     shown = words(linked.get(THE_INCIDENT))
     assert "Acknowledged" in shown
-    assert "note (on the page)" not in shown
-    assert "replay is paused" in shown
+    assert "ann (holder of a link) is on it" in shown
+    assert "note (on the page): replay is paused" in shown
 
 
 def test_done_by_a_holder_of_a_link(linked: httpx.Client, waiting: Path) -> None:

@@ -259,7 +259,7 @@ def test_the_page_of_a_run_says_what_an_engineer_needs(pages_open: httpx.Client)
     said = words(pages_open.get(RUN))
     for part in (
         *("critical RUN-005 Replication lag", "Replay is paused", "Next: find out who paused"),
-        *("2 checks", "What now?", "resume replay (recommended)", "parked", page_scenes.SQL),
+        *("2 checks", "What now?", "resume replay (recommended)", page_scenes.SQL),
         *("ask who paused it", "systemctl", "in a shell", "the batch was stopped"),
         *("replay lag: 10 to 31 s", f"rbkernel open {RUN_ID}", "verified now: unchanged"),
         *("not signed", "9 of 9 cells attested"),
@@ -285,10 +285,13 @@ def test_changed_evidence_is_shown_and_said_to_be_changed(
 def test_the_page_of_an_incident_tells_its_record(pages_open: httpx.Client) -> None:
     said = words(pages_open.get(THE_INCIDENT))
     for part in (
-        *("critical Replication lag of the shop", "severity high", "service shop", "Identified"),
+        *("open, critical, waiting for a decision Replay is paused", "severity high", "Identified"),
+        *("Replication lag of the shop", "nobody is on it yet", "replay lag: 10 to 31 s"),
         *("resolved PostgresReplicationLag", "cluster shop-0", "the standby is behind"),
         "ignored lables",
-        *("the backup host had paused it second line", "RUN-005 started", "reports are old"),
+        *("the backup host had paused it second line", "reports are old", page_scenes.SQL),
+        *("RUN-005 Replication lag: started", "RUN-005 Replication lag: ended: critical"),
+        *("alert firing: PostgresReplicationLag", "Replay lag: critical: 31.5 s: Replay is paused"),
     ):
         assert part in said, part
 
@@ -315,16 +318,22 @@ def test_the_console_lists_everything(rest: Path, tmp_path: Path) -> None:
     page_scenes.storm(rest, store, incidents=26)
     with serving(opened(), store) as client:
         said = words(client.get(CONSOLE))
-        older = words(client.get(CONSOLE, params={"sheet": "2"}))
+        waiting = words(client.get(CONSOLE, params={"state": "waiting"}))
+        over = words(client.get(CONSOLE, params={"state": "over", "q": "shop"}))
         found = words(client.get(CONSOLE, params={"q": "7f3a critical"}))
         none = words(client.get(CONSOLE, params={"q": "<script>", "sheet": "99999999999999999"}))
     store.close()
     for part in (
-        *("27 incidents", "page 1 of 2", "38 queued", "2 deliveries from", "2012 more bytes"),
+        *("27 open, 27 critical, 1 waiting for you", "27 incidents with", "38 queued"),
+        *("26 incidents with this cause, on shop", "All 27", "Waiting for you 1", "Closed 0"),
+        *("2 deliveries from", "2012 more bytes"),
         *("cell [4] failed: KeyError: 'lag'", "runner-a (process 7, up to 4 runs", "RUN-000"),
     ):
         assert part in said, part
-    assert "page 2 of 2" in older
+    assert "1 incident found" in waiting
+    assert "Recommended: resume replay" in waiting
+    assert "this cause" not in waiting
+    assert "No incident matches." in over
     assert "Replication lag of the shop" in found
     assert "1 incident found" in found
     assert "No incident matches." in none

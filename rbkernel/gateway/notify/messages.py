@@ -101,9 +101,14 @@ class Words:
         pages = {event.page for event in ordered}
         incident = ordered[0].incident
         page = pages.pop() if len(pages) == 1 else incident
-        parts = [self._part(event) for event in ordered[:_IN_A_MESSAGE]]
+        asking = {event.facts.get("run_id") for event in ordered if event.kind == "decision"}
+        parts = [
+            self._part(event, asks=event.facts.get("run_id") in asking)
+            for event in ordered[:_IN_A_MESSAGE]
+        ]
         left = len(ordered) - len(parts)
-        facts = {"incident": incident, "title": _called(ordered)}
+        # the last line has the link, which must not be cut off
+        facts = {"incident": incident, "title": _cut(_called(ordered), _LONGEST_INCIDENT)}
         body = self._render("message", parts=parts, left=left, link=self._page(page), **facts)
         head = "".join(f"Note: {caveat}\n" for caveat in _caveats(ordered))
         return _message(parts[0]["title"], head + body, ordered)
@@ -138,8 +143,9 @@ class Words:
             "link": self._page(incident),
         }
 
-    def _part(self, event: Event) -> dict[str, str]:
-        facts = {**event.facts, "title": _called([event])}
+    def _part(self, event: Event, *, asks: bool = False) -> dict[str, str]:
+        """Render one event; ``asks`` is whether the question of its run is in the same message."""
+        facts = {**event.facts, "title": _called([event]), "asks": asks}
         text = self._render(event.kind, incident=event.incident, at=event.at, **facts)
         title, body = _split(text)
         return {

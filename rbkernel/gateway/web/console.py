@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rbkernel.displaytext import visible
 from rbkernel.errors import EvidenceError, StoreError
@@ -12,15 +12,27 @@ from rbkernel.gateway.jobs.records import Counts, Job, Quarantined, Worker
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.formatting import lasted
-from rbkernel.gateway.web.overview import incidents, page_of
+from rbkernel.gateway.web.overview import (
+    Filter,
+    Fold,
+    IncidentLine,
+    counted,
+    folded,
+    incidents,
+    page_of,
+    summary,
+)
 from rbkernel.gateway.web.progress import Progress
 from rbkernel.gateway.web.site import Answer, Request, Site
+from rbkernel.incidents.cause import cause
 
 _INCIDENTS_PER_PAGE = 25
 _JOBS_SHOWN = 20
 _QUARANTINED_SHOWN = 10
 _LIVE_REFRESH_S, _REFRESH_S = 2, 5
 _MOST_WORDS = 8
+# so many open incidents are shown with questions and causes, and folded
+_MOST_OPEN = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +103,23 @@ def show(site: Site, request: Request) -> Answer:
         *(_without_kernel(entries, queue, lease_s) if queue else ()),
     ]
     words = request.query.get("q", "").split()[:_MOST_WORDS]
-    every = incidents(entries, site.cache.recorded(), site.cache.record)
-    lines = [line for line in every if line.holds(words)]
+    wanted = _filter(request.query.get("state", ""))
+    every = _told(site, incidents(entries, site.cache.recorded(), site.cache.record))
+    fits = [line for line in every if line.fits(wanted) and line.holds(words)]
     number = request.query.get("sheet", "")
+    rows = folded(sorted(fits, key=lambda line: line.place))
+    page = page_of(rows, int(number) if number.isdecimal() else 1, _INCIDENTS_PER_PAGE)
     runbooks, unreadable = site.cache.catalogue(site.settings.catalogue.paths)
     return site.render(
         "console.html.j2",
         live=live,
         live_state=LIVE,
-        found=page_of(lines, int(number) if number.isdecimal() else 1, _INCIDENTS_PER_PAGE),
+        summary=summary(every, len(live)),
+        found=replace(page, lines=tuple(_with_causes(site, row) for row in page.lines)),
+        number=len(fits),
         words=visible(" ".join(words)),
+        wanted=wanted,
+        filters=counted(every),
         runs=len(entries),
         broken=[entry for entry in entries if entry.problem],
         queue=queue,
@@ -108,6 +127,36 @@ def show(site: Site, request: Request) -> Answer:
         runbooks=runbooks,
         unreadable=unreadable,
         refresh_s=_LIVE_REFRESH_S if live else _REFRESH_S,
+    )
+
+
+def _filter(word: str) -> Filter:
+    return Filter(word) if word in list(Filter) else Filter.ALL
+
+
+def _told(site: Site, lines: Sequence[IncidentLine]) -> list[IncidentLine]:
+    """Return the incidents; the newest open ones with their questions and causes."""
+    still = [line.id for line in lines if line.standing.is_open][:_MOST_OPEN]
+    wanted = frozenset(still)
+    return [_with_cause(site, line) if line.id in wanted else line for line in lines]
+
+
+def _with_causes(site: Site, row: Fold) -> Fold:
+    return Fold(lines=tuple(_with_cause(site, line) for line in row.lines))
+
+
+def _with_cause(site: Site, line: IncidentLine) -> IncidentLine:
+    """Return an incident with its questions and its cause; without, if a journal is unreadable."""
+    if line.cause or line.record.merged_into:
+        return line
+    try:
+        asked = site.cache.asked(line.runs, line.id) if line.standing.is_open else ()
+        found = cause(line.record, line.runs, site.cache.found(line.runs))
+    except EvidenceError:
+        return line
+    waiting = tuple(one for one in asked if one.decision.is_waiting)
+    return IncidentLine(
+        id=line.id, record=line.record, runs=line.runs, waiting=waiting, cause=found
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from rbkernel.evidence.verify import verify_folder
 from rbkernel.execution import proposal
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.progress import Progress, progress, steps
-from rbkernel.model import INCIDENT_ID
-from rbkernel.render.documents import report
-from rbkernel.render.documents.blocks import Reader
+from rbkernel.model import INCIDENT_ID, Finding
+from rbkernel.render.documents import report, wording
+from rbkernel.render.documents.blocks import Figure, Image, Reader
 from rbkernel.render.documents.contents import Section, section
+from rbkernel.render.documents.pictures import picture_of
+from rbkernel.render.documents.wording import Plan
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 
@@ -39,11 +42,15 @@ _VERIFIED_S = 30.0
 _CATALOGUE_S = 30.0
 # runs of an incident whose questions are shown; a storm may start thousands of runs
 _MOST_ASKING = 1_000
+# runs whose journals the timeline of an incident tells; of earlier ones, it has the record's lines
+_MOST_TOLD = 40
 # cached entries of each kind: a whole run may take megabytes, a line of a list takes little
 _KEPT = {
     "summary": 24,
     "record": 24,
     "asked": 2_000,
+    "journal": 100,
+    "picture": 24,
     "proposals": 2_000,
     "verified": 200,
     "catalogue": 1,
@@ -170,17 +177,73 @@ class EvidenceCache:
         EvidenceError
             A journal or a record cannot be read.
         """
-        newest = [entry for entry in entries if entry.is_readable][-_MOST_ASKING:]
-        return asked(map(self._questions, newest), self.decided(incident).answers)
+        return asked(self.found(entries).values(), self.decided(incident).answers)
 
-    def _questions(self, entry: RunEntry) -> Record:
-        """Return a run's journal without cells and events, so that many of them can be kept."""
+    def found(self, entries: Sequence[RunEntry]) -> dict[str, Record]:
+        """Return the findings and questions of the newest of these runs, by the id of the run.
+
+        The records have no cells and events, so that many of them can be kept.
+
+        Raises
+        ------
+        EvidenceError
+            A journal cannot be read.
+        """
+        newest = [entry for entry in entries if entry.is_readable][-_MOST_ASKING:]
+        return {entry.run_id: self._found(entry) for entry in newest}
+
+    def _found(self, entry: RunEntry) -> Record:
         record: Record = self._keep(
             "asked",
             (entry.folder, _stamp(entry.folder / store.JOURNAL)),
-            lambda: replace(reading.read(entry.folder), cells=(), events=(), widgets={}),
+            lambda: replace(
+                reading.read(entry.folder, outputs=False), cells=(), events=(), widgets={}
+            ),
         )
         return record
+
+    def journals(self, entries: Sequence[RunEntry]) -> list[Record]:
+        """Return the journals of the newest of these runs, without outputs.
+
+        Raises
+        ------
+        EvidenceError
+            A journal cannot be read.
+        """
+        newest = [entry for entry in entries if entry.is_readable][-_MOST_TOLD:]
+        return [
+            self._keep(
+                "journal",
+                (entry.folder, _stamp(entry.folder / store.JOURNAL)),
+                partial(reading.read, entry.folder, outputs=False),
+            )
+            for entry in newest
+        ]
+
+    def picture(self, run_id: str, finding: Finding) -> Figure | Image | None:
+        """Return the figure of a run that shows one of its findings; None if there is none.
+
+        Raises
+        ------
+        EvidenceError
+            There is no such run, or its journal cannot be read.
+        """
+        folder = runs.find(self.root, run_id)
+        key = (folder, _stamp(folder / store.JOURNAL), finding.title)
+        picture: Figure | Image | None = self._keep(
+            "picture", key, lambda: picture_of(self._record(folder), finding)
+        )
+        return picture
+
+    def plans(self, run_id: str, known: Known) -> tuple[Plan, ...]:
+        """Return the plans that a run proposed, in their last state.
+
+        Raises
+        ------
+        EvidenceError
+            There is no such run, or its journal cannot be read.
+        """
+        return wording.plans(self._record(runs.find(self.root, run_id)), Reader(), known.done)
 
     def proposals(self, entry: RunEntry) -> tuple[Proposal, ...]:
         """Return the plans of a run that rbkernel can execute; none if its journal is unreadable.

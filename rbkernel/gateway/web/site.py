@@ -20,7 +20,8 @@ from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
-from rbkernel.gateway.web.formatting import counted, lasted, said
+from rbkernel.gateway.web.formatting import counted, lasted
+from rbkernel.gateway.web.overview import listed
 from rbkernel.kernel import secrets
 from rbkernel.model import PlanState
 from rbkernel.redact import Redactor
@@ -149,9 +150,15 @@ def static_file(name: str) -> Answer | None:
 @cache
 def _environment() -> Environment:
     made = page.environment(_FOLDER / "templates")
-    made.filters |= {"counted": counted, "lasted": lasted, "said": said, "tone": _tone}
+    made.filters |= {"counted": counted, "lasted": lasted, "listed": listed, "tone": _tone}
+    made.filters |= {"with_values": _with_values}
     made.globals |= {one.__name__: one for one in (AlertStatus, Outcome, PlanState)}
     return made
+
+
+def _with_values(query: Mapping[str, str | int]) -> dict[str, str | int]:
+    """Return the parts of an address's query that have a value."""
+    return {name: value for name, value in query.items() if value}
 
 
 def _tone(word: str) -> str:

@@ -131,6 +131,21 @@
     }
   };
 
+  // j and k go through the incidents, / goes to the search field
+  const move = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select")) return;
+    const search = document.getElementById("q");
+    if (event.key === "/" && search) {
+      event.preventDefault();
+      search.focus();
+    }
+    const step = { j: 1, k: -1 }[event.key];
+    const links = [...main.querySelectorAll(".incidents .first a")].filter((one) => one.offsetParent);
+    if (!step || !links.length) return;
+    const at = links.indexOf(document.activeElement);
+    links[at < 0 ? 0 : Math.min(Math.max(at + step, 0), links.length - 1)].focus();
+  };
+
   let failures = 0;
   const follow = async () => {
     let next_s = Number(document.body.dataset.refreshS);
@@ -159,6 +174,7 @@
   partsOf(main).forEach((part) => sources.set(part.dataset.part, part.outerHTML));
   const drawn = Promise.all(partsOf(main).map(activate));
   showAges();
+  document.addEventListener("keydown", move);
   setInterval(showAges, 20000);
   setTimeout(follow, 1000 * Number(document.body.dataset.refreshS) || 0);
   drawn.then(() => { document.documentElement.dataset.ready = "yes"; });
