@@ -27,52 +27,77 @@ from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
 
 
+class Causes(Assessed):
+    """The findings on the possible causes of a problem, by their names.
+
+    Parameters
+    ----------
+    frame
+        The figures of those who may be the culprit.
+    findings
+        Name of the cause → its finding.
+    instead
+        What to use in place of the culprit, such as a model; empty if that is not known.
+    """
+
+    def __init__(
+        self, frame: pd.DataFrame, findings: Mapping[str, Finding], instead: str = ""
+    ) -> None:
+        super().__init__(frame, findings)
+        self.instead = instead
+
+
 @checked
 def approvals(
-    problem: Sequence[Finding],
+    tasks: Finding,
+    age: Finding,
     *,
     waiting: Frame,
+    oldest: Frame,
     created: Frame,
     decided: Frame,
     agents: Frame,
     approvers: Frame,
     queue: str = "",
     silent_s: Seconds = 900.0,
-) -> Assessed:
+) -> Causes:
     """Judge why tasks wait for a human.
 
     Parameters
     ----------
-    problem
-        The findings on the queue, such as the number of tasks and the age of the oldest. If all
-        are ok, there is no cause.
-    waiting, decided
-        ``@hitl/waiting`` and ``@hitl/decided_rate``.
+    tasks, age
+        The findings on the number of tasks and on the age of the oldest. If both are ok, there is
+        no cause.
+    waiting, oldest, decided
+        ``@hitl/waiting``, ``@hitl/oldest_age`` and ``@hitl/decided_rate``.
     created, agents
         ``@hitl/created_rate`` and ``@hitl/created_by_agent``, with baselines.
     approvers
         ``@hitl/decided_by_approver`` over a range, of at least two times ``silent_s``.
     queue
-        The queue; by default, the one with the most tasks.
+        The queue; by default, the one with the most tasks, or with the oldest if only its age is
+        wrong.
     silent_s
         An approver who has decided nothing for this long, in s, is absent, if three decisions or
         more were to be expected.
 
     Returns
     -------
-    Assessed
+    Causes
         ``loop`` (an agent), ``absent`` (approvers), ``more`` (the queue grows by ordinary work).
     """
     suspects = of_approvals.judged(
         waiting=waiting,
+        oldest=oldest,
         created=created,
         decided=decided,
         agents=agents,
         approvers=approvers,
         queue=queue,
+        by_age=age.wrong and not tasks.wrong,
         silent_s=silent_s,
     )
-    return _assessed(agents, suspects, problem)
+    return _assessed(agents, suspects, [tasks, age])
 
 
 @checked
@@ -86,7 +111,7 @@ def cost(
     steps: Frame,
     retries: Frame,
     tokens: Frame,
-) -> Assessed:
+) -> Causes:
     """Judge why models cost more than usual.
 
     Parameters
@@ -101,9 +126,9 @@ def cost(
 
     Returns
     -------
-    Assessed
-        ``loop`` (a feature), ``switch`` (a model), ``tenant``, ``larger`` (a feature whose requests
-        are larger), ``traffic`` (more requests, and no fault).
+    Causes
+        ``loop`` (a feature), ``switch`` (a model; ``instead`` is the one of before), ``tenant``,
+        ``larger`` (a feature whose requests are larger), ``traffic`` (more requests, no fault).
     """
     spent = Spending(
         features=group(features, "feature"),
@@ -127,7 +152,7 @@ def safety(
     course: Frame,
     deployed: Frame,
     guardrail: str = "",
-) -> Assessed:
+) -> Causes:
     """Judge why guardrails trigger more often than usual.
 
     Parameters
@@ -147,9 +172,10 @@ def safety(
 
     Returns
     -------
-    Assessed
-        ``source`` (one source), ``wrong`` (a guardrail with false positives), ``wave`` (many
-        sources, and reviews confirm the events).
+    Causes
+        ``source`` (one source), ``deployed`` (a guardrail with false positives since a deployment),
+        ``wrong`` (one with false positives), ``wave`` (many sources, and reviews confirm the
+        events).
     """
     suspects = of_safety.judged(
         events=events,
@@ -170,10 +196,10 @@ def provider(
     requests: Frame,
     limited: Frame,
     cost: Frame,
-    tolerated: Measured = 0.05,
+    tolerated_pct: Measured = 5.0,
     status: Finding | None = None,
     fallback: str = "",
-) -> Assessed:
+) -> Causes:
     """Judge why calls of models fail: a provider, one of its models, or we.
 
     Parameters
@@ -184,8 +210,8 @@ def provider(
         ``@llm/error_ratio``, ``@llm/request_rate`` and ``@llm/rate_limited_ratio``.
     cost
         ``@llm/cost_per_hour_by_model``, for the price of a call.
-    tolerated
-        The share of failed calls of a model that is well, 0 to 1.
+    tolerated_pct
+        The share of failed calls up to which a model is well, in %.
     status
         The finding of `rb.http` on the provider's status page; None if there is none.
     fallback
@@ -193,15 +219,16 @@ def provider(
 
     Returns
     -------
-    Assessed
-        ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial`` (a provider).
+    Causes
+        ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial`` (a provider); ``instead``
+        is a model that answers.
     """
     suspects = of_provider.judged(
         errors=errors,
         requests=requests,
         limited=limited,
         cost=cost,
-        tolerated=tolerated,
+        tolerated=tolerated_pct / 100,
         reported_well=None if status is None or status.unknown else status.ok,
         fallback=fallback,
     )
@@ -210,8 +237,9 @@ def provider(
 
 def _assessed(
     frame: pd.DataFrame, suspects: Mapping[str, Suspect], problem: Sequence[Finding]
-) -> Assessed:
+) -> Causes:
     """Show the findings on the suspects, which have the verdict of the problem."""
     verdict = Verdict.worst(one.verdict for one in problem)
     judged = findings(suspects, verdict, triage().run.runbook)
-    return Assessed(frame, {name: keep(one) for name, one in judged.items()})
+    instead = next((one.instead for one in suspects.values() if one.holds), "")
+    return Causes(frame, {name: keep(one) for name, one in judged.items()}, instead)

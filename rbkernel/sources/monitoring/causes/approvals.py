@@ -64,19 +64,21 @@ class Queue:
 def judged(
     *,
     waiting: pd.DataFrame,
+    oldest: pd.DataFrame,
     created: pd.DataFrame,
     decided: pd.DataFrame,
     agents: pd.DataFrame,
     approvers: pd.DataFrame,
     queue: str,
+    by_age: bool,
     silent_s: float,
 ) -> dict[str, Suspect]:
-    """Judge the queue, by default the one with the most tasks, from answers of Prometheus.
+    """Judge a queue, by default the worst one, from answers of Prometheus.
 
-    See `rb.causes.approvals`.
+    See `rb.causes.approvals`; with ``by_age``, the worst queue is the one with the oldest task.
     """
-    known = group(waiting, "queue")
-    name = queue or next(iter(known.members), "")
+    known, aged = group(waiting, "queue"), group(oldest, "queue")
+    name = queue or next(iter((aged if by_age else known).members), "")
     within = {"queue": name}
     new, done = group(created, "", within), group(decided, "", within)
     if unseen := next((one for one in (known, new, done) if one.reason), None):

@@ -132,6 +132,7 @@ def _switch(spent: Spending) -> Suspect:
         f" usually, when {usual} cost the most): a request costs ${each.now:.2g}"
         f" ({each.compared()}), at {spent.requests.total.compared()} requests",
         which=name,
+        instead=usual,
         next_step=f"Switch back from {name} to {usual}, unless the change was meant: then tell the"
         " owner of the costs",
     )

@@ -87,11 +87,15 @@ def judged(
     reported_well: bool | None,
     fallback: str,
 ) -> dict[str, Suspect]:
-    """Judge the calls of all models, from answers of Prometheus; see `rb.causes.provider`."""
+    """Judge the calls of all models, from answers of Prometheus; see `rb.causes.provider`.
+
+    Shares in ``%`` are converted; ``tolerated`` is 0 to 1.
+    """
     providers = [*group(errors, "provider").members]
     unseen = [one for one in (group(errors, ""), group(requests, "")) if one.reason]
     if unseen:
         return all_unknown(_TITLES, unseen[0].reason, unseen[0].next_step)
+    of_all, of_limited = (0.01 if one.attrs.get("unit") == "%" else 1 for one in (errors, limited))
     prices, models = group(cost, "model").members, []
     busy = group(requests, "model").members
     for provider in providers:
@@ -104,9 +108,11 @@ def judged(
                 Model(
                     provider=provider,
                     name=name,
-                    failing=failing.now,
+                    failing=failing.now * of_all,
                     per_s=per_s,
-                    limited=refused.members[name].now if name in refused.members else None,
+                    limited=refused.members[name].now * of_limited
+                    if name in refused.members
+                    else None,
                     price=prices[name].now / per_h if name in prices and per_h else None,
                 )
             )
@@ -212,6 +218,7 @@ def _total(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
         if len(models) > 1
         else f"{name} fails: {failing:.0%} of the calls of {models[0].name}",
         which=name,
+        instead=_other(others, calls.fallback),
         next_step=_instead(others, models, calls.fallback),
     )
 
@@ -230,6 +237,7 @@ def _model(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
                 said=f"{worst.name} fails ({worst.failing:.0%} of the calls); {same[0].name} of"
                 f" {provider} answers",
                 which=worst.name,
+                instead=_other(same, calls.fallback),
                 next_step=_instead(same, down, calls.fallback),
             )
     return Suspect(title=_MODEL, holds=False, said="no model is down while its provider answers")
@@ -254,6 +262,11 @@ def _partial(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
         which=worst.provider,
         next_step="Retry more often with pauses, and wait longer for answers; do not switch yet",
     )
+
+
+def _other(well: Sequence[Model], fallback: str) -> str:
+    """Return the model to use instead: the fallback, else the busiest one that answers."""
+    return fallback or next((one.name for one in well), "")
 
 
 def _instead(well: Sequence[Model], down: Sequence[Model], fallback: str) -> str:

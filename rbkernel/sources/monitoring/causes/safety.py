@@ -18,9 +18,10 @@ _MOSTLY = 0.5
 # a deployment after which a guardrail triggers so many times as often is when it began (own choice)
 _JUMP = 2.0
 _SOURCE = "One source"
+_DEPLOYED = "A deployment that made a guardrail wrong"
 _WRONG = "A guardrail that is wrong"
 _WAVE = "Events of many sources"
-_TITLES = {"source": _SOURCE, "wrong": _WRONG, "wave": _WAVE}
+_TITLES = {"source": _SOURCE, "deployed": _DEPLOYED, "wrong": _WRONG, "wave": _WAVE}
 # the queries by name look back so far, in s: values sooner after a change are a mixture
 _WINDOW_S = 300.0
 # so many values before and after a deployment tell (own choice)
@@ -111,9 +112,15 @@ def _newest(frame: pd.DataFrame, course: Course | None) -> Deployed | None:
 
 
 def suspects(guardrail: Guardrail) -> dict[str, Suspect]:
-    """Return what is known of each possible cause: ``source``, ``wrong``, ``wave``."""
-    wrong, source = _wrong(guardrail), _source(guardrail)
-    return {"source": source, "wrong": wrong, "wave": _wave(guardrail, source, wrong)}
+    """Return what is known of each possible cause: ``source``, ``deployed``, ``wrong``, ``wave``.
+
+    A guardrail that is wrong since a deployment is ``deployed``, otherwise ``wrong``.
+    """
+    source, deployed, wrong = _source(guardrail), _since(guardrail), _wrong(guardrail)
+    if deployed.holds:
+        wrong = Suspect(title=_WRONG, holds=False, said=explained([deployed]))
+    wave = _wave(guardrail, source, deployed, wrong)
+    return {"source": source, "deployed": deployed, "wrong": wrong, "wave": wave}
 
 
 def _wrong(guardrail: Guardrail) -> Suspect:
@@ -127,21 +134,39 @@ def _wrong(guardrail: Guardrail) -> Suspect:
     if share < _MOSTLY:
         said = f"reviews confirm {1 - share:.0%} of the events of {guardrail.name}"
         return Suspect(title=_WRONG, holds=False, said=said)
-    began = guardrail.deployed if guardrail.deployed and guardrail.deployed.began_it else None
-    since = (
-        f"; it triggers {began.after:.1%} of the time since version {began.version} was deployed"
-        f" {amounts.duration(began.ago_s)} ago, before {began.before:.1%}"
-        if began
-        else ""
-    )
-    step = f"Roll back version {began.version}" if began else f"Tune {guardrail.name}"
     return Suspect(
         title=_WRONG,
         holds=True,
-        said=f"{guardrail.name} is wrong: {share:.0%} of its reviewed events are false"
-        f" positives{since}",
+        said=f"{share:.0%} of the reviewed events of {guardrail.name} are false positives, and no"
+        " deployment began it",
         which=guardrail.name,
-        next_step=f"{step}, with a second person; never switch the guardrail off",
+        next_step=f"Tune {guardrail.name}, with a second person; never switch it off",
+    )
+
+
+def _since(guardrail: Guardrail) -> Suspect:
+    deployed, share = guardrail.deployed, guardrail.false_positives
+    if deployed is None or not deployed.began_it:
+        said = f"{guardrail.name} triggers no more often since a deployment in this range"
+        return Suspect(title=_DEPLOYED, holds=False, said=said)
+    ago = amounts.duration(deployed.ago_s)
+    said = (
+        f"{guardrail.name} triggers for {deployed.after:.1%} of its checks since version"
+        f" {deployed.version} was deployed {ago} ago, before for {deployed.before:.1%}"
+    )
+    if isinstance(share, str):
+        step = f"review ten events; roll back {deployed.version} if they are false positives"
+        return unknown(_DEPLOYED, f"{said}. Whether that is wrong is not known: {share}", step)
+    if share < _MOSTLY:
+        said = f"{said}; but reviews confirm {1 - share:.0%} of the events"
+        return Suspect(title=_DEPLOYED, holds=False, said=said)
+    return Suspect(
+        title=_DEPLOYED,
+        holds=True,
+        said=f"{said}; {share:.0%} of the reviewed events are false positives",
+        which=guardrail.name,
+        next_step=f"Roll back version {deployed.version}, with a second person; never switch"
+        f" {guardrail.name} off",
     )
 
 

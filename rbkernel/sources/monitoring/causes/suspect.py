@@ -14,13 +14,15 @@ class Suspect:
 
     ``holds`` is None if it is not known whether it is the cause. ``said`` is the sentence about it:
     who does what, why it is not the cause, or why that is not known. ``which`` is the name of the
-    culprit, as an action needs it, and ``opens`` the runbook to open next.
+    culprit, as an action needs it, ``instead`` what to use in its place, if that is known, and
+    ``opens`` the runbook to open next.
     """
 
     title: str
     holds: bool | None
     said: str
     which: str = ""
+    instead: str = ""
     next_step: str = ""
     opens: str = ""
 
