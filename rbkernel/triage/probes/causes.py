@@ -174,7 +174,7 @@ def safety(
     -------
     Causes
         ``source`` (one source), ``deployed`` (a guardrail with false positives since a deployment),
-        ``wrong`` (one with false positives), ``wave`` (many sources, and reviews confirm the
+        ``mistuned`` (one with false positives), ``wave`` (many sources, and reviews confirm the
         events).
     """
     suspects = of_safety.judged(
@@ -220,7 +220,7 @@ def provider(
     Returns
     -------
     Causes
-        ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial`` (a provider); ``instead``
+        ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial``; ``instead``
         is a model that answers.
     """
     suspects = of_provider.judged(

@@ -21,7 +21,7 @@ _SOURCE = "One source"
 _DEPLOYED = "A deployment that made a guardrail wrong"
 _WRONG = "A guardrail that is wrong"
 _WAVE = "Events of many sources"
-_TITLES = {"source": _SOURCE, "deployed": _DEPLOYED, "wrong": _WRONG, "wave": _WAVE}
+_TITLES = {"source": _SOURCE, "deployed": _DEPLOYED, "mistuned": _WRONG, "wave": _WAVE}
 # the queries by name look back so far, in s: values sooner after a change are a mixture
 _WINDOW_S = 300.0
 # so many values before and after a deployment tell (own choice)
@@ -112,15 +112,15 @@ def _newest(frame: pd.DataFrame, course: Course | None) -> Deployed | None:
 
 
 def suspects(guardrail: Guardrail) -> dict[str, Suspect]:
-    """Return what is known of each possible cause: ``source``, ``deployed``, ``wrong``, ``wave``.
+    """Return what is known: ``source``, ``deployed``, ``mistuned`` and ``wave``.
 
-    A guardrail that is wrong since a deployment is ``deployed``, otherwise ``wrong``.
+    A guardrail that is wrong since a deployment is ``deployed``, otherwise ``mistuned``.
     """
     source, deployed, wrong = _source(guardrail), _since(guardrail), _wrong(guardrail)
     if deployed.holds:
         wrong = Suspect(title=_WRONG, holds=False, said=explained([deployed]))
     wave = _wave(guardrail, source, deployed, wrong)
-    return {"source": source, "deployed": deployed, "wrong": wrong, "wave": wave}
+    return {"source": source, "deployed": deployed, "mistuned": wrong, "wave": wave}
 
 
 def _wrong(guardrail: Guardrail) -> Suspect:
