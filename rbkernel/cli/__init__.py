@@ -11,7 +11,7 @@ import functools
 import json
 import sys
 import traceback
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -211,6 +211,16 @@ def up(
     port: Annotated[
         int | None, typer.Option(help="Port of the primary of the sandbox. Default: a free port.")
     ] = None,
+    extra: Annotated[
+        Literal["service"] | None,
+        typer.Option(
+            "--with",
+            help="service: also a simulated shop, with a real Prometheus and Alertmanager.",
+        ),
+    ] = None,
+    gateway: Annotated[
+        str, typer.Option(help="With --with service: where the alerts are sent.")
+    ] = "http://127.0.0.1:8181",
 ) -> None:
     """Start the sandbox: a PostgreSQL primary and standby with traffic.
 
@@ -220,7 +230,8 @@ def up(
     """
     from rbkernel.sandbox import control
 
-    _print_status(control.up(port=port, report=progress))
+    made = control.up(port=port, with_service=extra is not None, gateway=gateway, report=progress)
+    _print_status(made)
 
 
 @sandbox_app.command()
@@ -372,5 +383,7 @@ def _print_status(status: Any) -> None:
         f"  primary 127.0.0.1:{status.primary_port}, standby 127.0.0.1:{status.standby_port}"
     )
     typer.echo(f"  connections: {', '.join(status.connections)}")
+    for part, port in status.service_ports.items():
+        typer.echo(f"  {part}: http://127.0.0.1:{port}")
     for fault in status.faults:
         typer.echo(f"  fault: {fault.fault} (seed {fault.seed}) since {fault.injected_at}")

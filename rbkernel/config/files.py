@@ -3,7 +3,7 @@
 The file is ``$RBKERNEL_CONFIG``, else `rbkernel.toml` in the working folder or a folder above it,
 else in the user's configuration folder. The sandbox publishes its own connections file, which is
 read last and never replaces a connection of the team. The sandbox's primary is the default
-connection if the team has none.
+connection if the team has none, and its Prometheus is a source if the team has none of this kind.
 """
 
 from __future__ import annotations
@@ -71,12 +71,14 @@ def load() -> Settings:
     file = find_file()
     data = _read(file) if file else {}
     sandbox = sandbox_connections_file()
-    published = _read(sandbox).get("connections", {}) if sandbox.is_file() else {}
+    published = _read(sandbox) if sandbox.is_file() else {}
     try:
         entries = {
-            "connections": _together(published, _tables(data, "connections", file)),
+            "connections": _together(
+                published.get("connections", {}), _tables(data, "connections", file)
+            ),
             "commands": _tables(data, "commands", file),
-            "sources": _tables(data, "sources", file),
+            "sources": _with_missing(published.get("sources", {}), _tables(data, "sources", file)),
         }
         rest = {key: value for key, value in data.items() if key not in entries}
         named = {
@@ -143,6 +145,13 @@ def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str,
     if any(isinstance(fields, Mapping) and fields.get("default") for fields in own.values()):
         published = {name: {**fields, "default": False} for name, fields in published.items()}
     return {**published, **own}
+
+
+def _with_missing(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sources of the team, and those of the sandbox of which the team has no kind."""
+    kinds = {fields.get("kind") for fields in own.values() if isinstance(fields, Mapping)}
+    missing = {name: one for name, one in published.items() if one["kind"] not in kinds}
+    return {**missing, **own}
 
 
 def _tables(data: Mapping[str, Any], key: str, path: Path | None) -> Any:

@@ -26,8 +26,8 @@ class Endpoint(BaseModel):
     ``url`` is the address to which the paths of the API are added. A bearer token, or ``user`` and
     a password, come from an environment variable or a command. ``certificate`` and ``key`` are for
     a server that asks for a client certificate, ``ca`` is the authority that signed the server's.
-    ``tenant`` is sent as X-Scope-OrgID. ``default`` marks the source that is used if a call names
-    none of several.
+    ``tenant`` is sent as X-Scope-OrgID. ``rate_window`` is the range of the rates of named queries.
+    ``default`` marks the source that is used if a call names none of several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +46,7 @@ class Endpoint(BaseModel):
     size_cap_mb: Annotated[Whole, Field(ge=1, le=1000)] = 16
     series_cap: Count = 200
     default: bool = False
+    rate_window: Annotated[str, Field(pattern=r"^[1-9]\d*[smh]$")] = "5m"
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ from rbkernel.queries import values
 from rbkernel.spelling import did_you_mean, nearest
 
 MARK = "@"
+_USUAL_WINDOW = "[5m]"
 
 
 class NamedQuery(BaseModel):
@@ -98,6 +99,15 @@ def unit(query: str) -> str:
     """
     one = get(query)
     return one.unit if one else ""
+
+
+def with_window(text: str, window: str) -> str:
+    """Return a text of the catalogue whose rates are those of another range than 5 min.
+
+    >>> with_window("rate(a[5m]) / rate(a[1h])", "20s")
+    'rate(a[20s]) / rate(a[1h])'
+    """
+    return text.replace(_USUAL_WINDOW, f"[{window}]")
 
 
 def problem(name: str, own: str) -> str:

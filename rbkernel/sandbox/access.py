@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,9 @@ Server = Literal["primary", "standby", "spare"]
 Role = Literal["postgres", "replicator", "shop_app", "rb_diag", "rb_action", "rb_nobody"]
 
 HOST = "127.0.0.1"
+#: The source of the service side, and the range of its rates: a drill cannot wait for 5 min.
+PROMETHEUS = "sandbox-prometheus"
+RATE_WINDOW = "20s"
 DATABASE = "shop"
 ROLES: tuple[Role, ...] = (
     "postgres",
@@ -52,6 +56,7 @@ class Access:
     home: Home
     primary_port: int
     standby_port: int
+    service_ports: Mapping[str, int] = field(default_factory=dict)
 
     def port(self, server: Server) -> int:
         """Return the port of a server; the port of the spare server is read from its
@@ -116,6 +121,9 @@ class Access:
                 path = json.dumps(str(passfile(self.home, _ACTION)))
                 action = [f'user = "{_ACTION}"', f"passfile = {path}"]
                 text += "\n".join([f"\n[connections.{name}.action]", *action, ""])
+        if port := self.service_ports.get("prometheus"):
+            source = [f'url = "http://{HOST}:{port}"', f'rate_window = "{RATE_WINDOW}"']
+            text += "\n".join([f"\n[sources.{PROMETHEUS}]", 'kind = "prometheus"', *source, ""])
         self.home.write(self.home.connections_file, text)
 
 

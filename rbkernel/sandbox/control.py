@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,14 +20,17 @@ from rbkernel import model
 from rbkernel.errors import ExtensionError, SandboxError
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, cluster, processes, service, state
-from rbkernel.sandbox.access import STANDBY_NAME, Access, Role, Server
+from rbkernel.sandbox.access import HOST, STANDBY_NAME, Access, Role, Server
 from rbkernel.sandbox.cluster import Cluster
 from rbkernel.sandbox.faults import catalogue
 from rbkernel.sandbox.home import Home
+from rbkernel.sandbox.shop import monitoring
 from rbkernel.sandbox.state import Injected, State
 from rbkernel.sources.postgres.connection import driver
 
 _PARTS = ("primary", "standby", "traffic")
+#: Where Alertmanager of the service side sends its alerts, unless another address is given.
+GATEWAY = f"http://{HOST}:8181"
 # below the ports that systems use for outgoing connections
 _PORTS = range(20_000, 32_000, 2)
 
@@ -47,19 +51,30 @@ class Status:
     faults: tuple[Injected, ...] = ()
     problems: tuple[str, ...] = ()
     connections: tuple[str, ...] = ()
+    service_ports: Mapping[str, int] = field(default_factory=dict)
 
 
 def silent(_: str) -> None:
     """Ignore a progress text; the default of the parameter ``report``."""
 
 
-def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> Status:
-    """Build the sandbox: servers, roles, data and traffic.
+def up(
+    *,
+    port: int | None = None,
+    with_service: bool = False,
+    gateway: str = GATEWAY,
+    report: Callable[[str], None] = silent,
+) -> Status:
+    """Build the sandbox: servers, roles, data and traffic; on request, the service side.
 
     Parameters
     ----------
     port
         Port of the primary; the standby gets the next port. None: a free pair.
+    with_service
+        Whether to start the simulated shop, its Prometheus and its Alertmanager, too.
+    gateway
+        The address to which this Alertmanager sends alerts.
     report
         Called with a text at the beginning of each step.
 
@@ -70,6 +85,8 @@ def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> St
         disk space, or a server does not start.
     """
     programs = binaries.find()
+    if with_service:
+        monitoring.refuse_without_programs()
     home = Home.configured()
     home.prepare()
     with home.lock(), _told_as_ours(home):
@@ -82,22 +99,44 @@ def up(*, port: int | None = None, report: Callable[[str], None] = silent) -> St
         _clear(home)
         candidates = random.sample(_PORTS, k=len(_PORTS))
         primary_port, standby_port = cluster.free_ports(port, candidates)
-        access = Access(home=home, primary_port=primary_port, standby_port=standby_port)
+        access = Access(
+            home=home,
+            primary_port=primary_port,
+            standby_port=standby_port,
+            service_ports=monitoring.free_ports() if with_service else {},
+        )
         with ExitStack() as undo:
             undo.callback(_clear, home)
-            _build(Cluster(access, programs), report)
+            _build(Cluster(access, programs), gateway, report)
             undo.pop_all()
         return status()
 
 
-def _build(servers: Cluster, report: Callable[[str], None]) -> None:
+def _build(servers: Cluster, gateway: str, report: Callable[[str], None]) -> None:
     access, programs = servers.access, servers.binaries
     built = State(
         primary_port=access.primary_port,
         standby_port=access.standby_port,
         server_version=programs.version,
+        service_ports=access.service_ports,
     )
     built.save(access.home)
+    begun = float(int(time.time()))
+    with ThreadPoolExecutor(1) as beside:
+        past = access.service_ports and beside.submit(
+            monitoring.write_past, access.home, access.service_ports, begun
+        )
+        _build_servers(servers, report)
+        if past:
+            report(f"service side: Prometheus on port {access.service_ports['prometheus']}")
+            past.result()
+            monitoring.start(access.home, access.service_ports, gateway=gateway, begun=begun)
+    replace(built, complete=True).save(access.home)
+    access.publish()
+
+
+def _build_servers(servers: Cluster, report: Callable[[str], None]) -> None:
+    access, programs = servers.access, servers.binaries
     report(f"PostgreSQL {programs.version}: primary on port {access.primary_port}")
     passwords = accounts.create_passwords(access.home)
     servers.create_primary()
@@ -111,8 +150,6 @@ def _build(servers: Cluster, report: Callable[[str], None]) -> None:
     servers.start("standby")
     servers.wait("standby")
     _wait_for_replication(access)
-    replace(built, complete=True).save(access.home)
-    access.publish()
 
 
 def _wait_for_replication(access: Access) -> None:
@@ -148,8 +185,9 @@ def status() -> Status:
     found = processes.find(home)
     running = {item.name for item in found}
     stopped = {part for one in known.faults for part in _stopped_by(one)}
+    parts = (*_PARTS, *known.service_ports)
     problems = [
-        f"{part} is not running" for part in _PARTS if part not in running and part not in stopped
+        f"{part} is not running" for part in parts if part not in running and part not in stopped
     ]
     if not known.complete:
         problems.insert(0, "`rbkernel sandbox up` is still running, or did not finish")
@@ -164,6 +202,7 @@ def status() -> Status:
         faults=known.faults,
         problems=tuple(problems),
         connections=tuple(accounts.PUBLISHED) if home.connections_file.is_file() else (),
+        service_ports=known.service_ports,
     )
 
 
@@ -287,7 +326,12 @@ def _told_as_ours(home: Home) -> Iterator[None]:
 
 
 def _access(home: Home, known: State) -> Access:
-    return Access(home=home, primary_port=known.primary_port, standby_port=known.standby_port)
+    return Access(
+        home=home,
+        primary_port=known.primary_port,
+        standby_port=known.standby_port,
+        service_ports=known.service_ports,
+    )
 
 
 def connect_as(

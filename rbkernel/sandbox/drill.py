@@ -124,7 +124,9 @@ def run(
     KeyboardInterrupt
         A signal asked to stop.
     """
-    with on_the_sandbox(settings, report) as own:
+    needed = {drill.fault for one in planned for drill in one.drills} - {HEALTHY}
+    with_service = any(FAULTS[name].with_service for name in needed)
+    with on_the_sandbox(settings, report, with_service=with_service) as own:
         for one in planned:
             for drill in _with_control(one.drills):
                 report(f"{one.runbook.id} on {drill.fault}")
@@ -132,8 +134,12 @@ def run(
 
 
 @contextmanager
-def on_the_sandbox(settings: Settings, report: Callable[[str], None]) -> Iterator[Settings]:
+def on_the_sandbox(
+    settings: Settings, report: Callable[[str], None], *, with_service: bool = False
+) -> Iterator[Settings]:
     """Yield a configuration of which the only database is a sandbox that is up and well.
+
+    ``with_service`` says whether it needs the service side.
 
     Raises
     ------
@@ -142,7 +148,7 @@ def on_the_sandbox(settings: Settings, report: Callable[[str], None]) -> Iterato
     """
     with (
         tempfile.TemporaryDirectory(prefix="rbkernel-drill-") as folder,
-        _sandbox(report),
+        _sandbox(report, with_service=with_service),
         _only_the_sandbox(settings, Path(folder)) as own,
     ):
         yield own
@@ -210,7 +216,7 @@ def _with_control(drills: Sequence[Drill]) -> list[Drill]:
 
 
 @contextmanager
-def _sandbox(report: Callable[[str], None]) -> Iterator[None]:
+def _sandbox(report: Callable[[str], None], *, with_service: bool) -> Iterator[None]:
     """Use a sandbox that is up and has no fault; else build one, and remove it afterwards."""
     status = control.status()
     if status.faults:
@@ -220,8 +226,14 @@ def _sandbox(report: Callable[[str], None]) -> Iterator[None]:
             next_step="run `rbkernel sandbox heal` first",
         )
     was_up = status.state == "up"
+    if was_up and with_service and not status.service_ports:
+        raise SandboxError(
+            "the sandbox is up without its service side, which a drill needs",
+            where=status.home,
+            next_step="run `rbkernel sandbox down` first",
+        )
     if not was_up:
-        control.up(report=report)
+        control.up(with_service=with_service, report=report)
     try:
         yield
     finally:

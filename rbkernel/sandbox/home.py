@@ -8,6 +8,9 @@
     passwords/         one passfile for each role, mode 0600
     primary/ standby/  the data folders; spare/ while a scenario has a second standby
     log/               output of the detached processes
+    prometheus/ alertmanager/ monitoring/
+                       data and configuration of the service side, if it was asked for
+    conditions.json    what the active faults change of the simulated shop
     in-flight.json     while the traffic writes the second orders table late; read by the traffic
 
 Only these names are ever deleted. The folder has mode 0700, and a folder that already holds
@@ -61,12 +64,17 @@ class Home:
         return self.path / "in-flight.json"
 
     @property
+    def conditions_file(self) -> Path:
+        """The file with the changes of the simulated shop's conditions, by fault."""
+        return self.path / "conditions.json"
+
+    @property
     def passwords(self) -> Path:
         """The folder with the password file of each role."""
         return self.path / "passwords"
 
     def data(self, server: str) -> Path:
-        """Return the data folder of a server: ``primary``, ``standby`` or ``spare``."""
+        """Return the folder of a server: ``primary``, ``standby``, ``spare``, ``prometheus`` …"""
         return self.path / server
 
     def log(self, process: str) -> Path:
@@ -150,12 +158,18 @@ class Home:
         temporary.replace(path)
 
     def _names(self) -> set[str]:
-        files = (self.state_file, self.connections_file, self.in_flight_file)
+        files = (
+            *(self.state_file, self.connections_file),
+            *(self.in_flight_file, self.conditions_file),
+        )
         return {
             _LOCK,
             "primary",
             "standby",
             "spare",
+            "prometheus",
+            "alertmanager",
+            "monitoring",
             "log",
             self.passwords.name,
             *(file.name for file in files),

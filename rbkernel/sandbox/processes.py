@@ -1,7 +1,8 @@
 """Start, find and stop the detached processes of the sandbox.
 
 A process of the sandbox is recognized by its command line: it runs a PostgreSQL server on one of
-the sandbox's data folders, or a module of this package with the sandbox's folder as an argument.
+the sandbox's data folders, a monitoring system on one of them, or a module of this package with the
+sandbox's folder as an argument.
 Server processes that outlived their postmaster are found by their working folder. psutil checks pid
 and start time before each signal, so a process that reuses a pid never gets the signal.
 """
@@ -23,6 +24,7 @@ import rbkernel
 from rbkernel.sandbox.home import Home
 
 SERVERS = ("primary", "standby", "spare")
+_MONITORING = ("prometheus", "alertmanager")
 _SERVER_PROGRAMS = {"postgres", "initdb", "pg_basebackup"}
 _STOP_TIMEOUT_S = 5.0
 
@@ -59,6 +61,12 @@ def launch_module(module: str, home: Home, *arguments: str, log: Path) -> None:
     """Start ``python -m rbkernel.sandbox.<module> <home> …`` as a detached process."""
     command = [sys.executable, "-P", "-m", f"rbkernel.sandbox.{module}", str(home.path)]
     launch([*command, *arguments], log=log)
+
+
+def data_option(home: Home, part: str) -> str:
+    """Return the option that names the data folder of Prometheus or Alertmanager."""
+    option = "--storage.tsdb.path" if part == "prometheus" else "--storage.path"
+    return f"{option}={home.data(part)}"
 
 
 def environment() -> dict[str, str]:
@@ -165,9 +173,14 @@ def name_of(command: Sequence[str], home: Home) -> str | None:
     'pool-x'
     >>> name_of(["python", "-P", "-m", "rbkernel.sandbox.traffic", "/h"], home)
     'traffic'
+    >>> name_of(["/usr/bin/prometheus", "--storage.tsdb.path=/h/prometheus"], home)
+    'prometheus'
     >>> name_of(["tail", "-f", "/h/log/primary.log"], home) is None
     True
     """
+    for part in _MONITORING:
+        if data_option(home, part) in command:
+            return part
     for first, second, third in zip(command, command[1:], [*command[2:], ""], strict=False):
         if first == "-D" and {Path(word).name for word in command} & _SERVER_PROGRAMS:
             for server in SERVERS:

@@ -30,13 +30,17 @@ class Injected:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """The stored state of a sandbox; ``complete`` is set last, after `up` has built everything."""
+    """The stored state of a sandbox; ``complete`` is set last, after `up` has built everything.
+
+    ``service_ports`` has the port of each part of the service side; empty if there is none.
+    """
 
     primary_port: int
     standby_port: int
     server_version: str
     complete: bool = False
     faults: tuple[Injected, ...] = ()
+    service_ports: Mapping[str, int] = field(default_factory=dict)
 
     def with_fault(self, injected: Injected) -> State:
         """Return the state with this fault added, in place of an entry of the same name."""

@@ -28,6 +28,7 @@ from rbkernel.sandbox.faults import (
     replication,
     row_queue,
     schema,
+    service,
     slots,
     slow,
     unreachable,
@@ -42,6 +43,7 @@ Truth = dict[str, Any]
 class Fault:
     """A fault of the sandbox; ``look_alike_of`` names a fault with the same symptom,
     another cause; ``stops`` names the parts of the sandbox that do not run while it is active.
+    ``with_service`` says that it needs the service side.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Fault:
     stop: Callable[[Access, int], None]
     look_alike_of: str | None = None
     stops: tuple[str, ...] = ()
+    with_service: bool = False
 
 
 def _outbox() -> Iterator[Fault]:
@@ -121,6 +124,18 @@ def _schema() -> Iterator[Fault]:
         start=schema.use_up,
         stop=schema.drop,
     )
+
+
+def _service() -> Iterator[Fault]:
+    for kind in service.KINDS:
+        yield Fault(
+            name=kind.name,
+            summary=kind.summary,
+            start=partial(service.start, kind),
+            stop=partial(service.stop, kind),
+            look_alike_of=kind.look_alike_of,
+            with_service=True,
+        )
 
 
 def _primaries() -> Iterator[Fault]:
@@ -277,6 +292,7 @@ _OURS: dict[str, Fault] = {
         *_outbox(),
         *_slow(),
         *_schema(),
+        *_service(),
         Fault(
             name="orders-drift",
             summary="rows of orders are missing, extra or changed against orders_legacy",

@@ -202,8 +202,12 @@ def ask(
     def answer(name: str) -> pd.DataFrame:
         opened = triage().source(name)
         assert isinstance(opened, Queries)  # by its kind
-        label = named_one.name if named_one else ""
-        return opened.query(text, values, row_cap=row_cap, asked=asked, name=label)
+        asking, label = text, ""
+        if named_one:
+            label = named_one.name
+            if label not in triage().settings.queries:
+                asking = catalogue.with_window(text, opened.client.endpoint.rate_window)
+        return opened.query(asking, values, row_cap=row_cap, asked=asked, name=label)
 
     return _asked((kind,), query, source, values, answer)
 
