@@ -152,7 +152,7 @@ def guardrails(
         {
             "deployed_timestamp_seconds": {
                 'version="41"': (AT - 90_000, AT - 90_000),
-                **({'version="42"': (AT - SINCE_S,) * 2} if deployed else {}),  # type: ignore[dict-item]  # two of them
+                **({'version="42"': (AT - SINCE_S,) * 2} if deployed else {}),
             }
         },
     )

@@ -127,7 +127,7 @@ def queue(
     decided = sum(lately for *_, lately in approvers)
     known = [Approver(name=n, before=b, lately=now, seen_s=seen_s) for n, b, now in approvers]
     agents = figures(x=(created / 2, 0.02), y=(created / 2, 0.02))
-    fields = {"agents": agents, "approvers": known, **given}
+    fields = {"agents": agents, "everybody": agents, "approvers": known, **given}
     return Queue(
         name="refunds",
         waiting=90,
@@ -173,6 +173,21 @@ class TestApprovals:
         agents = figures(x=(0.5, 0.02), y=(0.02, 0.02))
         found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.02, 0.02), agents=agents))
         assert held(found) == {"loop": "x", "absent": "ann"}
+
+    @pytest.mark.parametrize(
+        ("now", "others", "culprit"),
+        [(0.5, 0.02, {"loop": "x"}), (0.1, 0.02, {}), (0.5, 0.2, {}), (0.5, None, {})],
+    )
+    def test_the_only_agent_of_a_queue_loops_if_those_of_other_queues_are_calm(
+        self, now: float, others: float | None, culprit: dict[str, str]
+    ) -> None:
+        everybody = {"x": (now, 0.02)} | ({"z": (others, 0.02)} if others else {})
+        agents = figures(x=(now, 0.02))
+        found = approvals.suspects(
+            queue(("ann", 0.02, 0.02), created=now, agents=agents, everybody=figures(**everybody))
+        )
+        assert held(found) == culprit
+        assert ("loop" in unseen(found)) is not bool(culprit)
 
     def test_a_queue_that_shrinks_has_no_cause(self) -> None:
         found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.08, 0.08)))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _EXPECTED = 3.0
 # decisions below this share of those before have fallen (own choice)
 _FALLEN = 0.75
+# the only agent of a queue loops from this multiple of its usual on, if those of other queues are
+# as usual (own choice: one queue may have ten times its work, and hardly more)
+_LOOPS_ALONE = 10.0
 _LOOP = "An agent that creates most tasks"
 _ABSENT = "An approver who decides nothing"
 _MORE = "More tasks than the approvers decide"
@@ -43,8 +46,9 @@ class Approver:
 class Queue:
     """A queue of tasks: how many wait, and who creates and decides them.
 
-    ``created`` and ``decided`` are tasks per s; ``approvers`` is the reason if nothing is known of
-    them. An approver without a decision in ``silent_s`` s is absent.
+    ``created`` and ``decided`` are tasks per s; ``everybody`` are the agents of all queues;
+    ``approvers`` is the reason if nothing is known of them. An approver without a decision in
+    ``silent_s`` s is absent.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Queue:
     created: Figure
     decided: Figure
     agents: Group
+    everybody: Group
     approvers: Sequence[Approver] | str
     silent_s: float
 
@@ -90,6 +95,7 @@ def judged(
             created=new.total,
             decided=done.total,
             agents=group(agents, "agent", within),
+            everybody=group(agents, "agent"),
             approvers=_read(approvers, within, silent_s),
             silent_s=silent_s,
         )
@@ -140,12 +146,9 @@ def _loop(queue: Queue) -> Suspect:
     name = agents.culprit()
     if not name and len(agents.members) == 1:
         [name] = agents.members
-        return unknown(
-            _LOOP,
-            f"{name} creates {agents.members[name].compared()}; no other agent shows whether that"
-            " is work or a loop",
-            f"look at the newest tasks of {name}: the same task again and again is a loop",
-        )
+        alone = queue.everybody.culprit() == name
+        if not alone or (agents.total.times or 0.0) < _LOOPS_ALONE:
+            return _work_or_loop(name, agents.members[name])
     if not name:
         said = f"{amounts.count(len(agents.members), 'agent')} create more than usual, none alone"
         return Suspect(title=_LOOP, holds=False, said=said)
@@ -157,6 +160,14 @@ def _loop(queue: Queue) -> Suspect:
         " agents create as many as usual",
         which=name,
         next_step=f"Disable the feature flag of {name}; do not ask approvers to work faster",
+    )
+
+
+def _work_or_loop(name: str, figure: Figure) -> Suspect:
+    return unknown(
+        _LOOP,
+        f"{name} creates {figure.compared()}; no other agent shows whether that is work or a loop",
+        f"look at the newest tasks of {name}: the same task again and again is a loop",
     )
 
 
