@@ -41,7 +41,7 @@ def exposed(scenarios: Mapping[str, Scenario]) -> str:
                     name = metric + ("_total" if kind == "counter" else "")
                     series = f'{name}{{service="{service}"{"," if labels else ""}{labels}}}'
                     samples = _samples(usual, now, history=one.history, adds_up=kind == "counter")
-                    families[metric, kind] += [f"{series} {v:.6g} {at:.0f}" for at, v in samples]
+                    families[metric, kind] += [f"{series} {v:.10g} {at:.0f}" for at, v in samples]
     lines = [
         line for (name, kind), some in families.items() for line in (f"# TYPE {name} {kind}", *some)
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rbkernel import amounts
 from rbkernel.checks.answer import provenance
-from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group
+from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
 if TYPE_CHECKING:
@@ -225,4 +225,4 @@ def _more(queue: Queue, *others: Suspect) -> Suspect:
 
 
 def _per_hour(per_s: float) -> str:
-    return f"{per_s * 3600:,.3g} tasks per h"
+    return f"{number(per_s * 3600)} tasks per h"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rbkernel.sources.monitoring.causes.figures import Figure, Group
+from rbkernel.sources.monitoring.causes.figures import Figure, Group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, explained, unknown
 
 # steps or retries above this multiple of the usual are a loop (own choice)
@@ -41,7 +41,9 @@ class Spending:
         """The cost of a request; None if there is none, or nothing is known."""
         if self.models.unknown or self.requests.unknown:
             return None
-        each = self.models.total.per(self.requests.total)
+        asked = self.requests.total
+        per_h = Figure(now=asked.now * 3600, usual=(asked.usual or 0.0) * 3600)
+        each = self.models.total.per(per_h)
         return each if each and each.usual is not None else None
 
 
@@ -74,7 +76,7 @@ def _loop(spent: Spending) -> Suspect:
         return Suspect(title=_LOOP, holds=False, said=said)
     steps, retries = spent.steps.members.get(name), spent.retries.members.get(name)
     signs = [
-        f"{kind} {figure.now:.3g} ({figure.compared()})"
+        f"{kind} {number(figure.now)} ({figure.compared()})"
         for kind, figure, limit in (
             ("steps for each run:", steps, None),
             ("retries for each request:", retries, _RETRIES),
@@ -87,7 +89,7 @@ def _loop(spent: Spending) -> Suspect:
             holds=True,
             said=f"{name} repeats its requests, {', '.join(signs)}; it accounts for"
             f" {spent.features.share_of_rise(name):.0%} of the rise, and costs"
-            f" ${spent.features.members[name].now:.3g} per h",
+            f" ${number(spent.features.members[name].now)} per h",
             which=name,
             next_step=f"Disable the feature flag of {name}; then find the loop",
         )
@@ -130,7 +132,7 @@ def _switch(spent: Spending) -> Suspect:
         holds=True,
         said=f"{name} now gets {share:.0%} of the requests ({before:.0%}"
         f" usually, when {usual} cost the most): a request costs ${each.now:.2g}"
-        f" ({each.compared()}), at {spent.requests.total.compared()} requests",
+        f" ({each.compared()}); the number of requests is {spent.requests.total.compared()}",
         which=name,
         instead=usual,
         next_step=f"Switch back from {name} to {usual}, unless the change was meant: then tell the"
@@ -162,7 +164,7 @@ def _tenant(spent: Spending) -> Suspect:
         title=_TENANT,
         holds=True,
         said=f"{name} accounts for {tenants.share_of_rise(name):.0%} of the rise, and costs"
-        f" ${figure.now:.3g} per h ({figure.compared()}); the other tenants cost as much as usual",
+        f" ${number(figure.now)} per h ({figure.compared()}); the other tenants are as usual",
         which=name,
         next_step=f"Limit the rate of {name}, and ask the tenant; leave the feature on for the"
         " others",
@@ -205,13 +207,13 @@ def _traffic(spent: Spending, *others: Suspect) -> Suspect:
         return unknown(_TRAFFIC, f"not known, since it is not known {unseen.said}", "")
     requests = spent.requests.total
     if not requests.up:
-        said = f"the requests are {requests.compared()}"
+        said = f"the number of requests is {requests.compared()}"
         return Suspect(title=_TRAFFIC, holds=False, said=said)
     return Suspect(
         title=_TRAFFIC,
         holds=True,
-        said=f"there are {requests.compared()} requests, and each costs as much as before; no"
-        " feature, tenant or model stands out: this is traffic, and no fault",
+        said=f"the number of requests is {requests.compared()}, and each costs as much as before;"
+        " no feature, tenant or model stands out: this is traffic, and no fault",
         next_step="Tell the owner of the costs; stop nothing",
     )
 

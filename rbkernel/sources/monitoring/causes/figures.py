@@ -21,6 +21,15 @@ _NO_BASELINE = "what is usual at this hour is not known: too few days have value
 _KEEP = "keep the metrics for some days, or compare with the dashboard yourself"
 
 
+def number(value: float) -> str:
+    """Return a number with two digits, or without decimals from 100 on.
+
+    >>> number(2.75), number(0.0123), number(1800.0)
+    ('2.8', '0.012', '1,800')
+    """
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """A figure now, and as usual at this hour; None if that is not known."""
@@ -73,10 +82,16 @@ class Figure:
 
         >>> Figure(now=6, usual=2).compared(), Figure(now=6, usual=0).compared()
         ('3 times the usual', 'usually none')
+        >>> Figure(now=366, usual=2).compared(), Figure(now=2.2, usual=2).compared()
+        ('183 times the usual', 'about the usual')
         """
         if self.usual is None:
             return "what is usual is not known"
-        return f"{self.times:.2g} times the usual" if self.times is not None else "usually none"
+        if self.times is None:
+            return "usually none"
+        if 1 / AS_USUAL <= self.times <= AS_USUAL:
+            return "about the usual"
+        return f"{number(self.times)} times the usual"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _DOWN = 0.5
 # the outcome of most failures: then it is the cause (own choice)
 _MOST = 0.5
+# so many calls must be answered to know their price (own choice)
+_PRICED = 0.01
 # calls in the 5 min of the queries; a share of fewer says nothing (own choice)
 _FEWEST, _WINDOW_S = 10, 300
 _TOTAL = "A provider that is down"
@@ -103,7 +105,9 @@ def judged(
         asked, refused = group(requests, "model", within), group(limited, "model", within)
         for name, failing in group(errors, "model", within).members.items():
             per_s = asked.members[name].now if name in asked.members else 0.0
-            per_h = busy[name].now * 3600 if name in busy else 0.0
+            share = 1 - failing.now * of_all
+            # a call that fails costs nothing
+            per_h = busy[name].now * 3600 * share if name in busy and share > _PRICED else 0.0
             models.append(
                 Model(
                     provider=provider,
@@ -210,13 +214,12 @@ def _total(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
         return Suspect(title=_TOTAL, holds=False, said=said)
     name, models = max(down.items(), key=lambda one: sum(model.per_s for model in one[1]))
     others = [one for one in calls.well if one.provider != name]
-    failing = max(one.failing for one in models)
+    failing = min(one.failing for one in models)
     return Suspect(
         title=_TOTAL,
         holds=True,
-        said=f"{name} fails with all {len(models)} of its models ({failing:.0%} of the calls)"
-        if len(models) > 1
-        else f"{name} fails: {failing:.0%} of the calls of {models[0].name}",
+        said=f"{name} fails with all its models: at least {failing:.0%} of the calls of"
+        f" {', '.join(one.name for one in models)}",
         which=name,
         instead=_other(others, calls.fallback),
         next_step=_instead(others, models, calls.fallback),
