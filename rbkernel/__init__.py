@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.history import history
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
+    from rbkernel.triage.probes import causes
     from rbkernel.triage.probes.http import http
     from rbkernel.triage.probes.monitoring import logql, promql, traces
     from rbkernel.triage.probes.shell import shell
@@ -78,7 +79,11 @@ _HOMES = {
 }
 
 # names of `rb` that are modules
-_MODULES = {"actions": "rbkernel.actions", "figure": "rbkernel.render.figure"}
+_MODULES = {
+    "actions": "rbkernel.actions",
+    "causes": "rbkernel.triage.probes.causes",
+    "figure": "rbkernel.render.figure",
+}
 
 __all__ = [
     "__version__",
@@ -89,6 +94,7 @@ __all__ = [
     "assess",
     "baseline",
     "breakdown",
+    "causes",
     "check",
     "checklist",
     "commands",

@@ -18,7 +18,7 @@ from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.checks import lasting, rules, usual
 from rbkernel.checks.frames import failed_frame
-from rbkernel.checks.rule import Rule
+from rbkernel.checks.rule import Rule, violates
 from rbkernel.config.words import advice
 from rbkernel.errors import ConfigError, QueryError, SqlTextError
 from rbkernel.model import Finding, Verdict
@@ -28,7 +28,7 @@ from rbkernel.runbook import digest
 from rbkernel.runbook.conditions import Quantity
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
-from rbkernel.runbook.quantities import Threshold, converted, needs_unit
+from rbkernel.runbook.quantities import Threshold, converted, needs_unit, threshold
 from rbkernel.sources.monitoring.queries import Asked
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.triage import query, undone
@@ -95,7 +95,7 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
             one, usual.stated(rules.apply(rule, frame), frame, rule.column, one.unit)
         )
     triage().known[one.name] = Quantity(value=finding.value, unit=rule.unit)
-    return _in_words(one, finding), query.traced(frame)
+    return _in_words(one, _compared_with_normal(one, finding, rule.unit)), query.traced(frame)
 
 
 def _of_prometheus(one: Metric, source: str, times: list[float]) -> pd.DataFrame:
@@ -111,6 +111,25 @@ def _of_prometheus(one: Metric, source: str, times: list[float]) -> pd.DataFrame
         asked = dataclasses.replace(asked, step_s=max(1.0, min(asked.step, min(times) // 4)))
     values = {**given, **one.values}
     return monitoring.ask("prometheus", one.promql, source, asked, values, unit=one.unit)
+
+
+def _compared_with_normal(one: Metric, finding: Finding, unit: str) -> Finding:
+    """Return an ok finding with a remark if its figure is not normal, such as ``< 1%``.
+
+    A figure between normal and the limits is still ok. What is normal may also be a text, or in a
+    unit that cannot be compared.
+    """
+    normal = threshold(one.normal)
+    if normal is None or not finding.ok or finding.value is None:
+        return finding
+    try:
+        limit = _in_unit(normal, unit)
+    except QueryError:
+        return finding
+    if violates(finding.value, limit, below=not normal.below, at_limit=not normal.inclusive):
+        said = f"{finding.actual}: not normal ({one.normal}), but within its limits"
+        return dataclasses.replace(finding, actual=said)
+    return finding
 
 
 def _in_words(one: Metric, finding: Finding) -> Finding:

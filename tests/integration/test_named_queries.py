@@ -117,6 +117,7 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "deploy/versions": {("1",): 2},
     "flags/state": {("new-pay",): 0.5},
     "llm/error_ratio": {("p", "m"): 0.25, ("q", "n"): 0},
+    "llm/rate_limited_ratio": {("p", "m"): 0.25, ("q", "n"): 0},
     "llm/latency_p95": {("p", "m"): _P95},
     "llm/request_rate": {("p", "m"): 4, ("q", "n"): 2},
     "llm/cost_per_hour": {(): 108},

@@ -35,12 +35,12 @@ WANTED = {
 }
 # calls of a cell that can be what a state says; each is one of `rb.…`
 _JUDGE = (
-    "assess baseline breakdown check decide dependencies diagnose escalation health http metrics"
-    " migration overview prerequisites reconcile severity shell start validation watch"
+    r"assess baseline breakdown causes\.[a-z]+ check decide dependencies diagnose escalation health"
+    " http metrics migration overview prerequisites reconcile severity shell start validation watch"
 )
 CALLS = {
     "evaluated": _JUDGE,
-    "executed": f"{_JUDGE} ask history query sample",
+    "executed": f"{_JUDGE} ask history promql query sample",
     "action": "act commands",
     "proposed": "act commands",
     "recorded": "act acknowledge checklist decide done note prerequisites",

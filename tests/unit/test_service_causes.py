@@ -1,0 +1,362 @@
+"""The causes of problems of a service that calls models: what counts as one, and what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+import pytest
+
+from rbkernel.checks.answer import TIMESTAMPTZ, Answer, Column, Provenance
+from rbkernel.checks.frames import to_frame
+from rbkernel.model import Verdict
+from rbkernel.sources.monitoring.causes import approvals, cost, provider, safety
+from rbkernel.sources.monitoring.causes.approvals import Approver, Queue
+from rbkernel.sources.monitoring.causes.cost import Spending
+from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group
+from rbkernel.sources.monitoring.causes.provider import Calls, Model
+from rbkernel.sources.monitoring.causes.safety import Deployed, Guardrail
+from rbkernel.sources.monitoring.causes.suspect import Suspect, findings
+
+_ORIGIN = Provenance(
+    name="q",
+    connection="prom",
+    server="",
+    role="",
+    sql="",
+    values={},
+    at="",
+    duration_s=0,
+    rows=0,
+    cut_by="",
+)
+
+
+def figures(**pairs: tuple[float, float | None]) -> Group:
+    """A group by name: now, and as usual."""
+    return Group(members={name: Figure(now=n, usual=u) for name, (n, u) in pairs.items()})
+
+
+def frame(
+    rows: list[tuple[str, float, float | None]], origin: Provenance = _ORIGIN
+) -> pd.DataFrame:
+    """An answer with baselines, by the label `tenant`."""
+    names = ("series", "value", "baseline", "tenant")
+    columns = tuple(Column(name, 701 if name in names[1:3] else 25) for name in names)
+    known = [(t, v, math.nan if usual is None else usual, t) for t, v, usual in rows]
+    return to_frame(Answer(columns=columns, rows=known, provenance=origin))
+
+
+class TestFigures:
+    def test_a_new_member_was_usually_nothing_if_others_have_a_history(self) -> None:
+        found = group(frame([("new", 5, None), ("old", 2, 2)]), "tenant")
+        assert found.members["new"] == Figure(now=5, usual=0)
+        assert found.culprit() == "new"
+
+    def test_without_any_history_nothing_is_usual(self) -> None:
+        found = group(frame([("a", 5, None), ("b", 2, None)]), "tenant")
+        assert found.total.usual is None
+        assert "what is usual at this hour is not known" in found.unknown
+        assert (found.culprit(), found.leader()) == ("", "")
+
+    def test_a_cut_baseline_is_no_history(self) -> None:
+        cut = dataclasses.replace(_ORIGIN, missing={"ratio": "unknown: the baseline is cut off"})
+        assert group(frame([("a", 5, None), ("b", 2, 2)], cut), "tenant").members["a"].usual is None
+
+    @pytest.mark.parametrize(
+        ("changed", "why"),
+        [
+            ({"reason": "no answer", "next_step": "start it"}, "no answer"),
+            ({"cut_by": "the row cap of 2"}, "the answer is cut by the row cap of 2"),
+        ],
+    )
+    def test_an_answer_that_is_not_whole_says_nothing(
+        self, changed: Mapping[str, str], why: str
+    ) -> None:
+        given = frame([("a", 5, 1), ("b", 2, 2)], dataclasses.replace(_ORIGIN, **changed))  # type: ignore[arg-type]  # texts
+        found = group(given, "tenant")
+        assert (found.reason, found.members) == (why, {})
+        assert courses(given, "tenant") == {}
+
+    def test_a_missing_value_says_nothing(self) -> None:
+        found = group(frame([("a", math.nan, 1), ("b", 2, 2)]), "tenant")
+        assert found.reason == "no value for a"
+
+    def test_no_row_of_a_queue_is_not_0(self) -> None:
+        found = group(frame([("a", 1, 1)]), "tenant", {"tenant": "b"})
+        assert found.reason == "there are no values of tenant b"
+
+    @pytest.mark.parametrize(
+        ("members", "culprit"),
+        [
+            ({"a": (60, 6), "b": (10, 10)}, "a"),
+            ({"a": (60, 6), "b": (30, 10)}, ""),  # both have risen
+            ({"a": (24, 8), "b": (6, 2)}, ""),  # all alike, one is large
+            ({"a": (9, 1)}, ""),  # nobody to compare with
+            ({"a": (1, 5), "b": (1, 5)}, ""),  # all have fallen
+            ({"a": (5, 5), "b": (5, 5)}, ""),
+            ({"a": (5, None), "b": (5, 1)}, ""),
+            ({"a": (9, 0), "b": (0, 0)}, ""),  # usually none at all
+        ],
+    )
+    def test_who_has_risen_alone(
+        self, members: dict[str, tuple[float, float | None]], culprit: str
+    ) -> None:
+        assert figures(**members).culprit() == culprit
+
+    def test_the_values_of_a_series_by_time(self) -> None:
+        at = pd.to_datetime([60, 120], unit="s", utc=True).to_pydatetime()
+        ranged = dataclasses.replace(_ORIGIN, step_s=60.0)
+        columns = (Column("sampled_at", TIMESTAMPTZ), Column("value", 701), Column("queue", 25))
+        rows = [(at[0], 1.0, "q"), (at[1], math.nan, "q"), (at[1], 3.0, "r")]
+        known = to_frame(Answer(columns=columns, rows=rows, provenance=ranged))
+        assert courses(known, "queue")["q"].values == [(60.0, 1.0)]
+        assert courses(known, "queue", {"queue": "r"})["r"].between(60, 120) == [3.0]
+        assert courses(known, "queue")["r"].between(120, 180) == []
+
+
+def queue(
+    *approvers: tuple[str, float, float],
+    created: float = 0.05,
+    seen_s: float = 3600,
+    **given: object,
+) -> Queue:
+    """A queue that gets 0.05 tasks per s from two agents; approvers by name, before, and lately."""
+    decided = sum(lately for *_, lately in approvers)
+    known = [Approver(name=n, before=b, lately=now, seen_s=seen_s) for n, b, now in approvers]
+    agents = figures(x=(created / 2, 0.02), y=(created / 2, 0.02))
+    fields = {"agents": agents, "everybody": agents, "approvers": known, **given}
+    return Queue(
+        name="refunds",
+        waiting=90,
+        created=Figure(now=created, usual=0.04),
+        decided=Figure(now=decided),
+        silent_s=900,
+        **fields,  # type: ignore[arg-type]  # agents and approvers
+    )
+
+
+def held(suspects: Mapping[str, Suspect]) -> dict[str, str]:
+    """The causes that hold, with their culprits."""
+    return {name: one.which for name, one in suspects.items() if one.holds}
+
+
+def unseen(suspects: Mapping[str, Suspect]) -> set[str]:
+    return {name for name, one in suspects.items() if one.holds is None}
+
+
+class TestApprovals:
+    def test_nobody_decides(self) -> None:
+        found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.02, 0)))
+        assert held(found) == {"absent": "ann, bob"}
+        assert "nobody else decides either" in found["absent"].said
+
+    def test_an_approver_who_decides_seldom_is_not_absent(self) -> None:
+        """None in 15 min of one who decides 4 in an hour is chance."""
+        found = approvals.suspects(queue(("ann", 0.001, 0), ("bob", 0.04, 0.02)))
+        assert held(found) == {"more": ""}
+        assert "no single approver has stopped" in found["absent"].said
+
+    def test_short_knowledge_of_decisions_is_none(self) -> None:
+        found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.02, 0.02), seen_s=600))
+        assert (held(found), unseen(found)) == ({}, {"absent", "more"})
+
+    def test_decisions_that_are_not_known(self) -> None:
+        found = approvals.suspects(
+            dataclasses.replace(queue(("ann", 0.02, 0.02)), approvers="there are no decisions")
+        )
+        assert (held(found), unseen(found)) == ({}, {"absent", "more"})
+
+    def test_a_loop_and_an_absent_approver_are_both_told(self) -> None:
+        agents = figures(x=(0.5, 0.02), y=(0.02, 0.02))
+        found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.02, 0.02), agents=agents))
+        assert held(found) == {"loop": "x", "absent": "ann"}
+
+    @pytest.mark.parametrize(
+        ("now", "others", "culprit"),
+        [(0.5, 0.02, {"loop": "x"}), (0.1, 0.02, {}), (0.5, 0.2, {}), (0.5, None, {})],
+    )
+    def test_the_only_agent_of_a_queue_loops_if_those_of_other_queues_are_calm(
+        self, now: float, others: float | None, culprit: dict[str, str]
+    ) -> None:
+        everybody = {"x": (now, 0.02)} | ({"z": (others, 0.02)} if others else {})
+        agents = figures(x=(now, 0.02))
+        found = approvals.suspects(
+            queue(("ann", 0.02, 0.02), created=now, agents=agents, everybody=figures(**everybody))
+        )
+        assert held(found) == culprit
+        assert ("loop" in unseen(found)) is not bool(culprit)
+
+    def test_a_queue_that_shrinks_has_no_cause(self) -> None:
+        found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.08, 0.08)))
+        assert (held(found), unseen(found)) == ({}, set())
+        assert found["absent"].said == "refunds shrinks, and is empty in about 50 min"
+
+
+def spent(**given: Group) -> Spending:
+    """Two features, tenants and models, all as usual."""
+    usual = {
+        "features": figures(chat=(5, 5), search=(5, 5)),
+        "tenants": figures(a=(5, 5), b=(5, 5)),
+        "models": figures(small=(10, 10)),
+        "requests": figures(small=(2, 2)),
+        "steps": figures(search=(4, 4)),
+        "retries": figures(chat=(0.1, 0.1), search=(0.1, 0.1)),
+        "tokens": figures(chat=(900, 900), search=(900, 900)),
+    }
+    return Spending(**{**usual, **given})
+
+
+_UP = {"features": figures(chat=(5, 5), search=(40, 5)), "models": figures(small=(45, 10))}
+
+
+class TestCost:
+    def test_a_loop_that_is_not_known_is_no_traffic(self) -> None:
+        requests = figures(small=(9, 2))
+        nothing = Group(members={}, reason="the query has no result")
+        found = cost.suspects(spent(**_UP, requests=requests, retries=nothing))
+        assert (held(found), "loop" in unseen(found), "traffic" in unseen(found)) == (
+            {},
+            True,
+            True,
+        )
+
+    def test_agents_that_take_as_many_steps_do_not_loop(self) -> None:
+        found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2))))
+        assert held(found) == {"traffic": ""}
+        assert "with as many steps and retries as usual" in found["loop"].said
+
+    def test_a_loop_for_one_tenant_is_the_loop(self) -> None:
+        found = cost.suspects(
+            spent(
+                **_UP,
+                requests=figures(small=(9, 2)),
+                steps=figures(search=(40, 4)),
+                tenants=figures(a=(40, 5), b=(5, 5)),
+            )
+        )
+        assert held(found) == {"loop": "search"}
+        assert found["tenant"].said == "search repeats the requests of a: the loop is the cause"
+
+    def test_a_few_more_retries_are_no_loop(self) -> None:
+        """0.001 for each request in place of 0.0001 is ten times as many, and nothing."""
+        retries = figures(chat=(0.1, 0.1), search=(0.001, 0.0001))
+        found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2)), retries=retries))
+        assert held(found) == {"traffic": ""}
+
+    def test_a_price_that_rose_is_not_known(self) -> None:
+        found = cost.suspects(spent(**_UP))
+        assert (held(found), "larger" in unseen(found)) == ({}, True)
+        assert "compare the prices" in found["larger"].next_step
+
+    def test_a_model_that_is_called_more_as_all_are_is_no_switch(self) -> None:
+        models, requests = (
+            figures(small=(20, 5), large=(60, 5)),
+            figures(small=(4, 1), large=(4, 1)),
+        )
+        found = cost.suspects(
+            spent(models=models, requests=requests, features=figures(chat=(40, 5), search=(40, 5)))
+        )
+        assert not found["switch"].holds
+
+    def test_without_requests_nothing_is_known_of_their_price(self) -> None:
+        found = cost.suspects(spent(**_UP, requests=figures(small=(0, 0))))
+        assert (held(found), {"switch", "larger"} <= unseen(found)) == ({}, True)
+
+
+def guardrail(
+    reviewed: float | str, deployed: Deployed | None = None, **sources: tuple[float, float | None]
+) -> Guardrail:
+    known = sources or {"u1": (2, 0.1), "u2": (2, 0.1)}
+    return Guardrail(
+        name="pii", sources=figures(**known), false_positives=reviewed, deployed=deployed
+    )
+
+
+class TestSafety:
+    def test_a_deployment_alone_is_not_guilty(self) -> None:
+        quiet = Deployed(version="2", ago_s=900, before=0.02, after=0.02)
+        loud = Deployed(version="2", ago_s=900, before=0.01, after=0.2)
+        assert held(safety.suspects(guardrail(0.9, quiet))) == {"mistuned": "pii"}
+        assert held(safety.suspects(guardrail(0.9, loud))) == {"deployed": "pii"}
+        assert held(safety.suspects(guardrail(0.1, loud))) == {"wave": "pii"}
+
+    def test_a_guardrail_without_reviews_is_never_called_wrong(self) -> None:
+        loud = Deployed(version="2", ago_s=900, before=0.01, after=0.2)
+        found = safety.suspects(guardrail("nobody reviewed it", loud))
+        assert (held(found), unseen(found)) == ({}, {"deployed", "mistuned", "wave"})
+        assert all(one.next_step for one in found.values() if one.holds is None)
+
+    def test_no_step_switches_a_guardrail_off(self) -> None:
+        loud = Deployed(version="2", ago_s=900, before=0.01, after=0.2)
+        for one in (guardrail(0.9), guardrail(0.9, loud), guardrail(0.1)):
+            for suspect in safety.suspects(one).values():
+                assert "switch off" not in suspect.next_step
+                assert "disable" not in suspect.next_step.lower()
+
+
+def calls(*models: Model, **given: object) -> Calls:
+    return Calls(models=models, tolerated=0.05, **given)  # type: ignore[arg-type]  # its fields
+
+
+def model(of: str, name: str, failing: float, per_s: float = 1, **given: float) -> Model:
+    return Model(provider=of, name=name, failing=failing, per_s=per_s, limited=0.0, **given)
+
+
+class TestProvider:
+    def test_a_few_calls_that_fail_are_not_judged(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 1, 0.01), model("b", "y", 0)))
+        assert (held(found), unseen(found)) == ({}, {"partial"})
+        assert "x" in found["partial"].said
+        alone = provider.suspects(calls(model("a", "x", 1, 0.01)))
+        assert (held(alone), len(unseen(alone))) == ({}, 5)
+
+    def test_a_status_page_is_not_needed_for_the_fallback(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0)))
+        assert (held(found), unseen(found)) == ({"total": "a"}, {"ours"})
+        assert found["total"].instead == "y"
+
+    def test_the_named_fallback_comes_first_and_is_tried_if_it_has_no_calls(self) -> None:
+        models = (model("a", "x", 0.9), model("b", "y", 0, 9), model("c", "z", 0, price=0.2))
+        named = provider.suspects(calls(*models, fallback="z"))["total"]
+        assert (named.instead, "Use z of c" in named.next_step) == ("z", True)
+        cold = provider.suspects(calls(*models, fallback="w"))["total"]
+        assert (cold.instead, "one test request to w" in cold.next_step) == ("w", True)
+
+    def test_nothing_else_answers(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 0.9)))["total"]
+        assert (found.instead, found.next_step.startswith("Pause the feature")) == ("", True)
+
+    def test_how_calls_fail_may_be_unknown(self) -> None:
+        unsaid = Model(provider="a", name="x", failing=0.9, per_s=1)
+        found = provider.suspects(calls(unsaid, model("b", "y", 0)))
+        assert unseen(found) >= {"quota"}
+        assert held(found) == {"total": "a"}
+
+    def test_all_providers_at_once_are_our_side(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0.3)))
+        assert held(found) == {"ours": "a, b"}
+
+
+@pytest.mark.parametrize(
+    ("problem", "verdicts"),
+    [
+        (Verdict.OK, (Verdict.OK, Verdict.OK)),
+        (Verdict.WARNING, (Verdict.WARNING, Verdict.UNKNOWN)),
+        (Verdict.CRITICAL, (Verdict.CRITICAL, Verdict.UNKNOWN)),
+        (Verdict.UNKNOWN, (Verdict.WARNING, Verdict.UNKNOWN)),
+    ],
+)
+def test_a_cause_is_as_urgent_as_its_problem(
+    problem: Verdict, verdicts: tuple[Verdict, Verdict]
+) -> None:
+    known = {
+        "a": Suspect(title="A", holds=True, said="x does it", which="x"),
+        "b": Suspect(title="B", holds=None, said="not known", next_step="look"),
+    }
+    found = findings(known, problem, "RUN-900")
+    assert (found["a"].verdict, found["b"].verdict) == verdicts
+    assert found["a"].is_cause is (problem is not Verdict.OK)
+    assert found["a"].which == ("x" if found["a"].is_cause else "")
