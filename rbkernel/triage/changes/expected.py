@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -152,14 +152,14 @@ class Seen:
             value=value,
         )
 
-    def _made(self, verdict: Verdict, actual: str, **more: object) -> Finding:
+    def _made(self, verdict: Verdict, actual: str, **more: Any) -> Finding:
         return Finding(
             title=self.title,
             verdict=verdict,
             expected=self.limits,
             actual=actual,
             at=now(),
-            **more,  # type: ignore[arg-type]  # the fields of Finding
+            **more,
         )
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from statistics import median
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import Field
@@ -172,7 +172,7 @@ class Course:
         return found(Verdict.UNKNOWN, said, next_step="look at the dashboard")
 
     def _found(
-        self, title: str, expected: str, verdict: Verdict, actual: str, **more: object
+        self, title: str, expected: str, verdict: Verdict, actual: str, **more: Any
     ) -> Finding:
         return Finding(
             title=title,
@@ -180,7 +180,7 @@ class Course:
             expected=expected,
             actual=actual,
             at=now(),
-            **more,  # type: ignore[arg-type]  # the fields of Finding
+            **more,
         )
 
 

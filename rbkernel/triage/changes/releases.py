@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from IPython.display import HTML, display
@@ -213,7 +213,7 @@ def schema_since(found: Releases, db: str, *, table: str = "") -> Finding:
     return keep(migrated(history.to_dict("records"), good))
 
 
-def migrated(history: Sequence[Mapping[str, object]], good: Version) -> Finding:
+def migrated(history: Sequence[Mapping[Hashable, Any]], good: Version) -> Finding:
     """Return the finding on migrations that were applied after a version was deployed. Pure.
 
     ``history`` has the rows of ``migration/history``: version and applied_at. A migration without
@@ -250,13 +250,13 @@ def migrated(history: Sequence[Mapping[str, object]], good: Version) -> Finding:
     return _schema(Verdict.OK, f"no migration since {good.name}")
 
 
-def _utc(at: object) -> pd.Timestamp | None:
+def _utc(at: Any) -> pd.Timestamp | None:
     """Return a time; one without a zone is taken as UTC."""
-    made = pd.to_datetime(at, utc=True, errors="coerce")  # type: ignore[call-overload]
+    made = pd.to_datetime(at, utc=True, errors="coerce")
     return None if pd.isna(made) else made
 
 
-def _schema(verdict: Verdict, actual: str, **more: str) -> Finding:
+def _schema(verdict: Verdict, actual: str, **more: Any) -> Finding:
     expected = "no migration was applied"
     return Finding(
         title=_SCHEMA, verdict=verdict, expected=expected, actual=actual, at=now(), **more

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from statistics import median
+from typing import Any
 
 from rbkernel import amounts
 from rbkernel.model import Finding, Verdict, now
@@ -88,10 +89,7 @@ class Deployments:
     @property
     def earlier(self) -> list[Version]:
         """The versions before the current one, the newest first."""
-        if (current := self.current) is None:
-            return []
-        older = (one for one in self.versions if one.started_at < current.started_at)
-        return sorted(older, key=lambda one: one.started_at, reverse=True)
+        return [] if self.current is None else self._before(self.current)
 
     @property
     def good(self) -> Version | None:
@@ -149,41 +147,47 @@ class Deployments:
             return found(Verdict.OK, f"none: {errors.actual}")
         if origin := self._elsewhere(current):
             return found(Verdict.OK, f"errors, but not by the deployment: {origin}")
-        begin = current.started_at
-        values = [one.between(begin - _BEFORE_S, begin) for one in self.earlier]
+        first = self._first_bad(current)
+        begin = first.started_at
+        values = [one.between(begin - _BEFORE_S, begin) for one in self._before(first)]
         before = max((one for one in values if one is not None), default=None)
         if before is None:
             return found(
                 Verdict.UNKNOWN,
-                f"what failed before {current.name} was deployed is not measured",
+                f"what failed before {first.name} was deployed is not measured",
                 next_step="compare with the dashboard; give a longer look_back_s",
             )
-        after = amounts.duration(max(0.0, current.onset(self.limit) - begin))
+        after = amounts.duration(max(0.0, first.onset(self.limit) - begin))
+        still = "" if first is current else f", also since {current.name}"
         return found(
             Verdict.CRITICAL,
             f"{errors.actual}, before it {_share(before)}",
-            cause=f"{current.name} was deployed at {clock(begin)} UTC, and {after} later"
-            f" {_share(errors.value or 0.0)} of its requests fail; before it, {_share(before)}",
+            cause=f"{first.name} was deployed at {clock(begin)} UTC, and {after} later requests"
+            f" began to fail{still}: {_share(errors.value or 0.0)}, before it {_share(before)}",
             which=current.name,
             next_step="take the deployment back: a rollback, or its feature flag",
             opens="RUN-022",
             value=errors.value,
         )
 
+    def _first_bad(self, one: Version) -> Version:
+        """Return the version with which the errors of a version began: it, or one before it."""
+        for other in self._before(one):
+            value = other.between(one.started_at - _NOW_S, one.started_at)
+            if value is not None:
+                return self._first_bad(other) if value > self.limit else one
+        return one
+
     def _elsewhere(self, current: Version) -> str:
         """Return why the errors are not by the deployment; empty if nothing says so."""
-        begin = current.started_at
-        for other in self.earlier:
+        first = self._first_bad(current)
+        for other in self._before(first):
             value = self.now(other)
             if other.instances > 0 and value is not None and value > self.limit:
                 return f"{other.name}, which runs too, fails {_share(value)} of its requests"
-        for other in self.earlier:
-            value = other.between(begin - _NOW_S, begin)
-            if value is not None and value > self.limit:
-                return f"{_share(value)} failed before it, with {other.name}"
-        late = current.onset(self.limit) - begin
+        late = first.onset(self.limit) - first.started_at
         if late > _AFTER_S:
-            return f"they began {amounts.duration(late)} after it"
+            return f"they began {amounts.duration(late)} after {first.name} was deployed"
         return ""
 
     def last_good(self) -> Finding:
@@ -219,6 +223,10 @@ class Deployments:
             for one in ordered
         )
 
+    def _before(self, one: Version) -> list[Version]:
+        older = (other for other in self.versions if other.started_at < one.started_at)
+        return sorted(older, key=lambda other: other.started_at, reverse=True)
+
     def stood(self, name: str, least_s: float) -> Finding:
         """Return the finding on how long a version has been deployed; too short is a warning.
 
@@ -243,7 +251,7 @@ class Deployments:
         )
 
     def _found(
-        self, title: str, expected: str, verdict: Verdict, actual: str, **more: object
+        self, title: str, expected: str, verdict: Verdict, actual: str, **more: Any
     ) -> Finding:
         return Finding(
             title=f"{self.service}: {title}",
@@ -251,7 +259,7 @@ class Deployments:
             expected=expected,
             actual=actual,
             at=now(),
-            **more,  # type: ignore[arg-type]  # the fields of Finding
+            **more,
         )
 
     def _ended(self, one: Version) -> float:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import pandas as pd
+from IPython.display import display
 from pydantic import Field, ValidationError
 
 from rbkernel.arguments import checked
@@ -20,8 +21,8 @@ from rbkernel.config.words import advice
 from rbkernel.errors import ParameterError
 from rbkernel.evidence import current
 from rbkernel.model import Finding, Verdict
-from rbkernel.queries import named
-from rbkernel.render import tables
+from rbkernel.queries import catalogue
+from rbkernel.render import figure, tables
 from rbkernel.runbook.digest import Table
 from rbkernel.sources.monitoring.queries import Asked
 from rbkernel.triage.changes.expected import Expected, Seen, usual
@@ -73,7 +74,7 @@ def watch_queries(
     """
     limits = {title: _expected(title, one) for title, one in expected.items()}
     for one in limits.values():
-        named.get(one.query)  # a misspelt name is reported before the first look
+        catalogue.get(one.query)  # a misspelt name is reported before the first look
     if not since:
         nothing = Finding(
             title="Time of the change",
@@ -102,6 +103,8 @@ def watch_queries(
         ),
         kind="watch",
     )
+    for one in limits.values():
+        display(watch.drawn(one, before_s))
     return keep(found)
 
 
@@ -157,7 +160,7 @@ class _Watch:
         origin = provenance(frame)
         found = dict(_series(frame))
         for name in dict.fromkeys([*found, *before]) or [""]:
-            known = named.get(one.query)
+            known = catalogue.get(one.query)
             yield Seen(
                 title=f"{title} ({name})" if len({*found, *before}) > 1 else title,
                 expected=one,
@@ -167,10 +170,22 @@ class _Watch:
                 reason=origin.reason if origin else "",
             )
 
-    def _ask(self, one: Expected, asked: Asked) -> pd.DataFrame:
-        takes = named.parameters(one.query)
+    def drawn(self, one: Expected, before_s: float) -> figure.Picture:
+        """Return the figure of a query from before the change until now, with its limit."""
+        end = min(time.time(), self.since + self.for_s)
+        lasted_s = max(2 * self.every_s, end - self.since)
+        asked = Asked(ends=end, last_s=before_s + lasted_s, step_s=self.every_s)
+        known = catalogue.get(one.query)
+        unit = "%" if known and known.unit == "ratio" else ""
+        frame = self._ask(one, asked, unit)
+        frame.attrs["unit"] = unit or (known.unit if known else "")
+        limit = one.critical and one.critical * (100 if unit else 1)
+        return figure.of(frame, limit=limit)
+
+    def _ask(self, one: Expected, asked: Asked, unit: str = "") -> pd.DataFrame:
+        takes = catalogue.parameters(one.query)
         given = {name: value for name, value in self.values.items() if name in takes}
-        return monitoring.ask("prometheus", one.query, self.source, asked, given)
+        return monitoring.ask("prometheus", one.query, self.source, asked, given, unit=unit)
 
 
 def _series(frame: pd.DataFrame) -> Iterator[tuple[str, list[tuple[float, float]]]]:
