@@ -74,22 +74,31 @@ def _text(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
 
 
-class Expected(BaseModel):
-    """A GET and the value that its JSON answer has at ``pointer`` (RFC 6901) after the action."""
+class Looked(BaseModel):
+    """A GET, and the part of its JSON answer at ``pointer`` (RFC 6901); empty for all of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
-    pointer: Annotated[str, Field(pattern=r"^(?:/[^/]*)*$")]
+    pointer: Annotated[str, Field(pattern=r"^(?:/[^/]*)*$")] = ""
+
+
+class Expected(Looked):
+    """The value that is seen after the action."""
+
     equals: JsonValue
+
+
+def _looked(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
 
 
 class ActionRequest(Template):
     """An HTTP request that changes something: sent once, after an approval.
 
-    ``expect`` are the status codes of success; redirects are not followed. ``preview`` is an
-    address whose answer to a GET is the state before: it is part of the preview, and must not
-    change until the execution. ``verify`` says how the effect is seen; "status" if the status code
+    ``expect`` are the status codes of success; redirects are not followed. ``preview`` is a
+    GET whose answer is the state before: it is part of the preview, and must not change until the
+    execution. ``verify`` says how the effect is seen; "status" if the status code
     is enough.
     """
 
@@ -101,7 +110,7 @@ class ActionRequest(Template):
     expect: Annotated[tuple[Annotated[Whole, Field(ge=200, le=299)], ...], Field(min_length=1)] = (
         *(200, 201, 202, 204),
     )
-    preview: str | None = None
+    preview: Annotated[Looked | None, BeforeValidator(_looked)] = None
     ca: Path | None = None
 
     @field_validator("verify", mode="before")
@@ -134,7 +143,8 @@ class ActionRequest(Template):
     @property
     def _urls(self) -> list[str]:
         seen = self.expected.url if self.expected else None
-        return [one for one in (self.url, self.preview, seen) if one is not None]
+        before = self.preview.url if self.preview else None
+        return [one for one in (self.url, before, seen) if one is not None]
 
     @property
     def expected(self) -> Expected | None:
@@ -204,7 +214,8 @@ def must_be_address(url: str) -> None:
     except ValueError:
         usable = False
     # the text is not shown, because it may contain a password
-    if not usable or "@" in parts.netloc or parts.fragment or not url.isprintable() or " " in url:
+    plain = url.isascii() and url.isprintable() and " " not in url
+    if not usable or not plain or "@" in parts.netloc or parts.fragment:
         raise ValueError("url should be http(s)://host:port/path?query, without user and #")
     if PLACEHOLDER.search(parts.netloc):
         raise ValueError("url must not have a placeholder in the host or the port")

@@ -67,7 +67,7 @@ def show(ledger: Ledger, plan: str) -> Shown:
     try:
         if not refusal:
             rule = ledger.rule(found)
-            preview = ledger.preview(found)
+            preview = ledger.preview(found, rehearsed=True)
             refusal = _refusal(preview, rule)
     except RbkernelError as error:
         refusal = error.what
@@ -114,7 +114,7 @@ def request(
     is_signed = bool(rule.approvers) and not rule.proposer_may_approve
     if is_signed:  # the server is asked only for somebody who may ask
         _needed(found, key)
-    preview = ledger.preview(found)
+    preview = ledger.preview(found, rehearsed=True)
     if why := _refusal(preview, rule):
         raise refused(found, why)
     known = ledger.recorded(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +12,9 @@ from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
 from rbkernel.execution import assertions, kinds, policy
 from rbkernel.execution.approval import pending
+from rbkernel.execution.document import Facts
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
-from rbkernel.execution.outcome import Outcome
+from rbkernel.execution.outcome import Outcome, Unanswered, Unsuccessful
 from rbkernel.execution.proposal import Proposal
 from rbkernel.sources.postgres.connection import driver
 
@@ -168,29 +169,36 @@ def _begin(
     )
 
 
-def carried_out(change: Callable[[], object], watch: Callable[[], Outcome]) -> Outcome:
+def carried_out(change: Callable[[], Facts], watch: Callable[[], Outcome]) -> Outcome:
     """Make a change once, and return its outcome; an error does not hide what happened.
 
     If the server refused the change, but its effect is there, somebody must look: the outcome is
     indeterminate. So it is if the server did not answer: the statement may still be on its way.
     """
     problem, answered = "", True
+    said: Facts = {}
     try:
-        change()
+        said = change()
     except ActionRefused as error:  # nothing was sent, or its precondition did not hold
         return Outcome(state=ActionState.FAILED, result=error.what)
+    except Unsuccessful as error:
+        return Outcome(state=ActionState.FAILED, result=error.what, facts=error.facts)
+    except Unanswered as error:
+        problem, answered, said = error.what, False, error.facts
     except RbkernelError as error:
         problem, answered = error.what, bool(driver.sqlstate(error))
     try:
         seen = watch()
     except RbkernelError as error:
-        said = "; ".join(filter(None, [problem, f"its effect cannot be seen: {error.what}"]))
-        return Outcome(state=ActionState.INDETERMINATE, result=said)
+        words = "; ".join(filter(None, [problem, f"its effect cannot be seen: {error.what}"]))
+        return Outcome(state=ActionState.INDETERMINATE, result=words, facts=said)
+    facts = {**said, **seen.facts}
     if not problem:
-        return seen
+        words = "; ".join(filter(None, [str(said.get("said", "")), seen.result]))
+        return replace(seen, result=words, facts=facts)
     failed = answered and seen.state is ActionState.FAILED
     return Outcome(
         state=ActionState.FAILED if failed else ActionState.INDETERMINATE,
         result=f"{problem}; {seen.result}",
-        facts=seen.facts,
+        facts=facts,
     )

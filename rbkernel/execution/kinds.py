@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from rbkernel.config import Connection, Settings
+from rbkernel.config.actions import REQUEST, RUN
 from rbkernel.errors import ActionRefused
 from rbkernel.execution import server, session_words, sessions
+from rbkernel.execution.configured import commands, place, requests
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import Outcome
 from rbkernel.execution.proposal import Proposal
@@ -35,6 +37,7 @@ class Kind(Generic[Place]):
     ``where``, ``target`` and ``foretold`` describe the server of a document, one of its targets,
     and its effect, as rows of name and text. The fields of a target in ``free_text`` are texts of
     applications and people, from which secrets are removed; all others identify it exactly.
+    ``rehearse`` adds to a preview what is found out only for people, not again at each step.
     """
 
     place: Callable[[Settings, Proposal], Place]
@@ -49,6 +52,7 @@ class Kind(Generic[Place]):
     target: Callable[[Facts], str]
     foretold: Callable[[Facts], tuple[tuple[str, str], ...]]
     free_text: frozenset[str] = frozenset()
+    rehearse: Callable[[Place, Preview], Preview] | None = None
 
 
 def on_server(
@@ -97,9 +101,38 @@ _SESSIONS = on_server(
     foretold=session_words.foretold,
     free_text=session_words.FREE_TEXT,
 )
+_COMMAND = Kind(
+    place=place.command,
+    role=lambda _: place.os_user(),
+    longest_s=commands.longest_s,
+    preview=commands.preview,
+    rehearse=commands.rehearse,
+    changed=commands.changed,
+    execute=commands.execute,
+    watch=commands.watch,
+    verification="the exit code is 0, and that of `verify`, too, if there is one",
+    where=commands.where,
+    target=commands.target,
+    foretold=commands.foretold,
+)
+_REQUEST = Kind(
+    place=place.request,
+    role=lambda _: place.os_user(),
+    longest_s=requests.longest_s,
+    preview=requests.preview,
+    changed=requests.changed,
+    execute=requests.execute,
+    watch=requests.watch,
+    verification="the status is one of `expect`, and `verify` sees its value, if there is one",
+    where=requests.where,
+    target=requests.target,
+    foretold=requests.foretold,
+)
 KINDS: Mapping[str, Kind[Any]] = {
     "cancel_queries": _SESSIONS,
     "terminate_sessions": _SESSIONS,
+    RUN: _COMMAND,
+    REQUEST: _REQUEST,
 }
 
 
@@ -111,9 +144,10 @@ def get(action: str) -> Kind[Any]:
     ActionRefused
         rbkernel does not execute this action.
     """
-    if action not in KINDS:
+    name = action.partition(":")[0]
+    if name not in KINDS:
         raise ActionRefused(
             f"rbkernel does not execute {action or 'plans of this kind'}",
-            next_step="copy the SQL, and record what you did with rb.done",
+            next_step="copy its text, and record what you did with rb.done",
         )
-    return KINDS[action]
+    return KINDS[name]

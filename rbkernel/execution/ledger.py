@@ -6,8 +6,6 @@ can change between the check and the line.
 
 from __future__ import annotations
 
-import os
-import pwd
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +35,7 @@ from rbkernel.execution import (
     policy,
     proposal,
 )
+from rbkernel.execution.configured.place import os_user
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
@@ -137,7 +136,7 @@ class Ledger:
             raise refused(
                 found,
                 policy.no_rule(found.action, severity),
-                "add a rule, see docs/how-to/act.md, or copy the SQL",
+                "add a rule, see docs/how-to/act.md, or copy its text",
             )
         return rule
 
@@ -182,10 +181,15 @@ class Ledger:
         if why := self.no_passkeys(found):
             raise refused(found, why, boundary.APART)
 
-    def preview(self, found: Proposal) -> Preview:
-        """Resolve the targets of a proposal again, and foretell the effect."""
+    def preview(self, found: Proposal, *, rehearsed: bool = False) -> Preview:
+        """Resolve the targets of a proposal again, and foretell the effect.
+
+        With ``rehearsed``, for people to see: a dry run is made, if there is one.
+        """
         kind = kinds.get(found.action)
-        return kind.preview(kind.place(self.settings, found), found)
+        place = kind.place(self.settings, found)
+        preview = kind.preview(place, found)
+        return kind.rehearse(place, preview) if rehearsed and kind.rehearse else preview
 
     def document(
         self, found: Proposal, rule: ActionRule, preview: Preview, more: Facts, at: datetime
@@ -355,7 +359,7 @@ class Ledger:
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
         incident.append(
             *(self.root, home, "action"),
-            by=by or _os_user(),
+            by=by or os_user(),
             redactor=self._redactor,
             check=must_be_allowed,
             **{**said, "digest": digest, "state": state, **where, **fields},
@@ -386,15 +390,6 @@ def refused(found: Proposal, why: str, next_step: str = "") -> ActionRefused:
         where=f"plan {found.plan}",
         next_step=next_step or f"`rbkernel action show {found.plan}` shows the action as it is now",
     )
-
-
-def _os_user() -> str:
-    """Return the name of the OS user, which no environment variable can change."""
-    number = os.geteuid()
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def now() -> datetime:

@@ -24,7 +24,7 @@ class Proposal:
     ``answers`` is the question that it answers: its text, ``identity``, ``rests_on``,
     ``recommended``, and the ``options`` for which the plan is made; empty if there is none.
     ``owner`` is the id of the OS user who owns the folder of the run; ``host`` is where its kernel
-    says that it ran.
+    says that it ran. A plan has either ``sql`` or a ``command``.
     """
 
     plan: str
@@ -42,6 +42,7 @@ class Proposal:
     at: str
     state: str
     answers: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
 
 
 def find(root: Path, plan: str) -> Proposal:
@@ -119,26 +120,30 @@ def _unsorted(root: Path, plan: str) -> Iterator[Proposal]:
 def of_run(run: Record, incident: str) -> Iterator[Proposal]:
     """Yield the proposals of a run, in the order of its journal."""
     for event in run.of_kind("plan"):
-        if event.data.get("sql") and _is_its_id(event.data):
+        if _text(event.data) and _is_its_id(event.data):
             yield _proposal(event, run, incident)
 
 
 def _is_its_id(plan: Mapping[str, Any]) -> bool:
-    """Return whether a plan has the id of its title, connection and SQL.
+    """Return whether a plan has the id of its title, connection and text.
 
     A kernel could write any text as an id: a command for a shell, or the id of another plan.
     """
-    names = ("title", "connection", "sql")
+    title, connection = (str(plan.get(name) or "") for name in ("title", "connection"))
     try:
-        return plan.get("id") == plan_id(*(str(plan.get(name) or "") for name in names))
+        return plan.get("id") == plan_id(title, connection, _text(plan))
     except UnicodeEncodeError:  # a kernel may write halves of surrogate pairs
         return False
+
+
+def _text(plan: Mapping[str, Any]) -> str:
+    return str(plan.get("sql") or plan.get("command") or "")
 
 
 def _proposal(event: Event, run: Record, incident: str) -> Proposal:
     texts = {
         name: str(event.data.get(name) or "")
-        for name in ("title", "action", "connection", "sql", "risk", "state")
+        for name in ("title", "action", "connection", "sql", "command", "risk", "state")
     }
     arguments, answers = event.data.get("arguments"), event.data.get("answers")
     return Proposal(
@@ -182,7 +187,7 @@ def refusal(proposal: Proposal, answers: Answers) -> str:
     if not proposal.incident:
         return "its run belongs to no incident, so that nothing could be recorded"
     if not proposal.action:
-        return "plans of this kind are not executed by rbkernel: copy the SQL"
+        return "plans of this kind are not executed by rbkernel: copy its text"
     if proposal.state not in {PlanState.PROPOSED, PlanState.WAITING}:
         return f"its state in the runbook is “{proposal.state}”"
     return overruled(proposal.answers, answers)

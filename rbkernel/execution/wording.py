@@ -18,6 +18,8 @@ from rbkernel.execution.proposal import question
 from rbkernel.render.documents.wording import clock
 
 Facts = Mapping[str, Any]
+# characters of a session, and of a command or a line of an output, which must be seen in full
+_SESSION, _COMMAND = 200, 5000
 
 
 def answers(facts: Facts) -> str:
@@ -64,7 +66,7 @@ def document_lines(history: ActionHistory) -> Iterator[str]:
             ("role", facts["role"]),
             ("incident", facts["incident"]),
             ("checked", f"{facts['verification']}; watched for {facts['watch_s']} s"),
-            ("SQL", "with --json: the statement and its values, in the document"),
+            ("details", "with --json: the statement and its values, in the document"),
             ("digest", history.digest),
         ],
     )
@@ -85,6 +87,8 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
         "effect": preview.effect if preview else "",
         "loss": preview.loss if preview else "",
         "undo": preview.undo if preview else "",
+        "foretold": preview.foretold if preview else {},
+        "values": preview.values if preview else (),
         "incident": proposal.incident,
     }
     rule = shown.rule
@@ -106,6 +110,8 @@ def history_lines(history: ActionHistory, now: datetime) -> Iterator[str]:
         yield f"          {len(history.approvals)} of {history.needed} approvals"
     for one in history.approvals:
         yield f"approved  by {short_line(one.by)}, key {short_line(one.key)}, at {clock(one.at)}"
+    for line in history.output:
+        yield f"output    {short_line(line, _COMMAND)}"
     for step in history.lines:
         if boundary := step.text("boundary"):
             yield f"boundary  {short_line(boundary)}"
@@ -118,9 +124,14 @@ def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
     if facts["server"]:
         kind = kinds.get(str(facts["action"]))
         where = short_line(kind.where(facts["server"]))
-        yield f"on        {short_line(facts['connection'])}: {where}"
+        on = short_line(facts["connection"])
+        yield f"on        {on}: {where}" if on else f"on        {where}"
         for one in facts["targets"]:
-            yield f"target    {short_line(kind.target(one), 200)}"
+            longest = _SESSION if on else _COMMAND
+            yield f"target    {short_line(kind.target(one), longest)}"
+        for name, said in kind.foretold(facts):
+            for line in said.splitlines():
+                yield f"{name.lower():9} {short_line(line, _COMMAND)}"
     named = [
         *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", undo(facts))),
         *(("risk", facts["risk"]), *more),

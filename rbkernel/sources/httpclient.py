@@ -30,7 +30,7 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpRequest(NamedTuple):
-    """A request; ``form`` is sent as the body of a POST, and ``auth`` is user and password.
+    """A request; ``form`` or ``content`` is sent as its body, and ``auth`` is user and password.
 
     ``verify`` is the TLS context, or True for the certificate authorities of httpx.
     """
@@ -43,6 +43,7 @@ class HttpRequest(NamedTuple):
     auth: tuple[str, str] | None = None
     verify: ssl.SSLContext | bool = True
     form: Mapping[str, str] | None = None
+    content: bytes | None = None
 
 
 def fetch(request: HttpRequest) -> HttpAnswer:
@@ -82,7 +83,11 @@ async def _ask(request: HttpRequest) -> HttpAnswer:
             verify=request.verify,
         ) as client,
         client.stream(
-            request.method, request.url, headers=request.headers, data=request.form
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.form,
+            content=request.content,
         ) as response,
     ):
         async for chunk in response.aiter_bytes():

@@ -134,7 +134,8 @@ class Room:
         journal = Journal(self.root, run_id, host)
         journal.run(journal.cell("rb.start('RUN-007')"), incident)
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
-        data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], data["sql"])
+        text = data["sql"] or data["command"]
+        data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], text)
         journal.event("plan", **strictjson.normal(data, str))
         return str(data["id"])
 

@@ -94,6 +94,13 @@ class ActionHistory:
         return ", ".join(one.by for one in self.approvals) or next(began, "")
 
     @property
+    def output(self) -> tuple[str, ...]:
+        """The last lines that an executed command or request printed, without secrets."""
+        said = self.lines[-1].data.get("facts")
+        found = said.get("output") if isinstance(said, Mapping) else ()
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    @property
     def needed(self) -> int:
         """The number of approvals that the action needs."""
         return int(self.facts.get("approvers", 1))

@@ -6,7 +6,7 @@ and each step, so that a changed policy counts at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -182,6 +182,7 @@ def _card(
         step, advice = "", problem
     if step == "approve" and no_passkey:
         step, advice = "", no_passkey
+    before = {"targets": (found.command,)} if found.command else {}
     return Card(
         plan=found.plan,
         title=found.title,
@@ -190,7 +191,7 @@ def _card(
         step=step,
         advice=advice,
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
-        **(_recorded(history) if history else {}),
+        **(_recorded(history) if history else before),
     )
 
 
@@ -215,7 +216,7 @@ def _step(
         return "", why
     if rule is None:
         why = policy.no_rule(found.action, record.severity)
-        return "", f"{why}. Add a rule (docs/how-to/act.md), or copy the SQL"
+        return "", f"{why}. Add a rule (docs/how-to/act.md), or copy its text"
     try:
         kind = kinds.get(found.action)
         kind.role(kind.place(ledger.settings, found))
@@ -258,7 +259,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
     }
     try:
         if history.is_intact:
-            return {**said, **_preview(history.facts)}
+            return {**said, **_preview(history)}
     except (KeyError, TypeError, ValueError, AttributeError, ActionRefused):
         pass  # somebody else than rbkernel wrote this document
     return {**said, "rows": (("Preview", "cannot be shown: the record was altered"),)}
@@ -274,7 +275,8 @@ def _since(approval: Approval) -> str:
         return ""  # `Ledger.unproven` says what is wrong with it
 
 
-def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _preview(history: ActionHistory) -> dict[str, Any]:
+    facts = history.facts
     kind = kinds.get(str(facts["action"]))
     rows = (
         *(((("Answers", words.answers(facts)),)) if facts.get("answers") else ()),
@@ -285,5 +287,6 @@ def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
         ("Risk", str(facts["risk"])),
         ("Server", kind.where(facts["server"])),
         ("Policy", words.policy(facts)),
+        ("Output", "\n".join(history.output)),
     )
     return {"targets": tuple(kind.target(one) for one in facts["targets"]), "rows": rows}

@@ -1,0 +1,188 @@
+"""Approved HTTP requests to a real server on this machine: sent once, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbkernel import actions
+from rbkernel.evidence.incident import ActionState
+from rbkernel.execution import approval, executor, wording
+from rbkernel.execution.ledger import now
+from tests.support.approvals import refusal
+from tests.support.command_room import CommandRoom, Flags, command_room, flags
+from tests.support.journal_builder import other_run
+
+FLAG = """
+[actions.requests.flag]
+method = "PUT"
+url = "URL/api/{flag}"
+json = {state = "{state}"}
+headers = {Authorization = {env = "FLAG_TOKEN", prefix = "Bearer "}}
+preview = {url = "URL/api/{flag}", pointer = "/state"}
+verify = {url = "URL/api/{flag}", pointer = "/state", equals = "{state}"}
+undo = {name = "flag", values = {state = "on"}}
+values = {flag = {pattern = "[a-z2/.%; -]+"}, state = ["on", "off"]}
+timeout_s = 5.0
+"""
+CANARY = "canary-0a1b2c3d4e5f"
+
+
+@pytest.fixture
+def server() -> Iterator[Flags]:
+    with flags() as made:
+        yield made
+
+
+@pytest.fixture
+def room(tmp_path: Path, server: Flags, monkeypatch: pytest.MonkeyPatch) -> CommandRoom:
+    monkeypatch.setenv("FLAG_TOKEN", CANARY)
+    made = command_room(tmp_path, monkeypatch)
+    made.allow(FLAG.replace("URL", server.url), "request:flag", watch_s=0.2)
+    return made
+
+
+def turn(room: CommandRoom, state: str = "off", number: int = 1, flag: str = "new") -> str:
+    return room.propose(actions.request("flag", flag=flag, state=state), other_run(number))
+
+
+def changes(server: Flags) -> list[tuple[str, str, str]]:
+    return [one for one in server.seen if one[0] == "PUT"]
+
+
+def test_a_flag_is_turned_off_and_back(room: CommandRoom, server: Flags) -> None:
+    plan = turn(room)
+    asked = approval.request(room.ledger, plan, room.key("ann"))
+    assert asked.facts["foretold"]["before"] == ['"on"']
+    assert changes(server) == []
+    ok = approval.approve(room.ledger, plan, asked.digest, room.key("bob"))
+    done = room.execute(plan, ok)
+    assert done.recorded is ActionState.VERIFIED
+    assert done.result == f'status 200; /state of {server.url}/api/new is "off"'
+    assert server.states == {"new": "off"}
+    assert "it is executed once" in refusal(lambda: room.execute(plan, ok))
+    assert changes(server) == [("PUT", "/api/new", f"Bearer {CANARY}")]
+    inverse = turn(room, "on", 2)
+    assert room.execute(inverse, room.approve(inverse, "bob")).recorded is ActionState.VERIFIED
+    assert server.states == {"new": "on"}
+    text = "\n".join(wording.shown_lines(approval.show(room.ledger, plan), now()))
+    assert "${FLAG_TOKEN}" in ok.facts["statement"]
+    assert f"target    PUT {server.url}/api/new" in text
+    # the server has repeated the token in its answer
+    assert "[redacted:" in "".join(done.output)
+    assert CANARY not in room.record + text
+
+
+@pytest.mark.parametrize(
+    ("status", "ignores", "state", "words"),
+    [
+        (403, True, ActionState.FAILED, "status 403"),
+        (302, True, ActionState.FAILED, "status 302"),
+        (200, True, ActionState.FAILED, "status 200; after 0.2 s, /state of"),
+        (500, True, ActionState.INDETERMINATE, "status 500"),
+        (504, False, ActionState.INDETERMINATE, 'is "off"'),
+    ],
+)
+def test_what_the_server_answers(
+    room: CommandRoom, server: Flags, status: int, ignores: bool, state: ActionState, words: str
+) -> None:
+    server.answer, server.ignores = status, ignores
+    plan = turn(room)
+    done = room.execute(plan, room.approve(plan, "bob"))
+    assert done.recorded is state
+    assert words in done.result
+    assert CANARY not in room.record
+    assert len(changes(server)) == 1
+    assert not [path for _, path, _ in server.seen if "elsewhere" in path]
+
+
+def test_no_answer_is_indeterminate_and_nothing_is_sent_again(
+    room: CommandRoom, server: Flags
+) -> None:
+    room.allow(FLAG.replace("URL", server.url).replace("5.0", "2.0"), "request:flag", watch_s=0.2)
+    server.silent.clear()
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    done = room.execute(plan, ok)
+    assert done.recorded is ActionState.INDETERMINATE
+    assert "no answer within 2 s" in done.result
+    assert 'is "off"' in done.result
+    assert "it is indeterminate" in refusal(lambda: room.execute(plan, ok))
+    assert len(changes(server)) == 1
+
+
+def test_the_state_before_changed(room: CommandRoom, server: Flags) -> None:
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    server.states["new"] = "50 %"
+    assert "the state before it changed" in refusal(lambda: room.execute(plan, ok))
+    assert "'unknown' is not one of on, off" in refusal(
+        lambda: room.approve(
+            room.propose(
+                actions.request("flag", flag="new", state="off"),
+                other_run(3),
+                title="Other",
+                arguments={"name": "flag", "values": {"flag": "new", "state": "unknown"}},
+            )
+        )
+    )
+    assert changes(server) == []
+
+
+def test_no_such_flag_and_no_server(room: CommandRoom, server: Flags) -> None:
+    unknown = turn(room, flag="other")
+    assert "the state before cannot be seen" in refusal(lambda: room.approve(unknown))
+    plan = turn(room, number=2)
+    room.allow(FLAG.replace("URL", "http://127.0.0.1:9").replace("preview", "#"), "request:flag")
+    gone = turn(room, number=3)
+    done = room.execute(gone, room.approve(gone, "bob"))
+    assert done.recorded is ActionState.FAILED
+    assert "nothing was sent" in done.result
+    assert "the runbook shows" in refusal(lambda: room.approve(plan))
+
+
+@pytest.mark.parametrize("flag", ["a/../b", "a b", "a%2e", "a;b"])
+def test_a_value_is_one_segment_of_the_path(room: CommandRoom, server: Flags, flag: str) -> None:
+    lines = [one for one in FLAG.splitlines() if not one.startswith(("preview", "verify"))]
+    text = "\n".join([*lines, 'verify = "status"']).replace("URL", server.url)
+    room.allow(text, "request:flag")
+    plan = turn(room, flag=flag)
+    done = room.execute(plan, room.approve(plan, "bob"))
+    assert done.recorded is ActionState.VERIFIED
+    [(_, path, _)] = changes(server)
+    assert path.count("/") == 2
+    assert ".." not in path.split("/")
+
+
+def test_without_its_secret_nothing_is_sent(
+    room: CommandRoom, server: Flags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = turn(room)
+    ok, begin = room.approve(plan, "bob"), executor._begin
+
+    def late(*given: Any) -> Any:
+        begun = begin(*given)
+        monkeypatch.delenv("FLAG_TOKEN")
+        return begun
+
+    monkeypatch.setattr(executor, "_begin", late)
+    done = room.execute(plan, ok)
+    assert done.recorded is ActionState.FAILED
+    assert "FLAG_TOKEN is not set: nothing was sent" in done.result
+    assert changes(server) == []
+
+
+def test_a_secret_of_a_command(room: CommandRoom, server: Flags) -> None:
+    secret = "canary-of-a-vault-77"
+    room.script("vault", f"echo {secret}")
+    vault = f'{{command = ["{room.folder}/vault"], prefix = "Bearer "}}'
+    text = FLAG.replace("URL", server.url)
+    room.allow(text.replace('{env = "FLAG_TOKEN", prefix = "Bearer "}', vault), "request:flag")
+    plan = turn(room)
+    done = room.execute(plan, room.approve(plan, "bob"))
+    assert done.recorded is ActionState.VERIFIED
+    assert changes(server)[0][2] == f"Bearer {secret}"
+    assert secret not in room.record
