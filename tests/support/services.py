@@ -104,13 +104,17 @@ def _families(one: Service, now: float) -> dict[tuple[str, str], list[str]]:
         bad = one.upstream
         for outcome, share in (("ok", 1 - bad), ("error", bad)):
             labels = f',upstream="bank",outcome="{outcome}"'
-            counter("upstream_requests", labels, lambda at, share=share: requests(at) * share)
+            counter("upstream_requests", labels, _part(requests, share))
     for flag, instances in one.flags.items():
         for number, state in enumerate(instances):
             labels = f',flag="{flag}",instance="i{number}"'
             gauge("feature_flag_enabled", labels, state)
     _of_latency(one, found, now)
     return found
+
+
+def _part(course: Course, share: float) -> Course:
+    return lambda at: course(at) * share
 
 
 def _of_release(
