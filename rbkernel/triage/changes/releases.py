@@ -190,7 +190,8 @@ def schema_since(found: Releases, db: str, *, table: str = "") -> Finding:
     db
         Connection name of the service's database.
     table
-        Where the migration tool keeps what it did; without it, the finding is unknown.
+        Where the migration tool keeps what it did. Without it, or without a connection, the finding
+        is unknown.
 
     Returns
     -------
@@ -202,9 +203,9 @@ def schema_since(found: Releases, db: str, *, table: str = "") -> Finding:
         return keep(_schema(Verdict.OK, "nothing is to be rolled back"))
     if good is None:
         return keep(_schema(Verdict.UNKNOWN, "no version is known to go back to"))
-    if not table:
-        said = "the table of the migration tool is not given"
-        return keep(_schema(Verdict.UNKNOWN, said, next_step="write its name into history_table"))
+    if not table or not db:
+        said = "the table of the migration tool, or its database, is not given"
+        return keep(_schema(Verdict.UNKNOWN, said, next_step="give both, as db= and table="))
     history = ask("migration/history", db, None, {"table": table})
     display(HTML(traced(history)))
     origin = provenance(history)

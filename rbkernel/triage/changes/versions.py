@@ -196,6 +196,8 @@ class Deployments:
         errors = self.errors()
         if errors.ok and self.current:
             return found(Verdict.OK, f"{self.current.name}, which runs")
+        if (began := self.began()).ok:
+            return found(Verdict.OK, f"not needed: {began.actual}")
         if good := self.good:
             begun = clock(good.started_at)
             return found(Verdict.OK, f"{good.name}, deployed {begun} UTC", which=good.name)
