@@ -80,6 +80,21 @@ class TestVersions:
         stale = _deployed(_old(*_errors(120, 21, 0.0)), _new(*_errors(20, 10, 0.0)))
         assert stale.errors().unknown, "its last value is old"
 
+    def test_a_failure_of_a_few_requests_says_nothing(self) -> None:
+        def at(rate: float) -> Deployments:
+            new = Version(
+                name="2",
+                started_at=NOW - 1200,
+                instances=3,
+                errors=_errors(20, 0, 0.2),
+                rate=rate,
+            )
+            return _deployed(_old(*_errors(120, 21, 0.0)), new)
+
+        assert at(0.01).errors().unknown
+        assert at(0.01).began().unknown
+        assert at(10.0).began().critical
+
     def test_nan_is_no_value(self) -> None:
         assert samples([(1.0, math.nan), (0.0, 1.0)]) == ((0.0, 1.0),)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,11 +26,8 @@ from rbkernel.triage.check import keep
 from rbkernel.triage.probes import monitoring
 from rbkernel.triage.query import ask, traced
 
-_STARTED, _RUNNING, _ERRORS = (
-    "@deploy/started_at",
-    "@deploy/versions",
-    "@http/error_ratio_by_version",
-)
+_STARTED, _RUNNING = "@deploy/started_at", "@deploy/versions"
+_ERRORS, _RATES = "@http/error_ratio_by_version", "@http/request_rate_by_version"
 _NOW = Asked()
 _SCHEMA = "Schema since the last good version"
 _NAMES = ("version", "deployed (UTC)", "instances", "fails now", "failed while it served")
@@ -94,8 +93,8 @@ def releases(
 ) -> Releases:
     """Show the deployed versions of a service, and judge whether the last one brought errors.
 
-    Asks the named queries ``deploy/started_at``, ``deploy/versions`` and
-    ``http/error_ratio_by_version``.
+    Asks the named queries ``deploy/started_at``, ``deploy/versions``,
+    ``http/error_ratio_by_version`` and ``http/request_rate_by_version``.
 
     Parameters
     ----------
@@ -114,18 +113,21 @@ def releases(
         With three findings. A version that was not measured is never the last good one.
     """
     known = partial(_asked, service, source)
-    started, running = known(_STARTED), known(_RUNNING)
+    started, running, rates = known(_STARTED), known(_RUNNING), known(_RATES)
     # 600 values at most: Prometheus refuses more than 11,000 of a series
     step_s = max(60.0, look_back_s / 600)
     errors = known(_ERRORS, Asked(last_s=look_back_s, step_s=step_s))
-    found = deployments(service, started, running, errors, limit=error_ratio)
+    found = deployments(service, started, running, errors, rates, limit=error_ratio)
     heading = f"deployed versions of {service}"
     tables.show(Table(heading=heading, names=_NAMES, rows=found.rows()), kind="releases")
-    display(HTML("".join(map(traced, (started, running, errors)))))
+    display(HTML("".join(map(traced, (started, running, errors, rates)))))
+    errors_now, began = found.errors(), found.began()
+    if began.wrong:
+        errors_now = dataclasses.replace(errors_now, explained_by=began.cause)
     return Releases(
         deployments=found,
-        errors=keep(found.errors()),
-        began=keep(found.began()),
+        errors=keep(errors_now),
+        began=keep(began),
         last_good=keep(found.last_good()),
     )
 
@@ -139,11 +141,14 @@ def deployments(
     started: pd.DataFrame,
     running: pd.DataFrame,
     errors: pd.DataFrame,
+    rates: pd.DataFrame,
     *,
     limit: float,
 ) -> Deployments:
-    """Return the deployed versions, from the answers of the three named queries."""
-    counts = {name: rows[-1][1] for name, rows in _by_version(running).items()}
+    """Return the deployed versions, from the answers of the named queries."""
+    counts, latest = (
+        {name: rows[-1][1] for name, rows in _by_version(one).items()} for one in (running, rates)
+    )
     ratios = _by_version(errors)
     reasons = [origin.reason for one in (started, running) if (origin := provenance(one))]
     return Deployments(
@@ -153,6 +158,7 @@ def deployments(
                 started_at=rows[-1][1],
                 instances=counts.get(name, 0.0),
                 errors=samples(ratios.get(name, ())),
+                rate=latest.get(name, math.nan),
             )
             for name, rows in _by_version(started).items()
         ),

@@ -21,6 +21,8 @@ from rbkernel.model import Finding, Verdict, now
 _NOW_S = 300.0
 # what was before a deployment, and how long after it errors may begin and still be its (own choice)
 _BEFORE_S, _AFTER_S = 900.0, 1800.0
+# so few failed requests in that time say nothing (own choice)
+_FEW = 5
 # a version is known to be good after so many values, one each minute (own choice)
 _ENOUGH = 5
 _ERRORS, _BEGAN, _GOOD, _STOOD = (
@@ -38,13 +40,15 @@ Sample = tuple[float, float]
 @dataclass(frozen=True, kw_only=True)
 class Version:
     """A deployed version: when it was started (s since 1970), how many instances run it now, and
-    the share of its requests that failed, in the order of time.
+    the share of its requests that failed, in the order of time. ``rate`` is how many requests per
+    second it gets now; NaN if unknown.
     """
 
     name: str
     started_at: float
     instances: float = 0.0
     errors: tuple[Sample, ...] = ()
+    rate: float = math.nan
 
     def between(self, begin: float, end: float) -> float | None:
         """Return the median share of failed requests in a time; None if it is not measured."""
@@ -124,6 +128,11 @@ class Deployments:
             said = self.reason or f"of {current.name}, no request is measured"
             return found(Verdict.UNKNOWN, said, next_step=_SEE_METRICS)
         wrong = value > self.limit
+        requests = current.rate * _NOW_S
+        if wrong and requests * value < _FEW:
+            said = f"{_share(value)} of only {requests:.0f} requests to {current.name}"
+            step = "wait for more requests, or read the log: so few failures say nothing"
+            return found(Verdict.UNKNOWN, said, next_step=step)
         return found(
             Verdict.CRITICAL if wrong else Verdict.OK,
             f"{_share(value)} of {current.name}",
@@ -157,13 +166,12 @@ class Deployments:
                 f"what failed before {first.name} was deployed is not measured",
                 next_step="compare with the dashboard; give a longer look_back_s",
             )
-        after = amounts.duration(max(0.0, first.onset(self.limit) - begin))
-        still = "" if first is current else f", also since {current.name}"
+        still = "" if first is current else f", also those to {current.name}"
         return found(
             Verdict.CRITICAL,
             f"{errors.actual}, before it {_share(before)}",
-            cause=f"{first.name} was deployed at {clock(begin)} UTC, and {after} later requests"
-            f" began to fail{still}: {_share(errors.value or 0.0)}, before it {_share(before)}",
+            cause=f"{first.name} was deployed at {clock(begin)} UTC, and since then requests fail"
+            f"{still}: {_share(errors.value or 0.0)}, before it {_share(before)}",
             which=current.name,
             next_step="take the deployment back: a rollback, or its feature flag",
             opens="RUN-022",
