@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from rbkernel.triage.assess import assess
     from rbkernel.triage.baseline import baseline
     from rbkernel.triage.breakdown import breakdown
+    from rbkernel.triage.changes.flags import flags, signoff
     from rbkernel.triage.changes.migration import migration
+    from rbkernel.triage.changes.pressure import pressure
+    from rbkernel.triage.changes.releases import releases, schema_since
     from rbkernel.triage.changes.watch import watch
+    from rbkernel.triage.changes.watch_queries import watch_queries
     from rbkernel.triage.check import check
     from rbkernel.triage.checklist import checklist
     from rbkernel.triage.decide import decide
@@ -40,9 +44,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "acknowledge": "rbkernel.triage.summary",
     "act": "rbkernel.triage.act",
     "ask": "rbkernel.triage.ask",
-    "acknowledge": "rbkernel.triage.summary",
     "assess": "rbkernel.triage.assess",
     "baseline": "rbkernel.triage.baseline",
     "breakdown": "rbkernel.triage.breakdown",
@@ -54,6 +58,7 @@ _HOMES = {
     "diagnose": "rbkernel.triage.diagnose",
     "done": "rbkernel.triage.act",
     "escalation": "rbkernel.triage.handover",
+    "flags": "rbkernel.triage.changes.flags",
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.probes.http",
@@ -63,19 +68,24 @@ _HOMES = {
     "note": "rbkernel.triage.summary",
     "overview": "rbkernel.triage.overview",
     "prerequisites": "rbkernel.triage.readiness",
+    "pressure": "rbkernel.triage.changes.pressure",
     "promql": "rbkernel.triage.probes.monitoring",
     "query": "rbkernel.triage.query",
     "reconcile": "rbkernel.triage.reconcile",
+    "releases": "rbkernel.triage.changes.releases",
     "repair": "rbkernel.triage.reconcile",
     "sample": "rbkernel.triage.query",
+    "schema_since": "rbkernel.triage.changes.releases",
     "severity": "rbkernel.triage.handover",
     "shell": "rbkernel.triage.probes.shell",
     "show": "rbkernel.triage.handover",
+    "signoff": "rbkernel.triage.changes.flags",
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "traces": "rbkernel.triage.probes.monitoring",
     "validation": "rbkernel.triage.validation",
     "watch": "rbkernel.triage.changes.watch",
+    "watch_queries": "rbkernel.triage.changes.watch_queries",
 }
 
 # names of `rb` that are modules
@@ -104,6 +114,7 @@ __all__ = [
     "done",
     "escalation",
     "figure",
+    "flags",
     "health",
     "history",
     "http",
@@ -113,19 +124,24 @@ __all__ = [
     "note",
     "overview",
     "prerequisites",
+    "pressure",
     "promql",
     "query",
     "reconcile",
+    "releases",
     "repair",
     "sample",
+    "schema_since",
     "severity",
     "shell",
     "show",
+    "signoff",
     "start",
     "summary",
     "traces",
     "validation",
     "watch",
+    "watch_queries",
 ]
 
 

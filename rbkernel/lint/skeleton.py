@@ -11,6 +11,7 @@ from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_w
 
 _CHECKS = (
     *("check", "assess", "overview", "http", "shell", "metrics", "health", "prerequisites"),
+    *("releases", "flags", "pressure", "watch_queries"),
     *("dependencies", "severity", "checklist"),
 )
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pandas as pd
 from IPython.display import display
@@ -24,7 +25,7 @@ from rbkernel.runbook.frontmatter_sections import Dependency, Prerequisite
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.sources.postgres.diagnosis import unreached
 from rbkernel.triage.check import keep
-from rbkernel.triage.checklist import checklist
+from rbkernel.triage.checklist import Checklist, checklist
 from rbkernel.triage.context import front_matter, triage
 from rbkernel.triage.probes import http
 
@@ -35,25 +36,51 @@ _VERSION_ARGUMENTS = {"kubectl": ("version", "--client"), "go": ("version",), "h
 _NUMBER = re.compile(r"\d+(?:\.\d+)+|\d+")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prerequisites:
+    """The result of `prerequisites`: the findings, and the list to tick, None without one."""
+
+    findings: tuple[Finding, ...]
+    ticks: Checklist | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that could be checked is there, and every item of the list is ticked."""
+        ticked = self.ticks is None or self.ticks.complete
+        return ticked and all(one.ok for one in self.findings)
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.prerequisites` has shown them."""
+
+
 @checked
-def prerequisites() -> None:
+def prerequisites() -> Prerequisites:
     """Check the runbook's prerequisites: tools, their versions, connections, roles.
 
     Prerequisites in words become a checklist. A missing prerequisite is a warning: the server may
     be healthy, but the steps of the runbook cannot be followed here.
+
+    Returns
+    -------
+    Prerequisites
+        ``.complete`` is true if all that could be checked is there, and all others are ticked.
     """
     declared = front_matter().prerequisites
     tables.show(digest.section(front_matter(), "prerequisites"))
+    found = []
     for one in declared:
         if unfilled(digest.words(one)):
             continue
         if one.tool:
-            keep(_tool(one))
+            found.append(keep(_tool(one)))
         elif one.connection:
-            keep(_connection(f"Prerequisite: {_named(one)}", one.connection, one.role))
+            title = f"Prerequisite: {_named(one)}"
+            found.append(keep(_connection(title, one.connection, one.role)))
     texts = [one.text for one in declared if one.text and not (one.tool or one.connection)]
-    if asked := [text for text in dict.fromkeys(texts) if not unfilled(text)]:
-        checklist("Prerequisites", asked)
+    asked = [text for text in dict.fromkeys(texts) if not unfilled(text)]
+    return Prerequisites(
+        findings=tuple(found), ticks=checklist("Prerequisites", asked) if asked else None
+    )
 
 
 @checked

@@ -35,12 +35,13 @@ WANTED = {
 }
 # calls of a cell that can be what a state says; each is one of `rb.…`
 _JUDGE = (
-    r"assess baseline breakdown causes\.[a-z]+ check decide dependencies diagnose escalation health"
-    " http metrics migration overview prerequisites reconcile severity shell start validation watch"
+    r"assess baseline breakdown causes\.[a-z]+ check decide dependencies diagnose escalation flags"
+    " health http metrics migration overview prerequisites pressure reconcile releases"
+    " schema_since severity shell signoff start validation watch watch_queries"
 )
 CALLS = {
     "evaluated": _JUDGE,
-    "executed": f"{_JUDGE} ask history promql query sample",
+    "executed": f"{_JUDGE} ask history logql promql query sample",
     "action": "act commands",
     "proposed": "act commands",
     "recorded": "act acknowledge checklist decide done note prerequisites",

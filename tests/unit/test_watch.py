@@ -15,7 +15,7 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.sources.postgres.causes import Cause, Victims
 from rbkernel.sources.postgres.diagnosis import Diagnosis
 from rbkernel.sources.postgres.situation import Backend, Situation
-from rbkernel.triage.changes import watch
+from rbkernel.triage.changes import repeat, watch
 from rbkernel.triage.changes.lasting import Lasting
 from rbkernel.triage.decisions import decided
 
@@ -93,7 +93,7 @@ def test_a_cause_of_before_is_told_once_in_its_newest_words(
     run.lasting["db"] = Lasting.of(seen(0, held(0)))
     told: list[Finding] = []
     monkeypatch.setattr(watch, "keep", told.append)
-    monkeypatch.setattr(watch, "_show", lambda *_: None)
+    monkeypatch.setattr(repeat, "_show", lambda *_: None)
     monkeypatch.setattr(watch, "_known_before", lambda _: dict(run.lasting))
     monkeypatch.setattr("time.sleep", lambda _: None)
     clock = iter(range(100))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 
-from IPython.display import DisplayHandle, display
-
-from rbkernel import amounts
 from rbkernel.arguments import checked
 from rbkernel.checks import rules
 from rbkernel.config.quantities import Pause
 from rbkernel.evidence import current
-from rbkernel.model import Finding, Verdict, by_urgency, explained, now
-from rbkernel.render import cards
+from rbkernel.model import Finding, Verdict, explained
 from rbkernel.sources.postgres import diagnosis, diagnostics
 from rbkernel.triage.act import ProposedPlan
 from rbkernel.triage.changes.lasting import Lasting
+from rbkernel.triage.changes.repeat import repeat
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
 from rbkernel.triage.diagnose import looked
@@ -64,73 +61,7 @@ def watch(
     for name in names:
         diagnostics.get(name)  # a misspelt name is reported before the first look
     known = _known_before(change)
-    card: DisplayHandle | None = None
-    began = due = time.monotonic()
-    looks = 0
-    seen: Finding | None = None
-    before: dict[tuple[str, str], str] = {}
-    while True:
-        time.sleep(max(0.0, due - time.monotonic()))
-        due += every_s
-        looks += 1
-        fresh, old = _look(names, db, standby, known)
-        before |= old
-        found = by_urgency(fresh)
-        harm = next((one for one in found if one.wrong), None)
-        seen = harm or seen or next(iter(found), None)
-        passed_s = time.monotonic() - began
-        over = passed_s + every_s > for_s
-        card = _show(card, passed_s, for_s, seen)
-        if over or (seen is not None and seen.wrong):
-            return keep(
-                watched(
-                    seen, looks=looks, passed_s=passed_s, for_s=for_s, before=[*before.values()]
-                )
-            )
-
-
-def watched(
-    seen: Finding | None,
-    *,
-    looks: int,
-    passed_s: float,
-    for_s: float,
-    before: Sequence[str] = (),
-) -> Finding:
-    """Return the finding of a watch from its most urgent problem, None if there was none. Pure.
-
-    ``before`` are the causes that were there before the change, as sentences.
-
-    >>> watched(None, looks=61, passed_s=900.2, for_s=900).actual
-    'nothing wrong in 61 looks within 15 min'
-    >>> bad = Finding(title="Lag", verdict=Verdict.WARNING, expected="", actual="9 s")
-    >>> watched(bad, looks=2, passed_s=15.1, for_s=900).actual
-    'stopped after 15 s, at look 2: Lag'
-    """
-    new = "new " if before else ""
-    there = f"; there before the change: {'; '.join(before)}" if before else ""
-    expected = f"nothing {new}wrong for {amounts.duration(for_s)}"
-    if seen is None:
-        spent = amounts.duration(round(passed_s))
-        return Finding(
-            title="Watch after the change",
-            verdict=Verdict.OK,
-            expected=expected,
-            actual=f"nothing {new}wrong in {amounts.count(looks, 'look')} within {spent}{there}",
-            at=now(),
-        )
-    stopped = "stopped after" if seen.wrong else "not everything could be seen in"
-    return Finding(
-        title="Watch after the change",
-        verdict=seen.verdict,
-        expected=expected,
-        actual=f"{stopped} {amounts.duration(passed_s)}, at look {looks}: {seen.headline}{there}",
-        cause=seen.cause if seen.wrong else "",
-        which=seen.which,
-        next_step=seen.next_step,
-        opens=seen.opens,
-        at=now(),
-    )
+    return keep(repeat(partial(_look, names, db, standby, known), for_s=for_s, every_s=every_s))
 
 
 def _known_before(change: ProposedPlan | None) -> dict[str, Lasting]:
@@ -174,17 +105,3 @@ def _look(
     found = [one for one in found if one.verdict is not Verdict.OK]
     current().event("watch", db=db, wrong=[one.headline for one in found])
     return found, {key: one.headline for key, one in old.items()}
-
-
-def _show(
-    card: DisplayHandle | None, passed_s: float, for_s: float, seen: Finding | None
-) -> DisplayHandle | None:
-    """Show how far the watch is, in place of what was shown before."""
-    so_far = seen.headline if seen else "nothing wrong so far"
-    text = f"{amounts.duration(round(passed_s))} of {amounts.duration(for_s)}: {so_far}"
-    shown = {"text/html": cards.message_card("watching", text, "open"), "text/plain": text}
-    if card is not None:
-        card.update(shown, raw=True)
-        return card
-    made: DisplayHandle = display(shown, raw=True, display_id=f"rbkernel-watch-{now()}")
-    return made

@@ -1,0 +1,198 @@
+"""`rb.pressure`: does a resource of a service run out because of its load, or because of a leak?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+
+from rbkernel.arguments import checked
+from rbkernel.checks.answer import provenance
+from rbkernel.checks.frames import Frame
+from rbkernel.config.quantities import Number
+from rbkernel.model import Finding, Verdict, now
+from rbkernel.triage.check import keep
+
+# own choices: a leak grows by this factor and this much, in most of its steps, while the load does
+# not grow by this factor
+_GREW, _BY, _STEADY, _LOADED = 1.3, 0.1, 0.7, 1.2
+# so many values show a course
+_ENOUGH = 12
+# after a fall to less than this share, as by a restart, it begins anew
+_FELL = 0.5
+
+Ratio = Annotated[Number, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pressure:
+    """The result of `pressure`, which has already been shown.
+
+    ``leak`` is about use that grows without load, ``full`` about a resource that is used up, by its
+    load or by a leak.
+    """
+
+    leak: Finding
+    full: Finding
+
+    def _ipython_display_(self) -> None:
+        """Show nothing as the last value of a cell: `rb.pressure` has shown the findings."""
+
+
+@checked
+def pressure(title: str, used: Frame, load: Frame, *, full: Ratio = 0.85) -> Pressure:
+    """Judge why a resource is used up: by more load, or by a leak, which a restart ends.
+
+    Parameters
+    ----------
+    title
+        The resource, such as ``Connection pool``.
+    used
+        The result of `rb.promql` with ``last_s``: the share of the resource in use (0 to 1).
+    load
+        The result of `rb.promql` for the same time: what uses it, such as requests per second.
+    full
+        The share from which on it counts as used up.
+
+    Returns
+    -------
+    Pressure
+        With two findings; both are unknown if the share was not measured long enough.
+    """
+    said = [origin.reason for one in (used, load) if (origin := provenance(one))]
+    reason = "; ".join(dict.fromkeys(filter(None, said)))
+    found = Course(title=title, used=_highest(used), load=_highest(load), full=full, reason=reason)
+    return Pressure(leak=keep(found.leak()), full=keep(found.used_up()))
+
+
+def _highest(frame: pd.DataFrame) -> list[float]:
+    """Return the largest value of each moment, in the order of time."""
+    if frame.empty:
+        return []
+    values = frame.groupby("sampled_at")["value"].max().sort_index()
+    return [float(one) for one in values if math.isfinite(one)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The use of a resource (0 to 1) and its load over the same time. Pure.
+
+    >>> grows = Course(title="Pool", used=[n / 40 for n in range(10, 38)], load=[50.0] * 28)
+    >>> grows.leak().actual, grows.used_up().verdict.value
+    ('32 % to 85 %, with 1 times the load', 'ok')
+    >>> busy = Course(title="Pool", used=[n / 40 for n in range(12, 40)], load=[*range(50, 106, 2)])
+    >>> busy.leak().verdict.value, busy.used_up().verdict.value
+    ('ok', 'critical')
+    """
+
+    title: str
+    used: Sequence[float]
+    load: Sequence[float]
+    full: float = 0.85
+    reason: str = ""
+
+    @property
+    def _since_fall(self) -> Sequence[float]:
+        falls = [n for n, (a, b) in enumerate(pairwise(self.used), 1) if b < a * _FELL]
+        return self.used[falls[-1] :] if falls else self.used
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return _ends(self._since_fall)
+
+    @property
+    def _leaks(self) -> bool | None:
+        """Whether the use grows without load; None if that is unknown."""
+        course = self._since_fall
+        if len(self.used) < _ENOUGH:
+            return None
+        if len(course) < _ENOUGH:
+            return False  # it fell a moment ago
+        first, last = self._ends
+        steps = [later >= before for before, later in pairwise(course)]
+        grew = last >= first * _GREW and last - first >= _BY
+        if not grew or sum(steps) < _STEADY * len(steps):
+            return False
+        return self._loaded < _LOADED if self._loaded is not None else None
+
+    @property
+    def _loaded(self) -> float | None:
+        """How many times the load of the beginning there is at the end; None if unknown."""
+        if len(self.load) < _ENOUGH:
+            return None
+        first, last = _ends(self.load[-len(self._since_fall) :])
+        return last / first if first > 0 else None
+
+    def leak(self) -> Finding:
+        """Return the finding on a leak."""
+        found = partial(self._found, f"{self.title}: growth without load", "none")
+        if self._leaks is None:
+            return self._unseen(found)
+        first, last = self._ends
+        if not self._leaks:
+            return found(Verdict.OK, f"{_share(first)} to {_share(last)}")
+        said = f"{_share(first)} to {_share(last)}, with {self._loaded:.2g} times the load"
+        return found(
+            Verdict.CRITICAL if last > self.full else Verdict.WARNING,
+            said,
+            cause=f"{self.title} grows without more load: {said}. Something is not given back",
+            next_step="restart the instances one after the other; it comes back until the leak is"
+            " repaired",
+            value=last,
+        )
+
+    def used_up(self) -> Finding:
+        """Return the finding on a resource that its load uses up."""
+        found = partial(self._found, f"{self.title}: in use", f"at most {_share(self.full)}")
+        if len(self.used) < _ENOUGH:
+            return self._unseen(found)
+        _, last = self._ends
+        if last <= self.full:
+            return found(Verdict.OK, _share(last), value=last)
+        load = f", with {self._loaded:.2g} times the load" if self._loaded is not None else ""
+        return found(
+            Verdict.CRITICAL,
+            f"{_share(last)}{load}",
+            cause=f"{self.title} is used up: {_share(last)}{load}",
+            next_step="restart the instances: it leaks"
+            if self._leaks
+            else "add instances; see first that the database has connections for them",
+            value=last,
+        )
+
+    def _unseen(self, found: partial[Finding]) -> Finding:
+        said = self.reason or f"only {len(self.used)} values, {_ENOUGH} are needed"
+        return found(Verdict.UNKNOWN, said, next_step="look at the dashboard")
+
+    def _found(
+        self, title: str, expected: str, verdict: Verdict, actual: str, **more: Any
+    ) -> Finding:
+        return Finding(
+            title=title,
+            verdict=verdict,
+            expected=expected,
+            actual=actual,
+            at=now(),
+            **more,
+        )
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Return the medians of the first and of the last quarter.
+
+    >>> _ends([1.0, 1.0, 5.0, 5.0, 9.0, 9.0, 8.0, 8.0])
+    (1.0, 8.0)
+    """
+    quarter = max(1, len(values) // 4)
+    return median(values[:quarter]), median(values[-quarter:])
+
+
+def _share(ratio: float) -> str:
+    return f"{ratio * 100:.0f} %"

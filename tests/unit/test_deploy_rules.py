@@ -1,0 +1,205 @@
+"""Rules of deployments: whose errors they are, what is harm, what a leak is, and who signs."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from rbkernel.config.actions import ActionRule
+from rbkernel.errors import ParameterError
+from rbkernel.model import Verdict
+from rbkernel.triage.changes import flags, watch_queries
+from rbkernel.triage.changes.expected import Expected, Seen
+from rbkernel.triage.changes.flags import Flags
+from rbkernel.triage.changes.pressure import Course
+from rbkernel.triage.changes.releases import migrated
+from rbkernel.triage.changes.versions import Deployments, Sample, Version, samples
+
+NOW = 1_800_000_000.0
+LIMIT = 0.01
+
+
+def _errors(begin_min: float, end_min: float, value: float) -> tuple[Sample, ...]:
+    """Return a value each minute between two times, in min before now."""
+    moments = range(int(-begin_min), int(-end_min) + 1)
+    return tuple((NOW + 60 * minute, value) for minute in moments)
+
+
+def _deployed(*versions: Version, limit: float = LIMIT) -> Deployments:
+    return Deployments(versions=versions, at=NOW, limit=limit)
+
+
+def _old(*errors: Sample, instances: float = 0.0) -> Version:
+    return Version(name="1", started_at=NOW - 7200, instances=instances, errors=errors)
+
+
+def _new(*errors: Sample) -> Version:
+    return Version(name="2", started_at=NOW - 1200, instances=3, errors=errors)
+
+
+class TestVersions:
+    def test_the_deployment_brought_the_errors(self) -> None:
+        found = _deployed(_old(*_errors(120, 21, 0.0)), _new(*_errors(20, 0, 0.2)))
+        assert found.began().critical
+        assert found.began().opens == "RUN-022"
+        assert found.last_good().which == "1"
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            # the old version runs, and fails, too
+            (_old(*_errors(120, 11, 0.0), *_errors(10, 0, 0.3), instances=3), _errors(10, 0, 0.3)),
+            # it failed long before
+            (_old(*_errors(120, 61, 0.0), *_errors(60, 21, 0.3)), _errors(20, 0, 0.3)),
+        ],
+    )
+    def test_errors_of_another_origin(self, old: Version, new: tuple[Sample, ...]) -> None:
+        before = _errors(20, 11, 0.0) if old.instances else ()
+        found = _deployed(old, _new(*before, *new))
+        assert found.errors().critical
+        assert found.began().ok
+        assert "not by the deployment" in found.began().actual
+
+    def test_a_bad_hotfix_on_a_bad_version_leads_to_the_version_before_both(self) -> None:
+        middle = Version(name="1.5", started_at=NOW - 3600, errors=_errors(60, 21, 0.2))
+        found = _deployed(_old(*_errors(120, 61, 0.0)), middle, _new(*_errors(20, 0, 0.2)))
+        assert found.began().critical
+        assert found.began().cause.startswith("1.5 was deployed")
+        assert found.last_good().which == "1"
+
+    def test_what_is_not_measured_is_neither_good_nor_to_blame(self) -> None:
+        few = _old(*_errors(24, 21, 0.0))
+        found = _deployed(few, _new(*_errors(20, 0, 0.2)))
+        assert found.began().critical
+        assert found.last_good().unknown, "too few values of it"
+        assert _deployed(_new(*_errors(20, 0, 0.2))).began().unknown
+        assert _deployed(_new()).errors().unknown
+        assert _deployed(_old(*_errors(120, 0, 0.0))).errors().unknown, "none is known to run"
+        stale = _deployed(_old(*_errors(120, 21, 0.0)), _new(*_errors(20, 10, 0.0)))
+        assert stale.errors().unknown, "its last value is old"
+
+    def test_a_failure_of_a_few_requests_says_nothing(self) -> None:
+        def at(rate: float) -> Deployments:
+            new = Version(
+                name="2",
+                started_at=NOW - 1200,
+                instances=3,
+                errors=_errors(20, 0, 0.2),
+                rate=rate,
+            )
+            return _deployed(_old(*_errors(120, 21, 0.0)), new)
+
+        assert at(0.01).errors().unknown
+        assert at(0.01).began().unknown
+        assert at(10.0).began().critical
+
+    def test_nan_is_no_value(self) -> None:
+        assert samples([(1.0, math.nan), (0.0, 1.0)]) == ((0.0, 1.0),)
+
+    def test_time_on_staging(self) -> None:
+        found = _deployed(_new())
+        assert [found.stood("2", least).verdict for least in (900, 1500)] == [
+            Verdict.OK,
+            Verdict.WARNING,
+        ]
+        assert found.stood("3", 900).unknown
+
+
+def test_a_migration_without_a_time_may_be_newer() -> None:
+    good = Version(name="1", started_at=NOW)
+    old, new = (pd.Timestamp(NOW + s, unit="s", tz="UTC") for s in (-60, 60))
+    assert migrated([{"version": "V1", "applied_at": old}], good).ok
+    later = migrated(
+        [{"version": "V1", "applied_at": old}, {"version": "V2", "applied_at": new}], good
+    )
+    assert (later.verdict, later.which) == (Verdict.WARNING, "V2")
+    assert migrated([{"version": "V1", "applied_at": pd.NaT}], good).unknown
+    assert migrated([], good).unknown
+
+
+class TestWatch:
+    error = Expected(query="up", critical=0.02, times=2, by=0.005)
+
+    def _seen(self, *values: float, before: float | None = 0.001, one: Expected = error) -> Seen:
+        since = [(NOW + 30 * n, value) for n, value in enumerate(values)]
+        return Seen(title="Errors", expected=one, before=before, since=since, unit="ratio")
+
+    def test_one_value_beyond_is_an_outlier(self) -> None:
+        assert self._seen(0.001, 0.5, 0.001).finding().ok
+        assert self._seen(0.001, 0.5, 0.5).finding().critical
+        assert self._seen(0.001, 0.01, 0.01).finding().warning
+
+    def test_twice_next_to_nothing_is_no_harm(self) -> None:
+        assert self._seen(0.003, 0.003).finding().ok
+
+    def test_without_the_time_before_only_the_absolute_limit_is_judged(self) -> None:
+        assert self._seen(0.001, 0.001, before=None).finding().unknown
+        assert self._seen(0.1, 0.1, before=None).finding().critical
+
+    def test_a_business_metric_falls(self) -> None:
+        half = Expected(query="up", times=0.5)
+        assert self._seen(18, 18, before=40, one=half).finding().warning
+        assert self._seen(22, 22, before=40, one=half).finding().ok
+        assert self._seen(0, 0, before=0, one=half).finding().unknown
+
+    def test_missing_values_are_unknown(self) -> None:
+        assert self._seen(0.001, 0.001).finding(values=15).unknown
+        assert self._seen().finding(values=0).ok, "the first look comes right after the change"
+
+    @pytest.mark.parametrize("fields", [{}, {"times": 1.0}, {"critical": 1, "warm": 2}])
+    def test_limits_that_say_nothing_are_refused(self, fields: dict[str, float]) -> None:
+        with pytest.raises(ParameterError, match=r"rb\.watch_queries: Errors"):
+            watch_queries.watch_queries({"Errors": {"query": "up", **fields}}, "")
+
+
+class TestPressure:
+    def test_a_restart_begins_anew(self) -> None:
+        saw = [n / 20 for n in range(4, 18)]
+        found = Course(title="Pool", used=[*saw, 0.1, 0.12, 0.14], load=[40.0] * 17)
+        assert found.leak().ok
+        assert found.used_up().ok
+
+    def test_a_leak_needs_a_known_load(self) -> None:
+        grows = [n / 40 for n in range(10, 38)]
+        assert Course(title="Pool", used=grows, load=[]).leak().unknown
+        assert Course(title="Pool", used=grows, load=[40.0] * 28).leak().wrong
+        assert Course(title="Pool", used=grows[:5], load=[40.0] * 5).used_up().unknown
+
+    def test_a_full_resource_at_the_usual_load_is_no_leak(self) -> None:
+        found = Course(title="Pool", used=[0.95] * 20, load=[40.0] * 20)
+        assert found.leak().ok
+        assert found.used_up().critical
+
+
+class TestFlags:
+    def test_off_in_reverse_order(self) -> None:
+        stages = ["write", "read", "drop"]
+        found = Flags(shares={"write": 1.0, "read": 1.0, "drop": 0.0}, findings={})
+        assert flags.out_of_order(found, "read", False, stages).ok
+        wrong = flags.out_of_order(found, "write", False, stages)
+        assert (wrong.verdict, wrong.which) == (Verdict.CRITICAL, "read")
+        unseen = Flags(shares={"write": 0.5}, findings={})
+        assert flags.out_of_order(unseen, "read", True, stages).unknown
+        assert flags.out_of_order(found, "other", True, stages).ok
+
+    @pytest.mark.parametrize(
+        ("approvers", "alone", "verdict"),
+        [(0, False, "critical"), (1, False, "ok"), (1, True, "critical"), (2, True, "ok")],
+    )
+    def test_people_who_sign(self, approvers: int, alone: bool, verdict: str) -> None:
+        more = {"proposer_may_approve": alone} if approvers else {}
+        rule = ActionRule(action="request:flag", approvers=approvers, **more)
+        assert flags.signed("request:flag", [rule], 2).verdict == verdict
+        two = ActionRule(action="request:flag", approvers=2, severities=("P0",))
+        # the rule with the fewest people may be the one that applies
+        assert flags.signed("request:flag", [two, rule], 2).verdict == verdict
+
+    def test_without_a_rule_or_a_configured_request_nobody_signs(self) -> None:
+        assert flags.signed("request:flag", [], 2).critical
+        assert flags.signed("", [], 2).critical
+
+    def test_a_state_is_on_or_off(self) -> None:
+        with pytest.raises(ParameterError, match="neither on nor off"):
+            flags.flags("shop", "a=maybe")
