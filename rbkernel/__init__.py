@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from rbkernel.triage.history import history
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
+    from rbkernel.triage.probes.certificates import certificates
     from rbkernel.triage.probes.http import http
-    from rbkernel.triage.probes.monitoring import logql, promql, traces
+    from rbkernel.triage.probes.monitoring import has_source, logql, promql, traces
     from rbkernel.triage.probes.shell import shell
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
@@ -45,6 +46,7 @@ _HOMES = {
     "assess": "rbkernel.triage.assess",
     "baseline": "rbkernel.triage.baseline",
     "breakdown": "rbkernel.triage.breakdown",
+    "certificates": "rbkernel.triage.probes.certificates",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
     "commands": "rbkernel.triage.handover",
@@ -53,6 +55,7 @@ _HOMES = {
     "diagnose": "rbkernel.triage.diagnose",
     "done": "rbkernel.triage.act",
     "escalation": "rbkernel.triage.handover",
+    "has_source": "rbkernel.triage.probes.monitoring",
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.probes.http",
@@ -89,6 +92,7 @@ __all__ = [
     "assess",
     "baseline",
     "breakdown",
+    "certificates",
     "check",
     "checklist",
     "commands",
@@ -98,6 +102,7 @@ __all__ = [
     "done",
     "escalation",
     "figure",
+    "has_source",
     "health",
     "history",
     "http",

@@ -1,4 +1,4 @@
-"""`rb.promql`, `rb.logql` and `rb.traces`: query Prometheus, Loki, and stores of traces."""
+"""`rb.promql`, `rb.logql`, `rb.traces` and `rb.has_source`: query Prometheus, Loki, and stores of traces."""
 
 from __future__ import annotations
 
@@ -177,6 +177,16 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
         lambda name: _traces_of(name).query(trace_id, {}, row_cap=row_cap),
     )
     return _shown(frame, "", trace_id, (source,))
+
+
+@checked
+def has_source(kind: str) -> bool:
+    """Return whether a source of a kind is configured, such as ``prometheus``.
+
+    A runbook that can do without it asks this first: a query that no system could answer would
+    count as unknown.
+    """
+    return triage().settings.source_of(kind) is not None
 
 
 def ask(
