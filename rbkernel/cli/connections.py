@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from rbkernel.model import Finding, Verdict
 
 if TYPE_CHECKING:
     from rbkernel.config import Connection
+    from rbkernel.config.sources import Source
 
 _SOURCES = """\
 Where does the password come from? It is never written into the file.
@@ -89,13 +90,13 @@ def doctor(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check connections (login, role, settings, time-outs) and sources (login, answer, clock).
+    """Check connections (login, role, settings, time-outs) and sources (login, answer, clock,
+    named queries).
 
     Exit codes: 0 ok, 1 warning, 2 critical, 3 unknown or error.
 
     Example: rbkernel doctor orders-primary
     """
-    from rbkernel.sources.monitoring import examination as of_source
     from rbkernel.sources.postgres import doctor as of_connection
 
     settings = config.load()
@@ -110,7 +111,7 @@ def doctor(
         )
     examinations: list[tuple[str, Callable[[], list[Finding]]]] = [
         *((one.name, partial(of_connection.examine, one)) for one in connections),
-        *((one.name, partial(of_source.examine, one)) for one in sources),
+        *((one.name, partial(_examined, one, settings.queries)) for one in sources),
     ]
     found: dict[str, list[Finding]] = {}
     for one, examine in examinations:
@@ -120,6 +121,16 @@ def doctor(
     if as_json:
         print_json({one: [dataclasses.asdict(f) for f in steps] for one, steps in found.items()})
     raise Ending(Verdict.worst(f.verdict for steps in found.values() for f in steps).exit_code)
+
+
+def _examined(source: Source, replaced: Mapping[str, str]) -> list[Finding]:
+    """Examine a source; of a Prometheus that answers, the named queries, too."""
+    from rbkernel.sources.monitoring import examination
+
+    found = examination.examine(source)
+    if source.kind == "prometheus" and found[1].verdict is Verdict.OK:
+        found.append(examination.examine_names(source, replaced))
+    return found
 
 
 def grant(

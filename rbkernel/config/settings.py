@@ -22,6 +22,7 @@ from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, UnknownConnection
+from rbkernel.queries import catalogue
 from rbkernel.redact.columns import Redaction
 from rbkernel.spelling import did_you_mean, nearest
 
@@ -103,6 +104,15 @@ class Settings(BaseModel):
     connections: Mapping[str, Connection] = Field(default_factory=dict)
     commands: Mapping[str, Command] = Field(default_factory=dict)
     sources: Mapping[str, Source] = Field(default_factory=dict)
+    queries: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("queries")
+    @classmethod
+    def _replace_known_ones(cls, queries: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in queries.items():
+            if problem := catalogue.problem(name, text):
+                raise ValueError(f"{name}: {problem}")
+        return queries
 
     @field_validator("schedules")
     @classmethod

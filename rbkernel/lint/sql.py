@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from rbkernel.errors import SqlTextError
+from rbkernel.errors import QueryError, SqlTextError
 from rbkernel.lint.document import Call, Document, statements
 from rbkernel.lint.expressions import is_built, literal
 from rbkernel.lint.rule import (
@@ -18,7 +18,7 @@ from rbkernel.lint.rule import (
     rule,
     rule_with_surroundings,
 )
-from rbkernel.sources.monitoring import values as inserting
+from rbkernel.queries import catalogue
 from rbkernel.sql import lexer
 
 _DRIVERS = frozenset(
@@ -145,6 +145,14 @@ def _imported(node: ast.stmt) -> list[str]:
     return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
+def _takes(query: str) -> list[str]:
+    """Return the values that a query takes; none of one whose name is not known (RB406)."""
+    try:
+        return catalogue.parameters(query)
+    except QueryError:
+        return []
+
+
 @rule("RB405", "value-missing", Level.ERROR, "complete")
 def missing(document: Document) -> Iterator[Found]:
     """`rb.query`, `rb.promql` or `rb.logql` is not given a value that its query needs.
@@ -158,12 +166,12 @@ def missing(document: Document) -> Iterator[Found]:
     """
     for call, value in _monitoring(document):
         given = {word.arg for word in call.node.keywords}
-        for name in inserting.parameters(literal(value) or "") if None not in given else ():
+        for name in _takes(literal(value) or "") if None not in given else ():
             if name not in given:
                 message = f"the query needs {{{name}}}, which is not given"
                 yield in_cell(call.cell, call.line, message, f"pass {name}=…")
     for metric in document.front.metrics if document.front else ():
-        for name in inserting.parameters(metric.promql):
+        for name in _takes(metric.promql):
             if name not in metric.values and name not in document.declared[0]:
                 message = f"the metric {metric.name} needs {{{name}}}, which is no parameter"
                 step = "write it under `values`, or declare the parameter"
@@ -179,3 +187,31 @@ def missing(document: Document) -> Iterator[Found]:
             if name not in statement.given:
                 message = f"the SQL needs :{name}, which is not given"
                 yield in_cell(statement.cell, statement.line, message, f"pass {name}=…")
+
+
+@rule("RB406", "query-unknown", Level.ERROR, "complete")
+def unknown(document: Document) -> Iterator[Found]:
+    """`rb.promql` or a metric names a query with `@` that the catalogue does not have.
+
+    Why: the run stops at this call, and a metric stays unknown.
+
+    Instead: write a name of the [named queries](../named-queries.md), or the PromQL itself. Lint
+    does not read `[queries]` of rbkernel.toml, because that section only replaces texts.
+    """
+    for call, value in _monitoring(document):
+        if problem := _unknown(literal(value) or "", loki=call.name == "logql"):
+            yield in_cell(call.cell, call.line, *problem)
+    for metric in document.front.metrics if document.front else ():
+        if problem := _unknown(metric.promql):
+            yield in_field(document, "metrics", *problem)
+
+
+def _unknown(query: str, *, loki: bool = False) -> tuple[str, str] | None:
+    """Return the problem of a query by name, and the next step; None if there is none."""
+    if loki and query.strip().startswith(catalogue.MARK):
+        return "the named queries are PromQL, which Loki does not know", "write LogQL"
+    try:
+        catalogue.get("" if loki else query)
+    except QueryError as error:
+        return error.what, error.next_step
+    return None

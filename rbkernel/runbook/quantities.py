@@ -71,7 +71,7 @@ _QUANTITIES: tuple[dict[str, float], ...] = (
             for i in ("", "i")
         },
     },
-    {**dict.fromkeys(("%", "percent", "pct"), 1.0)},
+    {**dict.fromkeys(("%", "percent", "pct"), 1.0), "ratio": 100.0},
 )
 
 
@@ -84,6 +84,8 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
     (0.5, 67108864.0, 90.0)
     >>> converted(500, "ms", "MB"), converted(3, "sessions", "rows")
     (None, None)
+    >>> converted(5, "%", "ratio"), converted(1, "ratio", "%")
+    (0.05, 100.0)
     """
     given, target = unit.strip().lower(), wanted.strip().lower()
     if given == target:

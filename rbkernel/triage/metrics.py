@@ -22,13 +22,13 @@ from rbkernel.checks.rule import Rule
 from rbkernel.config.words import advice
 from rbkernel.errors import ConfigError, QueryError, SqlTextError
 from rbkernel.model import Finding, Verdict
+from rbkernel.queries import catalogue
 from rbkernel.render import tables
 from rbkernel.runbook import digest
 from rbkernel.runbook.conditions import Quantity
 from rbkernel.runbook.frontmatter_sections import Metric
 from rbkernel.runbook.placeholders import unfilled
 from rbkernel.runbook.quantities import Threshold, converted, needs_unit
-from rbkernel.sources.monitoring import values as inserting
 from rbkernel.sources.monitoring.queries import Asked
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.triage import query, undone
@@ -74,6 +74,8 @@ def _evaluated(one: Metric) -> tuple[Finding | None, str]:
     if not asked:
         return None, ""
     try:
+        if not one.unit:
+            one = one.model_copy(update={"unit": catalogue.unit(one.promql)})
         rule = rule_of(one)
         if rule is None:
             return None, ""
@@ -102,12 +104,13 @@ def _of_prometheus(one: Metric, source: str, times: list[float]) -> pd.DataFrame
     ``times`` are the durations of its limits, in s: there are enough values in the shortest.
     """
     parameters = triage().run.parameters
-    needed = inserting.parameters(one.promql)
+    needed = catalogue.parameters(one.promql)
     given = {name: parameters[name] for name in needed if name in parameters}
     asked = Asked(last_s=max(times, default=None), baseline_days=one.baseline_days)
     if len({*times}) > 1:
         asked = dataclasses.replace(asked, step_s=max(1.0, min(asked.step, min(times) // 4)))
-    return monitoring.ask("prometheus", one.promql, source, asked, {**given, **one.values})
+    values = {**given, **one.values}
+    return monitoring.ask("prometheus", one.promql, source, asked, values, unit=one.unit)
 
 
 def _in_words(one: Metric, finding: Finding) -> Finding:

@@ -290,6 +290,7 @@ EXAMPLES: dict[str, Example] = {
         (
             code('rb.query("SELECT :stuck_after_s", db)'),
             code('rb.promql("up{job={db}}")'),
+            code('rb.promql("@http/error_ratio")'),
             front(metrics=[{"name": "up", "promql": "up{job={nobody}}", "warning": 1}]),
         ),
         (
@@ -297,6 +298,18 @@ EXAMPLES: dict[str, Example] = {
             code('rb.query("SELECT :a", db, **{"a": 1})'),
             code('rb.promql("up{job={db}}", db=db)\nrb.promql("up{job={a}}", **{"a": "b"})'),
             front(metrics=[{"name": "up", "promql": "up{job={db}}", "warning": 1}]),
+        ),
+    ),
+    "RB406": Example(
+        (
+            code('rb.promql("@http/error_rate", service=service)'),
+            code('rb.logql("@http/error_ratio", service=service)'),
+            front(metrics=[{"name": "up", "promql": "@http", "warning": 1}]),
+        ),
+        (
+            code('rb.promql("@http/error_ratio", service=service)\nrb.promql("up")'),
+            code("rb.logql('{app=\"api\"} |= \"@\"')"),
+            front(metrics=[{"name": "up", "promql": "@tls/expires_in", "warning": 1}]),
         ),
     ),
     "RB501": Example(

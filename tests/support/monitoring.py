@@ -160,16 +160,22 @@ def history() -> str:
 
 @contextmanager
 def prometheus(
-    folder: Path, *, target: str = "", web_config: str = "", options: Sequence[str] = ()
+    folder: Path,
+    *,
+    target: str = "",
+    web_config: str = "",
+    options: Sequence[str] = (),
+    known: str = "",
 ) -> Iterator[str]:
     """Run Debian's Prometheus with the known values on loopback, and yield its host and port.
 
-    ``target`` is the host and port of an exposition endpoint, which it scrapes each second.
+    ``known`` are other values than those of `history`, in the format of OpenMetrics. ``target`` is
+    the host and port of an exposition endpoint, which it scrapes each second.
     """
     program, tool = shutil.which(PROGRAM), shutil.which("promtool")
     if program is None or tool is None:
         missing_part(f"{PROGRAM} is not installed: `make debian`")
-    (folder / "history").write_text(history())
+    (folder / "history").write_text(known or history())
     data = folder / "data"
     make = [tool, "tsdb", "create-blocks-from", "openmetrics", str(folder / "history"), str(data)]
     subprocess.run(make, check=True, capture_output=True, timeout=PATIENCE_S)

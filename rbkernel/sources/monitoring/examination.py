@@ -6,13 +6,15 @@ A step that fails ends the examination; later steps are ``unknown``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from rbkernel.config.sources import Source
 from rbkernel.errors import RbkernelError, SourceError
 from rbkernel.model import Finding, Verdict, now
+from rbkernel.queries import catalogue, values
+from rbkernel.sources.monitoring import series
 from rbkernel.sources.monitoring.client import Client, Reply
 from rbkernel.sources.source import open_source
 
@@ -27,9 +29,12 @@ _STEPS = {
     "configuration": "the source can be opened, and its secret is available",
     "answer": "the system answers a query",
     "clock": "the clocks of the system and of this host agree",
+    "named queries": "the system has what the named queries ask for",
 }
 # s; HTTP tells whole seconds
 _MOST_APART_S = 5.0
+# s; no named query is asked for after so long
+_LONGEST_S = 30.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -53,6 +58,51 @@ def examine(source: Source) -> list[Finding]:
 
 
 _Result = tuple[Verdict, str, str]
+
+
+def examine_names(source: Source, replaced: Mapping[str, str]) -> Finding:
+    """Ask a Prometheus each named query, for any service, and return which of them answer.
+
+    ``replaced`` has the texts of the team, by name: a warning if one of them does not answer.
+    """
+    return _step("named queries", lambda: _names(Client(source), replaced))
+
+
+def _names(client: Client, replaced: Mapping[str, str]) -> _Result:
+    until = time.monotonic() + _LONGEST_S
+    failed: dict[str, str] = {}
+    for name, one in catalogue.queries().items():
+        if time.monotonic() > until:
+            failed[name] = f"not asked: {_LONGEST_S:.0f} s are over"
+        elif reason := _failure(client, replaced.get(name, one.text)):
+            failed[name] = reason
+    every = len(catalogue.queries())
+    if not failed:
+        return Verdict.OK, f"all {every} answer", ""
+    said = "; ".join(
+        f"{reason}: {', '.join(name for name in failed if failed[name] == reason)}"
+        for reason in dict.fromkeys(failed.values())
+    )
+    actual = f"{every - len(failed)} of {every} answer; {said}"
+    step = "write the PromQL for your metrics under [queries] of rbkernel.toml, for what you have"
+    if wrong := [name for name in failed if name in replaced]:
+        return Verdict.WARNING, actual, f"correct {', '.join(wrong)} under [queries]"
+    none_is_there = len(failed) == every
+    known = none_is_there or any(reason != _NO_RESULT for reason in failed.values())
+    return Verdict.WARNING if known else Verdict.OK, actual, step
+
+
+_NO_RESULT = "no result"
+
+
+def _failure(client: Client, text: str) -> str:
+    """Return why a query does not answer, whatever its values are; empty if it does."""
+    try:
+        reply = client.get("/api/v1/query", {"query": values.of_any(text)})
+        found = series.read(reply.value)
+    except (SourceError, ValueError) as error:
+        return error.what if isinstance(error, SourceError) else str(error)
+    return "" if any(one.samples for one in found.series) else _NO_RESULT
 
 
 def _step(name: str, check: Callable[[], _Result]) -> Finding:

@@ -18,8 +18,9 @@ from rbkernel.checks.answer import Answer, Provenance
 from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, QueryError, SourceError
 from rbkernel.model import now
+from rbkernel.queries import values
 from rbkernel.redact.columns import Policy
-from rbkernel.sources.monitoring import series, values
+from rbkernel.sources.monitoring import series
 from rbkernel.sources.monitoring.client import Client
 from rbkernel.sources.monitoring.series import Found
 
@@ -107,11 +108,13 @@ class Queries:
         *,
         row_cap: int | None = None,
         asked: Asked = Asked(),
+        name: str = "",
     ) -> pd.DataFrame:
         """Ask, and return rows × (series, sampled_at, value, labels …).
 
         Log lines have the column ``line`` in place of ``value``. With a baseline, there are the
-        columns ``baseline``, ``ratio`` (value divided by baseline) and ``days``, too.
+        columns ``baseline``, ``ratio`` (value divided by baseline) and ``days``, too. ``name`` is
+        that of the question in the line below the answer; by default, its beginning.
 
         Raises
         ------
@@ -122,6 +125,7 @@ class Queries:
 
         at, started = now(), time.monotonic()
         text = values.inserted(question, given)
+        name = name or named(text)
         try:
             begin, end = asked.range()
             found = self._ask(text, asked, begin, end)
@@ -130,7 +134,7 @@ class Queries:
             return frames.failed_frame(
                 COLUMNS[self.configured.kind],
                 error,
-                name=named(text),
+                name=name,
                 connection=self.configured.name,
                 sql=text,
             )
@@ -141,7 +145,7 @@ class Queries:
         limit = f"the limit of {asked.most_lines} lines" if full else ""
         ranged = asked.last_s is not None
         provenance = Provenance(
-            name=named(text),
+            name=name,
             connection=self.configured.name,
             server=self.client.address,
             role="",

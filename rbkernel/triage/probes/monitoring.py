@@ -13,8 +13,11 @@ from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.frames import failed_frame
 from rbkernel.config.quantities import Count, Seconds, Whole
-from rbkernel.errors import ConfigError, ParameterError, RbkernelError
-from rbkernel.sources.monitoring import values as inserting
+from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
+from rbkernel.queries import catalogue
+from rbkernel.queries import values as inserting
+from rbkernel.queries.catalogue import NamedQuery
+from rbkernel.runbook.quantities import converted, needs_unit
 from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
 from rbkernel.sources.monitoring.traces import SPANS, Traces
 from rbkernel.triage import undone
@@ -44,7 +47,8 @@ def promql(
     Parameters
     ----------
     query
-        PromQL. ``{name}`` stands for a value, which is quoted where it is a text:
+        PromQL, or ``@`` and the name of a query of the catalogue: ``@http/error_ratio``. ``{name}``
+        stands for a value, which is quoted where it is a text:
         ``rate(http_requests_total{service={service}}[5m])``. Behind ``=~`` it is matched literally,
         and may be a list of texts.
     source
@@ -62,7 +66,8 @@ def promql(
         ``baseline``, and value divided by baseline in ``ratio``. Both are missing with values of
         less than half of these days.
     unit
-        Unit of the values, for `rb.check` and `rb.figure`, such as ``s``; nothing is converted.
+        Unit of the values, for `rb.check` and `rb.figure`, such as ``s``. Values of a query by name
+        are converted to it, such as those of a ratio to ``%``; other values are not.
     row_cap
         The maximum number of rows; by default, the source's setting.
     values
@@ -80,9 +85,10 @@ def promql(
     ConfigError
         There is no such source, or it is not Prometheus.
     QueryError, ParameterError
-        A value is missing or cannot be used at its place, or an argument is wrong.
+        A value is missing or cannot be used at its place, an argument is wrong, or the catalogue
+        has no query of this name.
     """
-    _must_know("rb.promql", query, values, _OPTIONS)
+    _must_know("rb.promql", catalogue.parameters(query), values, _OPTIONS)
     if baseline_days and last_s:
         raise ParameterError(
             "rb.promql compares one moment with its baseline, not a range",
@@ -94,8 +100,8 @@ def promql(
         step_s=step_s,
         baseline_days=baseline_days or 0,
     )
-    frame = ask("prometheus", query, source, asked, values, row_cap=row_cap)
-    return _shown(frame, unit, query, (source, asked, values))
+    frame = ask("prometheus", query, source, asked, values, row_cap=row_cap, unit=unit)
+    return _shown(frame, unit or catalogue.unit(query), query, (source, asked, values))
 
 
 @checked
@@ -134,7 +140,7 @@ def logql(
     ConfigError, QueryError, ParameterError
         As for `promql`.
     """
-    _must_know("rb.logql", query, values, (*_OPTIONS, "lines"))
+    _must_know("rb.logql", inserting.parameters(query), values, (*_OPTIONS, "lines"))
     ends = _moment("rb.logql", until)
     asked = Asked(ends=ends, last_s=last_s, step_s=step_s, most_lines=lines)
     frame = ask("loki", query, source, asked, values, row_cap=row_cap)
@@ -197,15 +203,31 @@ def ask(
     values: Mapping[str, Any],
     *,
     row_cap: int | None = None,
+    unit: str = "",
 ) -> pd.DataFrame:
     """Query a source as `promql` and `logql` do, but show nothing."""
+    named_one = catalogue.get(query) if kind == "prometheus" else None
+    text = _in_unit(named_one, unit) if named_one else query
 
     def answer(name: str) -> pd.DataFrame:
         opened = triage().source(name)
         assert isinstance(opened, Queries)  # by its kind
-        return opened.query(query, values, row_cap=row_cap, asked=asked)
+        label = named_one.name if named_one else ""
+        return opened.query(text, values, row_cap=row_cap, asked=asked, name=label)
 
     return _asked((kind,), query, source, values, answer)
+
+
+def _in_unit(one: NamedQuery, unit: str) -> str:
+    """Return the PromQL of a query by name, whose values are in the unit that is asked for."""
+    text = triage().settings.queries.get(one.name, one.text)
+    factor = converted(1, one.unit, unit) if unit and one.unit else 1.0
+    if factor is None or (unit and not one.unit and needs_unit(unit)):
+        raise QueryError(
+            f"@{one.name} is in {one.unit or 'no unit'}, which cannot be converted to {unit}",
+            next_step=f"pass unit={one.unit!r}, or leave it out",
+        )
+    return text if factor == 1 else f"{factor:g} * (\n{text}\n)"
 
 
 def _traces_of(name: str) -> Traces:
@@ -288,8 +310,9 @@ def _moment(call: str, until: str) -> float | None:
     return at.timestamp()
 
 
-def _must_know(call: str, query: str, values: Mapping[str, Any], options: tuple[str, ...]) -> None:
-    known = inserting.parameters(query)
+def _must_know(
+    call: str, known: list[str], values: Mapping[str, Any], options: tuple[str, ...]
+) -> None:
     for name in values:
         if name not in known:
             raise unknown_keyword(call, name, [*options, *known])

@@ -85,6 +85,32 @@ def inserted(query: str, values: Mapping[str, Any]) -> str:
     return written
 
 
+def of_any(query: str) -> str:
+    """Return a query that matches any value in place of each ``{name}``, to see whether it answers.
+
+    >>> of_any('rate(x{service={service},job="{service}-web",code=~"5.."}[5m])')
+    'rate(x{service=~".+",job=~".*-web",code=~"5.."}[5m])'
+    >>> of_any("x{a!={b}}[{w}]")
+    'x{a!~".+"}[5m]'
+    """
+    tokens = [(token[0], token.lastgroup) for token in _TOKEN.finditer(query)]
+    last = 0  # the place of the newest operator
+    brackets = 0
+    written: list[str] = []
+    for text, kind in tokens:
+        hole = kind in {"hole", "name"}
+        if hole or (kind == "string" and _WITHIN.search(text)):
+            any_value = '".+"' if hole else _WITHIN.sub(".*", text)
+            written.append("5m" if brackets else any_value)
+            if not brackets and written[last] in {"=", "!="}:
+                written[last] = "=~" if written[last] == "=" else "!~"
+        else:
+            written.append(text)
+            last = last if kind == "space" else len(written) - 1
+        brackets += (text == "[") - (text == "]")
+    return "".join(written)
+
+
 def _duration(name: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return f"{value}s"

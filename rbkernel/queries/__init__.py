@@ -1,0 +1,1 @@
+"""PromQL and LogQL as texts: values are inserted, and queries of the catalogue have names."""
