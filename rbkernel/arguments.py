@@ -18,7 +18,11 @@ _R = TypeVar("_R")
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 # modules whose functions have another prefix in a notebook: rb.figure.timeline
-_PREFIXES = {"rbkernel.render.figure": "figure.", "rbkernel.actions.plans": "actions."}
+_PREFIXES = {
+    "rbkernel.render.figure": "figure.",
+    "rbkernel.actions.configured": "actions.",
+    "rbkernel.actions.plans": "actions.",
+}
 # where an object of a class comes from
 _ORIGINS = {
     "ActionPlan": "a plan: rb.actions.statement(db, sql), rb.actions.command(title, text), …",

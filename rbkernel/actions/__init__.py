@@ -9,6 +9,7 @@ import keyword
 from collections.abc import Callable
 from typing import Any
 
+from rbkernel.actions.configured import request, run
 from rbkernel.actions.host import end_on_host, look_at_host
 from rbkernel.actions.messages import set_failed
 from rbkernel.actions.migrations import migration
@@ -34,14 +35,16 @@ __all__ = [
     "look_at_host",
     "migration",
     "repair_rows",
+    "request",
     "resume_replay",
+    "run",
     "set_failed",
     "statement",
     "terminate_sessions",
 ]
 _OURS = (
     *(cancel_queries, command, end_on_host, look_at_host, migration),
-    *(repair_rows, resume_replay, set_failed, statement, terminate_sessions),
+    *(repair_rows, request, resume_replay, run, set_failed, statement, terminate_sessions),
 )
 
 

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rbkernel.config.action_commands import ActionCommand
+from rbkernel.config.action_requests import ActionRequest
+from rbkernel.config.action_values import must_undo
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
 ActionName = Literal["cancel_queries", "terminate_sessions"]
+# the action of a rule for a command or a request: run:NAME, request:NAME
+RUN, REQUEST = "run", "request"
 
 
 def _parsed(value: Any) -> Any:
     return Severity.parse(value) if isinstance(value, str) else value
+
+
+def _known(value: Any) -> Any:
+    """Return the name of an action, which is a function of rb.actions, or run:NAME, request:NAME.
+
+    >>> _known("run:restart")
+    'run:restart'
+    """
+    kind, _, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if value in get_args(ActionName) or (kind in {RUN, REQUEST} and name):
+        return value
+    known = ", ".join(map(repr, get_args(ActionName)))
+    raise ValueError(f"should be {known}, '{RUN}:NAME' or '{REQUEST}:NAME'")
+
+
+def _with_names(value: Any) -> Any:
+    """Return tables by name, each with its name as a field."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: {**one, "name": name} if isinstance(one, Mapping) else one
+        for name, one in value.items()
+    }
 
 
 class ActionRule(BaseModel):
@@ -28,7 +57,7 @@ class ActionRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    action: ActionName
+    action: Annotated[str, BeforeValidator(_known)]
     severities: tuple[Annotated[Severity, BeforeValidator(_parsed)], ...] = ()
     approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
     proposer_may_approve: bool = False
@@ -45,6 +74,8 @@ class ActionRule(BaseModel):
                 "has approvers = 0, so nobody approves: remove proposer_may_approve, or ask for"
                 " approvers"
             )
+        if ":" in self.action and "most_targets" in self.model_fields_set:
+            raise ValueError("has most_targets, but a command or a request has no targets")
         return self
 
     def applies(self, action: str, severity: str) -> bool:
@@ -70,7 +101,8 @@ class Actions(BaseModel):
     ``approvers`` is an OpenSSH file of allowed signers: the people who may approve. ``passkeys`` is
     the file in which `rbkernel serve` keeps the passkeys of these people; without it, nobody can
     approve on a page. ``one_user`` accepts passkeys where kernels run as the OS user of `rbkernel
-    serve`: an approval is then a convenience.
+    serve`: an approval is then a convenience. ``commands`` and ``requests`` are what can be
+    executed besides the actions on a server.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +111,12 @@ class Actions(BaseModel):
     passkeys: Path | None = None
     one_user: bool = False
     rules: tuple[ActionRule, ...] = ()
+    commands: Annotated[Mapping[str, ActionCommand], BeforeValidator(_with_names)] = Field(
+        default_factory=dict
+    )
+    requests: Annotated[Mapping[str, ActionRequest], BeforeValidator(_with_names)] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _approvers_are_known(self) -> Actions:
@@ -102,6 +140,24 @@ class Actions(BaseModel):
                 f"a rule for {unreachable} comes after one for all severities, so that it never"
                 " applies: write the rule for all severities last"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Actions:
+        for one in self.commands.values():
+            must_undo(self.commands, one)
+        for other in self.requests.values():
+            must_undo(self.requests, other)
+        for kind, section, known in (
+            (RUN, "commands", {*self.commands}),
+            (REQUEST, "requests", {*self.requests}),
+        ):
+            for rule in self.rules:
+                said, _, name = rule.action.partition(":")
+                if said == kind and name not in known:
+                    raise ValueError(
+                        f"a rule is for {rule.action}, but there is no [actions.{section}.{name}]"
+                    )
         return self
 
     def rule(self, action: str, severity: str) -> ActionRule | None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rbkernel.config.quantities import Seconds
 from rbkernel.errors import ConfigError
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Command(BaseModel):
@@ -29,8 +29,8 @@ class Command(BaseModel):
 
     @model_validator(mode="after")
     def _placeholders_have_patterns(self) -> Command:
-        used = {name for word in self.argv for name in _PLACEHOLDER.findall(word)}
-        if _PLACEHOLDER.search(self.argv[0]):
+        used = {name for word in self.argv for name in PLACEHOLDER.findall(word)}
+        if PLACEHOLDER.search(self.argv[0]):
             raise ValueError("argv[0], the program, must not be a placeholder")
         if used != set(self.arguments):
             raise ValueError(
@@ -56,7 +56,7 @@ class Command(BaseModel):
             return None
         found: dict[str, str] = {}
         for word, given in zip(self.argv, argv, strict=True):
-            parts = _PLACEHOLDER.split(word)  # text, name, text, name, …, text
+            parts = PLACEHOLDER.split(word)  # text, name, text, name, …, text
             pattern = "(.*)".join(re.escape(text) for text in parts[::2])
             match = re.fullmatch(pattern, given, re.DOTALL)
             if match is None:
@@ -89,7 +89,7 @@ class Command(BaseModel):
                     where=where,
                     next_step="pass another value, or change the pattern in rbkernel.toml",
                 )
-        return [_PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
+        return [PLACEHOLDER.sub(lambda m: values[m[1]], word) for word in self.argv]
 
 
 def must_compile(pattern: str, name: str = "") -> None:

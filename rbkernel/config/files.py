@@ -17,6 +17,8 @@ from typing import Any
 import platformdirs
 from pydantic import ValidationError
 
+from rbkernel.config.action_commands import ActionCommand
+from rbkernel.config.action_requests import ActionRequest
 from rbkernel.config.settings import FILE_NAME, Catalogue, Evidence, Settings
 from rbkernel.config.words import advice
 from rbkernel.errors import ConfigError
@@ -210,6 +212,7 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
                 field: place(getattr(settings.actions, field))
                 for field in ("approvers", "passkeys")
             }
+            | _resolved_templates(settings, folder)
         ),
         "notify": settings.notify.model_copy(
             update={"templates": place(settings.notify.templates)}
@@ -220,6 +223,20 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         ),
     }
     return settings.model_copy(update=update)
+
+
+def _resolved_templates(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Return the commands and requests of actions with paths relative to the file."""
+
+    def placed(one: ActionCommand | ActionRequest, field: str) -> Any:
+        path = getattr(one, field)
+        return one.model_copy(update={field: path and folder / path.expanduser()})
+
+    actions = settings.actions
+    return {
+        "commands": {n: placed(one, "working_directory") for n, one in actions.commands.items()},
+        "requests": {n: placed(one, "ca") for n, one in actions.requests.items()},
+    }
 
 
 def _first_problem(error: Exception) -> tuple[str, str]:

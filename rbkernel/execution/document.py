@@ -27,7 +27,7 @@ class Preview:
     the effect in words; ``foretold`` are the same facts for the check afterwards. ``statement`` is
     the SQL, which is sent once with each of the ``values`` and a time of the server's clock after
     which it does nothing. ``at`` is that clock at the preview. ``refusal`` says why the action must
-    not be executed; empty if it may.
+    not be executed; empty if it may. ``undo`` says how it can be undone; empty if it cannot.
     """
 
     at: datetime
@@ -35,6 +35,7 @@ class Preview:
     targets: tuple[Facts, ...] = ()
     effect: str = ""
     loss: str = ""
+    undo: str = ""
     foretold: Facts = field(default_factory=dict)
     statement: str = ""
     values: tuple[Facts, ...] = ()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from rbkernel.config import Connection
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ActionRefused, RbkernelError
 from rbkernel.evidence.incident import ActionHistory, ActionState, instant
-from rbkernel.execution import assertions, kinds, policy, server
+from rbkernel.execution import assertions, kinds, policy
 from rbkernel.execution.approval import pending
 from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
 from rbkernel.execution.outcome import Outcome
@@ -22,13 +22,14 @@ from rbkernel.sources.postgres.connection import driver
 class Begun:
     """An execution whose intent is recorded, and which is carried out once.
 
-    After ``until``, by the server's clock, nothing is sent.
+    ``place`` is what its kind executes it on: see `Kind`. After ``until``, by the clock there,
+    nothing is sent.
     """
 
     found: Proposal
     history: ActionHistory
     rule: ActionRule
-    connection: Connection
+    place: Any
     until: datetime
 
 
@@ -80,7 +81,9 @@ def begin(
     """
     found = ledger.find(plan)
     rule, history = ledger.rule(found), pending(ledger, found, seen)
-    connection = ledger.settings.connection(found.connection).for_actions()
+    kind = kinds.get(found.action)
+    place = kind.place(ledger.settings, found)
+    longest_s = kind.longest_s(place)
     if origin or any(assertions.is_recorded(one.signature) for one in history.approvals):
         ledger.must_take_passkeys(found)
     if why := policy.may_execute(history, rule, now()):
@@ -99,13 +102,13 @@ def begin(
         changed = ledger.changed_since(found, rule, history)
         return changed or refusal(ledger, found, rule, latest, now())
 
-    begun = _begin(ledger, found, history, check, connection, by, origin)
+    begun = _begin(ledger, found, history, check, longest_s, by, origin)
     limit = min(instant(begun.until), history.execute_by or looked)
     return Begun(
         found=found,
         history=history,
         rule=rule,
-        connection=connection,
+        place=place,
         until=preview.at + (limit - looked),
     )
 
@@ -119,11 +122,10 @@ def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
         The action with its outcome, which may be a failure.
     """
     history, kind = begun.history, kinds.get(begun.found.action)
-    with ledger.session(begun.found) as session:
-        outcome = carried_out(
-            lambda: kind.execute(begun.connection, history.facts, begun.until),
-            lambda: kind.watch(session, history.facts, begun.rule.watch_s),
-        )
+    outcome = carried_out(
+        lambda: kind.execute(begun.place, history.facts, begun.until),
+        lambda: kind.watch(begun.place, history.facts, begun.rule.watch_s),
+    )
     return ledger.append(
         *(begun.found, history.digest, outcome.state),
         result=outcome.result,
@@ -151,13 +153,12 @@ def _begin(
     found: Proposal,
     history: ActionHistory,
     check: Check,
-    connection: Connection,
+    longest_s: float,
     by: str,
     origin: str,
 ) -> ActionHistory:
     """Record the intent. From here on, the action is never begun again."""
-    longest = float(history.facts["watch_s"]) + server.GRACE_S
-    longest += 2 * (connection.connect_timeout_s + connection.statement_timeout_s)
+    longest = float(history.facts["watch_s"]) + longest_s
     return ledger.append(
         *(found, history.digest, ActionState.EXECUTING, check),
         until=now() + timedelta(seconds=longest),

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,17 +36,13 @@ from rbkernel.execution import (
     passkey_signing,
     policy,
     proposal,
-    server,
 )
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.proposal import Proposal
 from rbkernel.redact import Redactor
-from rbkernel.sources.postgres.connection.session import Session
 
 PENDING = frozenset({ActionState.PREVIEWED, ActionState.APPROVED})
 AGAIN = "`rbkernel action request PLAN` records a new preview, which must be approved"
-# texts of applications and people; everything else identifies a target exactly
-_FREE_TEXT = frozenset({"application", "username", "database", "client", "query", "relation"})
 _PROPOSED = ("plan", "title", "action", "arguments", "connection", "sql", "risk")
 
 Check = Callable[[ActionHistory | None], str]
@@ -163,8 +158,9 @@ class Ledger:
             return "the policy, or the severity of the incident, changed in this moment"
         if why := self.refusal(found) or (self._overruled(approved) if approved else ""):
             return why
-        old, new = (one.settings.connection(found.connection) for one in (self, fresh))
-        return "" if old == new else "its connection changed in this moment"
+        place = kinds.get(found.action).place
+        same = place(self.settings, found) == place(fresh.settings, found)
+        return "" if same else "its connection changed in this moment"
 
     def _overruled(self, approved: ActionHistory) -> str:
         """Return why an answer forbids an action, by the document that was approved."""
@@ -186,20 +182,10 @@ class Ledger:
         if why := self.no_passkeys(found):
             raise refused(found, why, boundary.APART)
 
-    @contextmanager
-    def session(self, found: Proposal) -> Iterator[Session]:
-        """Yield a session with the diagnostic role, which only looks."""
-        connection = self.settings.connection(found.connection)
-        session = Session(connection, application_name=server.APPLICATION)
-        try:
-            yield session
-        finally:
-            session.close()
-
     def preview(self, found: Proposal) -> Preview:
         """Resolve the targets of a proposal again, and foretell the effect."""
-        with self.session(found) as session:
-            return kinds.get(found.action).preview(session, found)
+        kind = kinds.get(found.action)
+        return kind.preview(kind.place(self.settings, found), found)
 
     def document(
         self, found: Proposal, rule: ActionRule, preview: Preview, more: Facts, at: datetime
@@ -216,7 +202,7 @@ class Ledger:
                 "proposed_in": f"{found.runbook} {found.run_id}".strip(),
                 "answers": self._answers(found),
                 **self._present(found, preview),
-                "targets": [self._target(one) for one in preview.targets],
+                "targets": [self._target(found, one) for one in preview.targets],
                 "effect": preview.effect,
                 "foretold": preview.foretold,
                 **policy.terms(rule),
@@ -232,9 +218,10 @@ class Ledger:
         said = found.answers.items()
         return {name: one if name in exact else self._plain(one) for name, one in said}
 
-    def _target(self, target: Facts) -> Facts:
+    def _target(self, found: Proposal, target: Facts) -> Facts:
+        free_text = kinds.get(found.action).free_text
         return {
-            name: self._plain(value) if name in _FREE_TEXT else value
+            name: self._plain(value) if name in free_text else value
             for name, value in target.items()
         }
 
@@ -277,13 +264,15 @@ class Ledger:
 
     def _present(self, found: Proposal, preview: Preview) -> Facts:
         """Return the fields of a document that must be the same when the action is executed."""
+        kind = kinds.get(found.action)
         return {
-            "role": self.settings.connection(found.connection).for_actions().user,
+            "role": kind.role(kind.place(self.settings, found)),
             "server": preview.server,
             "loss": preview.loss,
             "statement": preview.statement,
             "values": preview.values,
-            "verification": kinds.get(found.action).verification,
+            "verification": kind.verification,
+            **({"undo": preview.undo} if preview.undo else {}),
         }
 
     def unproven(self, history: ActionHistory, rule: ActionRule) -> str:

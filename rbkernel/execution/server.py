@@ -70,6 +70,31 @@ def changed(before: Facts, now: Facts) -> str:
     return next((why for name, why in _WORDS.items() if before.get(name) != now.get(name)), "")
 
 
+def described(facts: Facts) -> str:
+    """Describe the server of an action.
+
+    >>> described({"database": "shop", "standby": False, "system_identifier": "7"})
+    'database shop, primary, 7'
+    """
+    kind = "standby" if facts.get("standby") else "primary"
+    return f"database {facts['database']}, {kind}, {facts['system_identifier']}"
+
+
+def longest_s(connection: Connection) -> float:
+    """Return the longest that an execution takes, in s, besides the time in which it is watched."""
+    return GRACE_S + 2 * (connection.connect_timeout_s + connection.statement_timeout_s)
+
+
+@contextmanager
+def looking(connection: Connection) -> Iterator[Session]:
+    """Yield a session with the diagnostic role, which only looks."""
+    session = Session(connection, application_name=APPLICATION)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[driver.RawConnection]:
     """Yield a transaction of the role for actions, which is committed at the end.

@@ -12,33 +12,12 @@ from typing import Any
 from rbkernel import amounts
 from rbkernel.displaytext import short_line
 from rbkernel.evidence.incident import ActionHistory, ActionState
+from rbkernel.execution import kinds
 from rbkernel.execution.approval import Shown
 from rbkernel.execution.proposal import question
 from rbkernel.render.documents.wording import clock
 
 Facts = Mapping[str, Any]
-
-
-def target(facts: Facts) -> str:
-    """Describe a target in one line.
-
-    >>> target({"verb": "terminate", "pid": 7, "application": "job", "username": "shop",
-    ...         "state": "idle in transaction", "transaction_s": 70.4, "writes": True,
-    ...         "strong_lock": "RowExclusiveLock", "query": "UPDATE orders"})
-    'terminate pid 7 job (shop): idle in transaction, for 1 min 10 s, has written: UPDATE orders'
-    """
-    lasts = facts.get("transaction_s")
-    known = [
-        str(facts.get("state")),
-        f"for {amounts.duration(lasts)}" if isinstance(lasts, int | float) else "",
-        "has written" if facts.get("writes") else "",
-        f"in {facts['database']}" if facts.get("database") else "",
-        f"from {facts['client']}" if facts.get("client") else "",
-        f"connected {facts['backend_start']}" if facts.get("backend_start") else "",
-    ]
-    who = f"{facts.get('application') or 'a session'} ({facts.get('username')})"
-    said = ", ".join(filter(None, known))
-    return f"{facts['verb']} pid {facts['pid']} {who}: {said}: {facts.get('query')}"
 
 
 def answers(facts: Facts) -> str:
@@ -68,14 +47,9 @@ def policy(facts: Facts) -> str:
     return f"{needed}, not by {f'{asked}, who asked' if asked else 'the person who asks'}"
 
 
-def server(facts: Facts) -> str:
-    """Describe the server of an action.
-
-    >>> server({"database": "shop", "standby": False, "system_identifier": "7"})
-    'database shop, primary, 7'
-    """
-    kind = "standby" if facts.get("standby") else "primary"
-    return f"database {facts['database']}, {kind}, {facts['system_identifier']}"
+def undo(facts: Facts) -> str:
+    """Describe how an action can be undone."""
+    return str(facts.get("undo") or "none: irreversible")
 
 
 def document_lines(history: ActionHistory) -> Iterator[str]:
@@ -101,6 +75,7 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
     proposal, preview, history = shown.proposal, shown.preview, shown.recorded
     facts = {
         "title": proposal.title,
+        "action": proposal.action,
         "plan": proposal.plan,
         "risk": proposal.risk,
         "connection": proposal.connection,
@@ -109,6 +84,7 @@ def shown_lines(shown: Shown, now: datetime) -> Iterator[str]:
         "targets": preview.targets if preview else (),
         "effect": preview.effect if preview else "",
         "loss": preview.loss if preview else "",
+        "undo": preview.undo if preview else "",
         "incident": proposal.incident,
     }
     rule = shown.rule
@@ -140,12 +116,13 @@ def _lines(facts: Facts, more: Iterable[tuple[str, str]]) -> Iterator[str]:
     plan, run = short_line(facts["plan"]), short_line(facts["proposed_in"])
     yield f"{short_line(facts['title'])} (plan {plan}, proposed in {run})"
     if facts["server"]:
-        where = short_line(server(facts["server"]))
+        kind = kinds.get(str(facts["action"]))
+        where = short_line(kind.where(facts["server"]))
         yield f"on        {short_line(facts['connection'])}: {where}"
-    for one in facts["targets"]:
-        yield f"target    {short_line(target(one), 200)}"
+        for one in facts["targets"]:
+            yield f"target    {short_line(kind.target(one), 200)}"
     named = [
-        *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", "none: irreversible")),
+        *(("effect", facts["effect"]), ("loss", facts["loss"]), ("undo", undo(facts))),
         *(("risk", facts["risk"]), *more),
     ]
     yield from (f"{name:9} {short_line(value)}" for name, value in named if value)

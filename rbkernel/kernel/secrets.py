@@ -82,6 +82,9 @@ def _gathered(settings: Settings, environment: Mapping[str, str]) -> Iterator[Se
     for source in settings.sources.values():
         if value := environment.get(source.secret_variable):
             yield of_owner(source, value)
+    for name in sorted(variables_of_actions(settings)):
+        if value := environment.get(name):
+            yield Secret(f"environment {_plain(name)}", value)
     for path in _passfiles(settings, environment):
         yield from _of_passfile(path)
     for path in _service_files(environment):
@@ -109,13 +112,24 @@ def action_variable(connection: Connection) -> str:
     return (connection.action.password_env or "") if connection.action else ""
 
 
-def without_action_passwords(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment without the passwords of roles for actions, for a kernel.
+def variables_of_actions(settings: Settings) -> set[str]:
+    """Return the variables with the secrets of commands and requests that are actions."""
+    passed = {name for one in settings.actions.commands.values() for name in one.environment}
+    named = {*settings.redaction.environment}
+    headers = (one.headers.values() for one in settings.actions.requests.values())
+    sent = {one.env for some in headers for one in some if one.env}
+    return sent | {name for name in passed if name in named or is_secret(name)}
 
-    A variable that a diagnostic role uses as well is kept.
+
+def without_action_passwords(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the secrets with which actions are executed, for a kernel.
+
+    A variable that a diagnostic role or a source uses as well is kept.
     """
     needed = {one.password_env for one in settings.connections.values()}
-    hidden = {action_variable(one) for one in settings.connections.values()} - needed
+    needed |= {one.secret_variable for one in settings.sources.values()}
+    hidden = {action_variable(one) for one in settings.connections.values()}
+    hidden = (hidden | variables_of_actions(settings)) - needed
     return {name: value for name, value in environment.items() if name not in hidden}
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
-from rbkernel.execution import approval, executor, proposal
+from rbkernel.execution import approval, executor, kinds, proposal
 from rbkernel.execution.ledger import Ledger
 from rbkernel.execution.proposal import Proposal
 from rbkernel.gateway.web.actions import ledger_of
@@ -141,7 +141,8 @@ def _looking(site: Site, sent: Sent) -> Iterator[tuple[Ledger, Proposal]]:
         The page proposes no such plan, or others keep the database busy.
     """
     ledger, found = _opened(site, sent)
-    name = ledger.settings.connection(found.connection).name
+    kinds.get(found.action).place(ledger.settings, found)  # there is such a connection
+    name = found.connection or found.action
     made = (threading.Semaphore(_MOST_AT_ONCE), threading.Lock())
     room, turn = _TURNS.setdefault(name, made)
     busy = ActionRefused(

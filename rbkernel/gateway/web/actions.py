@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rbkernel import amounts, config
+from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.errors import ActionRefused, ConfigError, RbkernelError
 from rbkernel.evidence.incident import (
@@ -22,7 +22,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import RunEntry
-from rbkernel.execution import assertions, boundary, passkey_signing, policy
+from rbkernel.execution import assertions, boundary, kinds, passkey_signing, policy
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
@@ -217,7 +217,8 @@ def _step(
         why = policy.no_rule(found.action, record.severity)
         return "", f"{why}. Add a rule (docs/how-to/act.md), or copy the SQL"
     try:
-        ledger.settings.connection(found.connection).for_actions()
+        kind = kinds.get(found.action)
+        kind.role(kind.place(ledger.settings, found))
     except RbkernelError as error:
         return "", f"{error.what}. Next: {error.next_step}"
     if not rule.approvers:
@@ -258,7 +259,7 @@ def _recorded(history: ActionHistory) -> dict[str, Any]:
     try:
         if history.is_intact:
             return {**said, **_preview(history.facts)}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ActionRefused):
         pass  # somebody else than rbkernel wrote this document
     return {**said, "rows": (("Preview", "cannot be shown: the record was altered"),)}
 
@@ -274,17 +275,15 @@ def _since(approval: Approval) -> str:
 
 
 def _preview(facts: Mapping[str, Any]) -> dict[str, Any]:
-    freed = facts["foretold"]["freed"]
-    at_once = sum(bool(one["at_once"]) for one in freed)
-    frees = f"{amounts.count(len(freed), 'session')}, {at_once} at once" if freed else "none"
+    kind = kinds.get(str(facts["action"]))
     rows = (
         *(((("Answers", words.answers(facts)),)) if facts.get("answers") else ()),
         ("Effect", str(facts["effect"])),
-        ("Frees", frees),
+        *kind.foretold(facts),
         ("Lost", str(facts["loss"])),
-        ("Undo", "none: irreversible"),
+        ("Undo", words.undo(facts)),
         ("Risk", str(facts["risk"])),
-        ("Server", words.server(facts["server"])),
+        ("Server", kind.where(facts["server"])),
         ("Policy", words.policy(facts)),
     )
-    return {"targets": tuple(words.target(one) for one in facts["targets"]), "rows": rows}
+    return {"targets": tuple(kind.target(one) for one in facts["targets"]), "rows": rows}
