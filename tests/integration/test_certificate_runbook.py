@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from rbkernel import config
 from rbkernel.model import Verdict
 from tests.conftest import missing_part
 from tests.support.certificates import Made, Server, issued
-from tests.support.monitoring import unused_port
+from tests.support.monitoring import gauges, prometheus, unused_port
 from tests.support.runbooks import Found, look
 from tests.support.servers import Servers
 from tests.support.waiting import until
@@ -60,6 +61,19 @@ def found(tmp_path: Path) -> Callable[..., Found]:
 Serve, Run = Callable[..., Server], Callable[..., Found]
 
 
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Host and port of a Prometheus that probes two servers."""
+    days = {"old.example:443": 3, "shop.example:443": 80}
+    known = {
+        f'probe_ssl_earliest_cert_expiry{{instance="{name}"}}': time.time() + left * 86_400
+        for name, left in days.items()
+    }
+    folder = tmp_path_factory.mktemp("prometheus")
+    with prometheus(folder, known=gauges(known)) as found:
+        yield found
+
+
 class TestDecision:
     def test_weeks_are_left(self, serve: Serve, found: Run) -> None:
         healthy = found(serve(of_shop(60)))
@@ -99,6 +113,32 @@ class TestDecision:
         assert one.recommended == "compare with the file on its host"
         assert servers[1].address in one.finding(DAYS).cause
         assert servers[0].address not in one.finding(DAYS).cause
+
+
+class TestProbes:
+    """What a Prometheus knows of other servers; real, with values of now."""
+
+    @pytest.fixture
+    def configured(self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "rbkernel.toml"
+        file.write_text(f'[sources.prom]\nkind = "prometheus"\nurl = "http://{address}"\n')
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+
+    def test_another_server_than_this_one_is_near_its_end(
+        self, serve: Serve, found: Run, configured: None
+    ) -> None:
+        fine = found(serve(of_shop(60)))
+        assert fine.recommended == "look at the certificate that the probe names"
+        seen = fine.finding("Time until a certificate that a probe sees expires")
+        assert seen.verdict is Verdict.CRITICAL
+        assert "old.example:443" in seen.cause
+        assert "shop.example" not in seen.cause
+
+    def test_one_s_own_certificate_comes_before_it(
+        self, serve: Serve, found: Run, configured: None
+    ) -> None:
+        server = serve(of_shop(5))
+        assert found(server, file=str(server.file)).recommended == "renew the certificate"
 
 
 class TestTrust:
