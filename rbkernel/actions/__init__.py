@@ -21,6 +21,7 @@ from rbkernel.actions.plans import (
     statement,
     terminate_sessions,
 )
+from rbkernel.actions.prepared import prepared
 from rbkernel.arguments import must_fit
 from rbkernel.errors import UnknownName
 from rbkernel.extensions import GUIDE, Extension, Group, blaming, unusable
@@ -34,6 +35,7 @@ __all__ = [
     "end_on_host",
     "look_at_host",
     "migration",
+    "prepared",
     "repair_rows",
     "request",
     "resume_replay",
@@ -44,7 +46,16 @@ __all__ = [
 ]
 _OURS = (
     *(cancel_queries, command, end_on_host, look_at_host, migration),
-    *(repair_rows, request, resume_replay, run, set_failed, statement, terminate_sessions),
+    *(
+        prepared,
+        repair_rows,
+        request,
+        resume_replay,
+        run,
+        set_failed,
+        statement,
+        terminate_sessions,
+    ),
 )
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -58,7 +58,8 @@ def found(tmp_path: Path) -> Callable[..., Found]:
     return run
 
 
-Serve, Run = Callable[..., Server], Callable[..., Found]
+Serve: TypeAlias = Callable[..., Server]
+Run: TypeAlias = Callable[..., Found]
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,8 @@ def gauges(series: Mapping[str, float | Callable[[float], float]]) -> str:
     Each is a value, or a function of the time in s since now.
     """
     now = time.time()
-    lines, typed = [], ""
+    lines: list[str] = []
+    typed = ""
     for name, value in sorted(series.items()):
         metric = name.partition("{")[0]
         if metric != typed:

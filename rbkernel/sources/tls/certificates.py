@@ -52,8 +52,8 @@ def frame(
     -------
     pandas.DataFrame
         Rows × `CERTIFICATES`: for each server its certificate (``place`` is ``server``) and those
-        of its issuers; then the file's. A server without an answer has one row, with the ``problem``
-        alone. If none answers, the frame is empty with the reason.
+        of its issuers; then the file's. A server without an answer has one row with only the
+        ``problem``. If none answers, the frame is empty with the reason.
     """
     from rbkernel.checks import frames
 

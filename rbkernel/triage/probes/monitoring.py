@@ -1,4 +1,4 @@
-"""`rb.promql`, `rb.logql`, `rb.traces` and `rb.has_source`: query Prometheus, Loki, and stores of traces."""
+"""`rb.promql`, `rb.logql`, `rb.traces`: query Prometheus, Loki, and stores of traces, if any."""
 
 from __future__ import annotations
 
