@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rbkernel.triage.reconcile import reconcile, repair
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
+    from rbkernel.triage.trend import trend
     from rbkernel.triage.validation import validation
 
 __version__ = "0.1.0"
@@ -76,6 +77,7 @@ _HOMES = {
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "traces": "rbkernel.triage.probes.monitoring",
+    "trend": "rbkernel.triage.trend",
     "validation": "rbkernel.triage.validation",
     "watch": "rbkernel.triage.changes.watch",
 }
@@ -123,6 +125,7 @@ __all__ = [
     "start",
     "summary",
     "traces",
+    "trend",
     "validation",
     "watch",
 ]
