@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from rbkernel.triage.metrics import metrics
     from rbkernel.triage.overview import overview
     from rbkernel.triage.probes import causes
+    from rbkernel.triage.probes.certificates import certificates
     from rbkernel.triage.probes.http import http
-    from rbkernel.triage.probes.monitoring import logql, promql, traces
+    from rbkernel.triage.probes.monitoring import has_source, logql, promql, traces
     from rbkernel.triage.probes.shell import shell
     from rbkernel.triage.query import query, sample
     from rbkernel.triage.readiness import dependencies, health, prerequisites
     from rbkernel.triage.reconcile import reconcile, repair
     from rbkernel.triage.start import start
     from rbkernel.triage.summary import note, summary
+    from rbkernel.triage.trend import trend
     from rbkernel.triage.validation import validation
 
 __version__ = "0.1.0"
@@ -50,6 +52,7 @@ _HOMES = {
     "assess": "rbkernel.triage.assess",
     "baseline": "rbkernel.triage.baseline",
     "breakdown": "rbkernel.triage.breakdown",
+    "certificates": "rbkernel.triage.probes.certificates",
     "check": "rbkernel.triage.check",
     "checklist": "rbkernel.triage.checklist",
     "commands": "rbkernel.triage.handover",
@@ -59,6 +62,7 @@ _HOMES = {
     "done": "rbkernel.triage.act",
     "escalation": "rbkernel.triage.handover",
     "flags": "rbkernel.triage.changes.flags",
+    "has_source": "rbkernel.triage.probes.monitoring",
     "health": "rbkernel.triage.readiness",
     "history": "rbkernel.triage.history",
     "http": "rbkernel.triage.probes.http",
@@ -83,6 +87,7 @@ _HOMES = {
     "start": "rbkernel.triage.start",
     "summary": "rbkernel.triage.summary",
     "traces": "rbkernel.triage.probes.monitoring",
+    "trend": "rbkernel.triage.trend",
     "validation": "rbkernel.triage.validation",
     "watch": "rbkernel.triage.changes.watch",
     "watch_queries": "rbkernel.triage.changes.watch_queries",
@@ -105,6 +110,7 @@ __all__ = [
     "baseline",
     "breakdown",
     "causes",
+    "certificates",
     "check",
     "checklist",
     "commands",
@@ -115,6 +121,7 @@ __all__ = [
     "escalation",
     "figure",
     "flags",
+    "has_source",
     "health",
     "history",
     "http",
@@ -139,6 +146,7 @@ __all__ = [
     "start",
     "summary",
     "traces",
+    "trend",
     "validation",
     "watch",
     "watch_queries",

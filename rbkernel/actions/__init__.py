@@ -21,6 +21,7 @@ from rbkernel.actions.plans import (
     statement,
     terminate_sessions,
 )
+from rbkernel.actions.prepared import prepared
 from rbkernel.actions.rows import set_flag
 from rbkernel.arguments import must_fit
 from rbkernel.errors import UnknownName
@@ -35,6 +36,7 @@ __all__ = [
     "end_on_host",
     "look_at_host",
     "migration",
+    "prepared",
     "repair_rows",
     "request",
     "requeue",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 _OURS = (
     *(cancel_queries, command, end_on_host, look_at_host, migration),
-    *(repair_rows, request, requeue, resume_replay, run, set_failed, set_flag, statement),
+    *(prepared, repair_rows, request, requeue, resume_replay, run, set_failed, set_flag, statement),
     terminate_sessions,
 )
 

@@ -376,17 +376,20 @@ def _top(rule: Rule, rows: pd.DataFrame) -> str:
 
     >>> _top(Rule(title="n", column="n", by="module", warn=10), rows)
     'b'
+    >>> _top(Rule(title="n", column="n", agg="min", by="module", warn=8, below=True), rows)
+    'a'
     """
     if not rule.column:
         counts = rows[rule.by].value_counts()
         return _listed(counts, "")
     groups = numbers(rows[rule.column]).groupby(rows[rule.by])
-    figures = groups.sum() if rule.agg == "sum" else groups.max()
-    own = rule.agg == "max" and not rule.below
+    least = rule.agg == "min" and rule.below
+    figures = groups.sum() if rule.agg == "sum" else groups.min() if least else groups.max()
+    own = least or (rule.agg == "max" and not rule.below)
     wrong = figures[[own and _judged(rule, one) in _WRONG for one in figures]]
     figures = wrong if len(wrong) else figures[figures > 0]
     return _listed(
-        figures.sort_values(ascending=False, kind="stable"), "s" if rule.unit == "s" else ""
+        figures.sort_values(ascending=least, kind="stable"), "s" if rule.unit == "s" else ""
     )
 
 

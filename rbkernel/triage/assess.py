@@ -44,8 +44,8 @@ def assess(
     Parameters
     ----------
     what
-        A diagnostic's name, such as ``replication/lag``; or the result of `rb.query`, `rb.sample`
-        or `rb.reconcile`, which is judged without a new query.
+        A diagnostic's name, such as ``replication/lag``; or the result of `rb.query`, `rb.sample`,
+        `rb.reconcile` or `rb.certificates`, which is judged without a new query.
     db
         Connection name; needed with a diagnostic's name.
     n
@@ -133,6 +133,8 @@ def _asked(
 
 def _declared(frame: pd.DataFrame) -> Sequence[Rule]:
     origin = provenance(frame)
+    if (own := frame.attrs.get("rules")) is not None:
+        return tuple(own)
     if isinstance(question := frame.attrs.get("question"), Question):
         return rules_of_differences(question)
     if origin is None or origin.name not in diagnostics.names():

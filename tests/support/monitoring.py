@@ -12,7 +12,8 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -155,6 +156,24 @@ def history() -> str:
     costs.sort(key=lambda line: line.partition(" ")[0])
     gauges = (("error_pct", rates), ("cost", costs), ("depth", depths))
     lines = [line for name, found in gauges for line in (f"# TYPE {name} gauge", *found)]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def gauges(series: Mapping[str, float | Callable[[float], float]]) -> str:
+    """Return values of the last hour and the next 10 min, in the format of OpenMetrics.
+
+    Each is a value, or a function of the time in s since now.
+    """
+    now = time.time()
+    lines: list[str] = []
+    typed = ""
+    for name, value in sorted(series.items()):
+        metric = name.partition("{")[0]
+        if metric != typed:
+            lines, typed = [*lines, f"# TYPE {metric} gauge"], metric
+        for at in range(-3600, 601, _STEP_S):
+            figure = value(at) if callable(value) else value
+            lines.append(f"{name} {figure!r} {now + at:.0f}")
     return "\n".join([*lines, "# EOF", ""])
 
 

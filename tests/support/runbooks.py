@@ -59,7 +59,7 @@ def look(runbook: str, settings: Settings, fault: str | None = None, **values: A
     """Inject a fault, if one is named, and run a runbook on it."""
     truth = control.inject(fault, 1).truth if fault else {}
     outcome = runner.run(runbook, values, settings)
-    assert outcome.failure == ""
+    assert outcome.failure == "", outcome.failure
     return Found(truth, outcome)
 
 

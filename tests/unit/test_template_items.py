@@ -41,7 +41,7 @@ _JUDGE = (
 )
 CALLS = {
     "evaluated": _JUDGE,
-    "executed": f"{_JUDGE} ask history logql promql query sample",
+    "executed": f"{_JUDGE} ask history logql promql query sample traces",
     "action": "act commands",
     "proposed": "act commands",
     "recorded": "act acknowledge checklist decide done note prerequisites",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbkernel import amounts
 from rbkernel.checks.answer import BOOLEAN, FLOAT8, TEXT, TIMESTAMPTZ, Answer, Column, Provenance
+from rbkernel.checks.rule import Rule
 from rbkernel.config.sources import Source
 from rbkernel.errors import ConfigError, QueryError, SourceError
 from rbkernel.model import now
@@ -31,12 +32,58 @@ _COLUMNS = (
     Column("duration_ms", FLOAT8),
     Column("own_ms", FLOAT8),
     Column("error", BOOLEAN),
+    Column("failed_first", BOOLEAN),
+    Column("waited", BOOLEAN),
     Column("status", TEXT),
     Column("span", TEXT),
     Column("parent", TEXT),
 )
 #: The names of the columns.
 SPANS = tuple(column.name for column in _COLUMNS)
+#: What `rb.assess` judges of a trace.
+RULES = (
+    Rule(
+        title="Span that failed first",
+        name="failed_first",
+        agg="rows",
+        where={"failed_first": True},
+        by="service",
+        each="operation",
+        unit="spans",
+        warn=0,
+        expected="no span failed",
+        cause="{top} failed first, in {which}",
+        next_step="look at this service; those that called it failed after it",
+        opens="RUN-008",
+        source="an error goes up from the span in which it arose",
+    ),
+    Rule(
+        title="Span that failed while it waited",
+        name="waited",
+        agg="rows",
+        where={"waited": True},
+        by="service",
+        each="operation",
+        unit="spans",
+        warn=0,
+        expected="none",
+        cause="{top} gave up, in {which}, after it had mostly waited for what it called",
+        next_step="look at the span with the longest own time: it was too slow, and did not fail",
+        opens="RUN-009",
+        source="a time-out fails in the caller",
+    ),
+    Rule(
+        title="Longest own time of a span",
+        column="own_ms",
+        by="operation",
+        unit="ms",
+        warn=1000,
+        cause="The time went into {top}: {value} in which nothing that it called ran",
+        next_step="look at the service of this span",
+        opens="RUN-009",
+        source="rbkernel's choice; a person notices a second",
+    ),
+)
 _STATUS = ("http.response.status_code", "http.status_code", "rpc.grpc.status_code")
 
 
@@ -214,6 +261,7 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
     children: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         children[span.parent].append(span)
+    first = _failed_first(spans, children)
     return [
         (
             span.service,
@@ -222,12 +270,29 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
             round((span.end_us - span.start_us) / 1000, 3),
             round(_own_us(span, children[span.id]) / 1000, 3),
             span.error,
+            span is first,
+            span is first and _has_waited(span, children[span.id]),
             span.status,
             span.id,
             span.parent,
         )
         for span in spans
     ]
+
+
+def _failed_first(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) -> Span | None:
+    """Return the failed span that ended first, of those without a failed child; None for none."""
+    failed = [
+        span
+        for span in spans
+        if span.error and not any(child.error for child in children.get(span.id, ()))
+    ]
+    return min(failed, key=lambda span: span.end_us, default=None)
+
+
+def _has_waited(span: Span, children: Iterable[Span]) -> bool:
+    """Return whether a span spent more than half of its time waiting for its children."""
+    return 2 * _own_us(span, children) < span.end_us - span.start_us
 
 
 def _own_us(span: Span, children: Iterable[Span]) -> float:

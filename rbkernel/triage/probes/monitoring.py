@@ -1,4 +1,4 @@
-"""`rb.promql`, `rb.logql` and `rb.traces`: query Prometheus, Loki, and stores of traces."""
+"""`rb.promql`, `rb.logql`, `rb.traces`: query Prometheus, Loki, and stores of traces, if any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rbkernel.queries import values as inserting
 from rbkernel.queries.catalogue import NamedQuery
 from rbkernel.runbook.quantities import converted, needs_unit
 from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
-from rbkernel.sources.monitoring.traces import SPANS, Traces
+from rbkernel.sources.monitoring.traces import RULES, SPANS, Traces
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
@@ -165,8 +165,10 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
     Returns
     -------
     pandas.DataFrame
-        Rows × (service, operation, started_at, duration_ms, own_ms, error, status, span, parent) in
-        the order of their starts. ``own_ms`` is the time in which no child of the span ran. If the
+        Rows × (service, operation, started_at, duration_ms, own_ms, error, failed_first, waited,
+        status, span, parent) in the order of their starts, for `rb.assess`. ``own_ms`` is the time
+        in which no child of the span ran; ``failed_first`` is true for the failed span that ended
+        first, of those without a failed child; ``waited`` if it mostly waited for others. If the
         trace is not found, the frame is empty with the reason attached, as for `promql`.
 
     Raises
@@ -183,7 +185,18 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
         {"trace_id": trace_id},
         lambda name: _traces_of(name).query(trace_id, {}, row_cap=row_cap),
     )
+    frame.attrs["rules"] = RULES
     return _shown(frame, "", trace_id, (source,))
+
+
+@checked
+def has_source(kind: str) -> bool:
+    """Return whether a source of a kind is configured, such as ``prometheus``.
+
+    A runbook that can do without it asks this first: a query that no system could answer would
+    count as unknown.
+    """
+    return triage().settings.source_of(kind) is not None
 
 
 def ask(

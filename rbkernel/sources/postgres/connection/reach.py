@@ -18,8 +18,8 @@ from pathlib import Path
 from rbkernel.config import Connection
 from rbkernel.sources.postgres.connection.troubles import Trouble
 
-# length and code of the message, as the frontend/backend protocol of PostgreSQL defines it
-_SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
+#: Requests TLS: length and code of the message, as PostgreSQL's protocol defines them
+SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 _TLS_WANTED = {"require", "verify-ca", "verify-full"}
 _ERRNO: Mapping[int, Trouble] = {
     errno.ECONNREFUSED: Trouble.NOT_LISTENING,
@@ -105,7 +105,7 @@ def _spoken_to(found: socket.socket, connection: Connection) -> Trouble | None:
     any.
     """
     try:
-        found.sendall(_SSL_REQUEST)
+        found.sendall(SSL_REQUEST)
         answer = found.recv(1)
     except TimeoutError:
         return Trouble.FROZEN

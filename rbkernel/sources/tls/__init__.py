@@ -1,0 +1,1 @@
+"""TLS certificates: what a server sends, and what is in a file."""
