@@ -211,6 +211,17 @@ class TestFailed:
         room.execute(plan, room.approve(plan, "bob"))
         assert CANARY[-6:] not in room.record
 
+    def test_it_has_a_session_of_its_own_and_no_input(self, room: CommandRoom) -> None:
+        room.script(
+            "restart",
+            'test "$1" = dry || { echo "$2" >> runs; cut -d " " -f 1,6 /proc/$$/stat; cat; }',
+        )
+        plan = restart(room)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        [line] = done.output
+        pid, session = line.split()
+        assert pid == session
+
     def test_a_process_in_the_background_stays(self, room: CommandRoom) -> None:
         room.script(
             "restart",
