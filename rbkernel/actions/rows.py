@@ -85,7 +85,8 @@ def set_flag(
             for one in rows_of(rows, [*keys, *values])
         ],
     }
-    said = ", ".join(f"{name} to {value}" for name, value in after.items())
+    shown = {name: "NULL" if value is None else value for name, value in after.items()}
+    said = ", ".join(f"{name} to {value}" for name, value in shown.items())
     return planned(
         title=title or f"Set {said} in {amounts.count(len(rows), 'row')} of {table}",
         connection=db,

@@ -136,7 +136,7 @@ class TestLifecycle:
         room.allow(RESTART, "run:restart")
         assert "no rule allows run:stop" in refusal(lambda: room.approve(last))
         room.allow(RESTART.replace('"HERE/stop", "{s', '"HERE/stop", "-f", "{s'), "run:stop")
-        assert "the runbook shows" in refusal(lambda: room.approve(last))
+        assert "it was proposed as" in refusal(lambda: room.approve(last))
         # service cart is not allowed in the inverse
         with pytest.raises(ActionRefused, match="it cannot be undone"):
             undo.find(room.root, other)
@@ -211,6 +211,17 @@ class TestFailed:
         room.execute(plan, room.approve(plan, "bob"))
         assert CANARY[-6:] not in room.record
 
+    def test_it_has_a_session_of_its_own_and_no_input(self, room: CommandRoom) -> None:
+        room.script(
+            "restart",
+            'test "$1" = dry || { echo "$2" >> runs; cut -d " " -f 1,6 /proc/$$/stat; cat; }',
+        )
+        plan = restart(room)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        [line] = done.output
+        pid, session = line.split()
+        assert pid == session
+
     def test_a_process_in_the_background_stays(self, room: CommandRoom) -> None:
         room.script(
             "restart",
@@ -235,7 +246,7 @@ def _lives(pid: int) -> bool:
 
 OTHERWISE = [
     ("timeout_s = 20.0", "timeout_s = 21.0", "its configuration changed"),
-    ('"HERE/restart", "now"', '"HERE/restart", "later"', "the runbook shows"),
+    ('"HERE/restart", "now"', '"HERE/restart", "later"', "it was proposed as"),
     ('verify = ["HERE/check", "{service}"]', 'verify = "exit code"', "its configuration"),
     ('environment = ["DEPLOY_TOKEN"]', "", "its configuration changed"),
     ('environment = ["DEPLOY_TOKEN"]', 'environment = ["NO_SUCH"]', "is not set here"),
@@ -364,15 +375,15 @@ class TestChanged:
 
 
 FORGED: list[tuple[dict[str, Any], str]] = [
-    ({"command": "true"}, "the runbook shows 'true', and here restart is"),
-    ({"arguments": {"name": "restart", "values": {"service": "cart"}}}, "runbook shows"),
+    ({"command": "true"}, "it was proposed as 'true', and here restart is"),
+    ({"arguments": {"name": "restart", "values": {"service": "cart"}}}, "was proposed as"),
     ({"arguments": {}}, "the value service is missing"),
     ({"arguments": {"values": "x"}}, "the value service is missing"),
-    ({"action": "run:stop"}, "the runbook shows"),
+    ({"action": "run:stop"}, "it was proposed as"),
     ({"action": "run:reboot"}, "no rule allows run:reboot"),
     ({"action": "run"}, "no rule allows run"),
     ({"action": "run:restart:x"}, "no rule allows run:restart:x"),
-    ({"sql": "SELECT 1"}, "the runbook shows"),
+    ({"sql": "SELECT 1"}, "it was proposed as"),
 ]
 
 

@@ -143,7 +143,7 @@ def test_no_such_flag_and_no_server(room: CommandRoom, server: Flags) -> None:
     done = room.execute(gone, room.approve(gone, "bob"))
     assert done.recorded is ActionState.FAILED
     assert "nothing was sent" in done.result
-    assert "the runbook shows" in refusal(lambda: room.approve(plan))
+    assert "it was proposed as" in refusal(lambda: room.approve(plan))
 
 
 def test_a_value_is_one_segment_of_the_path(room: CommandRoom, server: Flags) -> None:

@@ -230,6 +230,36 @@ class TestRestored:
         assert "what it undoes is undone" in refusal(lambda: undone(room, second))
 
 
+@pytest.mark.slow
+def test_from_a_headless_run_to_its_undo_by_commands(room: Room, table: Servers) -> None:
+    """RUN-011 finds a message that is rejected; its plan is executed, and undone."""
+    message = """
+        TRUNCATE shop_outbox;
+        INSERT INTO shop_outbox (destination, status, attempts, last_error, payload, created_at,
+                                 updated_at)
+        VALUES ('mail', 'pending', 9, 'HTTP 422: invalid', '{}', now() - interval '1 h', now());
+    """
+    run(table, message)
+    before = rows(table, "shop_outbox")
+    try:
+        given = {"db": "orders", "table": "shop_outbox", "every_s": "1"}
+        parameters = [part for pair in given.items() for part in ("-p", "=".join(pair))]
+        told("run", "RUN-011", *parameters, "--incident", INCIDENT, code=2)
+        [plan] = [one for one in told("action", "list", "--json") if one["action"]]
+        assert plan["title"] == "Set 1 message to failed"
+        for verb, status in (("request", "failed"), ("undo", "pending")):
+            asked = told("action", verb, plan["plan"], "--json")
+            told("action", "execute", asked["plan"], "--digest", asked["digest"])
+            [[is_now, error]] = frame(
+                table, "status", "last_error", table="shop_outbox"
+            ).values.tolist()
+            assert is_now == status
+            assert ("[set to failed by rb_action]" in error) == (verb == "request")
+        assert rows(table, "shop_outbox") == before
+    finally:
+        run(table, "TRUNCATE shop_outbox")
+
+
 class TestRefused:
     """What is different from the preview: nothing is changed, and the reason is told."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from rbkernel import actions
+from rbkernel.errors import ParameterError
 from rbkernel.reconciliation import Question
 from rbkernel.sources.postgres.connection.driver import quote_literal
 from rbkernel.sources.postgres.diagnosis import judged
@@ -93,6 +96,41 @@ class TestMessages:
             "UPDATE t SET state = 'SENDING'\n"
             "WHERE id::text = ANY ('{\"2\"}') AND state::text = 'FAILED';"
         )
+
+    def test_a_message_is_requeued_in_the_case_of_its_status(self) -> None:
+        messages = pd.DataFrame({"id": ["1"], "status": ["FAILED"]})
+        names = {"relation": "t", "id_column": "id", "status_column": "state"}
+        plan = actions.requeue("orders", messages.assign(**names, error_column="why"))
+        assert "SET state = 'PENDING', why = concat_ws(' ', why, '[requeued by '" in plan.sql
+        [row] = plan.arguments["rows"]
+        assert row == {"key": ["1"], "before": {"state": "FAILED"}, "after": {"state": "PENDING"}}
+
+
+class TestFlag:
+    ROWS = pd.DataFrame({"id": [7, 8], "on": [True, None], "limit": [1, 2]})
+
+    def test_the_sql_expects_the_present_values(self) -> None:
+        plan = actions.set_flag("orders", self.ROWS, {"on": None}, table="shop.flags")
+        first, second = plan.sql.split(";\n")
+        assert """"id"::text = '7' AND "on"::text IS NOT DISTINCT FROM 'true'""" in first
+        assert '"on"::text IS NOT DISTINCT FROM NULL' in second
+        assert plan.title == "Set on to NULL in 2 rows of shop.flags"
+
+    @pytest.mark.parametrize(
+        ("values", "more", "why"),
+        [
+            ({"on": True}, {"table": "flags"}, "a table with its schema"),
+            ({}, {"table": "shop.flags"}, "columns to set"),
+            ({"id": 1}, {"table": "shop.flags"}, "not of the key"),
+            ({"off": 1}, {"table": "shop.flags"}, "no column off"),
+            ({"on": [1]}, {"table": "shop.flags"}, "have several texts"),
+        ],
+    )
+    def test_what_cannot_be_a_change_of_rows(
+        self, values: dict[str, Any], more: dict[str, str], why: str
+    ) -> None:
+        with pytest.raises(ParameterError, match=why):
+            actions.set_flag("orders", self.ROWS, values, **more)
 
 
 class TestRepairRows:

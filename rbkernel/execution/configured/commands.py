@@ -31,11 +31,10 @@ def longest_s(place: Place[ActionCommand]) -> float:
 def preview(place: Place[ActionCommand], _found: object) -> Preview:
     """Say what would be run here: arguments, programs, folder, host and user."""
     action = place.action
+    given = {"argv": action.argv, "dry_run": action.dry_run, "verify": action.verify}
     argvs = {
         name: action.resolved(argv, place.values)
-        for name, argv in (
-            *(("argv", action.argv), ("dry_run", action.dry_run), ("verify", action.verify)),
-        )
+        for name, argv in given.items()
         if isinstance(argv, tuple)
     }
     programs, refusals = _programs([argv[0] for argv in argvs.values()])

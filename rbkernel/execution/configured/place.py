@@ -82,7 +82,7 @@ def _place(settings: Settings, found: Proposal, wanted: type[T]) -> Place[T]:
     if fields["command"] != found.command or found.sql:
         raise _refused(
             found,
-            f"the runbook shows {visible(found.command)!r}, and here {name} is"
+            f"it was proposed as {visible(found.command)!r}, and here {name} is"
             f" {visible(fields['command'])!r}",
             "run the runbook again; if it shows the same, its rbkernel.toml is not the one of this"
             " process",

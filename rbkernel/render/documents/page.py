@@ -40,6 +40,7 @@ _TONES = {
     "approved": "warning",
     "failed": "critical",
     "indeterminate": "critical",
+    "undone": "unknown",
     PlanState.DONE: "ok",
     "warning": "warning",
     PlanState.PROPOSED: "warning",
