@@ -214,8 +214,9 @@ def up(
         ),
     ] = None,
     gateway: Annotated[
-        str, typer.Option(help="With --with service: where the alerts are sent.")
-    ] = "http://127.0.0.1:8181",
+        str,
+        typer.Option(help="With --with service: where alerts are sent. Default: the usual port."),
+    ] = "",
 ) -> None:
     """Start the sandbox: a PostgreSQL primary and standby with traffic.
 
@@ -225,7 +226,12 @@ def up(
     """
     from rbkernel.sandbox import control
 
-    made = control.up(port=port, with_service=extra is not None, gateway=gateway, report=progress)
+    made = control.up(
+        port=port,
+        with_service=extra is not None,
+        gateway=gateway or control.GATEWAY,
+        report=progress,
+    )
     _print_status(made)
 
 

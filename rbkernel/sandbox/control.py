@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rbkernel import model
+from rbkernel.config.gateway import Gateway
 from rbkernel.errors import ExtensionError, SandboxError
 from rbkernel.sandbox import access as accounts
 from rbkernel.sandbox import binaries, cluster, processes, service, state
@@ -30,7 +31,7 @@ from rbkernel.sources.postgres.connection import driver
 
 _PARTS = ("primary", "standby", "traffic")
 #: Where Alertmanager of the service side sends its alerts, unless another address is given.
-GATEWAY = f"http://{HOST}:8181"
+GATEWAY = f"http://{HOST}:{Gateway().port}"
 # below the ports that systems use for outgoing connections
 _PORTS = range(20_000, 32_000, 2)
 

@@ -285,10 +285,16 @@ def _wait(access: Access, shown: Shown, what: str, *, shows: bool) -> None:
 
 
 def _values(access: Access, shown: Shown) -> list[float]:
-    """Ask the Prometheus of the sandbox; return the values of the series with the labels."""
+    """Ask the Prometheus of the sandbox; return the values of the series with the labels.
+
+    Without an answer, there are none, and the caller asks again.
+    """
     query = catalogue.queries()[shown.query]
     text = values.inserted(query.text, dict.fromkeys(query.takes, SERVICE))
     url = f"http://{HOST}:{access.service_ports['prometheus']}/api/v1/query"
     asked = {"query": catalogue.with_window(text, RATE_WINDOW)}
-    result = httpx.get(url, params=asked).raise_for_status().json()["data"]["result"]
+    try:
+        result = httpx.get(url, params=asked).raise_for_status().json()["data"]["result"]
+    except httpx.HTTPError:
+        return []
     return [float(one["value"][1]) for one in result if {*shown.labels} <= {*one["metric"].items()}]
