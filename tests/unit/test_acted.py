@@ -240,6 +240,7 @@ def test_an_action_against_the_answer_is_refused(evidence: Path) -> None:
     ledger = Ledger(settings, Redactor())
     found = ledger.find(id_)
     assert found.answers == ANSWERS
+    rule = ledger.rule(found)
     given_now(evidence, "wait")
     # what is asked under the lock, between the approval and the intent
     assert "answered with 'wait'" in ledger.changed_since(found, rule)
