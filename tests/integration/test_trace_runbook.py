@@ -92,7 +92,7 @@ def test_the_service_in_which_the_error_arose_is_named(found: Callable[..., Foun
     failed = found(FAILED)
     assert failed.recommended == "RUN-008"
     first = failed.finding("Span that failed first")
-    assert first.cause == "stock failed first, in reserve"
+    assert first.cause == "stock: reserve failed first"
     assert found.asked[0].startswith('{app="stock"}')  # type: ignore[attr-defined]
     assert found.asked[1] == f'{{app="stock"}} |= "{TRACE}"'  # type: ignore[attr-defined]
 
@@ -101,7 +101,7 @@ def test_a_caller_that_gave_up_is_a_victim(found: Callable[..., Found]) -> None:
     """The INSERT of the known trace did not fail: it took the time."""
     gave_up = found(slow_ms=500.0)
     assert gave_up.recommended == "RUN-009"
-    assert "orders gave up" in gave_up.finding("Span that failed while it waited").cause
+    assert "orders: create gave up" in gave_up.finding("Span that failed while it waited").cause
     assert "INSERT" in gave_up.finding("Longest own time of a span").cause
 
 

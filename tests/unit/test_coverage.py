@@ -88,21 +88,24 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLTransactionIdWraparound": ("RUN-019",),
         "PostgreSQLDown": ("RUN-010",),
         "OutboxBacklog": ("RUN-011",),
+        "KubeClientCertificateExpiration": ("RUN-028",),
+        "NodeFilesystemAlmostOutOfSpace": ("RUN-029",),
+        "NodeFilesystemSpaceFillingUp": ("RUN-029",),
     }
     dead = {row.alert.name for row in mixins.rows if row.link is Link.DEAD}
-    assert dead == {
-        "PostgreSQLTransactionIdWraparound",
-        "KubeClientCertificateExpiration",
-    }
+    assert dead == {"PostgreSQLTransactionIdWraparound"}
     assert {row.alert.name for row in mixins.rows if row.link is Link.RUNBOOK} == {
         "PostgreSQLTooManyConnections",
         "PostgreSQLReplicationLag",
         "PostgreSQLDown",
+        "KubeClientCertificateExpiration",
     }
     verdicts = Counter(report.verdict(row) for row in mixins.rows)
-    assert verdicts == {Verdict.CRITICAL: 12, Verdict.WARNING: 26, Verdict.OK: 17}
+    assert verdicts == {Verdict.CRITICAL: 10, Verdict.WARNING: 27, Verdict.OK: 18}
     slow = {row.alert.name for row in mixins.rows for gap in row.gaps if "requires" in gap.what}
     assert slow == {
+        "KubeClientCertificateExpiration",
+        "NodeFilesystemAlmostOutOfSpace",
         "PostgreSQLReplicationLag",
         "OrdersReconciliationDiff",
         "PostgreSQLTransactionIdWraparound",
@@ -121,7 +124,7 @@ def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage)
     [line] = [line for line in lines if line[2] == "PostgreSQLLocksWaiting"]
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
     told = list(report.rest(mixins))
-    assert told[-1].startswith("CRITICAL: 13 of 48 alerts that need a runbook have one")
+    assert told[-1].startswith("CRITICAL: 16 of 48 alerts that need a runbook have one")
     assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
 
 
@@ -341,7 +344,7 @@ def test_the_heat_map_is_a_page_that_needs_no_network(mixins: Coverage, tmp_path
     path = tmp_path / "coverage.html"
     figure.write(figure.heat_map(mixins.rows), path)
     page = path.read_text(encoding="utf-8")
-    assert "13 of 48 alerts that need a runbook have one" in page
+    assert "16 of 48 alerts that need a runbook have one" in page
     assert "<script src=" not in page
 
 

@@ -145,7 +145,7 @@ def test_coverage_as_a_shell_expands_the_glob(run: Command, team: Path) -> None:
     run("lint", "--fix", "runbooks", folder=team)  # with outputs it is no entry of the catalogue
     done = run("coverage", "--rules", "alerts/a.yml", "alerts/b.yml", folder=team)
     assert done.returncode == 2
-    assert done.stdout.splitlines()[-1].startswith("CRITICAL: 26 of 96 alerts that need a runbook")
+    assert done.stdout.splitlines()[-1].startswith("CRITICAL: 32 of 96 alerts that need a runbook")
     assert done.stdout.count("PostgreSQLTooManyConnections ") == 2
     page = run("coverage", "--rules", "alerts/*.yml", "--figure", "x.html", "--json", folder=team)
     assert page.returncode == 2
