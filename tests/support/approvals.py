@@ -135,9 +135,10 @@ class Room:
         journal.run(journal.cell("rb.start('RUN-007')"), incident)
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], data["sql"])
+        journal.event("plan", **strictjson.normal(data, str))
+        # after the plan, because the time of a line follows from its number
         if asked := changed.get("answers"):
             journal.event("decision", id="d", **asked)
-        journal.event("plan", **strictjson.normal(data, str))
         return str(data["id"])
 
     def approve(self, plan: str, *names: str, by: str = "ann") -> ActionHistory:
