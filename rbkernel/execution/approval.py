@@ -61,7 +61,7 @@ def proposed(ledger: Ledger, only: str = "") -> list[tuple[Proposal, ActionHisto
     found = [
         (one, ledger.recorded(one)) for one in proposal.in_incidents(ledger.root, frozenset(known))
     ]
-    undone = ((one, ledger.recorded(one)) for one in undo.proposals(ledger.root, known))
+    undone = ((one, ledger.recorded(one)) for one in undo.proposals(ledger.root, incidents=known))
     return [*found, *((one, history) for one, history in undone if history)]
 
 

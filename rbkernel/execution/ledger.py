@@ -111,7 +111,7 @@ class Ledger:
         ActionRefused
             There is no such plan.
         """
-        found = proposal.find(self.root, plan, undo.proposals(self.root))
+        found = proposal.find(self.root, plan, undo.proposals(self.root, plan))
         # what is undone is in the record of the incident in which it was done
         seen = {"", found.incident if found.undoes else ""}
         while found.incident not in seen:

@@ -25,31 +25,48 @@ from rbkernel.model import PlanState, plan_id
 _CHANGED = frozenset({ActionState.EXECUTING, ActionState.VERIFIED, ActionState.INDETERMINATE})
 
 
-def proposals(root: Path, incidents: Collection[str] | None = None) -> Iterator[Proposal]:
-    """Yield the proposal to undo each action that can be undone, in these incidents or in all."""
+def proposals(
+    root: Path, plan: str = "", incidents: Collection[str] | None = None
+) -> Iterator[Proposal]:
+    """Yield the proposal to undo each action that can be undone.
+
+    Parameters
+    ----------
+    root
+        The evidence folder.
+    plan
+        The first characters of the ids of these proposals.
+    incidents
+        The incidents of the actions; None for all.
+    """
     for record, one in _actions(root):
         if incidents is None or record.id in incidents:
-            yield from of(root, record, one)
+            yield from of(root, record, one, plan)
 
 
-def of(root: Path, record: IncidentRecord, history: ActionHistory) -> Iterator[Proposal]:
+def of(
+    root: Path, record: IncidentRecord, history: ActionHistory, plan: str = ""
+) -> Iterator[Proposal]:
     """Yield the proposal to undo an action of a record; none if it has no undo.
 
-    An action that is undone already has one, too: `refusal` says so.
+    An action that is undone already has one, too: `refusal` says so. ``plan`` is as in `proposals`.
     """
     facts = history.facts
     kind = kinds.of(facts)
     done = history.recorded in {ActionState.VERIFIED, ActionState.UNDONE} and history.is_intact
-    if not done or kind is None or kind.inverse is None or facts.get("undoes"):
+    title, connection = f"Undo: {history.title}", str(facts.get("connection"))
+    name = plan_id(title, connection, history.digest)
+    if not done or kind is None or kind.inverse is None or history.undoes:
+        return
+    if not name.startswith(plan):
         return
     try:
         fields = kind.inverse(facts)
     except (KeyError, TypeError, ValueError, AttributeError):
         return  # somebody else than rbkernel wrote this document
-    title, connection = f"Undo: {history.title}", str(facts.get("connection"))
     runbook, _, run_id = str(facts.get("proposed_in")).rpartition(" ")
     yield Proposal(
-        plan=plan_id(title, connection, history.digest),
+        plan=name,
         title=title,
         connection=connection,
         risk="",
@@ -112,7 +129,7 @@ def find(root: Path, plan: str) -> Proposal:
     found = [
         (record, one)
         for record, one in _actions(root)
-        if len(plan) >= 4 and one.plan.startswith(plan) and not one.facts.get("undoes")
+        if len(plan) >= 4 and one.plan.startswith(plan) and not one.undoes
     ]
     if len({one.plan for _, one in found}) > 1:
         raise ActionRefused(f"several plans begin with {plan!r}", next_step="give the whole id")
@@ -142,10 +159,9 @@ def refusal(root: Path, found: Proposal, at: datetime) -> str:
         return f"what it undoes is {undone.recorded if undone else 'not recorded any more'}"
     touched = _touched(undone)
     for one in known:
-        is_undo_of_it = one.facts.get("undoes") == found.undoes
-        if is_undo_of_it or one.state(at) not in _CHANGED or not _later(one, undone):
+        if one.undoes == found.undoes or one.state(at) not in _CHANGED or not _later(one, undone):
             continue
-        if one.facts.get("undoes") and one.recorded is ActionState.VERIFIED:
+        if one.undoes and one.recorded is ActionState.VERIFIED:
             continue  # it restored what a later action had changed
         if _touched(one) & touched:
             return f"undo first what changed the same later: {one.title} (plan {one.plan})"

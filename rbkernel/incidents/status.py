@@ -183,7 +183,9 @@ def _status(record: IncidentRecord, entries: Sequence[Entry]) -> str:
     """
     firing = any(alert.status == AlertStatus.FIRING for alert in record.alerts)
     over = bool(record.alerts) and not firing
-    verified = any(one.recorded is ActionState.VERIFIED for one in record.actions)
+    verified = any(
+        one.recorded is ActionState.VERIFIED and not one.undoes for one in record.actions
+    )
     done = verified or any(entry.kind == "done" for entry in entries)
     wrong = any(e.kind == "finding" and e.verdict in {"warning", "critical"} for e in entries)
     derived = MONITORING if over or done else IDENTIFIED if wrong else INVESTIGATING

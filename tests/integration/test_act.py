@@ -26,7 +26,7 @@ from rbkernel.cli import acting, incident_text
 from rbkernel.errors import ActionRefused, ConfigError, DatabaseError
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
-from rbkernel.execution import approval, executor, sessions
+from rbkernel.execution import approval, document, executor, sessions
 from rbkernel.execution import server as server_of
 from rbkernel.execution.executor import carried_out
 from rbkernel.execution.ledger import Ledger, now
@@ -607,14 +607,15 @@ class TestCommits:
 def _executed_elsewhere(room: Room, ok: ActionHistory) -> None:
     """The same action on the same connection, in another incident, a moment ago."""
     other = INCIDENT[:-1] + "b"
-    said: dict[str, Any] = {"plan": "p", "title": "x", "digest": ok.digest}
+    text = ok.document.replace(INCIDENT, other)  # a line counts only where its document says
+    said: dict[str, Any] = {"plan": "p", "title": "x", "digest": document.digest(text)}
     for state in (ActionState.PREVIEWED, ActionState.APPROVED, ActionState.EXECUTING):
         incident.append(
             *(room.root, other, "action"),
             by="bob",
             **said,
             state=state,
-            document=ok.document,
+            document=text,
             key="k",
             until=now(),
         )

@@ -81,6 +81,13 @@ CREATE TRIGGER x BEFORE UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION "Odd %s".f();
 WRITES = TRIGGER.format("BEGIN NEW.note := 7; RETURN NEW; END", TABLE)
 SKIPS = TRIGGER.format("BEGIN IF NEW.id = 2 THEN RETURN NULL; END IF; RETURN NEW; END", TABLE)
 COUNTS = TRIGGER.format("BEGIN NEW.touched := OLD.touched + 1; RETURN NEW; END", TABLE)
+# a type whose constraint runs a function that its owner can replace
+DOMAIN = """
+GRANT ALL ON SCHEMA "Odd %s" TO shop_app; SET ROLE shop_app;
+CREATE FUNCTION "Odd %s".is_fine(int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+CREATE DOMAIN "Odd %s".owned AS int CHECK ("Odd %s".is_fine(VALUE)); RESET ROLE;
+ALTER TABLE {} ADD owned "Odd %s".owned
+"""
 # a value for each column that differs from those of all rows
 OTHER: dict[str, str | bool | None] = {
     "on": None,
@@ -409,6 +416,10 @@ class TestRefused:
         record.write_text(record.read_text().replace("'a''b'", "'c''d'").replace("a'b", "c'd"))
         assert "its document in the record was altered" in refusal(lambda: room.execute(plan, ok))
         first = {**made.arguments["rows"][0], "after": {'"note"': "other"}}
+        odd: list[dict[str, Any]] = [{"table": 7}, {"key": [None, "x"]}, {"note": ["x"]}]
+        for more in (*odd, {"note": {"column": 1}}):
+            room.propose(made, other_run(40 + len(str(more))), arguments={**made.arguments, **more})
+            assert "was altered" in refusal(lambda: approval.request(room.ledger, plan))
         for rows_ in ([first], [made.arguments["rows"][0]] * 2, [{"key": [7]}], []):
             arguments = {**made.arguments, "rows": rows_}
             room.propose(made, other_run(2 + len(str(rows_))), arguments=arguments)
@@ -447,6 +458,7 @@ class TestPreview:
             ("ALTER TABLE {} RENAME note TO n", {}, "has no column"),
             ("UPDATE {} SET note = 'x' WHERE id = 2", {}, "note is 'x', not 'keep'"),
             ("ALTER TABLE {} ADD password text", {"password": "x"}, "password is masked"),
+            (DOMAIN, {"owned": "1"}, 'would run code of this database: "Odd %s".is_fine(integer)'),
         ],
     )
     def test_refused(

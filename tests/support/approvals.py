@@ -136,9 +136,10 @@ class Room:
         data = {**dataclasses.asdict(plan), "state": PlanState.PROPOSED, **changed}
         text = data["sql"] or data["command"]
         data["id"] = changed.get("id") or plan_id(data["title"], data["connection"], text)
+        journal.event("plan", **strictjson.normal(data, str))
+        # after the plan, because the time of a line follows from its number
         if asked := changed.get("answers"):
             journal.event("decision", id="d", **asked)
-        journal.event("plan", **strictjson.normal(data, str))
         return str(data["id"])
 
     def approve(self, plan: str, *names: str, by: str = "ann") -> ActionHistory:

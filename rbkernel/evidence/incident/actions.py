@@ -91,6 +91,11 @@ class ActionHistory:
         return self.recorded is ActionState.VERIFIED and self.is_intact
 
     @property
+    def undoes(self) -> str:
+        """The digest of the action that it undoes; empty if it undoes none."""
+        return str(self.facts.get("undoes") or "")
+
+    @property
     def done(self) -> str:
         """What a verified action did, when, and who approved it."""
         return f"{self.title}, verified {self.lines[-1].at[11:16]} UTC by {self.who}"
@@ -146,7 +151,7 @@ def actions_of(lines: Iterable[Line]) -> tuple[ActionHistory, ...]:
 
 def _with_undone(found: Mapping[str, ActionHistory]) -> Iterator[ActionHistory]:
     """Yield the actions; one whose undo is verified is undone."""
-    undone = {str(one.facts.get("undoes")): one for one in found.values() if one.is_verified}
+    undone = {one.undoes: one for one in found.values() if one.is_verified and one.undoes}
     for digest, one in found.items():
         by = undone.get(digest)
         if by and ACTION_TRANSITIONS.allows(one.recorded, ActionState.UNDONE):

@@ -76,7 +76,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
         "the server is a standby: rows are changed on the primary" if identity["standby"] else "",
         *table.refusals,
         *(why for _, why in found),
-        _elsewhere(proposal.arguments, identity),
+        _elsewhere(proposal, identity),
         _too_big(targets),
     ]
     return Preview(
@@ -200,6 +200,8 @@ def touched(document: Facts) -> frozenset[Any]:
 def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
     """Return the rows of a proposal, with key, expected and new values as texts.
 
+    A notebook may have written anything, so every part is checked.
+
     Raises
     ------
     ActionRefused
@@ -215,6 +217,10 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
             }
             for one in arguments["rows"]
         ]
+        note = arguments.get("note") or {}
+        more = [note["column"], note["text"]] if note else []
+        for one in (arguments["table"], *arguments["key"], *more):
+            _must_be_name(one)
         write = rows_sql if proposal.undoes else _SQL[proposal.action]
         same = write(arguments) == proposal.sql
         shapes = {(len(one["key"]), (*one["before"],), (*one["after"],)) for one in rows}
@@ -230,6 +236,11 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
     if not same or len({(*one["key"],) for one in rows}) < len(rows):
         raise proposal.altered("the SQL that it shows is not the SQL of its rows")
     return rows
+
+
+def _must_be_name(value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
 
 
 def _str(value: object) -> str | None:
@@ -300,9 +311,9 @@ def _facts(table: tables.Table) -> dict[str, Any]:
     }
 
 
-def _elsewhere(arguments: Facts, identity: Facts) -> str:
-    """Return why these rows are not on this server; empty if they may be."""
-    on = arguments.get("on") or {}
+def _elsewhere(proposal: Proposal, identity: Facts) -> str:
+    """Return why the rows of an undo are not on this server; empty if they may be."""
+    on = proposal.arguments["on"] if proposal.undoes else {}
     other = [name for name, value in on.items() if identity.get(name) != value]
     return f"the rows were changed on another server: {', '.join(other)}" if other else ""
 

@@ -60,6 +60,44 @@ SELECT EXISTS (
                AND f.confkey && ARRAY(SELECT g.attnum FROM given g WHERE NOT g.of_key)
              ORDER BY 1) AS follows
 """
+# functions of non-superusers that reading a text as one of these columns would run: of a cast from
+# text, and of the constraints of a domain, also in an array, a range or a composite type
+_INPUT = """
+WITH RECURSIVE kind (oid) AS (
+    SELECT a.atttypid FROM pg_attribute a
+    WHERE a.attrelid = :oid::int8::oid AND a.attname::text = ANY (:names::text[])
+    UNION
+    SELECT n.oid
+    FROM kind k
+    JOIN pg_type t ON t.oid = k.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typelem <> 0
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+        UNION ALL
+        SELECT a.atttypid FROM pg_attribute a
+        WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) n (oid)
+),
+called (oid) AS (
+    SELECT c.castfunc FROM kind k JOIN pg_cast c ON c.casttarget = k.oid
+    UNION
+    SELECT CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END
+    FROM kind k
+    JOIN pg_constraint n ON n.contypid = k.oid
+    JOIN pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = n.oid
+    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+)
+SELECT p.oid::regprocedure::text AS what
+FROM called c
+JOIN pg_proc p ON p.oid = c.oid
+JOIN pg_roles o ON o.oid = p.proowner
+WHERE NOT o.rolsuper
+ORDER BY 1
+LIMIT 5
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +151,11 @@ def look(session: Session, name: str, keys: Sequence[str], sets: Sequence[str]) 
     of_key, of_sets = columns[: len(keys)], columns[len(keys) :]
     names = {"keys": [one["plain"] for one in of_key], "sets": [one["plain"] for one in of_sets]}
     [around] = session.answer(_AROUND, {"oid": oid, **names}, name="around the table").records()
-    code = session.answer(relations.CODE, {"oid": oid}, name="code").values("what")
+    every = {"oid": oid, "names": [*names["keys"], *names["sets"]]}
+    code = [
+        *session.answer(relations.CODE, {"oid": oid}, name="code").values("what"),
+        *session.answer(_INPUT, every, name="code of types").values("what"),
+    ]
     return Table(
         name=name,
         key=tuple(map(_column, of_key)),
@@ -123,7 +165,7 @@ def look(session: Session, name: str, keys: Sequence[str], sets: Sequence[str]) 
         refusals=(
             *_refusals(table, of_key, of_sets, role, is_unique=around["is_unique"]),
             *_masked(session.connection, columns),
-            *(f"reading {name} would run code of this database: {one}" for one in code),
+            *(f"looking at {name} would run code of this database: {one}" for one in code),
         ),
     )
 
