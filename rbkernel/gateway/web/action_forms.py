@@ -120,7 +120,7 @@ def _opened(site: Site, sent: Sent) -> tuple[Ledger, Proposal]:
     plan = sent.fields.get("plan", "")
     plans = proposal.plans_of(ledger.root, sent.what)
     home = plans.get(plan) or undo.home_of(ledger.root, plan, plans)
-    if home is not None:
+    if home:
         found = ledger.named(plan)
         record = incident.remaining(partial(incident.look, ledger.root), home)
         if found.plan == plan and found.incident == record.id:
