@@ -111,7 +111,7 @@ KINDS: tuple[Kind, ...] = (
         name="errors-of-clients",
         summary="clients send wrong requests to one route, which answers them with 400",
         changes={"client_errors": {"/account": 0.9}},
-        shown=Shown("http/error_ratio_by_code", 0.05, 0.03),
+        shown=Shown("http/error_ratio_by_code", 0.07, 0.03),
         truth={"route": "/account"},
         look_alike_of="errors-after-deploy",
     ),
