@@ -118,6 +118,14 @@ def _compared_with_normal(one: Metric, finding: Finding, unit: str) -> Finding:
 
     A figure between normal and the limits is still ok. What is normal may also be a text, or in a
     unit that cannot be compared.
+
+    >>> found = Finding(title="Errors", verdict=Verdict.OK, expected="", actual="3 %", value=3.0)
+    >>> for words in ("< 1%", "< 5%", "as usual", "< 1s"):
+    ...     print(_compared_with_normal(Metric(name="Errors", normal=words), found, "%").actual)
+    3 %: not normal (< 1%), but within its limits
+    3 %
+    3 %
+    3 %
     """
     normal = threshold(one.normal)
     if normal is None or not finding.ok or finding.value is None:
