@@ -108,7 +108,8 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLTransactionIdWraparound",
     }
     # the rule file has no alert for them
-    assert [one.id for one in mixins.without_alert] == ["RUN-021", "RUN-027", "RUN-030"]
+    without = ["RUN-021", "RUN-022", "RUN-023", "RUN-024", "RUN-027", "RUN-030"]
+    assert [one.id for one in mixins.without_alert] == without
     assert mixins.verdict is Verdict.CRITICAL
 
 
@@ -122,7 +123,7 @@ def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage)
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
     told = list(report.rest(mixins))
     assert told[-1].startswith("CRITICAL: 13 of 48 alerts that need a runbook have one")
-    assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
+    assert not [line for line in told if "must-have, deployment: Hotfix" in line]
 
 
 def test_a_prometheus_rule_resource_and_a_list_of_them() -> None:
