@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from rbkernel.config.actions import ActionRule
 from rbkernel.errors import ParameterError
 from rbkernel.model import Verdict
-from rbkernel.triage.changes import flags, watch_queries
+from rbkernel.triage.changes import flags, releases, watch_queries
 from rbkernel.triage.changes.expected import Expected, Seen
 from rbkernel.triage.changes.flags import Flags
 from rbkernel.triage.changes.pressure import Course
@@ -105,6 +106,33 @@ class TestVersions:
             Verdict.WARNING,
         ]
         assert found.stood("3", 900).unknown
+
+
+def test_the_answers_of_the_named_queries_are_joined_by_version() -> None:
+    def answer(*rows: tuple[str, float, float]) -> pd.DataFrame:
+        made = pd.DataFrame(rows, columns=["version", "at", "value"])
+        return made.assign(sampled_at=pd.to_datetime(made["at"], unit="s", utc=True))
+
+    minutes = [(NOW - 60 * n) for n in range(60, -1, -1)]
+    errors = [("1", at, 0.0) for at in minutes if at < NOW - 1200]
+    errors += [("2", at, 0.2) for at in minutes if at >= NOW - 1200]
+    found = releases.deployments(
+        "shop",
+        answer(("1", NOW, NOW - 9000), ("2", NOW, NOW - 1200)),
+        answer(("2", NOW, 3.0)),
+        answer(*errors, ("2", NOW, math.nan)),
+        answer(("2", NOW, 40.0)),
+        limit=LIMIT,
+    )
+    assert found.current is not None
+    assert (found.current.name, found.current.instances, found.current.rate) == ("2", 3.0, 40.0)
+    assert found.good is not None
+    assert found.good.name == "1"
+    assert dataclasses.replace(found, at=NOW).began().critical
+    nothing = pd.DataFrame(columns=["series", "sampled_at", "value"])
+    empty = releases.deployments("shop", nothing, nothing, nothing, nothing, limit=LIMIT)
+    assert empty.errors().unknown
+    assert empty.began().unknown
 
 
 def test_a_migration_without_a_time_may_be_newer() -> None:
