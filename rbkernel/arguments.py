@@ -17,11 +17,11 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-# modules whose functions have another prefix in a notebook: rb.figure.timeline
+# packages and modules whose functions have another prefix in a notebook: rb.figure.timeline
 _PREFIXES = {
+    "rbkernel.actions.": "actions.",
     "rbkernel.render.figure": "figure.",
-    "rbkernel.actions.configured": "actions.",
-    "rbkernel.actions.plans": "actions.",
+    "rbkernel.triage.probes.causes": "causes.",
 }
 # where an object of a class comes from
 _ORIGINS = {
@@ -73,7 +73,8 @@ def unknown_keyword(call: str, given: str, known: Iterable[str]) -> ParameterErr
 
 
 def _name(call: Callable[..., object]) -> str:
-    return f"rb.{_PREFIXES.get(call.__module__, '')}{call.__name__}"
+    there = (prefix for package, prefix in _PREFIXES.items() if call.__module__.startswith(package))
+    return f"rb.{next(there, '')}{call.__name__}"
 
 
 def must_fit(

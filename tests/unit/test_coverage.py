@@ -111,7 +111,8 @@ def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:
         "PostgreSQLTransactionIdWraparound",
     }
     # the rule file has no alert for them
-    assert [one.id for one in mixins.without_alert] == ["RUN-008", "RUN-021", "RUN-027", "RUN-030"]
+    without = "008 012 013 014 015 020 021 022 023 024 027 030"
+    assert [one.id.removeprefix("RUN-") for one in mixins.without_alert] == without.split()
     assert mixins.verdict is Verdict.CRITICAL
 
 
@@ -125,7 +126,7 @@ def test_the_printed_table_has_every_alert_and_the_worst_first(mixins: Coverage)
     assert line == ("OK", "warning", "PostgreSQLLocksWaiting", "RUN-007", "")
     told = list(report.rest(mixins))
     assert told[-1].startswith("CRITICAL: 16 of 48 alerts that need a runbook have one")
-    assert "WARNING  must-have, deployment: Hotfix: no runbook" in told
+    assert not [line for line in told if "must-have, deployment: Hotfix" in line]
 
 
 def test_a_prometheus_rule_resource_and_a_list_of_them() -> None:

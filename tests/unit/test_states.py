@@ -61,7 +61,7 @@ ENUMS: tuple[type[StrEnum], ...] = (
 )
 PACKAGE = Path(rbkernel.__file__).parent
 # the words of other systems, as they are on the wire
-FOREIGN = {"gateway/intake/pagerduty.py", "sandbox/alerting.py"}
+FOREIGN = {"gateway/intake/pagerduty.py", "sandbox/alerting.py", "sandbox/shop/simulation.py"}
 # what holds a state: a name, an attribute, a field, a column
 HOLDS_A_STATE = re.compile(r"(state|status|outcome)s?")
 VALUES = frozenset(state.value for states in ENUMS for state in states if state.value)

@@ -27,7 +27,7 @@ SELECT current_setting('ssl')::boolean AS tls,
        pg_conf_load_time() AS loaded_at,
        count(*) FILTER (WHERE s.ssl)::int AS encrypted,
        count(*) FILTER (
-           WHERE NOT s.ssl AND NOT a.client_addr <<= inet '127.0.0.0/8' AND a.client_addr <> inet '::1'
+           WHERE NOT s.ssl AND host(a.client_addr) NOT LIKE '127.%' AND a.client_addr <> inet '::1'
        )::int AS plain,
        count(*) FILTER (WHERE s.ssl IS NULL)::int AS unknown,
        clock_timestamp() AS sampled_at
