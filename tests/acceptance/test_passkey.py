@@ -25,7 +25,7 @@ from rbkernel.incidents import workflow
 from tests.integration.test_act_on_page import PAGE, proven_by_openssl
 from tests.support.approvals import ONE_PERSON, Queue, Room, lives, made_room, queue
 from tests.support.command import run_command
-from tests.support.journal_builder import INCIDENT
+from tests.support.journal_builder import INCIDENT, other_run
 from tests.support.page_gateway import gateway
 from tests.support.servers import Servers, servers
 from tests.support.waiting import until
@@ -156,6 +156,41 @@ def approves_and_executes(page: Page, locks: Queue, folder: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     expect(actions.get_by_role("button")).to_have_count(0)
     page.screenshot(path=folder / "phone-verified.png", full_page=True)
+
+
+def test_one_person_breaks_the_glass_on_a_phone(
+    server: Servers, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person who asked approves alone: the reason that was typed is part of what is signed."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url, why = f"http://localhost:{port}", "nobody else answers – not even Zoë"
+    room = made_room(tmp_path, server, monkeypatch, url=url, one_user=True)
+    text = room.file.read_text()
+    room.file.write_text(text.replace("one_user", "break_glass = true\none_user", 1))
+    monkeypatch.setenv("LINKS", SECRET.decode())
+    session = server.diagnostic_session()
+    locks = queue(server, session)
+    session.close()
+    plan = room.propose(locks.plan, other_run(1))
+    room.approve(plan)
+    with gateway(tmp_path, room.root, configuration=room.file, port=port), phone(browser) as page:
+        register(page, "ann")
+        open_link(page, url)
+        actions = page.locator("#actions")
+        actions.get_by_text("Break glass: approve alone").click()
+        actions.get_by_label("Why (recorded").fill(f"  {why} ")
+        actions.get_by_role("button", name="Approve alone with passkey").click()
+        expect(actions).to_contain_text(f"ann approved alone: {why}")
+        expect(actions.locator(".badge.critical")).to_have_text("break-glass")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.screenshot(path=tmp_path / "phone-break-glass.png", full_page=True)
+        page.get_by_role("button", name="Execute").click()
+        expect(actions).to_contain_text("verified")
+    [done] = incident.look(room.root, INCIDENT).actions
+    assert [(one.by, one.break_glass) for one in done.approvals] == [("ann", why)]
+    assert not lives(server, locks.holder)
+    server.end_sessions()
 
 
 ROUTE = """
