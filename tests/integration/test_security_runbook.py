@@ -120,7 +120,7 @@ class TestNothingIsFound:
         [note] = found.outcome.record.of_kind("note")
         said = "Not judged: hosts, network, refused actions, refused logins, one login"
         assert said in str(note.data)
-        assert decision(found, "Is the evidence kept on another host?").recommended is None
+        assert decision(found, "Is the evidence kept elsewhere?").recommended == "not yet"
 
     def test_without_lists_nothing_is_known(self, shop: Settings) -> None:
         found = incident(shop, expected=[], addresses=[])
@@ -208,8 +208,8 @@ class TestSuspect:
             assert "orders" in found.finding(BULK).cause
             [target] = found.plan("Terminate 1 session")["targets"]
             assert target["query"] == "SELECT * FROM orders"
-        rotation = decision(found, "Is the evidence kept on another host?")
-        assert rotation.options[0] == "not yet"
+        rotation = decision(found, "Is the evidence kept elsewhere?")
+        assert rotation.recommended == "not yet"
         assert decision(found, "Who is told?").recommended.startswith("escalate")
 
     def test_a_name_that_is_no_role(self, shop: Settings) -> None:
