@@ -20,7 +20,6 @@ rules:
     agg: rows
     where: {unexpected: true}
     each: origin
-    by: login
     unit: addresses
     critical: 0
     cause: "Sessions come from {value} that {is|are} not expected: {which}"

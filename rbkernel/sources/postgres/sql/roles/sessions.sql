@@ -24,7 +24,6 @@ rules:
     name: open
     agg: rows
     each: session
-    by: client
     unit: sessions
     warn: 0
     cause: "{value} of the suspected login or address {is|are} open: {which}"

@@ -21,7 +21,6 @@ rules:
     agg: rows
     where: {superuser: true, unexpected: true}
     each: role
-    by: role
     unit: logins
     critical: 0
     cause: "{value} {is|are} superuser, or can become it, and {is|are} not expected: {which}"
@@ -34,7 +33,6 @@ rules:
     agg: rows
     where: {superuser: false, unexpected: true}
     each: privilege
-    by: role
     unit: privileges
     warn: 0
     cause: "{value} {is|are} not expected: {which}"
