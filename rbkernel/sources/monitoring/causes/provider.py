@@ -165,7 +165,7 @@ def _quota(calls: Calls) -> Suspect:
     return Suspect(
         title=_QUOTA,
         holds=True,
-        said=f"{worst.provider} refuses {percent(worst.limited)} of the calls of {worst.name}"
+        said=f"{worst.provider} refuses {percent(worst.limited or 0.0)} of the calls of {worst.name}"
         " because of our limit of rate: the provider answers",
         which=worst.provider,
         next_step=f"Lower the rate of calls to {worst.provider}, or have the limit raised; see"
