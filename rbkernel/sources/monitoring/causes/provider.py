@@ -165,8 +165,8 @@ def _quota(calls: Calls) -> Suspect:
     return Suspect(
         title=_QUOTA,
         holds=True,
-        said=f"{worst.provider} refuses {percent(worst.limited or 0.0)} of the calls of {worst.name}"
-        " because of our limit of rate: the provider answers",
+        said=f"{worst.provider} refuses {percent(worst.limited or 0.0)} of the calls of"
+        f" {worst.name} because of our limit of rate: the provider answers",
         which=worst.provider,
         next_step=f"Lower the rate of calls to {worst.provider}, or have the limit raised; see"
         " which feature or tenant asks for more (RUN-013)",
