@@ -127,7 +127,7 @@ def finding_text(finding: Finding) -> str:
 
 
 def rows_of(finding: Finding) -> str:
-    """Return the text that identifies the wrong rows; empty if the cause says it already.
+    """Return the text that identifies the wrong rows; empty if the finding says it already.
 
     >>> import dataclasses
     >>> one = Finding(title="", verdict=Verdict.WARNING, expected="", actual="", which="a, b")
@@ -136,7 +136,8 @@ def rows_of(finding: Finding) -> str:
     >>> rows_of(dataclasses.replace(one, which="pid 12", cause="pid 123 holds it"))
     'pid 12'
     """
-    told = re.search(rf"(?<!\w){re.escape(finding.which)}(?!\w)", finding.cause)
+    said = f"{finding.actual}\n{finding.cause}"
+    told = re.search(rf"(?<!\w){re.escape(finding.which)}(?!\w)", said)
     return "" if told else finding.which
 
 

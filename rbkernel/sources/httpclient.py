@@ -115,6 +115,8 @@ def reason(error: Exception, timeout_s: float) -> str:
     inner = root(error)
     if isinstance(inner, ssl.SSLError):  # its number is not one of the operating system
         return f"TLS: {str(inner.reason or inner).replace('_', ' ').lower()}"
+    if type(inner) is ValueError:  # our own, in words
+        return str(inner)
     code = getattr(inner, "errno", None)
     return f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else inner}"
 

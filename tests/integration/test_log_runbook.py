@@ -103,9 +103,9 @@ class TestDisk:
         assert full.recommended == "stop what repeats in the log"
         assert full.finding(SOON).value == pytest.approx(5, abs=0.3)
         assert full.finding(SOON).verdict is Verdict.WARNING
-        assert "/var/log" in full.finding(SOON).actual
-        assert "shop.log" in full.finding("Growth of a log of the service").actual
-        assert "access.log" not in full.finding("Growth of a log of the service").actual
+        assert "/var/log" in full.finding(SOON).cause
+        assert "shop.log" in full.finding("Growth of a log of the service").cause
+        assert "access.log" not in full.finding("Growth of a log of the service").cause
 
     def test_a_setting_of_postgresql_is_the_smaller_step(self, found: Callable[..., Found]) -> None:
         administer("ALTER SYSTEM SET log_statement = 'all'")

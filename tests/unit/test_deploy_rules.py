@@ -63,6 +63,13 @@ class TestVersions:
         assert found.began().ok
         assert "not by the deployment" in found.began().actual
 
+    def test_errors_that_began_a_minute_before_the_deployment(self) -> None:
+        old = _old(*_errors(120, 2, 0.0), *_errors(1, 0, 0.3), instances=3)
+        new = Version(name="2", started_at=NOW - 30, instances=3, errors=((NOW, 0.3),))
+        assert "1, which runs too, fails 30 %" in _deployed(old, new).began().actual
+        well = _old(*_errors(120, 0, 0.0), instances=3)
+        assert _deployed(well, new).began().critical
+
     def test_a_bad_hotfix_on_a_bad_version_leads_to_the_version_before_both(self) -> None:
         middle = Version(name="1.5", started_at=NOW - 3600, errors=_errors(60, 21, 0.2))
         found = _deployed(_old(*_errors(120, 61, 0.0)), middle, _new(*_errors(20, 0, 0.2)))

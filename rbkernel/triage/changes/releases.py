@@ -121,15 +121,22 @@ def releases(
     heading = f"deployed versions of {service}"
     tables.show(Table(heading=heading, names=_NAMES, rows=found.rows()), kind="releases")
     display(HTML("".join(map(traced, (started, running, errors, rates)))))
-    errors_now, began = found.errors(), found.began()
-    if began.wrong:
-        errors_now = dataclasses.replace(errors_now, explained_by=began.cause)
+    began = found.began()
     return Releases(
         deployments=found,
-        errors=keep(errors_now),
+        errors=keep(_with_origin(found.errors(), began)),
         began=keep(began),
         last_good=keep(found.last_good()),
     )
+
+
+def _with_origin(errors: Finding, began: Finding) -> Finding:
+    """Return the finding on errors with the runbook for them: is the deployment their cause?"""
+    if not errors.wrong or began.unknown:
+        return errors
+    if began.wrong:
+        return dataclasses.replace(errors, opens=began.opens)
+    return dataclasses.replace(errors, next_step="find what else causes them", opens="RUN-008")
 
 
 def _asked(service: str, source: str, query: str, asked: Asked = _NOW) -> pd.DataFrame:

@@ -167,14 +167,18 @@ class Deployments:
                 next_step="compare with the dashboard; give a longer look_back_s",
             )
         still = "" if first is current else f", also those to {current.name}"
+        cause = (
+            f"{first.name} was deployed at {clock(begin)} UTC, and since then requests fail"
+            f"{still}: {_share(errors.value or 0.0)}, before it {_share(before)}"
+        )
         return found(
             Verdict.CRITICAL,
-            f"{errors.actual}, before it {_share(before)}",
-            cause=f"{first.name} was deployed at {clock(begin)} UTC, and since then requests fail"
-            f"{still}: {_share(errors.value or 0.0)}, before it {_share(before)}",
+            cause,
+            cause=cause,
             which=current.name,
             next_step="take the deployment back: a rollback, or its feature flag",
             opens="RUN-022",
+            explains=("RUN-022",),
             value=errors.value,
         )
 
@@ -189,8 +193,10 @@ class Deployments:
     def _elsewhere(self, current: Version) -> str:
         """Return why the errors are not by the deployment; empty if nothing says so."""
         first = self._first_bad(current)
+        # of the same minutes: what began just before the deployment is not in the older values
+        since = max(self.at - _NOW_S, first.started_at)
         for other in self._before(first):
-            value = self.now(other)
+            value = other.between(since, math.inf)
             if other.instances > 0 and value is not None and value > self.limit:
                 return f"{other.name}, which runs too, fails {_share(value)} of its requests"
         late = first.onset(self.limit) - first.started_at

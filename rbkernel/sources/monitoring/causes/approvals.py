@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
+from rbkernel.amounts import percent
 from rbkernel.checks.answer import provenance
 from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
@@ -155,7 +156,7 @@ def _loop(queue: Queue) -> Suspect:
     return Suspect(
         title=_LOOP,
         holds=True,
-        said=f"{name} creates {agents.share(name):.0%} of the tasks of {queue.name},"
+        said=f"{name} creates {percent(agents.share(name))} of the tasks of {queue.name},"
         f" {_per_hour(agents.members[name].now)} ({agents.members[name].compared()}); the other"
         " agents create as many as usual",
         which=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rbkernel.amounts import percent
 from rbkernel.sources.monitoring.causes.figures import Figure, Group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, explained, unknown
 
@@ -88,7 +89,7 @@ def _loop(spent: Spending) -> Suspect:
             title=_LOOP,
             holds=True,
             said=f"{name} repeats its requests, {', '.join(signs)}; it accounts for"
-            f" {spent.features.share_of_rise(name):.0%} of the rise, and costs"
+            f" {percent(min(1.0, spent.features.share_of_rise(name)))} of the rise, and costs"
             f" ${number(spent.features.members[name].now)} per h",
             which=name,
             next_step=f"Disable the feature flag of {name}; then find the loop",
@@ -130,7 +131,7 @@ def _switch(spent: Spending) -> Suspect:
     return Suspect(
         title=_SWITCH,
         holds=True,
-        said=f"{name} now gets {share:.0%} of the requests ({before:.0%}"
+        said=f"{name} now gets {percent(share)} of the requests ({percent(before)}"
         f" usually, when {usual} cost the most): a request costs ${each.now:.2g}"
         f" ({each.compared()}); the number of requests is {spent.requests.total.compared()}",
         which=name,
@@ -163,8 +164,9 @@ def _tenant(spent: Spending) -> Suspect:
     return Suspect(
         title=_TENANT,
         holds=True,
-        said=f"{name} accounts for {tenants.share_of_rise(name):.0%} of the rise, and costs"
-        f" ${number(figure.now)} per h ({figure.compared()}); the other tenants are as usual",
+        said=f"{name} accounts for {percent(min(1.0, tenants.share_of_rise(name)))} of the rise,"
+        f" and costs ${number(figure.now)} per h ({figure.compared()});"
+        " the other tenants are as usual",
         which=name,
         next_step=f"Limit the rate of {name}, and ask the tenant; leave the feature on for the"
         " others",

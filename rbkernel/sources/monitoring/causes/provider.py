@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rbkernel.amounts import percent
 from rbkernel.sources.monitoring.causes.figures import group
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
@@ -164,8 +165,8 @@ def _quota(calls: Calls) -> Suspect:
     return Suspect(
         title=_QUOTA,
         holds=True,
-        said=f"{worst.provider} refuses {worst.limited:.0%} of the calls of {worst.name} because"
-        " of our limit of rate: the provider answers",
+        said=f"{worst.provider} refuses {percent(worst.limited or 0.0)} of the calls of"
+        f" {worst.name} because of our limit of rate: the provider answers",
         which=worst.provider,
         next_step=f"Lower the rate of calls to {worst.provider}, or have the limit raised; see"
         " which feature or tenant asks for more (RUN-013)",
@@ -218,7 +219,7 @@ def _total(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
     return Suspect(
         title=_TOTAL,
         holds=True,
-        said=f"{name} fails with all its models: at least {failing:.0%} of the calls of"
+        said=f"{name} fails with all its models: at least {percent(failing)} of the calls of"
         f" {', '.join(one.name for one in models)}",
         which=name,
         instead=_other(others, calls.fallback),
@@ -237,8 +238,8 @@ def _model(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
             return Suspect(
                 title=_MODEL,
                 holds=True,
-                said=f"{worst.name} fails ({worst.failing:.0%} of the calls); {same[0].name} of"
-                f" {provider} answers",
+                said=f"{worst.name} fails ({percent(worst.failing)} of the calls);"
+                f" {same[0].name} of {provider} answers",
                 which=worst.name,
                 instead=_other(same, calls.fallback),
                 next_step=_instead(same, down, calls.fallback),
@@ -260,8 +261,8 @@ def _partial(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
     return Suspect(
         title=_PARTIAL,
         holds=True,
-        said=f"{worst.failing:.0%} of the calls of {worst.name} ({worst.provider}) fail, and the"
-        " others are answered",
+        said=f"{percent(worst.failing)} of the calls of {worst.name} ({worst.provider}) fail,"
+        " and the others are answered",
         which=worst.provider,
         next_step="Retry more often with pauses, and wait longer for answers; do not switch yet",
     )

@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
+from rbkernel.amounts import percent
 from rbkernel.sources.monitoring.causes.figures import Course, Group, courses, group
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
@@ -132,13 +133,13 @@ def _wrong(guardrail: Guardrail) -> Suspect:
             f"review ten of the newest events of {guardrail.name}, then run this again",
         )
     if share < _MOSTLY:
-        said = f"reviews confirm {1 - share:.0%} of the events of {guardrail.name}"
+        said = f"reviews confirm {percent(1 - share)} of the events of {guardrail.name}"
         return Suspect(title=_WRONG, holds=False, said=said)
     return Suspect(
         title=_WRONG,
         holds=True,
-        said=f"{share:.0%} of the reviewed events of {guardrail.name} are false positives, and no"
-        " deployment began it",
+        said=f"{percent(share)} of the reviewed events of {guardrail.name} are false positives,"
+        " and no deployment began it",
         which=guardrail.name,
         next_step=f"Tune {guardrail.name}, with a second person; never switch it off",
     )
@@ -151,19 +152,20 @@ def _since(guardrail: Guardrail) -> Suspect:
         return Suspect(title=_DEPLOYED, holds=False, said=said)
     ago = amounts.duration(deployed.ago_s)
     said = (
-        f"{guardrail.name} triggers for {deployed.after:.1%} of its checks since version"
-        f" {deployed.version} was deployed {ago} ago, before for {deployed.before:.1%}"
+        f"{guardrail.name} triggers for {percent(deployed.after, digits=1)} of its checks since"
+        f" version {deployed.version} was deployed {ago} ago, before for"
+        f" {percent(deployed.before, digits=1)}"
     )
     if isinstance(share, str):
         step = f"review ten events; roll back {deployed.version} if they are false positives"
         return unknown(_DEPLOYED, f"{said}. Whether that is wrong is not known: {share}", step)
     if share < _MOSTLY:
-        said = f"{said}; but reviews confirm {1 - share:.0%} of the events"
+        said = f"{said}; but reviews confirm {percent(1 - share)} of the events"
         return Suspect(title=_DEPLOYED, holds=False, said=said)
     return Suspect(
         title=_DEPLOYED,
         holds=True,
-        said=f"{said}; {share:.0%} of the reviewed events are false positives",
+        said=f"{said}; {percent(share)} of the reviewed events are false positives",
         which=guardrail.name,
         next_step=f"Roll back version {deployed.version}, with a second person; never switch"
         f" {guardrail.name} off",
@@ -179,18 +181,18 @@ def _source(guardrail: Guardrail) -> Suspect:
         said = "no source stands out: the others have risen, too"
         return Suspect(title=_SOURCE, holds=False, said=said)
     figure = sources.members[name]
-    causes = f"{name} causes {sources.share(name):.0%} of the events of {guardrail.name}"
+    causes = f"{name} causes {percent(sources.share(name))} of the events of {guardrail.name}"
     said = f"{causes} ({figure.compared()}); the other sources are as usual"
     if isinstance(reviewed, str):
         step = f"review ten events of {name}; block it if they are confirmed"
         return unknown(_SOURCE, f"{said}. Whether they are right is not known: {reviewed}", step)
     if reviewed >= _MOSTLY:
-        said = f"{causes}, and {reviewed:.0%} of the reviewed events are false positives"
+        said = f"{causes}, and {percent(reviewed)} of the reviewed events are false positives"
         return Suspect(title=_SOURCE, holds=False, said=said)
     return Suspect(
         title=_SOURCE,
         holds=True,
-        said=f"{said}, and reviews confirm {1 - reviewed:.0%}",
+        said=f"{said}, and reviews confirm {percent(1 - reviewed)}",
         which=name,
         next_step=f"Block {name}, and look for what got past {guardrail.name}",
     )
