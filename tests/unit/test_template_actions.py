@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from rbkernel import actions, config
+from rbkernel.config import Settings
 from rbkernel.config.actions import Actions
+from rbkernel.model import Run
 from rbkernel.runbook import catalogue, scaffold
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import Operation
 from rbkernel.runbook.placeholders import unfilled
+from rbkernel.triage import context, handover
+from rbkernel.triage.context import Triage
 
 GUIDE = Path(__file__).parents[2] / "docs/how-to/deploy.md"
 SECTION = "## The names that the templates use"
@@ -119,3 +123,45 @@ def _calls(name: str) -> Iterator[tuple[str, str, set[str]]]:
                 given = {str(one.arg) for one in node.keywords} - {"otherwise", "title"}
                 first = next(one for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant))
                 yield kind, str(first.value), given
+
+
+class TestAnOperation:
+    """Of the front matter, as `rb.commands` plans it."""
+
+    @pytest.fixture(autouse=True)
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = {"service": "shop", "version": "", "backup": ""}
+        told = Run(
+            id="r",
+            runbook="RUN-900",
+            title="",
+            incident="",
+            headless=True,
+            started_at="",
+            parameters=given,
+        )
+        monkeypatch.setattr(context, "_current", Triage(told, Settings(), ()))
+
+    def test_is_planned_as_before_where_nothing_is_configured(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / config.FILE_NAME
+        file.write_text("")
+        monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
+        text = "kubectl scale deployment/{service} --replicas={replicas}"
+        one = Operation(name="Scale", run="scale", command=text, values={"replicas": "5"}, undo="u")
+        same = one.model_copy(
+            update={"run": "", "command": "kubectl scale deployment/shop --replicas=5"}
+        )
+        assert handover._plan(one) == handover._plan(same.model_copy(update={"values": {}}))
+
+    def test_takes_parameters_and_never_an_empty_one(self, example: Actions) -> None:
+        scale = Operation(
+            name="Scale", run="scale", command="scale {service}", values={"replicas": "5"}
+        )
+        assert handover._plan(scale).arguments["values"] == {"service": "shop", "replicas": "5"}
+        values = {"service": "{service}", "version": "{version}"}
+        deploy = Operation(name="Deploy", run="deploy", command="deploy {version}", values=values)
+        plan = handover._plan(deploy)
+        assert (plan.action, plan.command) == ("", "deploy ‹PLACEHOLDER: version›")
+        assert "the value version is not known" in plan.risk
