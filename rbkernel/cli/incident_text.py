@@ -57,9 +57,13 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
-def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
+def incident_lines(
+    found: Incident, due: Due | None, postmortem: Due | None = None
+) -> Iterator[str]:
     """Yield the lines that `rbkernel incident show` prints about an incident."""
     yield from _head(found, due)
+    if postmortem:
+        yield _line_of(postmortem)
     firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
     shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
     yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
@@ -204,7 +208,11 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         status = f"{short_line(last.status)} since {clock(last.at)}"
         yield f"  status   {status}, by {short_line(last.by)}"
     if due:
-        yield f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
+        yield _line_of(due)
+
+
+def _line_of(due: Due) -> str:
+    return f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
 
 
 def _block(title: str, lines: Sequence[str]) -> Iterator[str]:

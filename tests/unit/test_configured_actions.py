@@ -199,6 +199,15 @@ class TestPlans:
         hostile = actions.run("rollback", service="a; rm -rf /", otherwise=RESTART)
         assert "rm" not in hostile.command
 
+    def test_a_plan_to_copy_stays_as_it_is_where_nothing_is_configured(self, file: Path) -> None:
+        copied = actions.command("Go back", "deploy <v>", values={"<v>": "1"}, undo="2", risk="r")
+        assert actions.run("rollback", otherwise=copied, service="shop") == copied
+        refused = actions.run("restart", otherwise=copied, service="other")
+        assert (refused.command, refused.undo, refused.action) == ("deploy 1", "2", "")
+        assert "r; rbkernel does not execute it: service = 'other' is not one of" in refused.risk
+        plan = actions.run("restart", otherwise=copied, service="shop")
+        assert (plan.title, plan.action, plan.risk) == ("Go back", "run:restart", "r")
+
     def test_without_a_file_at_all(self, file: Path) -> None:
         file.write_text("")
         assert actions.run("restart", service="shop", otherwise=RESTART).command
