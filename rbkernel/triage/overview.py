@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from IPython.display import display
@@ -23,10 +24,10 @@ WATCH, ESCALATE = "none: watch", "escalate"
 class Overview:
     """The result of `overview`, which has already been shown.
 
-    ``opens`` holds the ids of the runbooks to open, the most urgent first. ``unseen`` holds the
-    titles of unknown findings, ``critical`` those of critical findings. ``beyond`` is true if no
-    runbook is about the first cause; the runbooks of other findings then do not help. ``findings``
-    holds all findings.
+    ``opens`` holds the ids of the runbooks to open, the most urgent first, and ``parameters`` the
+    connections to pass to each. ``unseen`` holds the titles of unknown findings, ``critical`` those
+    of critical findings. ``beyond`` is true if no runbook is about the first cause; the runbooks of
+    other findings then do not help. ``findings`` holds all findings.
     """
 
     opens: tuple[str, ...]
@@ -34,6 +35,7 @@ class Overview:
     critical: tuple[str, ...] = ()
     beyond: bool = False
     findings: tuple[Finding, ...] = ()
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def options(self) -> list[str]:
@@ -50,6 +52,16 @@ class Overview:
         if self.opens and not self.beyond:
             return self.opens[0]
         return ESCALATE if self.beyond or self.unseen or self.critical else WATCH
+
+    @property
+    def reason(self) -> str:
+        """How to run the recommended runbook on the server with the problem; else an empty text.
+
+        >>> Overview(opens=("RUN-001",), unseen=(), parameters={"RUN-001": {"db": "copy"}}).reason
+        'rbkernel run RUN-001 -p db=copy'
+        """
+        given = self.parameters.get(self.recommended)
+        return f"rbkernel run {self.recommended} {looks.as_options(given)}" if given else ""
 
     @property
     def needed(self) -> bool:
@@ -80,7 +92,7 @@ def overview(
     Returns
     -------
     Overview
-        The runbooks to open, and the titles of unknown findings.
+        The runbooks to open with their parameters, and the titles of unknown findings.
     """
     run = triage()
     found: list[Finding] = []
@@ -101,6 +113,7 @@ def overview(
         tell=partial(earlier.findings, run, db),
         begun=begun.get(db),
     )
+    own = len(found)
     # each server has a separate finding for the same check
     found += [
         dataclasses.replace(finding, title=_on(standby, finding.title))
@@ -108,14 +121,25 @@ def overview(
         for finding in looks.survey(run.session(standby), seen, begun=begun.get(standby))
     ]
     found = [run.add_finding(finding) for finding in found]
+    reasons = looks.reasons_to_open(found)
     seen = Overview(
-        opens=tuple(looks.next_runbooks(found)),
+        opens=tuple(reasons),
+        parameters={
+            runbook: looks.parameters(
+                runbook, db if reason in found[:own] else standby, primary=db, standby=standby
+            )
+            for runbook, reason in reasons.items()
+        },
         unseen=tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN),
         critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
         beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
         findings=tuple(found),
     )
-    data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
+    data = {
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "opens": seen.opens,
+        "parameters": seen.parameters,
+    }
     html, text = cards.overview_card(found), cards.overview_text(found)
     display(cards.bundle("overview", data, html, text), raw=True)
     return seen
