@@ -55,13 +55,21 @@ class Overview:
 
     @property
     def reason(self) -> str:
-        """How to run the recommended runbook on the server with the problem; else an empty text.
+        """The command that runs the recommended runbook; empty if none is recommended."""
+        return self.commands.get(self.recommended, "")
 
-        >>> Overview(opens=("RUN-001",), unseen=(), parameters={"RUN-001": {"db": "copy"}}).reason
+    @property
+    def commands(self) -> dict[str, str]:
+        """The commands that run the runbooks to open on the servers with the problems.
+
+        >>> seen = Overview(opens=("RUN-001",), unseen=(), parameters={"RUN-001": {"db": "copy"}})
+        >>> seen.reason
         'rbkernel run RUN-001 -p db=copy'
         """
-        given = self.parameters.get(self.recommended)
-        return f"rbkernel run {self.recommended} {looks.as_options(given)}" if given else ""
+        return {
+            runbook: f"rbkernel run {runbook} {looks.as_options(given)}"
+            for runbook, given in self.parameters.items()
+        }
 
     @property
     def needed(self) -> bool:
@@ -121,12 +129,27 @@ def overview(
         for finding in looks.survey(run.session(standby), seen, begun=begun.get(standby))
     ]
     found = [run.add_finding(finding) for finding in found]
+    seen = _seen(found[:own], found[own:], db=db, standby=standby)
+    data = {
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "opens": seen.opens,
+        "parameters": seen.parameters,
+    }
+    commands = [*seen.commands.values()]
+    html, text = cards.overview_card(found, commands), cards.overview_text(found, commands)
+    display(cards.bundle("overview", data, html, text), raw=True)
+    return seen
+
+
+def _seen(here: list[Finding], there: list[Finding], *, db: str, standby: str) -> Overview:
+    """Return the overview of the findings about a server, and of those about its standby."""
+    found = [*here, *there]
     reasons = looks.reasons_to_open(found)
-    seen = Overview(
+    return Overview(
         opens=tuple(reasons),
         parameters={
             runbook: looks.parameters(
-                runbook, db if reason in found[:own] else standby, primary=db, standby=standby
+                runbook, standby if reason in there else db, primary=db, standby=standby
             )
             for runbook, reason in reasons.items()
         },
@@ -135,14 +158,6 @@ def overview(
         beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
         findings=tuple(found),
     )
-    data = {
-        "findings": [dataclasses.asdict(finding) for finding in found],
-        "opens": seen.opens,
-        "parameters": seen.parameters,
-    }
-    html, text = cards.overview_card(found), cards.overview_text(found)
-    display(cards.bundle("overview", data, html, text), raw=True)
-    return seen
 
 
 def _on(connection: str, title: str) -> str:
