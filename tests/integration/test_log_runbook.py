@@ -126,7 +126,7 @@ class TestDisk:
         self, found: Callable[..., Found]
     ) -> None:
         assert found("hosts").recommended == "escalate"
-        assert "build1" in found("hosts").finding(DISK).actual
+        assert "build1" in found("hosts").finding(DISK).cause
         mine = found("hosts", instance="h")
         assert (mine.outcome.verdict, mine.recommended) == (Verdict.OK, "wait")
         unseen = found("hosts", instance="nobody")
