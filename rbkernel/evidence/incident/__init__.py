@@ -93,6 +93,7 @@ from rbkernel.evidence.incident.record import (
     Moment,
     StatusUpdate,
     tell,
+    whole,
 )
 from rbkernel.evidence.incident.states import (
     ACTION_TRANSITIONS,
@@ -176,5 +177,6 @@ __all__ = [
     "sent_time",
     "shown",
     "tell",
+    "whole",
     "with_lines",
 ]
