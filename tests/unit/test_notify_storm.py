@@ -238,10 +238,19 @@ def test_an_alert_that_nothing_checked_is_never_green() -> None:
 
 def test_an_ok_run_is_no_all_clear_for_another_alert(tmp_path: Path) -> None:
     root = tmp_path / "evidence"
-    said = {"source": "a", "fingerprint": "f", "status": "firing", "identity": "i" * 64}
-    why = {"labels": {"alertname": "Disk"}, "outcome": "no run", "why": "no such db"}
+    said: dict[str, Any] = {
+        "source": "a",
+        "fingerprint": "f",
+        "status": "firing",
+        "identity": "i" * 64,
+    }
+    why: dict[str, Any] = {
+        "labels": {"alertname": "Disk"},
+        "outcome": "no run",
+        "why": "no such db",
+    }
     records.append(root, INCIDENT, "alert", by="rbkernel", **said, **why)
-    run = {"run_id": RUN_ID, "runbook": "RUN-005", "verdict": "ok", "attempt": 1}
+    run: dict[str, Any] = {"run_id": RUN_ID, "runbook": "RUN-005", "verdict": "ok", "attempt": 1}
     records.append(root, INCIDENT, "run", by="rbkernel", state="ended", **run)
     record = records.read(root, INCIDENT)
     found = due(record, Told(), known=(), now=datetime.now(UTC)).events

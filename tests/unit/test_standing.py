@@ -306,9 +306,10 @@ def test_every_view_reads_what_was_merged(evidence: Path) -> None:
     told = page_scenes.alert(1, labels={"alertname": "Disk"}).to_json()
     why: dict[str, Any] = {"outcome": "no run", "why": "no such db"}
     other = "INC-20261120-other"
+    merged: dict[str, Any] = {"from": other}
     incident.append(evidence, other, "alert", by="rbkernel", **told, **why)
     incident.append(evidence, INCIDENT, "opened", by="ann", title="Lag")
-    incident.append(evidence, INCIDENT, "merged", by="rbkernel", **{"from": other})
+    incident.append(evidence, INCIDENT, "merged", by="rbkernel", **merged)
     incident.append(evidence, other, "merged", by="rbkernel", into=INCIDENT)
     [listed_] = [one for one in workflow.list_all(evidence) if one.record.id == INCIDENT]
     lines = overview.incidents(

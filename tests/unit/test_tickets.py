@@ -246,7 +246,12 @@ def test_a_request_in_progress_is_not_made_again(
 ) -> None:
     desk.write("| ☐ | Fix the pool | | | |\n")
     key = items_of(nbformat.read(desk.notebook, as_version=4)).open[0].key(INCIDENT)
-    begun = {"item": key, "title": "Fix the pool", "state": "begun", "attempt_id": "one"}
+    begun: dict[str, Any] = {
+        "item": key,
+        "title": "Fix the pool",
+        "state": "begun",
+        "attempt_id": "one",
+    }
     incident.append(desk.root, INCIDENT, "ticket", by="ann", **begun)
     assert desk.call("--tickets", "--again") == 1
     assert not tracker.came
