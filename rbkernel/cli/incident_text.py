@@ -62,9 +62,13 @@ def incident_lines(
 ) -> Iterator[str]:
     """Yield the lines that `rbkernel incident show` prints about an incident."""
     yield from _head(found, due)
+<<<<<<< HEAD
     if postmortem:
         yield _line_of(postmortem)
     firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
+=======
+    firing_first = sorted(found.whole.alerts, key=lambda alert: alert.status)
+>>>>>>> mend-pages
     shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
     yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
     ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]
@@ -184,8 +188,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
     if said:
         yield f"  {', '.join(said)}"
     yield f"  began    {clock(record.began.at)} ({short_line(record.began.source)})"
-    if stands.resolved and record.duration is not None:
-        over, took = stands.resolved, lasted(record.duration)
+    if stands.resolved and found.whole.duration is not None:
+        over, took = stands.resolved, lasted(found.whole.duration)
         yield f"  resolved {clock(over.at)} ({short_line(over.source)}), after {took}"
     if by := record.acknowledged:
         yield f"  acknowledged {clock(by.at)} by {short_line(by.by)}"
@@ -194,7 +198,7 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  merged into {short_line(record.merged_into)}"
-    for caveat in caveats.caveats_of(record):
+    for caveat in caveats.caveats_of(found.whole):
         yield f"  NOTE: {short_line(caveat)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"

@@ -424,7 +424,7 @@ def _summary(one: Any, due: Any) -> dict[str, Any]:
 
 def _details(one: Any) -> dict[str, Any]:
     return {
-        "alerts": [dataclasses.asdict(alert) for alert in one.record.alerts],
+        "alerts": [dataclasses.asdict(alert) for alert in one.whole.alerts],
         "runs": [dataclasses.asdict(run) for run in one.runs],
         "actions": [
             {
