@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from rbkernel import actions
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import approval, executor, undo, wording
 from rbkernel.execution.ledger import now
 from tests.support.approvals import refusal
+from tests.support.certificates import issued
 from tests.support.command_room import CommandRoom, Flags, command_room, flags
 from tests.support.journal_builder import other_run
 
@@ -199,3 +202,43 @@ def test_a_secret_of_a_command(room: CommandRoom, server: Flags) -> None:
     assert done.recorded is ActionState.VERIFIED
     assert changes(server)[0][2] == f"Bearer {secret}"
     assert secret not in room.record
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_only_a_trusted_server_gets_the_secret(
+    room: CommandRoom, tmp_path: Path, scheme: str
+) -> None:
+    authority = issued("authority", 30)
+    cert, key = issued("flags", 30, authority, names=("127.0.0.1",)).write(tmp_path / "tls")
+    (tmp_path / "ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with flags(context) as server:
+        text = FLAG.replace("URL", server.url.replace("https", scheme))
+        room.allow(text, "request:flag", watch_s=0.2)
+        assert "TLS: certificate verify failed" in refusal(lambda: room.approve(turn(room)))
+        # nothing looks before it is sent
+        room.allow(text.replace("preview", "#"), "request:flag", watch_s=0.2)
+        blind = turn(room, number=2)
+        done = room.execute(blind, room.approve(blind, "bob"))
+        assert "TLS: certificate verify failed: nothing was sent" in done.result
+        assert server.seen == []
+        room.allow(f'{text}ca = "{tmp_path}/ca.pem"\n', "request:flag", watch_s=0.2)
+        plan = turn(room, number=3)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        assert done.recorded is ActionState.VERIFIED
+        assert server.states == {"new": "off"}
+
+
+def test_no_proxy_of_the_environment_gets_the_secret(
+    room: CommandRoom, server: Flags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with flags() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        plan = turn(room)
+        assert room.execute(plan, room.approve(plan, "bob")).recorded is ActionState.VERIFIED
+        assert proxy.seen == []
+        assert server.states == {"new": "off"}

@@ -7,7 +7,9 @@ import json
 import ssl
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -226,8 +228,7 @@ def _request(place: Place[ActionRequest], method: str, url: str, body: bytes | N
             secret = headers[name].removeprefix(header.prefix)
             place.redactor.learn(f"header {name}", secret, public=action.public)
     try:
-        # of the system, if no file is named; loading them takes longer than a request without TLS
-        tls = url.startswith("https:") and ssl.create_default_context(cafile=action.ca)
+        tls = _trusted(url, action.ca)
     except OSError as error:
         raise ConfigError(
             f"the certificate of the authority cannot be read: {error.strerror or error}",
@@ -244,7 +245,23 @@ def _request(place: Place[ActionRequest], method: str, url: str, body: bytes | N
         headers={"Accept-Encoding": "identity", **headers},
         verify=tls,
         content=body,
+        trust_env=False,  # nobody has approved a proxy
     )
+
+
+def _trusted(url: str, ca: Path | None) -> ssl.SSLContext:
+    """Return what checks the certificate of a server, with the authorities of a file or the system.
+
+    Loading these takes longer than a request without TLS, so that for http nothing is trusted.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    if urlsplit(url).scheme == "https":
+        return ssl.create_default_context(cafile=ca)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _json(value: Any) -> str:
