@@ -17,6 +17,8 @@ from rbkernel.model import Severity
 # how a person who approves is known: by a signature, or because the proxy of the pages says so
 Identity = Literal["ssh", "passkey", "proxy"]
 ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
+# actions that set columns of rows
+_ON_ROWS = frozenset({"requeue", "set_failed", "set_flag"})
 # the action of a rule for a command or a request: run:NAME, request:NAME
 RUN, REQUEST = "run", "request"
 
@@ -54,7 +56,8 @@ class ActionRule(BaseModel):
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
     approve it. ``identities`` are the ways to be known that count for an approval. ``most_targets``
-    limits the number of sessions or rows. Without ``break_glass``, nobody may approve alone what
+    limits the number of sessions or rows, and ``tables`` names the only tables whose rows may be
+    changed, as SQL names. Without ``break_glass``, nobody may approve alone what
     needs more people. ``cool_down_s`` is the least time between two executions of the action on one
     connection. The effect is watched for ``watch_s``.
     """
@@ -68,6 +71,7 @@ class ActionRule(BaseModel):
     identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
     break_glass: bool = True
     most_targets: Count = 1
+    tables: tuple[str, ...] = ()
     cool_down_s: Pause = 0.0
     approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
     execute_within_min: Annotated[Minutes, Field(gt=0)] = 10.0
@@ -83,6 +87,16 @@ class ActionRule(BaseModel):
             )
         if ":" in self.action and "most_targets" in self.model_fields_set:
             raise ValueError("has most_targets, but a command or a request has no targets")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_of_tables(self) -> ActionRule:
+        if self.action in _ON_ROWS and not self.tables:
+            raise ValueError(
+                'has no tables: name those whose rows it may change: tables = ["shop.flags"]'
+            )
+        if self.tables and self.action not in _ON_ROWS:
+            raise ValueError(f"has tables, but {self.action} changes no rows")
         return self
 
     @property

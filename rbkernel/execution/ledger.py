@@ -287,7 +287,7 @@ class Ledger:
             return "the statement is not the approved one: another version of rbkernel wrote it"
         if changed:
             return f"it changed since its preview: {', '.join(changed)}"
-        return policy.too_many(rule, len(facts["targets"]))
+        return policy.too_much(rule, len(facts["targets"]), preview.foretold)
 
     def _present(self, found: Proposal, preview: Preview) -> Facts:
         """Return the fields of a document that must be the same when the action is executed."""

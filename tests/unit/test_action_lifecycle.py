@@ -247,7 +247,7 @@ class Rows:
 
     def _carry_out(self, key: str, was: str, new_: str, outcome: ActionState, undoes: str) -> None:
         text = text_of(
-            ActionRule(action="set_flag", approvers=0),
+            ActionRule(action="set_flag", approvers=0, tables=("s.t",)),
             foretold={"table": "s.t", "key": [{"name": "id"}], "sets": [{"name": "v"}]},
             targets=[{"key": {"id": key}, "before": {"v": was}, "after": {"v": new_}}],
             server={"system_identifier": "1", "database": "shop"},
@@ -510,6 +510,7 @@ class TestBreakGlass:
 
 
 ALONE_NOT = RULE.model_copy(update={"break_glass": False})
+FLAGS = ActionRule(action="set_flag", approvers=0, tables=("s.t",))
 ENFORCED: dict[str, Callable[[], bool]] = {
     "action": lambda: not rule().applies("cancel_queries", ""),
     "severities": lambda: (
@@ -541,6 +542,10 @@ ENFORCED: dict[str, Callable[[], bool]] = {
         and not policy.may_execute(broken(), RULE, BEGIN)
     ),
     "most_targets": lambda: bool(policy.too_many(RULE, 4)) and not policy.too_many(RULE, 3),
+    "tables": lambda: (
+        "rows of s.t, not of s.u" in policy.too_much(FLAGS, 1, {"table": "s.u"})
+        and not policy.too_much(FLAGS, 1, {"table": "s.t"})
+    ),
     "cool_down_s": lambda: (
         "wait 30 s" in policy.too_soon(RULE, [BEGIN.isoformat()], BEGIN + timedelta(seconds=30))
         and not policy.too_soon(RULE, [BEGIN.isoformat()], BEGIN + timedelta(seconds=60))
@@ -586,6 +591,9 @@ class TestPolicy:
             {"approvers": "x", "rules": [{"action": "cancel_queries", "severities": ["urgent"]}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "watch_s": 0}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries"}] * 2},
+            {"approvers": "x", "rules": [{"action": "set_flag"}]},
+            {"approvers": "x", "rules": [{"action": "requeue", "tables": []}]},
+            {"approvers": "x", "rules": [{"action": "cancel_queries", "tables": ["a.b"]}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "break_glass": True}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "identities": []}]},
             {

@@ -222,6 +222,10 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
         for one in (arguments["table"], *arguments["key"], *more):
             _must_be_name(one)
         write = rows_sql if proposal.undoes else _SQL[proposal.action]
+        if note and write is not messages_sql:
+            raise ValueError("its SQL changes no column for a note")
+        if write is messages_sql and proposal.action == "set_failed":
+            _must_be_failed(rows)
         same = write(arguments) == proposal.sql
         shapes = {(len(one["key"]), (*one["before"],), (*one["after"],)) for one in rows}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -236,6 +240,12 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
     if not same or len({(*one["key"],) for one in rows}) < len(rows):
         raise proposal.altered("the SQL that it shows is not the SQL of its rows")
     return rows
+
+
+def _must_be_failed(rows: Sequence[Facts]) -> None:
+    for one in rows:
+        if [str(value).casefold() for value in one["after"].values()] != ["failed"]:
+            raise ValueError("set_failed writes only failed, into one column")
 
 
 def _must_be_name(value: object) -> None:
