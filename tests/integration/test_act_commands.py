@@ -301,6 +301,15 @@ class TestChanged:
         monkeypatch.setattr(commands, "here", lambda: {"host": "other", "user": "root"})
         assert all("on another host, as another user" in why for why in both())
 
+    def test_the_value_of_a_variable(
+        self, room: CommandRoom, both: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The shell of the person who asks, and the service that executes, may be two worlds."""
+        monkeypatch.setenv("DEPLOY_TOKEN", "canary-of-production")
+        assert all("a variable of `environment` has another value here" in why for why in both())
+        assert room.read("runs") == ""
+        assert CANARY not in room.record
+
     def test_in_the_last_moment(self, room: CommandRoom, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = restart(room)
         ok, begin = room.approve(plan, "bob"), executor._begin

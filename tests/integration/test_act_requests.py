@@ -230,6 +230,28 @@ def test_only_a_trusted_server_gets_the_secret(
         assert server.states == {"new": "off"}
 
 
+def test_the_secret_and_the_authority_are_those_of_the_preview(
+    room: CommandRoom, server: Flags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorities = [issued(name, 30).certificate.public_bytes(Encoding.PEM) for name in "ab"]
+    file = tmp_path / "ca.pem"
+    file.write_bytes(authorities[0])
+    text = FLAG.replace("URL", server.url)
+    room.allow(f'{text}ca = "{file}"\n', "request:flag", watch_s=0.2)
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    monkeypatch.setenv("FLAG_TOKEN", "canary-of-another-tenant")
+    assert "the variable of a header has another value" in refusal(lambda: room.execute(plan, ok))
+    monkeypatch.delenv("FLAG_TOKEN")
+    assert "FLAG_TOKEN is not set here" in refusal(lambda: room.execute(plan, ok))
+    monkeypatch.setenv("FLAG_TOKEN", CANARY)
+    file.write_bytes(authorities[1])
+    assert "(ca) has another value" in refusal(lambda: room.execute(plan, ok))
+    assert changes(server) == []
+    file.write_bytes(authorities[0])
+    assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+
+
 def test_no_proxy_of_the_environment_gets_the_secret(
     room: CommandRoom, server: Flags, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from rbkernel.config.action_commands import ActionCommand
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import document as documents
 from rbkernel.execution.configured import process
-from rbkernel.execution.configured.place import Place, here, tail
+from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.configured.process import Ended
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
@@ -38,11 +38,8 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
         if isinstance(argv, tuple)
     }
     programs, refusals = _programs([argv[0] for argv in argvs.values()])
-    refusals += [
-        f"the variable {name} of `environment` is not set here"
-        for name in action.environment
-        if name not in os.environ
-    ]
+    missing = unset(action.environment)
+    refusals += missing
     if not action.working_directory.is_dir():
         refusals.append(f"the folder {action.working_directory} is not there")
     now = Preview(
@@ -56,7 +53,7 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
             {
                 **argvs,
                 "programs": programs,
-                "environment": action.environment,
+                "environment": {} if missing else place.marks(action.environment),
                 "timeout_s": action.timeout_s,
                 "recheck": action.recheck,
                 "inverse": place.inverse,
@@ -129,6 +126,9 @@ def changed(document: Facts, now: Preview) -> str:
     for name, program in after["programs"].items():
         if not _same(before["programs"].get(name), program):
             return f"the program {name} changed since the preview"
+    marks = before["environment"], after["environment"]
+    if {*marks[0]} == {*marks[1]} and not _same(*marks):
+        return "a variable of `environment` has another value here than where it was previewed"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
         before, after

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,8 @@ from rbkernel.redact import Redactor
 
 # characters of one line of output that are kept
 _LONGEST_LINE = 500
+# of scrypt: about 50 ms and 16 MB
+_SLOWLY: Mapping[str, int] = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 T = TypeVar("T", ActionCommand, ActionRequest)
 
 
@@ -38,6 +41,24 @@ class Place(Generic[T]):
     inverse: Mapping[str, Any]
     effect: str
     redactor: Redactor = field(compare=False)
+    plan: str = ""
+
+    def marks(self, names: Iterable[str]) -> dict[str, str]:
+        """Return a mark of the value of each variable: another value has another mark.
+
+        A document is no secret, so the mark is slow to compute for those who guess a value.
+
+        Raises
+        ------
+        KeyError
+            A variable is not set.
+        """
+        return {
+            name: hashlib.scrypt(
+                os.environb[name.encode()], salt=f"{self.plan} {name}".encode(), **_SLOWLY
+            ).hex()
+            for name in names
+        }
 
     @property
     def undo(self) -> str:
@@ -102,6 +123,7 @@ def _place(settings: Settings, found: Proposal, wanted: type[T]) -> Place[T]:
         inverse=_inverse(settings, kind, name, fields["arguments"]["values"]),
         effect=fields["effect"],
         redactor=redactor,
+        plan=found.plan,
     )
 
 
@@ -139,6 +161,11 @@ def touched(facts: Facts) -> frozenset[Any]:
 
 def _refused(found: Proposal, why: str, next_step: str) -> ActionRefused:
     return ActionRefused(why, where=f"plan {found.plan}, {found.action}", next_step=next_step)
+
+
+def unset(names: Iterable[str]) -> list[str]:
+    """Return why an action cannot be executed: variables that are not set here."""
+    return [f"the variable {one} is not set here" for one in names if one not in os.environ]
 
 
 def here() -> dict[str, str]:

@@ -17,7 +17,7 @@ from rbkernel.config.action_requests import ActionRequest, Looked
 from rbkernel.errors import ConfigError, SourceError
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import document as documents
-from rbkernel.execution.configured.place import Place, here, tail
+from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
 from rbkernel.sources import httpclient
@@ -29,6 +29,7 @@ _GRACE_S = 20.0
 _CAP_BYTES = 1_000_000
 # characters of a value in a sentence
 _SHOWN = 200
+_AROUND = {"environment": "the variable of a header", "ca": "the file of certificates (ca)"}
 
 
 def longest_s(place: Place[ActionRequest]) -> float:
@@ -39,8 +40,9 @@ def longest_s(place: Place[ActionRequest]) -> float:
 def preview(place: Place[ActionRequest], _found: object) -> Preview:
     """Say what would be sent, and what the state is now."""
     action, values = place.action, place.values
-    refusal, before = "", {}
-    if action.preview is not None:
+    variables = [one.env for one in action.headers.values() if one.env]
+    refusal, before = "; ".join(unset(variables)), {}
+    if action.preview is not None and not refusal:
         try:
             before = _before(place, _seen(place, action.preview))
         except (SourceError, ConfigError) as error:
@@ -63,6 +65,8 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
                     name: one.model_dump(exclude_defaults=True)
                     for name, one in action.headers.items()
                 },
+                "environment": {} if refusal else place.marks(variables),
+                "ca": _digest(action.ca),
                 "expect": action.expect,
                 "timeout_s": action.timeout_s,
                 "inverse": place.inverse,
@@ -79,6 +83,17 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
     )
 
 
+def _digest(file: Path | None) -> dict[str, str]:
+    """Return a file of certificates with its SHA-256; without, if it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        digest = ""
+    return {"file": str(file), "sha256": digest}
+
+
 def _before(place: Place[ActionRequest], value: Any) -> dict[str, Any]:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
     lines = place.kept(text)
@@ -91,6 +106,10 @@ def changed(document: Facts, now: Preview) -> str:
         return now.refusal
     if not _same(document["server"], now.server):
         return "it would be sent from another host or by another user than previewed"
+    [before], [after] = document["values"], now.values
+    for name, what in _AROUND.items():
+        if not _same(before.get(name), after[name]):
+            return f"{what} has another value here than where it was previewed"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
         document["values"], now.values
