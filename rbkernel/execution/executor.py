@@ -140,13 +140,13 @@ def refusal(
     """Return why the record or the policy forbids an execution; empty if they allow it.
 
     Without approvers, their file is not read; without a cool-down, other incidents are not. An undo
-    does not wait for a cool-down.
+    of what people have approved does not wait for a cool-down.
     """
     if latest is None:
         return "its preview is not recorded"
     if why := policy.may_execute(latest, rule, at) or ledger.unproven(latest, rule):
         return why
-    executed = ledger.executions(found) if rule.cool_down_s and not found.undoes else ()
+    executed = ledger.executions(found) if rule.cool_down_s and ledger.waits(found) else ()
     return policy.too_soon(rule, executed, at)
 
 

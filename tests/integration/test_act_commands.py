@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from rbkernel import actions
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionState
-from rbkernel.execution import approval, executor, undo, wording
+from rbkernel.execution import approval, document, executor, undo, wording
 from rbkernel.execution.configured import commands, process
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.model import ActionPlan
@@ -439,6 +440,33 @@ class TestHostile:
         plan = restart(room)
         why = refusal(lambda: room.approve(plan))
         assert "what looks like a secret" in why or "no plan" in why
+
+    @pytest.mark.parametrize(
+        ("changed", "states", "words"),
+        [
+            ({"approvers": 0}, {"approved"}, "nobody has approved what it undoes"),
+            ({}, set(), "the signature of bob is not valid"),
+        ],
+    )
+    def test_an_undo_of_what_nobody_approved(
+        self, room: CommandRoom, changed: dict[str, Any], states: set[str], words: str
+    ) -> None:
+        """A kernel writes that an action was executed, with a document of its own."""
+        plan = restart(room)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        text = document.canonical({**done.facts, **changed, "title": "Turn the flag"})
+        record = room.root / INCIDENT / "incident.jsonl"
+        with record.open("a") as file:
+            for one in done.lines:
+                if one.text("state") in states:
+                    continue
+                said = {**one.data, "digest": document.digest(text)}
+                said |= {"document": text} if "document" in said else {}
+                file.write(
+                    json.dumps({"kind": "action", "at": one.at, "by": one.by, **said}) + "\n"
+                )
+        [forged] = [one for one in undo.proposals(room.root) if one.title == "Undo: Turn the flag"]
+        assert words in refusal(lambda: room.approve(forged.plan))
 
     def test_what_is_to_copy_is_never_executed(self, room: CommandRoom) -> None:
         plan: ActionPlan = actions.run("other", service="shop", otherwise="touch {service}")
