@@ -130,6 +130,12 @@ def run(server: Servers, statement: str) -> None:
         raw.execute(statement.encode())
 
 
+def changes(server: Servers, statement: str) -> int:
+    """How many rows a statement changes."""
+    with server.access.connect("postgres") as raw:
+        return raw.execute(statement.encode()).rowcount
+
+
 def rows(server: Servers, table: str = TABLE) -> list[str]:
     """All rows of a table, as the server writes them."""
     with server.access.connect("postgres") as raw:
@@ -450,6 +456,40 @@ class TestRefused:
         found = room.ledger.recorded(room.ledger.named(plan))
         assert found
         assert found.recorded is ActionState.REJECTED
+
+
+class TestAfterTheCommit:
+    """The commit is the proof; what others do to the rows afterwards is their work."""
+
+    @pytest.mark.parametrize("relay", ["UPDATE {} SET note = 'sent'", "DELETE FROM {}"])
+    def test_a_relay_takes_what_was_requeued(self, room: Room, table: Servers, relay: str) -> None:
+        room.configure(*(one.replace("watch_s = 0.1", "watch_s = 30") for one in RULES))
+        run(table, f"DELETE FROM {TABLE} WHERE tenant = 'c'; CREATE UNIQUE INDEX ON {TABLE} (id)")
+        plan = room.propose(moved("requeue", status="note"), other_run(1))
+        taken = f"{relay.format(TABLE)} WHERE note = 'pending'"
+        begun = executor.begin(room.ledger, plan, approval.request(room.ledger, plan).digest)
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(executor.carry_out, room.ledger, begun)
+            until(lambda: changes(table, taken))
+            told = done.result()
+        assert told.recorded is ActionState.VERIFIED
+        assert "committed; then changed by others since: 0 of 1 rows" in told.result
+
+    def test_a_trigger_of_the_same_commit(self, room: Room, table: Servers) -> None:
+        run(
+            table,
+            f"""
+            CREATE FUNCTION "Odd %s".back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                UPDATE {TABLE} SET note = 'keep' WHERE id = NEW.id AND note = 'new';
+                RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER back AFTER UPDATE ON {TABLE}
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "Odd %s".back();
+            """,
+        )
+        plan = room.propose(flagged(table, "id = 2", note="new"), other_run(1))
+        done = room.execute(plan, approval.request(room.ledger, plan))
+        assert done.recorded is ActionState.INDETERMINATE
+        assert "by others, or by a trigger (back)" in done.result
 
 
 class TestPreview:

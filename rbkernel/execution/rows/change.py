@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -144,7 +145,7 @@ def _not_committed(error: RbkernelError) -> RbkernelError:
 
 
 def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
-    """Read the rows again until the time is over; they must keep their new values.
+    """Read the rows again until the time is over, or one has not its new values any more.
 
     Raises
     ------
@@ -166,6 +167,23 @@ def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
         state=ActionState.FAILED if others else ActionState.VERIFIED,
         result=f"{count - len(others)} of {count} rows have the new values{said}",
         facts={"rows": count, "others": len(others)},
+    )
+
+
+def committed(document: Facts, seen: Outcome) -> Outcome:
+    """Return the outcome after a commit, which is the proof: it returned what was approved. Pure.
+
+    Afterwards, others may change the rows at once, as the relay that takes a message. If the table
+    has triggers, one of these may have undone the change in the same commit: nobody knows.
+    """
+    if seen.state is not ActionState.FAILED:
+        return seen
+    names = ", ".join(document["foretold"]["triggers"])
+    why = f"by others, or by a trigger ({names})" if names else "by others since"
+    return replace(
+        seen,
+        state=ActionState.INDETERMINATE if names else ActionState.VERIFIED,
+        result=f"committed; then changed {why}: {seen.result}",
     )
 
 
