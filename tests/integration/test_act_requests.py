@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from rbkernel import actions
+from rbkernel.errors import ActionRefused
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import approval, executor, undo, wording
 from rbkernel.execution.ledger import now
@@ -250,6 +251,50 @@ def test_the_secret_and_the_authority_are_those_of_the_preview(
     assert changes(server) == []
     file.write_bytes(authorities[0])
     assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+
+
+@pytest.mark.parametrize("approvers", [0, 1])
+def test_only_the_undo_of_what_people_approved_does_not_wait(
+    room: CommandRoom, server: Flags, approvers: int
+) -> None:
+    room.configure(
+        f'action = "request:flag"\napprovers = {approvers}\ncool_down_s = 599\nwatch_s = 0.2\n'
+    )
+    people = ["bob"] * approvers
+    plan = turn(room)
+    room.execute(plan, room.approve(plan, *people))
+    inverse = undo.find(room.root, plan).plan
+    ok = room.approve(inverse, *people)
+    if approvers:
+        assert room.execute(inverse, ok).recorded is ActionState.VERIFIED
+    else:
+        assert "wait 9 min" in refusal(lambda: room.execute(inverse, ok))
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_changes_nothing_has_no_undo(room: CommandRoom, server: Flags, looks: bool) -> None:
+    """It would turn on what nobody has turned off."""
+    text = FLAG.replace("URL", server.url)
+    room.allow(text if looks else text.replace("preview", "#"), "request:flag", watch_s=0.2)
+    server.states["new"] = "off"
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    assert "This is so already" in ok.facts["effect"]
+    assert "undo" not in ok.facts
+    server.states["new"] = "on"
+    assert "changed since" in refusal(lambda: room.execute(plan, ok))
+    server.states["new"] = "off"
+    assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+    with pytest.raises(ActionRefused, match="it cannot be undone"):
+        undo.find(room.root, plan)
+
+
+def test_an_action_that_is_its_own_inverse_has_no_undo(room: CommandRoom, server: Flags) -> None:
+    server.states["new"] = "off"
+    plan = turn(room, "on")
+    assert room.execute(plan, room.approve(plan, "bob")).recorded is ActionState.VERIFIED
+    with pytest.raises(ActionRefused, match="it cannot be undone"):
+        undo.find(room.root, plan)
 
 
 def test_no_proxy_of_the_environment_gets_the_secret(

@@ -45,6 +45,7 @@ percent = {min = 0, max = 100}
 [[actions.rules]]
 action = "run:restart"
 approvers = 0
+watch_s = 600
 """
 RESTART = "kubectl rollout restart deployment/{service}"
 
@@ -85,6 +86,8 @@ class TestDeclaration:
             ('"run:restart"', '"run:restrat"', "there is no [actions.commands.restrat]"),
             ('"run:restart"', '"restart"', "'run:NAME' or 'request:NAME'"),
             ("approvers = 0", "approvers = 0\nmost_targets = 2", "has no targets"),
+            ("watch_s = 600", "", "a rule for run:restart has no watch_s"),
+            ("watch_s = 600", "watch_s = 3601", "watch_s"),
             ('working_directory = "work"', "shell = true", "shell: is not a known field"),
             ("[actions.commands.scale]", '[actions.commands."a b"]', "should match the pattern"),
             ('"PUT"', '"GET"', "method: should be"),
@@ -189,6 +192,13 @@ class TestPlans:
         assert actions.run("restart", service="cart").undo == "a cart"
         undo = actions.run("restart", service="shop").undo
         assert undo == "none: narrow is the inverse, but service = 'shop' is not one of cart"
+
+    def test_an_action_that_is_its_own_inverse_says_so(self, file: Path) -> None:
+        undo = actions.request("flag", flag="a", state="off", percent=5).undo
+        assert "?to=on" in undo
+        own = "none: flag is the inverse, but with these values it is the same"
+        assert actions.request("flag", flag="a", state="on", percent=5).undo == own
+        assert actions.run("scale", service="shop", n=3).undo == own.replace("flag", "scale")
 
     def test_what_is_not_configured_is_copied_as_before(self, file: Path) -> None:
         plan = actions.run("rollback", service="shop", otherwise=RESTART)

@@ -56,6 +56,7 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
                 "environment": {} if missing else place.marks(action.environment),
                 "timeout_s": action.timeout_s,
                 "recheck": action.recheck,
+                **place.shared,
                 "inverse": place.inverse,
             },
         ),
@@ -177,15 +178,17 @@ def execute(place: Place[ActionCommand], document: Facts, until: datetime) -> Fa
 
 
 def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outcome:
-    """Run the command that verifies again and again, until its exit code is 0."""
+    """Run the command that verifies again and again, until its exit code is 0.
+
+    Each look has its whole time-out. If the last one did not come to its end, nobody knows.
+    """
     [values] = document["values"]
     if "verify" not in values:
         return Outcome(state=ActionState.VERIFIED, result="nothing else shows its effect")
     words, began = shlex.join(values["verify"]), time.monotonic()
     while True:
-        left = watch_s - (time.monotonic() - began)
         try:
-            seen = _run(place, values, "verify", min(place.action.timeout_s, max(left, 1.0)))
+            seen = _run(place, values, "verify", place.action.timeout_s)
         except OSError as error:
             return Outcome(
                 state=ActionState.INDETERMINATE, result=f"`{words}` cannot be started: {error}"
@@ -193,11 +196,12 @@ def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outco
         lines = place.kept(seen.output)
         if seen.code == 0:
             return Outcome(state=ActionState.VERIFIED, result=f"`{words}` succeeds")
-        if left <= _EVERY_S:
+        if time.monotonic() - began >= watch_s - _EVERY_S:
             last = tail(lines)
             why = f"{seen.words}{f': {last}' if last else ''}"
+            ended = seen.code is not None and seen.code > 0
             return Outcome(
-                state=ActionState.FAILED,
+                state=ActionState.FAILED if ended else ActionState.INDETERMINATE,
                 result=f"`{words}` did not succeed within {watch_s:g} s: {why}",
                 facts={"verify": lines},
             )

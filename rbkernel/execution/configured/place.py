@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rbkernel.actions.configured import configured, inverse, template
+from rbkernel.actions.configured import configured, inverse, shared, template
 from rbkernel.config import Settings
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
@@ -32,6 +32,7 @@ T = TypeVar("T", ActionCommand, ActionRequest)
 class Place(Generic[T]):
     """What is executed: the command or request with its values, as a text, and its inverse.
 
+    ``shared`` says what it changes: see `rbkernel.actions.configured.shared`.
     ``redactor`` knows the secrets of this process.
     """
 
@@ -39,6 +40,7 @@ class Place(Generic[T]):
     values: Mapping[str, str]
     text: str
     inverse: Mapping[str, Any]
+    shared: Mapping[str, Any]
     effect: str
     redactor: Redactor = field(compare=False)
     plan: str = ""
@@ -121,6 +123,7 @@ def _place(settings: Settings, found: Proposal, wanted: type[T]) -> Place[T]:
         values=fields["arguments"]["values"],
         text=fields["command"],
         inverse=_inverse(settings, kind, name, fields["arguments"]["values"]),
+        shared=shared(settings.actions, kind, name),
         effect=fields["effect"],
         redactor=redactor,
         plan=found.plan,
@@ -152,11 +155,13 @@ def undoing(facts: Facts) -> Facts:
 
 
 def touched(facts: Facts) -> frozenset[Any]:
-    """Return what a document changes: the values that it has in common with its inverse."""
-    values = facts["arguments"]["values"]
-    names = facts["values"][0]["inverse"].get("same", sorted(values))
-    kind = str(facts["action"]).partition(":")[0]
-    return frozenset({(kind, *((name, values[name]) for name in names))})
+    """Return what a document changes: its name and that of its inverse, with their common values.
+
+    So two actions change the same only if the configuration says so: one is the other, or its undo.
+    """
+    [values], given = facts["values"], facts["arguments"]["values"]
+    same = tuple((name, given[name]) for name in values["same"])
+    return frozenset({(facts["action"], *same), (values["undo_by"], *same)})
 
 
 def _refused(found: Proposal, why: str, next_step: str) -> ActionRefused:

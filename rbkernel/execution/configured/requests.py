@@ -29,6 +29,7 @@ _GRACE_S = 20.0
 _CAP_BYTES = 1_000_000
 # characters of a value in a sentence
 _SHOWN = 200
+_SO = "This is so already: it may change nothing, and it has no undo"
 _AROUND = {"environment": "the variable of a header", "ca": "the file of certificates (ca)"}
 
 
@@ -47,13 +48,13 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
             before = _before(place, _seen(place, action.preview))
         except (SourceError, ConfigError) as error:
             refusal = f"the state before cannot be seen: {error.what}"
-    seen = action.expected
+    seen, is_so = action.expected, not refusal and _is_so(place)
     return Preview(
         at=datetime.now(UTC),
         server=here(),
         targets=({"request": f"{action.method} {action.address(action.url, values)}"},),
-        effect=place.effect,
-        undo=place.undo,
+        effect=f"{place.effect}. {_SO}" if is_so else place.effect,
+        undo="" if is_so else place.undo,
         foretold=before,
         statement=place.text,
         values=(
@@ -69,7 +70,8 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
                 "ca": _digest(action.ca),
                 "expect": action.expect,
                 "timeout_s": action.timeout_s,
-                "inverse": place.inverse,
+                **place.shared,
+                "inverse": {} if is_so else place.inverse,
                 "verify": {
                     "url": action.address(seen.url, values),
                     "pointer": seen.pointer,
@@ -81,6 +83,16 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
         ),
         refusal=refusal,
     )
+
+
+def _is_so(place: Place[ActionRequest]) -> bool:
+    """Return whether the expected state is there already, so that there is nothing to undo."""
+    if (seen := place.action.expected) is None:
+        return False
+    try:
+        return _same(_seen(place, seen), place.action.body(seen.equals, place.values))
+    except (SourceError, ConfigError):
+        return False  # as if it was created
 
 
 def _digest(file: Path | None) -> dict[str, str]:
@@ -110,13 +122,13 @@ def changed(document: Facts, now: Preview) -> str:
     for name, what in _AROUND.items():
         if not _same(before.get(name), after[name]):
             return f"{what} has another value here than where it was previewed"
+    if document["foretold"].get("sha256") != now.foretold.get("sha256"):
+        return "the state before it changed since the preview"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
         document["values"], now.values
     ):
-        return "its configuration changed since the preview"
-    if document["foretold"].get("sha256") != now.foretold.get("sha256"):
-        return "the state before it changed since the preview"
+        return "its configuration, or the state before it, changed since the preview"
     return ""
 
 
