@@ -307,6 +307,7 @@ class Ledger:
         if why := kinds.get(found.action).changed(facts, preview):
             return why
         present = {"format": document.FORMAT, **self._present(found, preview)}
+        present.setdefault("undo", None)
         approved = {name: facts.get(name) for name in present}
         changed = [
             name

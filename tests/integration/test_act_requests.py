@@ -154,7 +154,7 @@ def test_a_value_is_one_segment_of_the_path(room: CommandRoom, server: Flags) ->
     lines = [one for one in FLAG.splitlines() if not one.startswith(("preview", "verify"))]
     text = "\n".join([*lines, 'verify = "status"']).replace("URL", server.url)
     room.allow(text, "request:flag")
-    names = ["a/../b", "a b", "a%2e", "a;b"]
+    names = ["a/b", "a b", "a%2e", "a;b"]
     for number, name in enumerate(names):
         plan = turn(room, number=number, flag=name)
         done = room.execute(plan, room.approve(plan, "bob"))

@@ -582,6 +582,7 @@ class TestPreview:
             f"1 row of {TABLE}: code is set. Triggers run, and may change more: touch."
             ' Rows that refer to these change, too: "Odd %s".child'
         )
+        assert asked.facts["loss"] == 'what these change is not restored: touch, "Odd %s".child'
         executed(room, plan)
 
 

@@ -85,7 +85,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
         server=identity,
         targets=tuple(targets),
         effect=words.effect(len(targets), facts),
-        loss="nothing: the values before are in the document",
+        loss=words.loss(facts),
         undo=_UNDO.format(proposal.plan) if not proposal.undoes else "none: propose it again",
         foretold=facts,
         statement=f"{statements.lock(facts)};\n{statements.change(facts)};",
