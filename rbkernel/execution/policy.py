@@ -94,7 +94,10 @@ def too_soon(rule: ActionRule, last: Iterable[str], now: datetime) -> str:
     left = rule.cool_down_s - (now - max(times)).total_seconds()
     if left <= 0:
         return ""
-    return f"the same action was executed on this connection: wait {amounts.duration(left)}"
+    same = "the same action was executed on this connection"
+    if ":" in rule.action:
+        same = f"{rule.action} was executed, with these or other values"
+    return f"{same}: wait {amounts.duration(left)}"
 
 
 def executions(histories: Iterable[ActionHistory], action: str, connection: str) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any, cast
@@ -470,7 +471,7 @@ class TestAfterTheCommit:
         begun = executor.begin(room.ledger, plan, approval.request(room.ledger, plan).digest)
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(executor.carry_out, room.ledger, begun)
-            until(lambda: changes(table, taken))
+            until(lambda: changes(table, taken) == 1)
             told = done.result()
         assert told.recorded is ActionState.VERIFIED
         assert "committed; then changed by others since: 0 of 1 rows" in told.result
@@ -554,7 +555,7 @@ class TestPreview:
         ):
             forged = dataclasses.replace(plan, arguments=arguments, sql=write(arguments))
             name = room.propose(forged, other_run(number))
-            assert "was altered" in refusal(lambda name=name: approval.request(room.ledger, name))
+            assert "was altered" in refusal(partial(approval.request, room.ledger, name))
         assert rows(table) == before
 
     def test_a_secret_is_not_recorded(self, room: Room, table: Servers) -> None:

@@ -46,21 +46,21 @@ class Place(Generic[T]):
     plan: str = ""
 
     def marks(self, names: Iterable[str]) -> dict[str, str]:
-        """Return a mark of the value of each variable: another value has another mark.
-
-        A document is no secret, so the mark is slow to compute for those who guess a value.
+        """Return a mark of the value of each variable.
 
         Raises
         ------
         KeyError
             A variable is not set.
         """
-        return {
-            name: hashlib.scrypt(
-                os.environb[name.encode()], salt=f"{self.plan} {name}".encode(), **_SLOWLY
-            ).hex()
-            for name in names
-        }
+        return {name: self.mark(name, os.environb[name.encode()]) for name in names}
+
+    def mark(self, name: str, value: bytes) -> str:
+        """Return a mark of a value: another value has another mark.
+
+        A document is no secret, so the mark is slow to compute for those who guess the value.
+        """
+        return hashlib.scrypt(value, salt=f"{self.plan} {name}".encode(), **_SLOWLY).hex()
 
     @property
     def undo(self) -> str:

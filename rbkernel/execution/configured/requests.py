@@ -109,7 +109,7 @@ def _digest(file: Path | None) -> dict[str, str]:
 def _before(place: Place[ActionRequest], value: Any) -> dict[str, Any]:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
     lines = place.kept(text)
-    return {"before": lines, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"before": lines, "mark": place.mark("before", text.encode())}
 
 
 def changed(document: Facts, now: Preview) -> str:
@@ -122,7 +122,7 @@ def changed(document: Facts, now: Preview) -> str:
     for name, what in _AROUND.items():
         if not _same(before.get(name), after[name]):
             return f"{what} has another value here than where it was previewed"
-    if document["foretold"].get("sha256") != now.foretold.get("sha256"):
+    if document["foretold"].get("mark") != now.foretold.get("mark"):
         return "the state before it changed since the preview"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
