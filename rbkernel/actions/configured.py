@@ -127,24 +127,36 @@ def configured(actions: Actions, kind: str, name: str, given: Mapping[str, Any])
 def inverse(actions: Actions, kind: str, name: str, texts: Values) -> dict[str, Any]:
     """Return the fields of the plan that undoes a command or request; empty if there is none.
 
-    ``same`` are the names of the values that both have: they say what is changed.
-
     Raises
     ------
     ValueError
-        The values are not allowed in the inverse; the message says which.
+        The values are not allowed in the inverse, or it is the same action with the same values.
     """
     found = template(actions, kind, name)
     if found.undo is None:
         return {}
     other = template(actions, kind, found.undo.name)
     values = other.texts(found.inverse(texts, other))
+    if (other.name, values) == (name, dict(texts)):
+        raise ValueError("with these values it is the same")
     return {
         "action": f"{kind}:{other.name}",
         "arguments": {"name": other.name, "values": values},
         "command": text_of(other, values),
-        "same": sorted({*values} - {*found.undo.values}),
     }
+
+
+def shared(actions: Actions, kind: str, name: str) -> dict[str, Any]:
+    """Return the name of the action that undoes one, and the values that both have; or its own.
+
+    These say what is changed: an action and its inverse change the same.
+    """
+    found = template(actions, kind, name)
+    if found.undo is None:
+        return {"undo_by": f"{kind}:{name}", "same": sorted(found.values)}
+    other = template(actions, kind, found.undo.name)
+    same = sorted({*found.values} & {*other.values} - {*found.undo.values})
+    return {"undo_by": f"{kind}:{other.name}", "same": same}
 
 
 def text_of(found: ActionCommand | ActionRequest, texts: Values) -> str:
