@@ -49,6 +49,22 @@ def frame(
     return to_frame(Answer(columns=columns, rows=known, provenance=origin))
 
 
+def of_now(by: str, **values: float) -> pd.DataFrame:
+    """An answer about a moment, by a label."""
+    columns = (Column("series", 25), Column("value", 701), Column(by, 25))
+    rows = [(name, value, name) for name, value in values.items()]
+    return to_frame(Answer(columns=columns, rows=rows, provenance=_ORIGIN))
+
+
+def course(by: str, **values: list[float]) -> pd.DataFrame:
+    """An answer about a range, with a value each minute, by a label."""
+    columns = (Column("sampled_at", TIMESTAMPTZ), Column("value", 701), Column(by, 25))
+    at = pd.to_datetime([60 * n for n in range(1, 10)], unit="s", utc=True).to_pydatetime()
+    rows = [(at[n], float(v), name) for name, all_ in values.items() for n, v in enumerate(all_)]
+    ranged = dataclasses.replace(_ORIGIN, step_s=60.0)
+    return to_frame(Answer(columns=columns, rows=rows, provenance=ranged))
+
+
 class TestFigures:
     def test_a_new_member_was_usually_nothing_if_others_have_a_history(self) -> None:
         found = group(frame([("new", 5, None), ("old", 2, 2)]), "tenant")
@@ -105,6 +121,27 @@ class TestFigures:
         self, members: dict[str, tuple[float, float | None]], culprit: str
     ) -> None:
         assert figures(**members).culprit() == culprit
+
+    @pytest.mark.parametrize(
+        ("failing", "per_s", "now", "holds"),
+        [
+            ([1, 1], [1, 1], {}, None),  # its series is gone
+            ([1], [1, 0], {"x": 0.0}, None),  # no calls now
+            ([1, 0], [1, 1], {"x": 1.0}, False),  # it has calls, which succeed
+            ([0, 0], [1, 0], {"x": 0.0}, False),  # it never failed
+            ([1, 1], [0.01, 0.01], {"x": 0.01}, False),  # too few calls to say that it failed
+        ],
+    )
+    def test_only_calls_show_that_a_model_is_well(
+        self, failing: list[float], per_s: list[float], now: dict[str, float], holds: bool | None
+    ) -> None:
+        found = provider.silent(
+            errors=course("model", x=[100 * one for one in failing]),
+            asked=course("model", x=per_s),
+            requests=of_now("model", y=1.0, **now),
+            tolerated=0.05,
+        )
+        assert found.holds is holds
 
     def test_the_values_of_a_series_by_time(self) -> None:
         at = pd.to_datetime([60, 120], unit="s", utc=True).to_pydatetime()
@@ -326,8 +363,44 @@ class TestProvider:
         assert (cold.instead, "one test request to w" in cold.next_step) == ("w", True)
 
     def test_nothing_else_answers(self) -> None:
-        found = provider.suspects(calls(model("a", "x", 0.9)))["total"]
-        assert (found.instead, found.next_step.startswith("Pause the feature")) == ("", True)
+        """Nothing shows whether it is the provider or we, unless the provider says so."""
+        found = provider.suspects(calls(model("a", "x", 0.9)))
+        assert (held(found), {"ours", "total"} <= unseen(found)) == ({}, True)
+        found = provider.suspects(calls(model("a", "x", 0.9), reported_well=False))
+        assert (held(found), found["total"].instead) == ({"total": "a"}, "")
+        assert found["total"].next_step.startswith("Pause the feature")
+
+    def test_a_status_page_that_is_late_does_not_blame_us(self) -> None:
+        models = (model("a", "x", 1), model("b", "y", 0))
+        found = provider.suspects(calls(*models, reported_well=True))
+        assert (held(found), unseen(found)) == ({"total": "a"}, {"ours"})
+        assert "401 or 403" in found["ours"].next_step
+
+    def test_noise_of_another_provider_is_not_our_side(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 1), model("b", "y", 0.06)))
+        assert held(found) == {"total": "a"}
+        assert "Use y of b, which answers, except 6% of its calls" in found["total"].next_step
+
+    def test_a_few_refused_calls_do_not_hide_an_outage(self) -> None:
+        refused = Model(provider="b", name="y", failing=0.12, per_s=1, limited=0.12)
+        found = provider.suspects(calls(model("a", "x", 1), refused))
+        assert (held(found), found["total"].instead) == ({"total": "a"}, "")
+        assert "most failed calls are others" in found["quota"].said
+
+    def test_a_quota_is_no_outage_of_its_provider(self) -> None:
+        refused = Model(provider="b", name="y", failing=0.9, per_s=5, limited=0.9)
+        found = provider.suspects(calls(model("a", "x", 1), refused))
+        assert held(found) == {"quota": "b", "total": "a"}
+
+    def test_a_fallback_that_is_down_is_not_used(self) -> None:
+        models = (model("a", "x", 1), model("a", "z", 1), model("b", "y", 0))
+        found = provider.suspects(calls(*models, fallback="z"))["total"]
+        assert (found.which, found.instead) == ("a", "")
+        assert "the fallback z fails, too (100% of its calls); y of b answers" in found.next_step
+
+    def test_without_a_fallback_the_busiest_model_is_only_a_candidate(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 1), model("b", "embed", 0)))["total"]
+        assert "Confirm first that it can do this work" in found.next_step
 
     def test_how_calls_fail_may_be_unknown(self) -> None:
         unsaid = Model(provider="a", name="x", failing=0.9, per_s=1)
@@ -336,7 +409,7 @@ class TestProvider:
         assert held(found) == {"total": "a"}
 
     def test_all_providers_at_once_are_our_side(self) -> None:
-        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0.3)))
+        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0.8)))
         assert held(found) == {"ours": "a, b"}
 
 

@@ -30,6 +30,8 @@ from rbkernel.triage.probes.monitoring import Days, promql
 
 # decisions are compared over so many times of silence
 _SILENCES = 16
+# a model that failed in so many s before now has recovered only if it has calls
+_RECENT_S = 3600.0
 
 
 class Causes(Assessed):
@@ -232,27 +234,38 @@ def provider(
     tolerated_pct
         The share of failed calls up to which a model is well, in %.
     status
-        The finding of `rb.http` on the provider's status page; None if there is none.
+        The finding of `rb.http` on the provider's status page; None if there is none. A page that
+        reports no problem may be late: it blames nobody.
     fallback
-        The model that takes over; by default, the busiest one that answers.
+        The model that takes over; by default, the busiest one that answers, to be confirmed.
 
     Returns
     -------
     Causes
         ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial``; ``instead`` is a model
-        that answers. The frame has the failed calls of each model.
+        that answers. ``silent`` is unknown while a model that failed in the last hour has no calls,
+        also if ``failed`` is ok. The frame has the failed calls of each model.
     """
     asked = partial(promql, source=source, until=until, service=service)
+    requests = asked("@llm/request_rate")
     suspects = of_provider.judged(
         errors=errors,
-        requests=asked("@llm/request_rate"),
+        requests=requests,
         limited=asked("@llm/rate_limited_ratio", unit="%"),
         cost=asked("@llm/cost_per_hour_by_model"),
         tolerated=tolerated_pct / 100,
         reported_well=None if status is None or status.unknown else status.ok,
         fallback=fallback,
     )
-    return _assessed(errors, suspects, failed)
+    silent = of_provider.silent(
+        errors=asked("@llm/error_ratio", unit="%", last_s=_RECENT_S),
+        asked=asked("@llm/request_rate", last_s=_RECENT_S),
+        requests=requests,
+        tolerated=tolerated_pct / 100,
+    )
+    cause = _assessed(errors, suspects, failed)
+    seen = keep(silent.finding(Verdict.OK, triage().run.runbook))
+    return Causes(cause.frame, {**cause.findings, "silent": seen}, cause.instead)
 
 
 def _assessed(frame: pd.DataFrame, suspects: Mapping[str, Suspect], *problem: Finding) -> Causes:
