@@ -181,7 +181,7 @@ class TestApprovals:
     @pytest.mark.parametrize(
         ("service", "why"),
         [
-            ("single", "no other agent shows whether that is work or a loop"),
+            ("single", "may be work or a loop"),
             ("new", "what is usual at this hour is not known"),
             ("nobody", "the query has no result"),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -157,6 +158,8 @@ class TestFigures:
 def queue(
     *approvers: tuple[str, float, float],
     created: float = 0.05,
+    usually: float | None = None,
+    waiting: float = 90,
     seen_s: float = 3600,
     **given: object,
 ) -> Queue:
@@ -167,9 +170,9 @@ def queue(
     fields = {"agents": agents, "everybody": agents, "approvers": known, **given}
     return Queue(
         name="refunds",
-        waiting=90,
+        waiting=waiting,
         created=Figure(now=created, usual=0.04),
-        decided=Figure(now=decided),
+        decided=Figure(now=decided, usual=usually),
         silent_s=900,
         **fields,  # type: ignore[arg-type]  # agents and approvers
     )
@@ -226,13 +229,54 @@ class TestApprovals:
         assert held(found) == culprit
         assert ("loop" in unseen(found)) is not bool(culprit)
 
+    @pytest.mark.parametrize("usual", [0.01, 0.0])
+    def test_an_agent_with_twice_its_work_or_a_new_one_may_work(self, usual: float) -> None:
+        agents = figures(x=(0.022, usual), y=(0.01, 0.01))
+        found = approvals.suspects(
+            queue(("ann", 0.02, 0.02), created=0.032, agents=agents, everybody=agents)
+        )
+        assert (held(found), unseen(found)) == ({}, {"loop", "more"})
+
+    def test_a_queue_that_shrinks_does_not_hide_a_loop(self) -> None:
+        agents = figures(x=(0.4, 0.02), y=(0.02, 0.02))
+        for waiting in (90, 9000):
+            found = approvals.suspects(
+                queue(("ann", 0.02, 0.45), created=0.42, waiting=waiting, agents=agents)
+            )
+            assert held(found) == {"loop": "x"}
+
+    def test_a_queue_that_shrinks_too_slowly_is_not_left_to_itself(self) -> None:
+        found = approvals.suspects(queue(("ann", 0.06, 0.0501), waiting=9000))
+        assert (held(found), unseen(found)) == ({}, {"more"})
+
+    @pytest.mark.parametrize(
+        ("usually", "causes", "open_"),
+        [(0.04, {"absent": ""}, set()), (None, {}, {"absent", "more"}), (0.0, {"more": ""}, set())],
+    )
+    def test_nobody_decides_in_the_whole_range(
+        self, usually: float | None, causes: dict[str, str], open_: set[str]
+    ) -> None:
+        found = approvals.suspects(queue(("ann", 0, 0), ("bob", 0, 0), usually=usually))
+        assert (held(found), unseen(found)) == (causes, open_)
+
+    def test_one_who_was_absent_in_the_whole_range_is_missed(self) -> None:
+        found = approvals.suspects(queue(("ann", 0, 0), ("bob", 0.02, 0.02), usually=0.04))
+        assert (held(found), unseen(found)) == ({}, {"absent", "more"})
+
+    def test_without_new_tasks_the_queue_gets_no_more_work(self) -> None:
+        idle = figures(x=(0, 0.02), y=(0, 0.02))
+        found = approvals.suspects(
+            queue(("ann", 0, 0), created=0, usually=0.0, agents=idle, everybody=idle)
+        )
+        assert (held(found), unseen(found)) == ({}, {"more"})
+
     def test_a_queue_that_shrinks_has_no_cause(self) -> None:
         found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.08, 0.08)))
         assert (held(found), unseen(found)) == ({}, set())
         assert found["absent"].said == "refunds shrinks, and is empty in about 50 min"
 
 
-def spent(**given: Group) -> Spending:
+def spent(**given: Any) -> Spending:
     """Two features, tenants and models, all as usual."""
     usual = {
         "features": figures(chat=(5, 5), search=(5, 5)),
@@ -261,8 +305,10 @@ class TestCost:
         )
 
     def test_agents_that_take_as_many_steps_do_not_loop(self) -> None:
+        """Whether one feature with more requests is meant, only its owner knows."""
         found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2))))
-        assert held(found) == {"traffic": ""}
+        assert (held(found), unseen(found)) == ({}, {"traffic"})
+        assert found["traffic"].next_step == "ask the owner of search whether that is meant"
         assert "with as many steps and retries as usual" in found["loop"].said
 
     def test_a_loop_for_one_tenant_is_the_loop(self) -> None:
@@ -275,13 +321,60 @@ class TestCost:
             )
         )
         assert held(found) == {"loop": "search"}
-        assert found["tenant"].said == "search repeats the requests of a: the loop is the cause"
+        assert found["tenant"].said == (
+            "search repeats its requests: that explains the rise of a, too"
+        )
 
     def test_a_few_more_retries_are_no_loop(self) -> None:
         """0.001 for each request in place of 0.0001 is ten times as many, and nothing."""
         retries = figures(chat=(0.1, 0.1), search=(0.001, 0.0001))
         found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2)), retries=retries))
+        assert not found["loop"].holds
+
+    @pytest.mark.parametrize(
+        "signs",
+        [{"retries": figures(chat=(0.1, 0.05))}, {"steps": figures(chat=(3, 1.5))}],
+    )
+    def test_repetition_that_explains_little_of_a_growth_stops_no_feature(
+        self, signs: dict[str, Group]
+    ) -> None:
+        features = figures(chat=(200, 80), search=(50, 20))
+        grown = {"features": features, "requests": figures(small=(5, 2))}
+        usual = {"retries": figures(chat=(0.05, 0.05)), "models": figures(small=(25, 10))}
+        found = cost.suspects(spent(**{**grown, **usual, **signs}))
         assert held(found) == {"traffic": ""}
+
+    @pytest.mark.parametrize(
+        ("requests", "failing", "instead"),
+        [
+            ({"large": (2, 0), "small": (0, 2), "embed": (1, 1)}, {"small": 0.01}, "small"),
+            ({"large": (2, 0), "embed": (1, 1)}, {"embed": 0.0}, ""),  # small has vanished
+            ({"large": (2, 0), "small": (0, 2)}, {"small": 0.9}, ""),  # it is down
+            ({"large": (2, 0), "small": (0, 2)}, {}, ""),  # no calls show that it answers
+        ],
+    )
+    def test_only_a_model_that_was_replaced_and_answers_is_one_to_return_to(
+        self,
+        requests: dict[str, tuple[float, float]],
+        failing: dict[str, float],
+        instead: str,
+    ) -> None:
+        models = figures(large=(90, 0), embed=(1, 1), small=(0, 5))
+        both = figures(chat=(45, 3), search=(45, 3))
+        found = cost.suspects(
+            spent(features=both, models=models, requests=figures(**requests), failing=failing)
+        )["switch"]
+        assert (found.holds, found.instead) == (True if instead else None, instead)
+
+    def test_a_small_feature_with_larger_requests_is_not_accused(self) -> None:
+        found = cost.suspects(
+            spent(
+                features=figures(chat=(20, 5), search=(20, 5), tiny=(0.2, 0.1)),
+                models=figures(small=(40, 10)),
+                tokens=figures(chat=(900, 900), search=(900, 900), tiny=(2000, 900)),
+            )
+        )
+        assert (held(found), "larger" in unseen(found)) == ({}, True)
 
     def test_a_price_that_rose_is_not_known(self) -> None:
         found = cost.suspects(spent(**_UP))

@@ -32,6 +32,8 @@ from rbkernel.triage.probes.monitoring import Days, promql
 _SILENCES = 16
 # a model that failed in so many s before now has recovered only if it has calls
 _RECENT_S = 3600.0
+# a model to return to must have answered in so many s before now
+_LAST_CALLS_S = 7200.0
 
 
 class Causes(Assessed):
@@ -101,7 +103,7 @@ def approvals(
         waiting=waiting,
         oldest=oldest,
         created=asked("@hitl/created_rate", baseline_days=baseline_days),
-        decided=asked("@hitl/decided_rate"),
+        decided=asked("@hitl/decided_rate", baseline_days=baseline_days),
         agents=agents,
         approvers=asked("@hitl/decided_by_approver", last_s=_SILENCES * silent_s),
         queue=queue,
@@ -123,8 +125,8 @@ def cost(
     """Judge why models cost more than usual.
 
     Asks for ``@llm/cost_per_hour_by_feature``, ``…_by_tenant`` and ``…_by_model``,
-    ``@llm/request_rate``, ``@agent/steps_per_run``, ``@llm/retries_per_request`` and
-    ``@llm/tokens_per_request``, and shows the answers.
+    ``@llm/request_rate``, ``@agent/steps_per_run``, ``@llm/retries_per_request``,
+    ``@llm/tokens_per_request`` and ``@llm/error_ratio``, and shows the answers.
 
     Parameters
     ----------
@@ -144,6 +146,8 @@ def cost(
         promql, source=source, until=until, baseline_days=baseline_days, service=service
     )
     features = asked("@llm/cost_per_hour_by_feature")
+    where = {"source": source, "until": until, "service": service}
+    errors = promql("@llm/error_ratio", last_s=_LAST_CALLS_S, **where)
     spent = Spending(
         features=group(features, "feature"),
         tenants=group(asked("@llm/cost_per_hour_by_tenant"), "tenant"),
@@ -152,6 +156,7 @@ def cost(
         steps=group(asked("@agent/steps_per_run"), "feature"),
         retries=group(asked("@llm/retries_per_request"), "feature"),
         tokens=group(asked("@llm/tokens_per_request"), "feature"),
+        failing=of_cost.last_failing(errors),
     )
     return _assessed(features, of_cost.suspects(spent), rise)
 
