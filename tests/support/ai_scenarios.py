@@ -131,7 +131,8 @@ def guardrails(
 ) -> Scenario:
     """A guardrail `jailbreak` with its events by source, and one that is well."""
     reviews = {
-        f'guardrail="jailbreak",outcome="{outcome}"': (0.01 * share, 0.1 * share)
+        f'guardrail="jailbreak",source="{name}",outcome="{outcome}"': (0.01 * share, 0.1 * share)
+        for name in sources
         for outcome, share in (
             ("false_positive", false_positives or 0.0),
             ("confirmed", 1 - (false_positives or 0.0)),

@@ -397,12 +397,40 @@ class TestCost:
 
 
 def guardrail(
-    reviewed: float | str, deployed: Deployed | None = None, **sources: tuple[float, float | None]
+    reviewed: float | str,
+    deployed: Deployed | str | None = None,
+    share: tuple[float, float] = (0.4, 0.02),
+    of_source: Mapping[str, float | str] | None = None,
+    **sources: tuple[float, float | None],
 ) -> Guardrail:
     known = sources or {"u1": (2, 0.1), "u2": (2, 0.1)}
     return Guardrail(
-        name="pii", sources=figures(**known), false_positives=reviewed, deployed=deployed
+        name="pii",
+        share=Figure(now=share[0], usual=share[1]),
+        sources=figures(**known),
+        false_positives=reviewed,
+        of_source=of_source or {},
+        deployed=deployed,
     )
+
+
+_REVIEWS = {
+    "attacker": (("pii", "u9", "confirmed", 40.0), ("pii", "u9", "false_positive", 1.0)),
+    "feed": (("pii", "u1", "confirmed", 40.0), ("pii", "u9", "confirmed", 1.0)),
+    "few": (("pii", "u9", "confirmed", 1.0),),
+    "coin": (("pii", "u9", "confirmed", 12.0), ("pii", "u9", "false_positive", 9.0)),
+    "unlabelled": (("pii", None, "confirmed", 40.0),),
+}
+
+
+def by_labels(labels: tuple[str, ...], *rows: tuple[object, ...]) -> pd.DataFrame:
+    """An answer about a moment: values of the labels, then now and, if given, the baseline."""
+    width = len(labels)
+    names = ["series", *labels, "value", "baseline"][: 1 + max(width + 1, len(rows[0]))]
+    kinds = [25] * (width + 1) + [701] * (len(names) - width - 1)
+    columns = tuple(Column(name, kind) for name, kind in zip(names, kinds, strict=True))
+    known = [(str(row[:width]), *row) for row in rows]
+    return to_frame(Answer(columns=columns, rows=known, provenance=_ORIGIN))
 
 
 class TestSafety:
@@ -418,6 +446,68 @@ class TestSafety:
         found = safety.suspects(guardrail("nobody reviewed it", loud))
         assert (held(found), unseen(found)) == ({}, {"deployed", "mistuned", "wave"})
         assert all(one.next_step for one in found.values() if one.holds is None)
+
+    @pytest.mark.parametrize(
+        ("reviews", "source"),
+        [("attacker", True), ("feed", None), ("few", None), ("coin", None), ("unlabelled", None)],
+    )
+    def test_only_enough_reviews_of_its_own_convict_a_source(
+        self, reviews: str, source: bool | None
+    ) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("pii", 0.4, 0.02), ("toxicity", 0.02, 0.02)),
+            sources=by_labels(
+                ("guardrail", "source"), ("pii", "u9", 4.0, 0.0), ("pii", "u1", 0.1, 0.1)
+            ),
+            reviews=by_labels(("guardrail", "source", "outcome"), *_REVIEWS[reviews]),
+            course=course("guardrail", pii=[0.4]),
+            deployed=of_now("version", v41=0.0),
+            guardrail="",
+        )
+        assert found["source"].holds is source
+        assert held(found) == ({"source": "u9"} if source else {})
+
+    def test_a_guardrail_that_triggers_as_usual_has_no_cause(self) -> None:
+        """Also if it is the one of the alert, and another one triggers more often now."""
+        found = safety.suspects(guardrail(0.1, share=(0.02, 0.02)))
+        assert (held(found), unseen(found)) == ({}, set())
+
+    def test_one_that_usually_never_triggers_comes_first(self) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("new", 0.4, 0.0), ("pii", 0.022, 0.02)),
+            sources=by_labels(("guardrail", "source"), ("new", "u1", 4.0, 0.0)),
+            reviews=by_labels(("guardrail", "source", "outcome"), ("new", "u1", "confirmed", 50.0)),
+            course=course("guardrail", new=[0.4]),
+            deployed=of_now("version", v41=0.0),
+            guardrail="",
+        )
+        assert "new" in found["wave"].said
+
+    @pytest.mark.parametrize(
+        ("versions", "values", "causes"),
+        [
+            ({"v41": 0.0}, [0.4] * 9, {"mistuned": "pii"}),  # long before the range
+            ({"v41": 0.0, "v42": 400.0}, [0.02] * 6 + [0.4] * 3, {}),  # just now
+            ({"v42": 100.0}, [0.4] * 9, {}),  # nothing is known of before
+        ],
+    )
+    def test_a_guardrail_is_not_tuned_while_a_deployment_may_be_the_cause(
+        self, versions: dict[str, float], values: list[float], causes: dict[str, str]
+    ) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("pii", 0.4, 0.02)),
+            sources=by_labels(
+                ("guardrail", "source"), ("pii", "u1", 4.0, 0.1), ("pii", "u2", 4.0, 0.1)
+            ),
+            reviews=by_labels(
+                ("guardrail", "source", "outcome"), ("pii", "u1", "false_positive", 50.0)
+            ),
+            course=course("guardrail", pii=values),
+            deployed=of_now("version", **versions),
+            guardrail="",
+        )
+        assert held(found) == causes
+        assert ({"deployed", "mistuned"} <= unseen(found)) is not bool(causes)
 
     def test_no_step_switches_a_guardrail_off(self) -> None:
         loud = Deployed(version="2", ago_s=900, before=0.01, after=0.2)

@@ -146,8 +146,9 @@ def cost(
         promql, source=source, until=until, baseline_days=baseline_days, service=service
     )
     features = asked("@llm/cost_per_hour_by_feature")
-    where = {"source": source, "until": until, "service": service}
-    errors = promql("@llm/error_ratio", last_s=_LAST_CALLS_S, **where)
+    errors = promql(
+        "@llm/error_ratio", source=source, until=until, last_s=_LAST_CALLS_S, service=service
+    )
     spent = Spending(
         features=group(features, "feature"),
         tenants=group(asked("@llm/cost_per_hour_by_tenant"), "tenant"),
@@ -175,7 +176,7 @@ def safety(
 ) -> Causes:
     """Judge why guardrails trigger more often than usual.
 
-    Asks for ``@safety/events_by_source``, ``@safety/false_positive_ratio``,
+    Asks for ``@safety/events_by_source``, ``@safety/reviews``,
     ``@safety/event_ratio`` over a range and ``@deploy/started_at``, and shows the answers.
 
     Parameters
@@ -203,7 +204,7 @@ def safety(
     suspects = of_safety.judged(
         events=events,
         sources=sources,
-        reviews=asked("@safety/false_positive_ratio"),
+        reviews=asked("@safety/reviews"),
         course=asked("@safety/event_ratio", last_s=range_s),
         deployed=asked("@deploy/started_at"),
         guardrail=guardrail,
@@ -268,14 +269,21 @@ def provider(
         requests=requests,
         tolerated=tolerated_pct / 100,
     )
-    cause = _assessed(errors, suspects, failed)
-    seen = keep(silent.finding(Verdict.OK, triage().run.runbook))
-    return Causes(cause.frame, {**cause.findings, "silent": seen}, cause.instead)
+    return _assessed(errors, suspects, failed, always={"silent": silent})
 
 
-def _assessed(frame: pd.DataFrame, suspects: Mapping[str, Suspect], *problem: Finding) -> Causes:
-    """Show the findings on the suspects, which have the verdict of the problem."""
-    verdict = Verdict.worst(one.verdict for one in problem)
-    judged = findings(suspects, verdict, triage().run.runbook)
+def _assessed(
+    frame: pd.DataFrame,
+    suspects: Mapping[str, Suspect],
+    *problem: Finding,
+    always: Mapping[str, Suspect] | None = None,
+) -> Causes:
+    """Show the findings on the suspects, which have the verdict of the problem.
+
+    Those of ``always`` are judged without a problem, too.
+    """
+    verdict, topic = Verdict.worst(one.verdict for one in problem), triage().run.runbook
+    judged = findings(suspects, verdict, topic)
+    judged |= {name: one.finding(verdict, topic) for name, one in (always or {}).items()}
     instead = next((one.instead for one in suspects.values() if one.holds), "")
     return Causes(frame, {name: keep(one) for name, one in judged.items()}, instead)
