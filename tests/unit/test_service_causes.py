@@ -57,10 +57,12 @@ def of_now(by: str, **values: float) -> pd.DataFrame:
     return to_frame(Answer(columns=columns, rows=rows, provenance=_ORIGIN))
 
 
-def course(by: str, **values: list[float]) -> pd.DataFrame:
+def course(by: str, later_s: float = 0, **values: list[float]) -> pd.DataFrame:
     """An answer about a range, with a value each minute, by a label."""
     columns = (Column("sampled_at", TIMESTAMPTZ), Column("value", 701), Column(by, 25))
-    at = pd.to_datetime([60 * n for n in range(1, 10)], unit="s", utc=True).to_pydatetime()
+    at = pd.to_datetime(
+        [60 * n + later_s for n in range(1, 10)], unit="s", utc=True
+    ).to_pydatetime()
     rows = [(at[n], float(v), name) for name, all_ in values.items() for n, v in enumerate(all_)]
     ranged = dataclasses.replace(_ORIGIN, step_s=60.0)
     return to_frame(Answer(columns=columns, rows=rows, provenance=ranged))
@@ -138,7 +140,7 @@ class TestFigures:
     ) -> None:
         found = provider.silent(
             errors=course("model", x=[100 * one for one in failing]),
-            asked=course("model", x=per_s),
+            asked=course("model", later_s=2, x=per_s),
             requests=of_now("model", y=1.0, **now),
             tolerated=0.05,
         )

@@ -232,8 +232,8 @@ def _tenant(spent: Spending) -> Suspect:
         said=f"{name} accounts for {tenants.share_of_rise(name):.0%} of the rise, and costs"
         f" ${number(figure.now)} per h ({figure.compared()}); the other tenants are as usual",
         which=name,
-        next_step=f"Compare with this day of last week and ask {name}; if it is not meant, limit its"
-        " rate, and leave the feature on for the others",
+        next_step=f"Compare with this day of last week, and ask {name}; if it is not meant, limit"
+        " its rate, and leave the feature on for the others",
     )
 
 

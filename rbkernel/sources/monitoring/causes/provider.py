@@ -186,14 +186,17 @@ def silent(
         why = "which models failed in the last hour: there are no values"
         return unknown(_SILENT, why, "send some test requests to each model")
     fewest = _FEWEST / _WINDOW_S
-    busy = {name: {at for at, v in one.values if v >= fewest} for name, one in calls.items()}
+    busy = {name: [at for at, v in one.values if v >= fewest] for name, one in calls.items()}
+    # both ranges may be some seconds apart
     failed = [
         name
         for name, one in of_errors.items()
-        if any(v > tolerated * 100 and at in busy.get(name, ()) for at, v in one.values)
+        for at, v in one.values
+        if v > tolerated * 100
+        and any(abs(at - when) < _WINDOW_S / 2 for when in busy.get(name, ()))
     ]
     now = group(requests, "model").members
-    quiet = [name for name in failed if name not in now or now[name].now < fewest]
+    quiet = [name for name in dict.fromkeys(failed) if name not in now or now[name].now < fewest]
     if not quiet:
         return Suspect(title=_SILENT, holds=False, said="each model that failed has calls again")
     names = ", ".join(quiet)
