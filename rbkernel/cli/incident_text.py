@@ -62,13 +62,9 @@ def incident_lines(
 ) -> Iterator[str]:
     """Yield the lines that `rbkernel incident show` prints about an incident."""
     yield from _head(found, due)
-<<<<<<< HEAD
     if postmortem:
         yield _line_of(postmortem)
-    firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
-=======
     firing_first = sorted(found.whole.alerts, key=lambda alert: alert.status)
->>>>>>> mend-pages
     shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
     yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
     ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]

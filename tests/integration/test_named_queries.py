@@ -63,8 +63,8 @@ _RATES: dict[str, dict[str, float]] = {
     "guardrail_checks": {'guardrail="pii"': 4, 'guardrail="toxic"': 2},
     "safety_events": {'guardrail="pii",source="bot",verdict="blocked"': 1},
     "safety_reviews": {
-        'guardrail="pii",outcome="confirmed"': 0.3,
-        'guardrail="pii",outcome="false_positive"': 0.1,
+        'guardrail="pii",source="bot",outcome="confirmed"': 0.3,
+        'guardrail="pii",source="bot",outcome="false_positive"': 0.1,
     },
     "log_bytes": {'path="/var/log/shop.log"': 1000},
     "login_failures": {'login="shop_app",system="mail"': 1},
@@ -135,7 +135,10 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "hitl/decided_by_approver": {("refunds", "ann"): 0.1},
     "safety/event_ratio": {("pii",): 0.25, ("toxic",): 0},
     "safety/events_by_source": {("pii", "bot"): 1},
-    "safety/false_positive_ratio": {("pii",): 0.25},
+    "safety/reviews": {
+        ("pii", "bot", "confirmed"): 1080,
+        ("pii", "bot", "false_positive"): 360,
+    },
     "outbox/pending": {(): 7},
     "outbox/oldest_age": {(): 33},
     "tls/expires_in": {("shop:443",): 86_400},

@@ -210,7 +210,8 @@ class Simulation:
         labels = {"guardrail": guardrail, "source": source, "verdict": "blocked"}
         self._count("safety_events_total", **labels)
         outcome = reviewed or ("false_positive" if self._chance(0.1) else "confirmed")
-        self._count("safety_reviews_total", guardrail=guardrail, outcome=outcome)
+        of = {"guardrail": guardrail, "source": source}
+        self._count("safety_reviews_total", **of, outcome=outcome)
 
     def gauges(self, now: float, conditions: Conditions) -> dict[Series, float]:
         """Return what the shop is now."""
