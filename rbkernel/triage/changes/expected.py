@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.quantities import Number
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.triage.changes.versions import clock
+from rbkernel.triage.changes.version import clock
 
 # before a change, so many values are enough for a median (own choice)
 _ENOUGH = 5
