@@ -184,6 +184,11 @@ class TestVersions:
         )
         assert found.began().unknown
 
+    def test_a_version_that_is_deployed_again_is_not_cleared_by_its_first_deployment(self) -> None:
+        again = (*_errors(300, 281, 0.0), *_errors(20, 0, 0.3))
+        old = _at(400, *_errors(400, 301, 0.0), *_errors(280, 21, 0.0), name="1", runs=0)
+        assert _deployed(old, _at(300, *again, name="2")).began().unknown
+
     def test_nan_is_no_value(self) -> None:
         assert samples([(1.0, math.nan), (0.0, 1.0)]) == ((0.0, 1.0),)
 
@@ -238,9 +243,10 @@ def test_a_migration_without_a_time_may_be_newer() -> None:
 def test_a_repeatable_migration_counts_each_time() -> None:
     good = Version(name="1", started_at=NOW)
     new, old = (pd.Timestamp(NOW + s, unit="s", tz="UTC") for s in (60, -6_000_000))
-    rows = [{"version": "R__views.sql", "applied_at": at} for at in (new, old)]
-    assert migrated(rows, good).warning
-    assert migrated(rows[::-1], good).warning
+    for times in ((new, old), (old, new)):
+        assert migrated(
+            [{"version": "R__views.sql", "applied_at": at} for at in times], good
+        ).warning
 
 
 def test_a_time_without_a_zone_is_not_taken_as_utc() -> None:
@@ -283,6 +289,15 @@ class TestWatch:
         assert self._seen(22, 22, before=40, one=half).finding().ok
         assert self._seen(0, 0, before=0, one=half).finding().unknown
 
+    @pytest.mark.parametrize("requests", [60.0, math.nan])
+    def test_a_failure_of_a_few_requests_is_no_harm(self, requests: float) -> None:
+        counted = self.error.model_copy(update={"requests": "@http/request_rate"})
+        one = dataclasses.replace(self._seen(0.033, 0.033, one=counted), requests=requests)
+        assert one.finding().unknown
+        assert dataclasses.replace(one, requests=3000.0).finding().critical
+        calm = dataclasses.replace(self._seen(0.0, 0.0, one=counted), requests=requests)
+        assert calm.finding().unknown
+
     def test_missing_values_are_unknown(self) -> None:
         assert self._seen(0.001, 0.001).finding(values=15).unknown
         assert self._seen().finding(values=0).ok, "the first look comes right after the change"
@@ -310,6 +325,12 @@ class TestPressure:
         found = Course(title="Pool", used=[0.95] * 20, load=[40.0] * 20)
         assert found.leak().ok
         assert found.used_up().critical
+        assert found.by_load is False, "new instances would be held, too"
+        assert "what holds it" in found.used_up().next_step
+        unknown = Course(title="Pool", used=[0.95] * 20, load=[])
+        assert unknown.by_load is None
+        busy = Course(title="Pool", used=[0.95] * 20, load=[*range(20, 60, 2)])
+        assert busy.by_load is True
 
 
 class TestFlags:
@@ -338,6 +359,32 @@ class TestFlags:
     def test_without_a_rule_or_a_configured_request_nobody_signs(self) -> None:
         assert flags.signed("request:flag", [], 2).critical
         assert flags.signed("", [], 2).critical
+
+    def test_break_glass_is_one_person(self) -> None:
+        rule = ActionRule(action="request:flag", approvers=1)
+        found = flags.signed("request:flag", [rule], 2, break_glass=True)
+        assert found.critical
+        assert "break_glass = false" in found.next_step
+        never = ActionRule(action="request:flag", approvers=1, break_glass=False)
+        assert flags.signed("request:flag", [never], 2, break_glass=True).ok
+
+    def test_an_unknown_flag_is_not_as_expected(self) -> None:
+        seen = {"a": flags.judged("a", True, 1.0)}
+        assert Flags(shares={}, findings=seen).as_expected is True
+        unseen = seen | {"b": flags.judged("b", True, None)}
+        assert Flags(shares={}, findings=unseen).as_expected is None
+        assert Flags(shares={}, findings={}).as_expected is None
+
+    def test_a_state_is_the_same_in_each_spelling(self) -> None:
+        found = Flags(shares={"a": 1.0}, findings={})
+        assert [found.is_in("a", state) for state in ("on", "On", "Off", "false")] == [
+            True,
+            True,
+            False,
+            False,
+        ]
+        assert found.turns_on("a", "On")
+        assert not found.turns_on("a", "")
 
     def test_a_state_is_on_or_off(self) -> None:
         with pytest.raises(ParameterError, match="neither on nor off"):

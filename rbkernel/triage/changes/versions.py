@@ -239,8 +239,11 @@ class Deployments:
         limit = self._bar(share)
         begun, late = first.started_at, first.started_at + _AFTER_S
         soon = any(begun <= at <= late and value > limit for at, value in first.errors)
-        if late < first.onset(limit) < math.inf and not soon:
-            passed = amounts.duration(first.onset(limit) - begun)
+        onset = first.onset(limit)
+        # without requests just before, it may have been deployed again with the errors
+        served = first.between(onset - _BEFORE_S, onset - 1) is not None
+        if late < onset < math.inf and served and not soon:
+            passed = amounts.duration(onset - begun)
             return f"they began {passed} after {first.name} was deployed"
         return ""
 
@@ -257,7 +260,8 @@ class Deployments:
             step = "compare with the dashboard; give a longer look_back_s"
             return f"what failed before {first.name} was deployed is not measured", step
         if first.onset(self._bar(share)) > first.started_at + _AFTER_S:
-            return "they come and go", "compare with the dashboard"
+            said = f"they come and go, or {first.name} was deployed again"
+            return said, "compare with the dashboard"
         if self._compared(first, share):
             return None
         if sum(self._like(value, share) for value in before) > 1:
