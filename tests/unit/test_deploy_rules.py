@@ -298,6 +298,14 @@ class TestWatch:
         calm = dataclasses.replace(self._seen(0.0, 0.0, one=counted), requests=requests)
         assert calm.finding().unknown
 
+    def test_values_that_end_are_unknown(self) -> None:
+        seen = self._seen(*[0.001] * 20)
+        last = seen.since[-1][0]
+        assert dataclasses.replace(seen, until=last + 60).finding(values=15).ok
+        ended = dataclasses.replace(seen, until=last + 420).finding(values=15)
+        assert ended.unknown
+        assert "no value since" in ended.actual
+
     def test_missing_values_are_unknown(self) -> None:
         assert self._seen(0.001, 0.001).finding(values=15).unknown
         assert self._seen().finding(values=0).ok, "the first look comes right after the change"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.quantities import Number
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.triage.changes.version import clock
+from rbkernel.triage.changes.version import RATE_S, clock
 
 # before a change, so many values are enough for a median (own choice)
 _ENOUGH = 5
@@ -89,7 +89,8 @@ class Seen:
 
     ``before`` is None if it was not measured, ``reason`` says why there are no values, and ``unit``
     is the one of the values; ``ratio`` is shown in percent. ``requests`` is how many requests of
-    5 min the values are about; NaN if that is not measured.
+    5 min the values are about; NaN if that is not measured. ``until`` is the moment up to which was
+    asked, in s since 1970.
     """
 
     title: str
@@ -99,6 +100,12 @@ class Seen:
     unit: str = ""
     reason: str = ""
     requests: float = math.nan
+    until: float = -math.inf
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the last values are missing, by more than the time of a rate."""
+        return bool(self.since) and self.until - self.since[-1][0] > RATE_S
 
     @property
     def _few(self) -> bool:
@@ -152,7 +159,9 @@ class Seen:
         comparable = self.expected.times is None or self.before is not None
         if self.before == 0 and (self.expected.times or 2) < 1:
             comparable = False  # what was 0 cannot become less
-        if self.reason or len(self.since) < values or not comparable:
+        if self._ended and not self.reason:
+            said = f"no value since {clock(self.since[-1][0])[11:]} UTC"
+        if self.reason or self._ended or len(self.since) < values or not comparable:
             return self._made(
                 Verdict.UNKNOWN,
                 self.reason or said,

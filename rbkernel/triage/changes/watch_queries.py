@@ -173,6 +173,7 @@ class _Watch:
                 unit=known.unit if known else "",
                 reason=origin.reason if origin else "",
                 requests=requests,
+                until=end,
             )
 
     def _requests(self, one: Expected, asked: Asked) -> float:
