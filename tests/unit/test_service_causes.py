@@ -564,7 +564,7 @@ class TestProvider:
     def test_noise_of_another_provider_is_not_our_side(self) -> None:
         found = provider.suspects(calls(model("a", "x", 1), model("b", "y", 0.06)))
         assert held(found) == {"total": "a"}
-        assert "Use y of b, which answers, except 6% of its calls" in found["total"].next_step
+        assert "Use y of b, which answers, except 6 % of its calls" in found["total"].next_step
 
     def test_a_few_refused_calls_do_not_hide_an_outage(self) -> None:
         refused = Model(provider="b", name="y", failing=0.12, per_s=1, limited=0.12)
@@ -581,7 +581,7 @@ class TestProvider:
         models = (model("a", "x", 1), model("a", "z", 1), model("b", "y", 0))
         found = provider.suspects(calls(*models, fallback="z"))["total"]
         assert (found.which, found.instead) == ("a", "")
-        assert "the fallback z fails, too (100% of its calls); y of b answers" in found.next_step
+        assert "the fallback z fails, too (100 % of its calls); y of b answers" in found.next_step
 
     def test_without_a_fallback_the_busiest_model_is_only_a_candidate(self) -> None:
         found = provider.suspects(calls(model("a", "x", 1), model("b", "embed", 0)))["total"]

@@ -122,7 +122,8 @@ def _reviewed(frame: pd.DataFrame, name: str, within: Mapping[str, str]) -> floa
         return f"{number:.0f} events of {name} were reviewed in the last hour, which are too few"
     share = outcomes.share("false_positive") if "false_positive" in outcomes.members else 0.0
     if _SELDOM < share < _MOSTLY:
-        return f"{percent(share)} of the reviewed events of {name} are false positives, which fits both"
+        false = percent(share)
+        return f"{false} of the reviewed events of {name} are false positives, which fits both"
     return share
 
 
