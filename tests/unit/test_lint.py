@@ -91,7 +91,8 @@ def removals(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
             del one.cells[index]
             yield cell.id, one
     for index, cell in enumerate(notebook.cells):
-        if "rb.decide(" in cell.source and "choice.chose" in str(notebook):
+        asked = re.search(r"^(\w+) = rb\.decide\(", cell.source, re.MULTILINE)
+        if asked and f"{asked[1]}.chose" in str(notebook):
             one = copy.deepcopy(notebook)
             del one.cells[index]
             yield cell.id, one
