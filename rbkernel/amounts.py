@@ -39,6 +39,15 @@ def size(number: float) -> str:
     return f"{number:g} bytes"
 
 
+def percent(share: float, *, digits: int = 0) -> str:
+    """Return a share (0 to 1) as text.
+
+    >>> percent(0.354), percent(0.0123, digits=1)
+    ('35 %', '1.2 %')
+    """
+    return f"{100 * share:.{digits}f} %"
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in singular or plural.
 

@@ -1,6 +1,7 @@
 """What rbkernel says: RUN-000 headless, then the runbook that it recommends, as on call.
 
-Both run with their default parameters; the adapter is not told the scenario. What is wrong are the
+The first run has default parameters, the second those that RUN-000 recommends with the runbook; the
+adapter is not told the scenario. What is wrong are the
 leading findings of both runs, and the culprits are those that their sentences name. The step is
 the option that the last run recommends, and its targets are those of the plan for it.
 """
@@ -91,7 +92,9 @@ def main() -> None:
         settings = config.load()
         records = [runner.run(_FIRST, {}, settings).record]
         if _recommended(records[0]).startswith("RUN-"):
-            records.append(runner.run(_recommended(records[0]), {}, settings).record)
+            records.append(
+                runner.run(_recommended(records[0]), _given(records[0]), settings).record
+            )
     found = [one for record in records for one in leading(record.findings)]
     wrong = [one for one in found if one.wrong] or found
     option = _recommended(records[-1])
@@ -109,6 +112,12 @@ def main() -> None:
 
 def _recommended(record: Record) -> str:
     return next((one.recommended for one in record.decisions if one.recommended), "")
+
+
+def _given(record: Record) -> dict[str, str]:
+    """Return the parameters of the command that a recommendation names."""
+    reason = next((one.reason for one in record.decisions if one.recommended), "")
+    return dict(re.findall(r" -p (\w+)=(\S+)", reason))
 
 
 def _culprits(wrong: Iterable[Finding]) -> Iterator[str]:

@@ -23,8 +23,8 @@ scenario. Written by `python -m benchmarks.neighbours --page` from the filed ans
 The authors of rbkernel wrote the scenarios, and developed rbkernel on most of them; the other \
 tools never saw them. And the tools are made for different things:
 
-- **rbkernel**: RUN-000 headless, then the runbook that it recommends. The time includes the \
-start of the kernels, and the seal.
+- **rbkernel**: RUN-000 headless, then the runbook that it recommends, on the server that it \
+names. The time includes the start of the kernels, and the seal.
 - **pg_activity** is a `top` for people. It judges nothing and recommends nothing; its answer is \
 what its screen shows: the sessions that block others, waiting queries, a full server.
 - **check_postgres** sends alarms to Nagios when a threshold is exceeded. It looks for no cause \

@@ -6,6 +6,7 @@ request from its own configuration. So a notebook cannot add one, or change what
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from collections.abc import Mapping
@@ -23,10 +24,13 @@ from rbkernel.spelling import did_you_mean
 
 Values = Mapping[str, str]
 _VERBS = {RUN: "Run", REQUEST: "Send"}
+_SECTIONS = {RUN: "commands", REQUEST: "requests"}
 
 
 @checked
-def run(name: str, /, *, otherwise: str = "", title: str = "", **values: Any) -> ActionPlan:
+def run(
+    name: str, /, *, otherwise: str | ActionPlan = "", title: str = "", **values: Any
+) -> ActionPlan:
     """Plan to run a command of the configuration.
 
     Parameters
@@ -35,9 +39,10 @@ def run(name: str, /, *, otherwise: str = "", title: str = "", **values: Any) ->
         The name of a section ``[actions.commands.NAME]`` of rbkernel.toml.
     otherwise
         The text of a shell command to copy if this name is not configured, or a value is not
-        allowed there; with placeholders, such as ``{service}``.
+        allowed there; with placeholders, such as ``{service}``. Or a plan to copy, with an undo
+        of its own: `rb.actions.command`.
     title
-        The effect, in words; by default, the name with its values.
+        The effect, in words; by default, that of the plan to copy, or the name with its values.
     **values
         The values of the placeholders: texts or whole numbers.
 
@@ -50,7 +55,9 @@ def run(name: str, /, *, otherwise: str = "", title: str = "", **values: Any) ->
 
 
 @checked
-def request(name: str, /, *, otherwise: str = "", title: str = "", **values: Any) -> ActionPlan:
+def request(
+    name: str, /, *, otherwise: str | ActionPlan = "", title: str = "", **values: Any
+) -> ActionPlan:
     """Plan to send an HTTP request of the configuration.
 
     Parameters
@@ -58,9 +65,9 @@ def request(name: str, /, *, otherwise: str = "", title: str = "", **values: Any
     name
         The name of a section ``[actions.requests.NAME]`` of rbkernel.toml.
     otherwise
-        The text of a shell command to copy, as for `run`.
+        The text of a shell command to copy, or a plan to copy, as for `run`.
     title
-        The effect, in words; by default, the name with its values.
+        The effect, in words; by default, that of the plan to copy, or the name with its values.
     **values
         The values of the placeholders: texts or whole numbers.
 
@@ -80,13 +87,16 @@ def template(actions: Actions, kind: str, name: str) -> ActionCommand | ActionRe
     ValueError
         The configuration has none with this name; the message says so.
     """
-    section = "commands" if kind == RUN else "requests"
-    known: Mapping[str, ActionCommand | ActionRequest] = getattr(actions, section)
+    known = _known(actions, kind)
     if name not in known:
         raise ValueError(
-            f"rbkernel.toml has no [actions.{section}.{name}]{did_you_mean(name, known)}"
+            f"rbkernel.toml has no [actions.{_SECTIONS[kind]}.{name}]{did_you_mean(name, known)}"
         )
     return known[name]
+
+
+def _known(actions: Actions, kind: str) -> Mapping[str, ActionCommand | ActionRequest]:
+    return actions.commands if kind == RUN else actions.requests
 
 
 def configured(actions: Actions, kind: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,24 +127,36 @@ def configured(actions: Actions, kind: str, name: str, given: Mapping[str, Any])
 def inverse(actions: Actions, kind: str, name: str, texts: Values) -> dict[str, Any]:
     """Return the fields of the plan that undoes a command or request; empty if there is none.
 
-    ``same`` are the names of the values that both have: they say what is changed.
-
     Raises
     ------
     ValueError
-        The values are not allowed in the inverse; the message says which.
+        The values are not allowed in the inverse, or it is the same action with the same values.
     """
     found = template(actions, kind, name)
     if found.undo is None:
         return {}
     other = template(actions, kind, found.undo.name)
     values = other.texts(found.inverse(texts, other))
+    if (other.name, values) == (name, dict(texts)):
+        raise ValueError("with these values it is the same")
     return {
         "action": f"{kind}:{other.name}",
         "arguments": {"name": other.name, "values": values},
         "command": text_of(other, values),
-        "same": sorted({*values} - {*found.undo.values}),
     }
+
+
+def shared(actions: Actions, kind: str, name: str) -> dict[str, Any]:
+    """Return the name of the action that undoes one, and the values that both have; or its own.
+
+    These say what is changed: an action and its inverse change the same.
+    """
+    found = template(actions, kind, name)
+    if found.undo is None:
+        return {"undo_by": f"{kind}:{name}", "same": sorted(found.values)}
+    other = template(actions, kind, found.undo.name)
+    same = sorted({*found.values} & {*other.values} - {*found.undo.values})
+    return {"undo_by": f"{kind}:{other.name}", "same": same}
 
 
 def text_of(found: ActionCommand | ActionRequest, texts: Values) -> str:
@@ -168,13 +190,16 @@ def verified_by(found: ActionCommand | ActionRequest, texts: Values) -> str:
 
 
 def _plan(
-    kind: str, name: str, otherwise: str, title: str, values: Mapping[str, Any]
+    kind: str, name: str, otherwise: str | ActionPlan, title: str, values: Mapping[str, Any]
 ) -> ActionPlan:
     settings = config.load()
     call = f"rb.actions.{kind}"
     try:
         fields = configured(settings.actions, kind, name, values)
     except ValueError as error:
+        if isinstance(otherwise, ActionPlan):
+            known = name in _known(settings.actions, kind)
+            return _with_reason(otherwise, str(error)) if known else otherwise
         if otherwise:
             return _to_copy(title or f"{_VERBS[kind]} {name}", otherwise, values, str(error))
         raise ParameterError(
@@ -182,9 +207,16 @@ def _plan(
             where=call,
             next_step="correct the call or rbkernel.toml, or pass otherwise=…, a command to copy",
         ) from None
+    if isinstance(otherwise, ActionPlan):
+        title, fields["risk"] = title or otherwise.title, otherwise.risk
     said = ", ".join(f"{one} {text}" for one, text in fields["arguments"]["values"].items())
     title = title or f"{_VERBS[kind]} {name}{f' ({said})' if said else ''}"
     return planned(title=title, connection="", sql="", **fields)
+
+
+def _with_reason(plan: ActionPlan, why: str) -> ActionPlan:
+    risk = "; ".join(filter(None, [plan.risk, f"rbkernel does not execute it: {why}"]))
+    return dataclasses.replace(plan, risk=risk)
 
 
 def _to_copy(title: str, text: str, values: Mapping[str, Any], why: str) -> ActionPlan:

@@ -433,7 +433,15 @@ def _counted(value: float, words: str) -> str:
 
     >>> _counted(1, "slots"), _counted(2, "slots"), _counted(1.5, "s"), _counted(300, "s")
     ('1 slot', '2 slots', '1.5 s', '5 min')
+    >>> _counted(0.425, "ratio"), _counted(math.inf, "h"), _counted(5.3, "x")
+    ('42.5 %', 'infinite', '5.3 times the usual')
     """
+    if math.isinf(value):
+        return "infinite"
+    if words == "ratio":
+        return f"{_number(100 * value)} %"
+    if words == "x":  # a multiple of the baseline
+        return f"{_number(value)} times the usual"
     if words == "s" and value >= 60:
         return amounts.duration(value)
     if words == "bytes" and value >= 10_240:
@@ -461,7 +469,7 @@ def _expected(rule: Rule) -> str:
         words = "none"
     if rule.warn is None or rule.critical is None:
         return words
-    critical = _counted(rule.critical, "s" if rule.unit == "s" else "")
+    critical = _counted(rule.critical, rule.unit if rule.unit in {"s", "ratio"} else "")
     beyond = "below" if rule.below else "above"
     return f"{words}, critical {'at or ' * rule.critical_at_limit}{beyond} {critical}"
 

@@ -198,12 +198,12 @@ def execute(
     plan: Plan,
     digest: Digest = "",
     break_glass: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Approve alone what needs more people, for this reason, and execute it. Everybody"
             " who is notified of the incident gets the reason."
         ),
-    ] = "",
+    ] = None,
     key: Annotated[Path, typer.Option(help=f"With --break-glass. {_KEY_HELP}")] = _KEY,
     as_json: AsJson = False,
 ) -> None:
@@ -217,8 +217,8 @@ def execute(
 
     ledger = _ledger()
     digest = digest or _asked(ledger, plan, "Execute this action?")
-    if break_glass:
-        reason = break_glass.strip()
+    if break_glass is not None:
+        reason = break_glass.strip() or "none"  # which is too short: never a usual approval
         approval.approve(ledger, plan, digest, key.expanduser(), reason=reason)
     _end(executor.execute(ledger, plan, digest), as_json=as_json)
 

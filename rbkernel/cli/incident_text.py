@@ -57,10 +57,14 @@ def to_look_at(record: IncidentRecord, due: Due | None) -> str:
     return "; ".join(filter(None, [damaged, older, goes_on, due_words(due)]))
 
 
-def incident_lines(found: Incident, due: Due | None) -> Iterator[str]:
+def incident_lines(
+    found: Incident, due: Due | None, postmortem: Due | None = None
+) -> Iterator[str]:
     """Yield the lines that `rbkernel incident show` prints about an incident."""
     yield from _head(found, due)
-    firing_first = sorted(found.record.alerts, key=lambda alert: alert.status)
+    if postmortem:
+        yield _line_of(postmortem)
+    firing_first = sorted(found.whole.alerts, key=lambda alert: alert.status)
     shown = [_alert(alert) for alert in firing_first[:_MOST_ALERTS]]
     yield from _block("Alerts", [*shown, *_others(len(firing_first) - len(shown), "alerts")])
     ran = [_run(run, found.continues.get(run.run_id, "")) for run in found.runs]
@@ -180,8 +184,8 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
     if said:
         yield f"  {', '.join(said)}"
     yield f"  began    {clock(record.began.at)} ({short_line(record.began.source)})"
-    if stands.resolved and record.duration is not None:
-        over, took = stands.resolved, lasted(record.duration)
+    if stands.resolved and found.whole.duration is not None:
+        over, took = stands.resolved, lasted(found.whole.duration)
         yield f"  resolved {clock(over.at)} ({short_line(over.source)}), after {took}"
     if by := record.acknowledged:
         yield f"  acknowledged {clock(by.at)} by {short_line(by.by)}"
@@ -190,7 +194,7 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         yield f"  closed   {clock(record.closed_at)}{how}"
     if record.merged_into:
         yield f"  merged into {short_line(record.merged_into)}"
-    for caveat in caveats.caveats_of(record):
+    for caveat in caveats.caveats_of(found.whole):
         yield f"  NOTE: {short_line(caveat)}"
     for damage in record.damaged:
         yield f"  DAMAGED: incident.jsonl, {damage}; `rbkernel evidence verify {record.id}`"
@@ -204,7 +208,11 @@ def _head(found: Incident, due: Due | None) -> Iterator[str]:
         status = f"{short_line(last.status)} since {clock(last.at)}"
         yield f"  status   {status}, by {short_line(last.by)}"
     if due:
-        yield f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
+        yield _line_of(due)
+
+
+def _line_of(due: Due) -> str:
+    return f"  {'OVERDUE  ' if due.overdue else 'next     '}{due.words}"
 
 
 def _block(title: str, lines: Sequence[str]) -> Iterator[str]:

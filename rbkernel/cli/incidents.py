@@ -92,13 +92,18 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """
     from rbkernel.cli import incident_text
     from rbkernel.incidents import status, workflow
+    from rbkernel.runbook.catalogue import POSTMORTEM
 
     found = workflow.look(config.load().evidence_root, name)
-    due = status.next_due(found.record, datetime.now(UTC), found.update_every_s)
+    now = datetime.now(UTC)
+    due = status.next_due(found.record, now, found.update_every_s)
+    is_written = any(run.runbook == POSTMORTEM for run in found.runs)
+    later = status.postmortem_due(found.record, now, is_written=is_written)
     if as_json:
-        print_json({**_summary(found, due), **_details(found)})
+        told = {**_summary(found, due), **_details(found), "postmortem": _due(later)}
+        print_json(told)
     else:
-        for line in incident_text.incident_lines(found, due):
+        for line in incident_text.incident_lines(found, due, later):
             typer.echo(line)
     if not found.record.is_proven:
         complain(
@@ -419,7 +424,7 @@ def _summary(one: Any, due: Any) -> dict[str, Any]:
 
 def _details(one: Any) -> dict[str, Any]:
     return {
-        "alerts": [dataclasses.asdict(alert) for alert in one.record.alerts],
+        "alerts": [dataclasses.asdict(alert) for alert in one.whole.alerts],
         "runs": [dataclasses.asdict(run) for run in one.runs],
         "actions": [
             {

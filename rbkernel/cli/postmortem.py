@@ -56,7 +56,8 @@ def postmortem(
     made = writing.make(settings.evidence_root, incident, path)
     filed = _tickets(settings, incident, made.notebook, again=again) if tickets or again else None
     if as_json:
-        more = {"tickets": dataclasses.asdict(filed)["tickets"]} if filed else {}
+        told = dataclasses.asdict(filed) if filed else {}
+        more = {name: told[name] for name in ("tickets", "unclear") if name in told}
         print_json({**dataclasses.asdict(made), **more})
     else:
         _tell(made, filed)

@@ -103,13 +103,13 @@ class _FoundCause:
 
 def _parameters(cause: Cause, situation: Situation, settings: Settings) -> str:
     """Return the parameters of the runbook that a cause opens, as options of `rbkernel run`."""
-    from rbkernel.sources.postgres.causes.cause import REPLICATION
+    from rbkernel.sources.postgres.overview import as_options, parameters
 
     name = situation.connection
-    if cause.opens != REPLICATION or not situation.standby:
-        return f"-p db={name}"
-    # this runbook examines a primary and its standby; the primary may not be configured
-    return f"-p db={settings.primary_of(name) or '<primary>'} -p standby={name}"
+    # the primary of a standby may not be configured
+    primary = settings.primary_of(name) or "<primary>"
+    standby = name if situation.standby else ""
+    return as_options(parameters(cause.opens, name, primary=primary, standby=standby))
 
 
 def _verdict(found: Sequence[Diagnosis]) -> Verdict:

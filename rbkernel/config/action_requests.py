@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -136,6 +137,8 @@ class ActionRequest(Template):
     def _can_be_sent(self) -> ActionRequest:
         for url in self._urls:
             must_be_address(url)
+            if any(one.is_secret for one in self.headers.values()):
+                _must_hide_secrets(url)
         equals = self.expected.equals if self.expected else None
         self.must_use([*self._urls, *_texts(self.json_), *_texts(equals)])
         return self
@@ -185,10 +188,12 @@ class ActionRequest(Template):
         Raises
         ------
         ValueError
-            A part of the path would be "." or "..", which servers resolve.
+            A part of the path would be "." or "..", which servers resolve, also after they
+            decoded a slash.
         """
         found = inserted(url, given, lambda value: quote(value, safe=""))
-        if any(unquote(part) in {".", ".."} for part in urlsplit(found).path.split("/")):
+        parts = re.split(r"[/\\]", unquote(urlsplit(found).path))
+        if {".", ".."} & {*parts}:
             raise ValueError('a part of the path would be "." or ".."')
         return found
 
@@ -219,6 +224,18 @@ def must_be_address(url: str) -> None:
         raise ValueError("url should be http(s)://host:port/path?query, without user and #")
     if PLACEHOLDER.search(parts.netloc):
         raise ValueError("url must not have a placeholder in the host or the port")
+
+
+def _must_hide_secrets(url: str) -> None:
+    """Raise a ValueError if everybody on the way to an address can read what is sent."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        is_here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    if parts.scheme != "https" and not is_here:
+        raise ValueError(f"would send a secret to {host} without TLS: write https://")
 
 
 def _texts(value: JsonValue) -> Iterator[str]:

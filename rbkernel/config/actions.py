@@ -17,6 +17,10 @@ from rbkernel.model import Severity
 # how a person who approves is known: by a signature, or because the proxy of the pages says so
 Identity = Literal["ssh", "passkey", "proxy"]
 ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
+# s for which sessions and rows are watched at most; commands and requests may need longer
+_LONGEST_WATCH_S = 300.0
+# actions that set columns of rows
+_ON_ROWS = frozenset({"requeue", "set_failed", "set_flag"})
 # the action of a rule for a command or a request: run:NAME, request:NAME
 RUN, REQUEST = "run", "request"
 
@@ -54,7 +58,8 @@ class ActionRule(BaseModel):
     ``severities`` limits the rule to incidents of these severities; empty for all. Without
     ``proposer_may_approve``, the person who asks for approval signs the request, and cannot
     approve it. ``identities`` are the ways to be known that count for an approval. ``most_targets``
-    limits the number of sessions or rows. Without ``break_glass``, nobody may approve alone what
+    limits the number of sessions or rows, and ``tables`` names the only tables whose rows may be
+    changed, as SQL names. Without ``break_glass``, nobody may approve alone what
     needs more people. ``cool_down_s`` is the least time between two executions of the action on one
     connection. The effect is watched for ``watch_s``.
     """
@@ -68,10 +73,11 @@ class ActionRule(BaseModel):
     identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
     break_glass: bool = True
     most_targets: Count = 1
+    tables: tuple[str, ...] = ()
     cool_down_s: Pause = 0.0
     approve_within_min: Annotated[Minutes, Field(gt=0)] = 30.0
     execute_within_min: Annotated[Minutes, Field(gt=0)] = 10.0
-    watch_s: Annotated[Seconds, Field(le=300)] = 5.0
+    watch_s: Annotated[Seconds, Field(le=3600)] = 5.0
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> ActionRule:
@@ -83,6 +89,22 @@ class ActionRule(BaseModel):
             )
         if ":" in self.action and "most_targets" in self.model_fields_set:
             raise ValueError("has most_targets, but a command or a request has no targets")
+        return self
+
+    @model_validator(mode="after")
+    def _is_watched(self) -> ActionRule:
+        if ":" not in self.action and self.watch_s > _LONGEST_WATCH_S:
+            raise ValueError(f"has watch_s over {_LONGEST_WATCH_S:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_of_tables(self) -> ActionRule:
+        if self.action in _ON_ROWS and not self.tables:
+            raise ValueError(
+                'has no tables: name those whose rows it may change: tables = ["shop.flags"]'
+            )
+        if self.tables and self.action not in _ON_ROWS:
+            raise ValueError(f"has tables, but {self.action} changes no rows")
         return self
 
     @property
@@ -179,6 +201,19 @@ class Actions(BaseModel):
                     raise ValueError(
                         f"a rule is for {rule.action}, but there is no [actions.{section}.{name}]"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _checks_have_time(self) -> Actions:
+        """Refuse a default for how long an effect takes that only the command can know."""
+        for rule in self.rules:
+            name = rule.action.removeprefix(f"{RUN}:")
+            known = self.commands.get(name) if name != rule.action else None
+            if known and isinstance(known.verify, tuple) and "watch_s" not in rule.model_fields_set:
+                raise ValueError(
+                    f"a rule for {rule.action} has no watch_s: say for how many s `verify` may"
+                    " fail before the action counts as failed"
+                )
         return self
 
     def _two_people_are_two(self) -> None:

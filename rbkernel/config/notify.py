@@ -79,7 +79,8 @@ class Target(BaseModel):
         An unhandled alert goes to every target that wants its severity, even if the target does
         not list ``unhandled``: no run belongs to such an alert, so a target that lists only events
         of runs would never learn about it. Only a target that lists nothing but ``sealed`` does
-        not get the event. The same holds for ``break-glass``, which nobody may miss.
+        not get the event. The same holds for ``break-glass``, which nobody may miss, whatever
+        severities the target lists.
 
         >>> night = Target(name="night", url_env="X", events=["decision"], severities=["SEV1"])
         >>> night.wants("decision", Severity.CRITICAL), night.wants("decision", Severity.LOW)
@@ -89,7 +90,7 @@ class Target(BaseModel):
         """
         always = kind in {"unhandled", "break-glass"} and {*self.events} != {"sealed"}
         wanted = kind in self.events or always
-        return wanted and severity in self.severities
+        return wanted and (severity in self.severities or kind == "break-glass")
 
     @property
     def hears_all(self) -> bool:

@@ -26,12 +26,13 @@ from rbkernel.model import Verdict
 def caveats_of(record: IncidentRecord) -> tuple[str, ...]:
     """Return all caveats of an incident, without duplicates."""
     runs = (of_run(record, run) for run in record.runs)
-    alerts = (
-        _of_alert(line)
-        for line in unhandled(record)
-        if line.text("outcome") != AlertOutcome.STARTED
-    )
-    return tuple(dict.fromkeys(filter(None, [*alerts, of_storm(record), *runs])))
+    return tuple(dict.fromkeys(filter(None, [*of_alerts(record), of_storm(record), *runs])))
+
+
+def of_alerts(record: IncidentRecord) -> tuple[str, ...]:
+    """Say of which alerts no runbook ran, or another one than intended, without duplicates."""
+    lines = (one for one in unhandled(record) if one.text("outcome") != AlertOutcome.STARTED)
+    return tuple(dict.fromkeys(map(_of_alert, lines)))
 
 
 def unhandled(record: IncidentRecord) -> Iterator[Line]:

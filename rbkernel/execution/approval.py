@@ -348,7 +348,7 @@ def pending(ledger: Ledger, found: Proposal, seen: str) -> ActionHistory:
 
 
 def _refusal(preview: Preview, rule: ActionRule) -> str:
-    return preview.refusal or policy.too_many(rule, len(preview.targets))
+    return policy.too_much(rule, len(preview.targets), preview.foretold) or preview.refusal
 
 
 def _not_again(

@@ -126,11 +126,13 @@ def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
     outcome = carried_out(
         lambda: kind.execute(begun.place, history.facts, begun.until),
         lambda: kind.watch(begun.place, history.facts, begun.rule.watch_s),
+        lambda seen: kind.judge(history.facts, seen),
     )
     return ledger.append(
         *(begun.found, history.digest, outcome.state),
         result=outcome.result,
         facts=dict(outcome.facts),
+        sent=outcome.sent,
     )
 
 
@@ -140,13 +142,13 @@ def refusal(
     """Return why the record or the policy forbids an execution; empty if they allow it.
 
     Without approvers, their file is not read; without a cool-down, other incidents are not. An undo
-    does not wait for a cool-down.
+    of what people have approved does not wait for a cool-down.
     """
     if latest is None:
         return "its preview is not recorded"
     if why := policy.may_execute(latest, rule, at) or ledger.unproven(latest, rule):
         return why
-    executed = ledger.executions(found) if rule.cool_down_s and not found.undoes else ()
+    executed = ledger.executions(found) if rule.cool_down_s and ledger.waits(found) else ()
     return policy.too_soon(rule, executed, at)
 
 
@@ -170,8 +172,14 @@ def _begin(
     )
 
 
-def carried_out(change: Callable[[], Facts], watch: Callable[[], Outcome]) -> Outcome:
+def carried_out(
+    change: Callable[[], Facts],
+    watch: Callable[[], Outcome],
+    judge: Callable[[Outcome], Outcome] = lambda seen: seen,
+) -> Outcome:
     """Make a change once, and return its outcome; an error does not hide what happened.
+
+    ``judge`` says what is seen after a change without an error.
 
     If the server refused the change, but its effect is there, somebody must look: the outcome is
     indeterminate. So it is if the server did not answer: the statement may still be on its way.
@@ -181,7 +189,7 @@ def carried_out(change: Callable[[], Facts], watch: Callable[[], Outcome]) -> Ou
     try:
         said = change()
     except ActionRefused as error:  # nothing was sent, or its precondition did not hold
-        return Outcome(state=ActionState.FAILED, result=error.what)
+        return Outcome(state=ActionState.FAILED, result=error.what, sent=False)
     except Unsuccessful as error:
         return Outcome(state=ActionState.FAILED, result=error.what, facts=error.facts)
     except Unanswered as error:
@@ -195,6 +203,7 @@ def carried_out(change: Callable[[], Facts], watch: Callable[[], Outcome]) -> Ou
         return Outcome(state=ActionState.INDETERMINATE, result=words, facts=said)
     facts = {**said, **seen.facts}
     if not problem:
+        seen = judge(seen)
         words = "; ".join(filter(None, [str(said.get("said", "")), seen.result]))
         return replace(seen, result=words, facts=facts)
     failed = answered and seen.state is ActionState.FAILED

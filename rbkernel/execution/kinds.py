@@ -35,6 +35,8 @@ class Kind(Generic[Place]):
     nothing may be sent. ``watch`` looks at the effect for some seconds; ``verification`` describes
     it.
 
+    ``judge`` returns what an outcome of ``watch`` means after an ``execute`` without an error.
+
     ``where``, ``target`` and ``foretold`` describe the server of a document, one of its targets,
     and its effect, as rows of name and text. The fields of a target in ``free_text`` are texts of
     applications and people, from which secrets are removed; all others identify it exactly. With
@@ -57,6 +59,7 @@ class Kind(Generic[Place]):
     where: Callable[[Facts], str]
     target: Callable[[Facts], str]
     foretold: Callable[[Facts], tuple[tuple[str, str], ...]]
+    judge: Callable[[Facts, Outcome], Outcome] = lambda _, seen: seen
     free_text: frozenset[str] = frozenset()
     rehearse: Callable[[Place, Preview], Preview] | None = None
     is_data: bool = False
@@ -146,7 +149,8 @@ _ROWS = on_server(
     changed=change.changed,
     execute=change.execute,
     watch=change.watch,
-    verification="the rows, read again after the commit, have the new values",
+    judge=change.committed,
+    verification="the commit, which returned the new values",
     target=words.target,
     foretold=words.foretold,
     is_data=True,

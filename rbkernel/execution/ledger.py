@@ -99,9 +99,39 @@ class Ledger:
             The record of its incident cannot be read.
         """
         if found.undoes:
-            return undo.refusal(self.root, found, now())
+            return undo.refusal(self.root, found, now()) or self._unsigned(found)
         answers = incident.answers(self.root, found.incident) if found.incident else Answers()
         return proposal.refusal(found, answers)
+
+    def _unsigned(self, found: Proposal) -> str:
+        """Return why nobody is known to have approved what an undo undoes; empty if people have.
+
+        Whoever writes into the evidence folder can write that anything was executed. If the policy
+        asks nobody for that action, nothing is signed.
+        """
+        undone, rule = self._undone(found)
+        if not rule.approvers:
+            return ""
+        if not undone.approvals:
+            return "nobody has approved what it undoes"
+        why = self.unproven(undone, rule, requested=False)
+        return f"what it undoes is not proven: {why}" if why else ""
+
+    def waits(self, found: Proposal) -> bool:
+        """Return whether a cool-down counts: not for the undo of what people have approved."""
+        return not found.undoes or not self._undone(found)[1].approvers
+
+    def _undone(self, found: Proposal) -> tuple[ActionHistory, ActionRule]:
+        """Return what an undo undoes, with its rule; one that wants signatures if there is none."""
+        history, severity = next(
+            (one, record.severity)
+            for record in incident.list_incidents(self.root)
+            for one in record.actions
+            if one.digest == found.undoes
+        )
+        action = str(history.facts.get("action"))
+        rule = self.settings.actions.rule(action, severity)
+        return history, rule or ActionRule.model_construct(action=action)
 
     def named(self, plan: str) -> Proposal:
         """Return the newest proposal of a plan, in the incident that its incident was merged into.
@@ -277,6 +307,7 @@ class Ledger:
         if why := kinds.get(found.action).changed(facts, preview):
             return why
         present = {"format": document.FORMAT, **self._present(found, preview)}
+        present.setdefault("undo", None)
         approved = {name: facts.get(name) for name in present}
         changed = [
             name
@@ -287,7 +318,7 @@ class Ledger:
             return "the statement is not the approved one: another version of rbkernel wrote it"
         if changed:
             return f"it changed since its preview: {', '.join(changed)}"
-        return policy.too_many(rule, len(facts["targets"]))
+        return policy.too_much(rule, len(facts["targets"]), preview.foretold)
 
     def _present(self, found: Proposal, preview: Preview) -> Facts:
         """Return the fields of a document that must be the same when the action is executed."""
@@ -302,9 +333,10 @@ class Ledger:
             **({"undo": preview.undo} if preview.undo else {}),
         }
 
-    def unproven(self, history: ActionHistory, rule: ActionRule) -> str:
+    def unproven(self, history: ActionHistory, rule: ActionRule, *, requested: bool = True) -> str:
         """Return why the document or a signature in the record does not count; empty if all do.
 
+        With ``requested``, the person who asked must have signed, if the policy wants another one.
         Signatures are checked against the present file of approvers, so that a removed approver
         counts no more, but at the time of the signature, because a key may have expired since.
         """
@@ -324,7 +356,7 @@ class Ledger:
         return approvers.unproven(
             history,
             signers,
-            requested=not rule.proposer_may_approve,
+            requested=requested and not rule.proposer_may_approve,
             identities=rule.identities,
             by_passkey=by_passkey,
             by_proxy=by_proxy,

@@ -31,8 +31,12 @@ class Unanswered(_Reported):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an execution ended, in words for people, and with facts for programs."""
+    """How an execution ended, in words for people, and with facts for programs.
+
+    ``sent`` is false if nothing was sent, so that nothing can have changed.
+    """
 
     state: ActionState
     result: str
     facts: Facts = field(default_factory=dict)
+    sent: bool = True

@@ -64,6 +64,18 @@ def too_many(rule: ActionRule, targets: int) -> str:
     )
 
 
+def too_much(rule: ActionRule, targets: int, foretold: Facts) -> str:
+    """Return why a rule does not allow the targets of an action; empty if it does.
+
+    >>> rule = ActionRule(action="set_flag", approvers=0, tables=("shop.flags",))
+    >>> too_much(rule, 1, {"table": "shop.users"}), too_much(rule, 1, {"table": "shop.flags"})
+    ('the policy allows rows of shop.flags, not of shop.users (tables)', '')
+    """
+    if rule.tables and (table := foretold.get("table")) not in rule.tables:
+        return f"the policy allows rows of {', '.join(rule.tables)}, not of {table} (tables)"
+    return too_many(rule, targets)
+
+
 def too_soon(rule: ActionRule, last: Iterable[str], now: datetime) -> str:
     """Return why an action must wait after the last execution on its connection; empty if not.
 
@@ -82,7 +94,10 @@ def too_soon(rule: ActionRule, last: Iterable[str], now: datetime) -> str:
     left = rule.cool_down_s - (now - max(times)).total_seconds()
     if left <= 0:
         return ""
-    return f"the same action was executed on this connection: wait {amounts.duration(left)}"
+    same = "the same action was executed on this connection"
+    if ":" in rule.action:
+        same = f"{rule.action} was executed, with these or other values"
+    return f"{same}: wait {amounts.duration(left)}"
 
 
 def executions(histories: Iterable[ActionHistory], action: str, connection: str) -> list[str]:

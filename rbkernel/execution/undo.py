@@ -1,4 +1,4 @@
-"""Propose to undo actions that were verified: the inverse, from the document that was executed.
+"""Propose to undo actions that were executed: the inverse, from the document that was executed.
 
 An undo is an action of its own, with a preview, approvals by the same rule, and an execution. Its
 document names the digest of the action that it undoes. It is recorded in the incident of that
@@ -18,11 +18,12 @@ from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import incident, reading, runs
 from rbkernel.evidence.incident import ActionHistory, ActionState, IncidentRecord, instant
 from rbkernel.execution import kinds
+from rbkernel.execution.document import Facts
 from rbkernel.execution.proposal import Proposal
 from rbkernel.model import PlanState, plan_id
 
-# states in which an action may have changed something that is still so
-_CHANGED = frozenset({ActionState.EXECUTING, ActionState.VERIFIED, ActionState.INDETERMINATE})
+# states in which an action, besides those with an outcome, may have changed something
+_UNKNOWN = frozenset({ActionState.EXECUTING, ActionState.INDETERMINATE})
 
 
 def proposals(
@@ -52,24 +53,17 @@ def of(
     An action that is undone already has one, too: `refusal` says so. ``plan`` is as in `proposals`.
     """
     facts = history.facts
-    kind = kinds.of(facts)
-    done = history.recorded in {ActionState.VERIFIED, ActionState.UNDONE} and history.is_intact
     title, connection = f"Undo: {history.title}", str(facts.get("connection"))
     name = plan_id(title, connection, history.digest)
-    if not done or kind is None or kind.inverse is None or history.undoes:
+    fields = _inverse(history) if name.startswith(plan) else None
+    if fields is None:
         return
-    if not name.startswith(plan):
-        return
-    try:
-        fields = kind.inverse(facts)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return  # somebody else than rbkernel wrote this document
     runbook, _, run_id = str(facts.get("proposed_in")).rpartition(" ")
     yield Proposal(
         plan=name,
         title=title,
         connection=connection,
-        risk="",
+        risk=_risk(root, history),
         incident=record.id,
         run_id=run_id,
         runbook=runbook,
@@ -79,6 +73,24 @@ def of(
         undoes=history.digest,
         **{"action": str(facts["action"]), **fields},
     )
+
+
+def _inverse(history: ActionHistory) -> Facts | None:
+    """Return the fields of the proposal that undoes an action; None if it cannot be undone."""
+    kind = kinds.of(history.facts)
+    if not (history.has_changed and history.is_intact) or history.undoes:
+        return None
+    try:
+        return kind.inverse(history.facts) if kind and kind.inverse else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None  # it has none, or somebody else than rbkernel wrote this document
+
+
+def _risk(root: Path, history: ActionHistory) -> str:
+    """Say which later actions changed the same, and cannot be undone first."""
+    later = [one for one in _later_ones(root, history) if _inverse(one) is None]
+    said = "; ".join(f"{one.title} (plan {one.plan}, {one.recorded})" for one in later)
+    return f"Later actions may have changed the same, and have no undo: {said}" if said else ""
 
 
 def _where(root: Path, run_id: str) -> dict[str, Any]:
@@ -124,7 +136,7 @@ def find(root: Path, plan: str) -> Proposal:
     Raises
     ------
     ActionRefused
-        No such plan was executed and verified, or it has no undo.
+        No such plan was executed with an outcome, or it has no undo.
     """
     found = [
         (record, one)
@@ -140,9 +152,9 @@ def find(root: Path, plan: str) -> Proposal:
     for one in of(root, record, last):
         return one
     state = last.recorded
-    is_done = state is ActionState.VERIFIED
     raise ActionRefused(
-        f"{last.title}: {'it cannot be undone' if is_done else f'it is {state}, and not verified'}",
+        f"{last.title}:"
+        f" {'it cannot be undone' if last.has_changed else f'it is {state}, and not verified'}",
         where=where,
         next_step=f"`rbkernel action show {plan}` shows the action as it is now",
     )
@@ -151,21 +163,34 @@ def find(root: Path, plan: str) -> Proposal:
 def refusal(root: Path, found: Proposal, at: datetime) -> str:
     """Return why an action cannot be undone at this time; empty if it can.
 
-    Actions are undone in reverse order: not before a later one that changed the same.
+    Actions are undone in reverse order: not before a later one that changed the same, and that can
+    be undone.
     """
-    known = [one for _, one in _actions(root)]
-    undone = next((one for one in known if one.digest == found.undoes), None)
-    if undone is None or undone.recorded is not ActionState.VERIFIED:
+    undone = next((one for _, one in _actions(root) if one.digest == found.undoes), None)
+    if undone is None or not undone.has_changed or undone.recorded is ActionState.UNDONE:
         return f"what it undoes is {undone.recorded if undone else 'not recorded any more'}"
-    touched = _touched(undone)
-    for one in known:
-        if one.undoes == found.undoes or one.state(at) not in _CHANGED or not _later(one, undone):
-            continue
-        if one.undoes and one.recorded is ActionState.VERIFIED:
-            continue  # it restored what a later action had changed
-        if _touched(one) & touched:
+    for one in _later_ones(root, undone):
+        if one.state(at) is ActionState.EXECUTING:
+            return f"wait for the outcome of {one.title} (plan {one.plan}), which changes the same"
+        if _inverse(one) is not None:
             return f"undo first what changed the same later: {one.title} (plan {one.plan})"
     return ""
+
+
+def _later_ones(root: Path, history: ActionHistory) -> list[ActionHistory]:
+    """Return later actions that may have changed the same, except those that are undone."""
+    touched = _touched(history)
+    return [
+        one
+        for _, one in _actions(root)
+        if one.undoes != history.digest
+        and (one.has_changed or one.recorded in _UNKNOWN)
+        and one.recorded is not ActionState.UNDONE
+        # a verified undo restored what a later action had changed
+        and not (one.undoes and one.recorded is ActionState.VERIFIED)
+        and _later(one, history)
+        and _touched(one) & touched
+    ]
 
 
 def _touched(history: ActionHistory) -> frozenset[Any]:

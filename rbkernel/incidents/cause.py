@@ -12,7 +12,7 @@ from rbkernel.evidence.incident import IncidentRecord
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import wrong_when_alerted
-from rbkernel.incidents.standing import newest
+from rbkernel.incidents.results import doubts, newest, under_way
 from rbkernel.model import Finding, Verdict, leading
 
 # parameters of runbooks that name what a run looks at, the first that is given counts
@@ -65,7 +65,7 @@ def cause(
     Parameters
     ----------
     record
-        The record of the incident.
+        The record of the incident, with what was merged into it, see `whole`.
     runs
         Its runs.
     journals
@@ -133,11 +133,10 @@ def _without_finding(
     ended = newest(runs)
     if ended and all(run.verdict is Verdict.OK for run in ended) and checks:
         passed = f"{amounts.all_of(checks, 'check')} passed"
-        if caveats.judged(record, Verdict.OK) is Verdict.OK:
-            return f"No problem found: {passed}", Verdict.OK
-        return f"Not known: {passed}, but {notes[0]}", Verdict.UNKNOWN
+        return _passed(record, runs, passed)
     if ended:
-        names = ", ".join(dict.fromkeys(run.runbook or "a notebook" for run in ended))
+        failed = [run for run in ended if run.verdict is not Verdict.OK] or ended
+        names = ", ".join(dict.fromkeys(run.runbook or "a notebook" for run in failed))
         return f"Not known: {names} did not come to a result", Verdict.UNKNOWN
     if notes:
         return f"Not known: {notes[0]}", Verdict.UNKNOWN
@@ -147,6 +146,15 @@ def _without_finding(
     alerts = dict.fromkeys(alert.name for alert in record.alerts)
     about = ", ".join(alerts) or record.title
     return f"Not known{f': {about}' if about else ''}: no runbook has run", Verdict.UNKNOWN
+
+
+def _passed(record: IncidentRecord, runs: Sequence[RunEntry], passed: str) -> tuple[str, Verdict]:
+    """Return the words for an incident whose runs are all ok: only without a doubt, no problem."""
+    if doubt := next(doubts(record, runs), ""):
+        return f"Not known: {passed}, but {doubt}", Verdict.UNKNOWN
+    if left := next(under_way(record, runs), ""):
+        return f"No problem found so far: {passed}, but {left}", Verdict.UNKNOWN
+    return f"No problem found: {passed}", Verdict.OK
 
 
 def _before(journals: Iterable[Record]) -> str:

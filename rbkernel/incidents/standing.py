@@ -6,13 +6,13 @@ the clock: previews and approvals of actions expire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from rbkernel.evidence import caveats
 from rbkernel.evidence.incident import (
+    ActionHistory,
     ActionState,
     IncidentRecord,
     IncidentState,
@@ -20,6 +20,7 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.runs import LIVE, RunEntry
+from rbkernel.incidents.results import verdict
 from rbkernel.model import Verdict
 
 
@@ -99,7 +100,7 @@ def standing(record: IncidentRecord, runs: Sequence[RunEntry], waiting: int = 0)
     Parameters
     ----------
     record
-        The record of the incident.
+        The record of the incident, with what was merged into it, see `whole`.
     runs
         Its runs, also those of incidents that were merged into it.
     waiting
@@ -132,33 +133,6 @@ def standing(record: IncidentRecord, runs: Sequence[RunEntry], waiting: int = 0)
     )
 
 
-def verdict(record: IncidentRecord, runs: Iterable[RunEntry]) -> Verdict | None:
-    """Return the worst verdict of an incident's runs; None as long as none has a result.
-
-    A run replaces earlier ones of the same runbook and parameters, see `newest`.
-    """
-    found = [run.verdict for run in newest(runs)]
-    return caveats.judged(record, Verdict.worst(found)) if found else None
-
-
-def newest(runs: Iterable[RunEntry]) -> list[RunEntry]:
-    """Return the runs that count: of each runbook and its parameters, the newest with a result.
-
-    A run whose verdict is unknown does not replace one that found something worse, and a run that
-    has just begun replaces none.
-    """
-    found: dict[str, RunEntry] = {}
-    for run in sorted(runs, key=lambda run: run.run_id):
-        if run.is_beginning:
-            continue
-        subject = run.about or run.run_id
-        before = found.get(subject)
-        is_known = run.verdict is not Verdict.UNKNOWN
-        if before is None or is_known or before.verdict.rank < run.verdict.rank:
-            found[subject] = run
-    return list(found.values())
-
-
 def _stage(
     record: IncidentRecord, runs: Sequence[RunEntry], waiting: int, resolved: Moment | None
 ) -> Stage:
@@ -178,14 +152,29 @@ def _stage(
 def _actions(record: IncidentRecord, runs: Sequence[RunEntry]) -> set[ActionState]:
     """Return the states of the actions; without those whose outcome a later run has looked at."""
     now = datetime.now(UTC)
-    looked = max((instant(run.started_at) for run in runs if run.started_at), default=None)
     return {
         action.state(now)
         for action in record.actions
-        if action.state(now) is not ActionState.INDETERMINATE
-        or looked is None
-        or looked < instant(action.lines[-1].at)
+        if action.state(now) is not ActionState.INDETERMINATE or not _is_looked_at(action, runs)
     }
+
+
+def _is_looked_at(action: ActionHistory, runs: Sequence[RunEntry]) -> bool:
+    """Return whether the runbook that proposed an action had a result after the action ended.
+
+    Other runbooks, and other parameters, say nothing about its outcome.
+    """
+    proposer = str(action.facts.get("proposed_in", "")).rpartition(" ")[2]
+    about = next((run.about for run in runs if run.run_id == proposer), "")
+    is_told = action.recorded is ActionState.INDETERMINATE
+    ended = instant(action.lines[-1].at if is_told else action.until)
+    return any(
+        about
+        and run.about == about
+        and run.verdict is not Verdict.UNKNOWN
+        and instant(run.started_at) > ended
+        for run in runs
+    )
 
 
 def _reopened_at(record: IncidentRecord) -> str:

@@ -24,6 +24,8 @@ from rbkernel.evidence.incident import (
     instant,
 )
 from rbkernel.evidence.timeline import Entry
+from rbkernel.incidents.facts import MEETING_WITHIN, MILDEST_REQUIRED, WRITTEN_WITHIN
+from rbkernel.model import Severity
 from rbkernel.render.documents.wording import lasted
 
 EVERY = timedelta(minutes=30)
@@ -99,6 +101,31 @@ def next_due(record: IncidentRecord, now: datetime, every_s: float = 0.0) -> Due
     else:
         words = f"status update was due at {clock(at, now)}, {_ago(at, now)} ago"
     return Due(at=at, late_at=at, overdue=now >= at, words=words)
+
+
+def postmortem_due(record: IncidentRecord, now: datetime, *, is_written: bool) -> Due | None:
+    """Return when the postmortem of an incident is due; None if it is written, or none is required.
+
+    It is written if its notebook was executed. Whether the meeting was held is not on record.
+
+    >>> from rbkernel.evidence.incident import Line, tell
+    >>> at = "2026-11-20T03:00:00+00:00"
+    >>> opened = Line(number=1, kind="opened", at=at, by="", data={"severity": "P1"})
+    >>> record = tell([opened, Line(number=2, kind="closed", at=at, by="", data={})])
+    >>> postmortem_due(record, instant("2026-11-21T05:00:00Z"), is_written=False).words
+    'postmortem was due at 03:00 UTC, 2 h ago; meeting by 2026-11-22 03:00 UTC'
+    >>> postmortem_due(record, instant("2026-11-21T05:00:00Z"), is_written=True) is None
+    True
+    """
+    ended = record.resolved.at if record.resolved else record.closed_at
+    milder = Severity.place(record.severity) > Severity.place(MILDEST_REQUIRED)
+    if is_written or milder or not ended:
+        return None
+    at = instant(ended) + WRITTEN_WITHIN
+    meeting = f"meeting by {clock(instant(ended) + MEETING_WITHIN, now)}"
+    said = f"due at {clock(at, now)}"
+    words = f"{said}, in {_ago(now, at)}" if now < at else f"was {said}, {_ago(at, now)} ago"
+    return Due(at=at, late_at=at, overdue=now > at, words=f"postmortem {words}; {meeting}")
 
 
 def update_text(update: StatusUpdate) -> str:

@@ -3,15 +3,18 @@
 Ordering rules: the record says that a ticket is about to be made, before the request is sent, and
 then its link or the refusal. So no item gets two tickets: neither by a second call, nor by two
 people at once. If the answer does not come, the ticket may exist: it is made again only if somebody
-has looked and says so.
+has looked and says so, and not while its request may still be in progress. Each try has an id, so
+that its outcome says nothing about another try.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -24,12 +27,14 @@ from rbkernel.config.tickets import Tickets
 from rbkernel.displaytext import one_line
 from rbkernel.errors import NotifyError
 from rbkernel.evidence import incident
-from rbkernel.evidence.incident import TICKET, AlreadyRecorded, IncidentRecord
+from rbkernel.evidence.incident import TICKET, AlreadyRecorded, IncidentRecord, Line, instant
 from rbkernel.incidents.action_items import ActionItem, items_of
 from rbkernel.redact import Redactor
 
-# "begun" without another line after it: nobody knows whether the ticket exists
-State = Literal["begun", "made", "refused"]
+# "begun" without another line of the same try, or "unknown": the ticket may exist
+State = Literal["begun", "made", "refused", "unknown"]
+# longer than any request: connecting, sending and reading have each the time of the configuration
+_IN_PROGRESS, _MARGIN_S = 5, 60.0
 _LONGEST_TITLE, _LONGEST_ANSWER = 200, 1024 * 1024
 
 
@@ -38,7 +43,8 @@ class Ticket:
     """What is known about the ticket of an action item; ``link`` is empty if there is none.
 
     ``key`` identifies the item, and is in the text of the ticket. ``problem`` says why there is no
-    ticket, or why nobody knows. ``is_new`` says whether this call made it.
+    ticket, or why nobody knows. ``is_new`` says whether this call made it. ``begun`` is when the
+    newest request without an outcome began; empty if there is none.
     """
 
     key: str
@@ -46,19 +52,24 @@ class Ticket:
     link: str = ""
     problem: str = ""
     is_new: bool = False
+    begun: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The tickets of all open items of a postmortem, and the rows that nobody has filled in."""
+    """The tickets of all open items of a postmortem, and the rows that nobody has filled in.
+
+    ``unclear`` are the rows of which nobody can tell whether they are open.
+    """
 
     tickets: tuple[Ticket, ...]
     to_write: int
+    unclear: tuple[str, ...] = ()
 
     @property
     def is_incomplete(self) -> bool:
         """Whether an open item has no ticket, or nobody knows."""
-        return not all(one.link for one in self.tickets)
+        return bool(self.unclear) or not all(one.link for one in self.tickets)
 
     def lines(self) -> Iterator[str]:
         """Yield what to tell about the tickets."""
@@ -66,6 +77,11 @@ class Made:
             state = "new" if one.is_new else "there already"
             said = f"{one.link} ({state})" if one.link else f"{one.problem} (item {one.key})"
             yield f"ticket: {one.title}: {said}"
+        for row in self.unclear:
+            yield (
+                f"not understood, no ticket made: {one_line(row)}: write the columns box, action,"
+                " owner, due and ticket, the box ☐ or ☑, and a link, a key or nothing as ticket"
+            )
         if self.to_write:
             yield f"{amounts.count(self.to_write, 'action item')} not filled in yet: no ticket"
 
@@ -111,19 +127,31 @@ def make(
         _one(root, name, item, tracker, token, by=by, redactor=redactor, again=again)
         for item in found.open
     ]
-    return Made(tickets=tuple(made), to_write=found.to_write)
+    return Made(tickets=tuple(made), to_write=found.to_write, unclear=found.unclear)
 
 
 def known(record: IncidentRecord) -> dict[str, Ticket]:
-    """Return the tickets in a record by the keys of their items: the last line counts."""
-    found: dict[str, Ticket] = {}
+    """Return the tickets in a record by the keys of their items.
+
+    A ticket that was made counts; without one, a try whose outcome is not known.
+    """
+    tries: dict[tuple[str, str], Line] = {}
     for line in record.lines:
-        if line.kind == TICKET and line.text("state") != "refused":
-            key, link = line.text("item"), line.text("link")
-            unknown = "" if link else "its answer did not come: look whether it exists"
-            found[key] = Ticket(key=key, title=line.text("title"), link=link, problem=unknown)
-        elif line.kind == TICKET:
-            found.pop(line.text("item"), None)
+        if line.kind == TICKET:
+            tries[line.text("item"), line.text("attempt_id")] = line
+    found: dict[str, Ticket] = {}
+    for (key, _), line in tries.items():
+        before, link = found.get(key), line.text("link")
+        if line.text("state") == "refused" or (before and before.link and not link):
+            continue
+        begun = line.at if line.text("state") == "begun" else ""
+        found[key] = Ticket(
+            key=key,
+            title=line.text("title"),
+            link=link,
+            problem="" if link else "its answer did not come: look whether it exists",
+            begun=begun or (before.begun if before else ""),
+        )
     return found
 
 
@@ -139,17 +167,21 @@ def _one(
     again: bool,
 ) -> Ticket:
     key = item.key(name)
-    title = redactor.value([one_line(item.action)[:_LONGEST_TITLE]])[0]
+    title = redactor.value([one_line(item.action)])[0][:_LONGEST_TITLE]
+    attempt = uuid.uuid4().hex
     there: list[Ticket] = []
 
     def is_free(record: IncidentRecord) -> None:
         one = known(record).get(key)
-        if one and (one.link or not again):
-            there.append(one)
-            raise AlreadyRecorded
+        if one and not one.link and _in_progress(one, tracker):
+            one = replace(one, problem="its request may be in progress: look in some minutes")
+        elif one is None or (again and not one.link):
+            return
+        there.append(one)
+        raise AlreadyRecorded
 
     def say(state: State, check: Any = None, **more: str) -> None:
-        fields = {"item": key, "title": title, "state": state, **more}
+        fields = {"item": key, "title": title, "state": state, "attempt_id": attempt, **more}
         incident.append(root, name, TICKET, by=by, redactor=redactor, check=check, **fields)
 
     try:
@@ -162,9 +194,16 @@ def _one(
         say("refused", problem=error.what)
         return Ticket(key=key, title=title, problem=error.what)
     except _UnknownError as error:
+        say("unknown", problem=error.what)
         return Ticket(key=key, title=title, problem=error.what)
     say("made", link=link)
     return Ticket(key=key, title=title, link=link, is_new=True)
+
+
+def _in_progress(ticket: Ticket, tracker: Tickets) -> bool:
+    """Return whether the request of a ticket may still be in progress, in any process."""
+    age_s = (datetime.now(UTC) - instant(ticket.begun)).total_seconds()
+    return bool(ticket.begun) and age_s < _IN_PROGRESS * tracker.timeout_s + _MARGIN_S
 
 
 def _body(name: str, item: ActionItem, key: str) -> str:

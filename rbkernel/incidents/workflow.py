@@ -45,8 +45,9 @@ class Incident:
     """An incident with its record and runs; in a list of incidents, other fields are empty.
 
     ``asked`` holds the questions of the newest runs, with the answers of the incident's record.
-    ``continues`` maps the id of a run to the id of the run that it continues. ``update_every_s`` is
-    how often status updates are due while the incident is open; 0 if no runbook says.
+    ``continues`` maps the id of a run to the id of the run that it continues. ``merged`` are the
+    records of the incidents that were merged into it. ``update_every_s`` is how often status
+    updates are due while the incident is open; 0 if no runbook says.
     """
 
     record: IncidentRecord
@@ -55,6 +56,12 @@ class Incident:
     asked: tuple[Asked, ...] = ()
     continues: Mapping[str, str] = field(default_factory=dict)
     update_every_s: float = 0.0
+    merged: tuple[IncidentRecord, ...] = ()
+
+    @property
+    def whole(self) -> IncidentRecord:
+        """The record with the alerts and runs of what was merged into the incident."""
+        return incident.whole(self.record, self.merged)
 
     @property
     def waiting(self) -> tuple[Asked, ...]:
@@ -64,7 +71,7 @@ class Incident:
     @property
     def standing(self) -> Standing:
         """Where the incident stands; in a list, without its open questions."""
-        return standing(self.record, self.runs, len(self.waiting))
+        return standing(self.whole, self.runs, len(self.waiting))
 
     @property
     def verdict(self) -> str:
@@ -109,7 +116,10 @@ def list_all(root: Path) -> list[Incident]:
     unwritten = [name for name in of_each if name not in records and INCIDENT_ID.fullmatch(name)]
     records |= {name: incident.look(root, name) for name in unwritten}
     found = [
-        _of(record, [run for part in record.parts for run in of_each.get(part, ())])
+        replace(
+            _of(record, [run for part in record.parts for run in of_each.get(part, ())]),
+            merged=tuple(records[part] for part in record.merged_from if part in records),
+        )
         for record in records.values()
     ]
     return sorted(found, key=lambda one: (instant(one.record.began.at), one.record.id))
@@ -144,6 +154,7 @@ def look(root: Path, name: str) -> Incident:
             if journal.run and journal.run.continues
         },
         asked=asked(journals, incident.answers(root, name)),
+        merged=tuple(incident.look(root, part) for part in record.merged_from),
     )
 
 

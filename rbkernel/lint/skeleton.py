@@ -80,6 +80,8 @@ def unused(document: Document) -> Iterator[Found]:
     Instead: use the parameter, or remove it.
     """
     used = names.used(document)
+    if document.front:
+        used |= {name for one in document.front.commands for name in one.named}
     if document.called("start"):
         used |= {"incident", *(document.front.connections if document.front else ())}
     for name in document.declared[0]:

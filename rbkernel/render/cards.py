@@ -127,7 +127,7 @@ def finding_text(finding: Finding) -> str:
 
 
 def rows_of(finding: Finding) -> str:
-    """Return the text that identifies the wrong rows; empty if the cause says it already.
+    """Return the text that identifies the wrong rows; empty if the finding says it already.
 
     >>> import dataclasses
     >>> one = Finding(title="", verdict=Verdict.WARNING, expected="", actual="", which="a, b")
@@ -136,7 +136,8 @@ def rows_of(finding: Finding) -> str:
     >>> rows_of(dataclasses.replace(one, which="pid 12", cause="pid 123 holds it"))
     'pid 12'
     """
-    told = re.search(rf"(?<!\w){re.escape(finding.which)}(?!\w)", finding.cause)
+    said = f"{finding.actual}\n{finding.cause}"
+    told = re.search(rf"(?<!\w){re.escape(finding.which)}(?!\w)", said)
     return "" if told else finding.which
 
 
@@ -157,9 +158,9 @@ def _symptoms(findings: Iterable[Finding]) -> str:
     return "; ".join(f"{finding.title}: {finding.actual}" for finding in explained)
 
 
-def overview_card(findings: Iterable[Finding]) -> str:
+def overview_card(findings: Iterable[Finding], commands: Iterable[str]) -> str:
     """Return the findings of an overview as an HTML table, problems first, with the runbook to
-    open.
+    open, and below it the commands that run these runbooks.
     """
     # each cell sets text and background colour, because a dark JupyterLab colours the rows of
     # tables
@@ -179,12 +180,14 @@ def overview_card(findings: Iterable[Finding]) -> str:
     return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
         f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"
+        + _facts([("Open next", command) for command in commands])
     )
 
 
-def overview_text(findings: Iterable[Finding]) -> str:
-    """Return the findings of an overview as plain text, one finding per line."""
-    return "\n".join(findings_text(list(findings)))
+def overview_text(findings: Iterable[Finding], commands: Iterable[str]) -> str:
+    """Return the findings of an overview as plain text, one finding or command per line."""
+    opens = (f"Open next: {command}" for command in commands)
+    return "\n".join([*findings_text(list(findings)), *opens])
 
 
 def decision_card(decision: Decision, *, remark: str = "") -> str:

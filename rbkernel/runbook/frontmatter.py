@@ -140,6 +140,11 @@ class FrontMatter(Section):
         return None if unfilled(self.severity) else Severity.parse(self.severity)
 
     @property
+    def commands(self) -> tuple[Operation, ...]:
+        """All commands: kill switches, rollback, operations and the steps of a recovery."""
+        return (*self.kill_switches, *self.rollback, *self.operations, *self.recovery.steps)
+
+    @property
     def is_template(self) -> bool:
         """Whether the document is a template to fill in, not yet a runbook."""
         return self.id.startswith("TEMPLATE")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from rbkernel.config.commands import PLACEHOLDER
 from rbkernel.errors import RunbookError
 from rbkernel.model import Severity
 from rbkernel.runbook.placeholders import unfilled
@@ -400,16 +401,38 @@ class Communication(Section):
 
 
 class Operation(Section):
-    """An operation that a person does, with a command to copy; rbkernel never runs it."""
+    """An operation with a command to copy; ``run`` or ``request`` let rbkernel execute it.
+
+    ``{name}`` in ``command`` stands for one of ``values``, or for a parameter of the runbook.
+    These are also the values of the command or request of ``rbkernel.toml``.
+    """
 
     plain = "name"
     name: str = Field(min_length=1)
     command: str = Field("", description="the exact command, or the path in a user interface")
+    run: str = Field("", description="a name in [actions.commands] that does it after an approval")
+    request: str = Field("", description="a name in [actions.requests], in place of run")
+    values: dict[str, Text] = Field(
+        default_factory=dict, description="values for the placeholders of the command"
+    )
     effect: str = ""
     undo: str = ""
     risk: str = ""
     verify: str = Field("", description="how to see that the operation worked")
     group: str = Field("", description="a name for related operations, such as database, security")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Operation:
+        if self.run and self.request:
+            raise ValueError("has run and request: keep one of them")
+        if (self.run or self.request) and not self.command:
+            raise ValueError("has no command, to copy where rbkernel.toml does not allow it")
+        return self
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The names of all placeholders: values, and parameters of the runbook."""
+        return frozenset(PLACEHOLDER.findall(" ".join((self.command, *self.values.values()))))
 
 
 class Setting(Section):

@@ -86,10 +86,16 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
     (None, None)
     >>> converted(5, "%", "ratio"), converted(1, "ratio", "%")
     (0.05, 100.0)
+    >>> converted(1048576, "bytes/s", "MB/h"), converted(1, "rows/s", "MB/h")
+    (3600.0, None)
     """
     given, target = unit.strip().lower(), wanted.strip().lower()
     if given == target:
         return value
+    if "/" in given and "/" in target:
+        pairs = zip(given.split("/", 1), target.split("/", 1), strict=True)
+        amount, time = (converted(1, *pair) for pair in pairs)
+        return value * amount / time if amount and time else None
     for units in _QUANTITIES:
         if given in units and target in units:
             return value * units[given] / units[target]

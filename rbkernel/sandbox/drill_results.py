@@ -100,8 +100,13 @@ def _text(finding: Finding) -> str:
 
 
 def recommended(record: Record) -> str:
-    """Return the option that a run recommends; empty if it recommends none."""
-    return next((one.recommended for one in record.decisions if one.recommended), "")
+    """Return the option that a run recommends last; empty if it recommends none.
+
+    A runbook may ask twice, such as before a deployment and after it: the last answer is what the
+    person is to do now.
+    """
+    found = [one.recommended for one in record.decisions if one.recommended]
+    return found[-1] if found else ""
 
 
 def summary(results: Sequence[Result]) -> str:

@@ -32,7 +32,8 @@ class HttpAnswer(NamedTuple):
 class HttpRequest(NamedTuple):
     """A request; ``form`` or ``content`` is sent as its body, and ``auth`` is user and password.
 
-    ``verify`` is the TLS context, or True for the certificate authorities of httpx.
+    ``verify`` is the TLS context, or True for the certificate authorities of httpx. With
+    ``trust_env``, a proxy that the environment names gets the request.
     """
 
     method: str
@@ -44,6 +45,7 @@ class HttpRequest(NamedTuple):
     verify: ssl.SSLContext | bool = True
     form: Mapping[str, str] | None = None
     content: bytes | None = None
+    trust_env: bool = True
 
 
 def fetch(request: HttpRequest) -> HttpAnswer:
@@ -81,6 +83,7 @@ async def _ask(request: HttpRequest) -> HttpAnswer:
             follow_redirects=False,
             auth=request.auth,
             verify=request.verify,
+            trust_env=request.trust_env,
         ) as client,
         client.stream(
             request.method,
@@ -115,6 +118,8 @@ def reason(error: Exception, timeout_s: float) -> str:
     inner = root(error)
     if isinstance(inner, ssl.SSLError):  # its number is not one of the operating system
         return f"TLS: {str(inner.reason or inner).replace('_', ' ').lower()}"
+    if type(inner) is ValueError:  # our own, in words
+        return str(inner)
     code = getattr(inner, "errno", None)
     return f"{type(error).__name__}: {os.strerror(code) if code and code > 0 else inner}"
 

@@ -161,9 +161,10 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
         return
     if not note.strip():
         text = (
-            "nobody could run the SQL in a headless run"
+            "nobody could carry out the plan in a headless run"
             if headless()
-            else "after you have run the SQL, write what you did into note= and run this cell again"
+            else "after you have carried out the plan, write what you did into note=, and run this"
+            " cell again"
         )
         _say(f"Nothing is recorded as done: {text}.")
         return

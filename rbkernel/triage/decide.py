@@ -372,7 +372,7 @@ def _recommendation(
     conditions = options if isinstance(options, Mapping) else {}
     if isinstance(recommended, Overview):
         seen = recommended
-        return Recommendation(option=seen.recommended, reason="", needed=seen.needed)
+        return Recommendation(option=seen.recommended, reason=seen.reason, needed=seen.needed)
     if isinstance(recommended, Diagnosis):
         if not conditions or offers([*options], recommended):
             return by_cause(recommended, [*options], findings)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from rbkernel import actions, amounts
 from rbkernel.arguments import checked
+from rbkernel.config.commands import PLACEHOLDER
 from rbkernel.config.quantities import Whole
 from rbkernel.errors import ParameterError
 from rbkernel.model import ActionPlan, Finding, Severity, Verdict, now
@@ -94,7 +96,10 @@ def escalation(*, attempts: Whole = 0, severity: str = "", began: str = "") -> N
 def commands(
     section: str = "operations", group: str = "", *, when: Condition | bool = True
 ) -> None:
-    """Show every command of a section of the front matter, to copy; nothing is executed.
+    """Propose every command of a section of the front matter; nothing is executed here.
+
+    A command with ``run`` or ``request`` can be executed after an approval, if ``rbkernel.toml``
+    allows it. All others are shown to copy.
 
     Parameters
     ----------
@@ -246,4 +251,27 @@ def _operations(section: str) -> tuple[Operation, ...]:
 def _plan(one: Operation) -> ActionPlan:
     effect = "; ".join(filter(None, [one.effect, one.verify and f"verify with: {one.verify}"]))
     risk = "; ".join(filter(None, [one.risk, effect and f"effect: {effect}"]))
-    return actions.command(one.name, one.command, undo=one.undo, risk=risk)
+    values = _values(one)
+    places = {
+        place: value for name, value in values.items() if (place := f"{{{name}}}") in one.command
+    }
+    plan = actions.command(one.name, one.command, values=places, undo=one.undo, risk=risk)
+    if one.run:
+        return actions.run(one.run, otherwise=plan, **values)
+    return actions.request(one.request, otherwise=plan, **values) if one.request else plan
+
+
+def _values(one: Operation) -> dict[str, Any]:
+    """Return the values of a command: its own, and the parameters that it names.
+
+    A value that is only a placeholder, such as ``{service}``, is that parameter. A parameter that
+    is empty is not known.
+    """
+    parameters = {name: value or None for name, value in triage().run.parameters.items()}
+    inside = PLACEHOLDER.findall(one.command)
+    named = {name: parameters[name] for name in inside if name in parameters}
+    given = {
+        name: parameters.get(whole[1]) if (whole := PLACEHOLDER.fullmatch(value)) else value
+        for name, value in one.values.items()
+    }
+    return {**named, **given}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from IPython.display import display
@@ -23,10 +24,10 @@ WATCH, ESCALATE = "none: watch", "escalate"
 class Overview:
     """The result of `overview`, which has already been shown.
 
-    ``opens`` holds the ids of the runbooks to open, the most urgent first. ``unseen`` holds the
-    titles of unknown findings, ``critical`` those of critical findings. ``beyond`` is true if no
-    runbook is about the first cause; the runbooks of other findings then do not help. ``findings``
-    holds all findings.
+    ``opens`` holds the ids of the runbooks to open, the most urgent first, and ``parameters`` the
+    connections to pass to each. ``unseen`` holds the titles of unknown findings, ``critical`` those
+    of critical findings. ``beyond`` is true if no runbook is about the first cause; the runbooks of
+    other findings then do not help. ``findings`` holds all findings.
     """
 
     opens: tuple[str, ...]
@@ -34,6 +35,7 @@ class Overview:
     critical: tuple[str, ...] = ()
     beyond: bool = False
     findings: tuple[Finding, ...] = ()
+    parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def options(self) -> list[str]:
@@ -50,6 +52,24 @@ class Overview:
         if self.opens and not self.beyond:
             return self.opens[0]
         return ESCALATE if self.beyond or self.unseen or self.critical else WATCH
+
+    @property
+    def reason(self) -> str:
+        """The command that runs the recommended runbook; empty if none is recommended."""
+        return self.commands.get(self.recommended, "")
+
+    @property
+    def commands(self) -> dict[str, str]:
+        """The commands that run the runbooks to open on the servers with the problems.
+
+        >>> seen = Overview(opens=("RUN-001",), unseen=(), parameters={"RUN-001": {"db": "copy"}})
+        >>> seen.reason
+        'rbkernel run RUN-001 -p db=copy'
+        """
+        return {
+            runbook: f"rbkernel run {runbook} {looks.as_options(given)}"
+            for runbook, given in self.parameters.items()
+        }
 
     @property
     def needed(self) -> bool:
@@ -80,7 +100,7 @@ def overview(
     Returns
     -------
     Overview
-        The runbooks to open, and the titles of unknown findings.
+        The runbooks to open with their parameters, and the titles of unknown findings.
     """
     run = triage()
     found: list[Finding] = []
@@ -101,6 +121,7 @@ def overview(
         tell=partial(earlier.findings, run, db),
         begun=begun.get(db),
     )
+    own = len(found)
     # each server has a separate finding for the same check
     found += [
         dataclasses.replace(finding, title=_on(standby, finding.title))
@@ -108,17 +129,35 @@ def overview(
         for finding in looks.survey(run.session(standby), seen, begun=begun.get(standby))
     ]
     found = [run.add_finding(finding) for finding in found]
-    seen = Overview(
-        opens=tuple(looks.next_runbooks(found)),
+    seen = _seen(found[:own], found[own:], db=db, standby=standby)
+    data = {
+        "findings": [dataclasses.asdict(finding) for finding in found],
+        "opens": seen.opens,
+        "parameters": seen.parameters,
+    }
+    commands = [*seen.commands.values()]
+    html, text = cards.overview_card(found, commands), cards.overview_text(found, commands)
+    display(cards.bundle("overview", data, html, text), raw=True)
+    return seen
+
+
+def _seen(here: list[Finding], there: list[Finding], *, db: str, standby: str) -> Overview:
+    """Return the overview of the findings about a server, and of those about its standby."""
+    found = [*here, *there]
+    reasons = looks.reasons_to_open(found)
+    return Overview(
+        opens=tuple(reasons),
+        parameters={
+            runbook: looks.parameters(
+                runbook, standby if reason in there else db, primary=db, standby=standby
+            )
+            for runbook, reason in reasons.items()
+        },
         unseen=tuple(f.title for f in found if f.verdict is Verdict.UNKNOWN),
         critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
         beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
         findings=tuple(found),
     )
-    data = {"findings": [dataclasses.asdict(finding) for finding in found], "opens": seen.opens}
-    html, text = cards.overview_card(found), cards.overview_text(found)
-    display(cards.bundle("overview", data, html, text), raw=True)
-    return seen
 
 
 def _on(connection: str, title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from rbkernel import actions
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionState
-from rbkernel.execution import approval, executor, undo, wording
+from rbkernel.execution import approval, document, executor, undo, wording
 from rbkernel.execution.configured import commands, process
 from rbkernel.execution.ledger import Ledger, now
 from rbkernel.model import ActionPlan
@@ -45,6 +46,24 @@ argv = ["HERE/stop", "{service}"]
 verify = "exit code"
 working_directory = "HERE"
 values = {service = ["shop"]}
+"""
+ALONE = """
+[actions.commands.on]
+argv = ["HERE/do", "on"]
+verify = "exit code"
+working_directory = "HERE"
+undo = "off"
+
+[actions.commands.off]
+argv = ["HERE/do", "off"]
+verify = "exit code"
+working_directory = "HERE"
+undo = "on"
+
+[actions.commands.clear]
+argv = ["HERE/do", "clear"]
+verify = "exit code"
+working_directory = "HERE"
 """
 PROGRAM = """\
 if [ "$1" = dry ]; then echo "would restart $2"; exit; fi
@@ -141,6 +160,58 @@ class TestLifecycle:
         with pytest.raises(ActionRefused, match="it cannot be undone"):
             undo.find(room.root, other)
 
+    def test_what_only_has_no_values_is_not_the_same(self, room: CommandRoom) -> None:
+        """A cache that is cleared later is in nobody's way; a time-out is told, and blocks not."""
+        room.script("do", 'echo "$1" >> runs')
+        room.allow(ALONE, *(f"run:{name}" for name in ("on", "off", "clear")))
+        on = room.propose(actions.run("on"), other_run(1))
+        room.execute(on, room.approve(on, "bob"))
+        clear = room.propose(actions.run("clear"), other_run(2))
+        room.execute(clear, room.approve(clear, "bob"))
+        inverse = undo.find(room.root, on)
+        assert inverse.risk == ""
+        ok = room.approve(inverse.plan, "bob")
+        room.script("do", 'echo "$1" >> runs; kill -9 $$')
+        off = room.propose(actions.run("off"), other_run(3))
+        lost = room.execute(off, room.approve(off, "bob"))
+        assert lost.recorded is ActionState.INDETERMINATE
+        room.script("do", 'echo "$1" >> runs')
+        assert "altered: risk" in refusal(lambda: room.execute(inverse.plan, ok))
+        asked = room.approve(inverse.plan, "bob")
+        assert f"have no undo: Run off (plan {off}, indeterminate)" in asked.facts["risk"]
+        assert room.execute(inverse.plan, asked).recorded is ActionState.VERIFIED
+        assert room.read("runs").split() == ["on", "clear", "off", "off"]
+
+    def test_what_failed_after_it_was_run_counts_and_can_be_undone(self, room: CommandRoom) -> None:
+        room.allow(ALONE, *(f"run:{name}" for name in ("on", "off")))
+        room.script("do", 'echo "$1" >> runs')
+        on = room.propose(actions.run("on"), other_run(1))
+        room.execute(on, room.approve(on, "bob"))
+        first = undo.find(room.root, on).plan
+        room.script("do", 'echo "$1" >> runs; exit 3')
+        off = room.propose(actions.run("off"), other_run(2))
+        failed = room.execute(off, room.approve(off, "bob"))
+        assert failed.recorded is ActionState.FAILED
+        assert "undo first what changed the same later: Run off" in refusal(
+            lambda: room.approve(first)
+        )
+        room.script("do", 'echo "$1" >> runs')
+        back = undo.find(room.root, off).plan
+        assert room.execute(back, room.approve(back, "bob")).recorded is ActionState.VERIFIED
+        states = {one.digest: one.recorded for one in incident.look(room.root, INCIDENT).actions}
+        assert states[failed.digest] is ActionState.UNDONE
+        assert room.execute(first, room.approve(first, "bob")).recorded is ActionState.VERIFIED
+
+    def test_what_was_not_run_has_no_undo(
+        self, room: CommandRoom, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plan = restart(room)
+        begun = executor.begin(room.ledger, plan, room.approve(plan, "bob").digest)
+        late = dataclasses.replace(begun, until=now() - timedelta(seconds=1))
+        assert executor.carry_out(room.ledger, late).recorded is ActionState.FAILED
+        with pytest.raises(ActionRefused, match="it is failed, and not verified"):
+            undo.find(room.root, plan)
+
     def test_without_a_rule(self, room: CommandRoom) -> None:
         room.allow(RESTART, "run:stop")
         plan = restart(room)
@@ -165,6 +236,25 @@ class TestFailed:
         interrupted = "SIGKILL" in result
         assert done.recorded is (ActionState.INDETERMINATE if interrupted else ActionState.FAILED)
         assert result in done.result
+
+    @pytest.mark.parametrize(
+        ("check", "state"),
+        [
+            ("exec sleep 300", ActionState.INDETERMINATE),
+            ("kill -9 $$", ActionState.INDETERMINATE),
+            ("exit 1", ActionState.FAILED),
+            ("sleep 1.3", ActionState.VERIFIED),
+        ],
+    )
+    def test_a_check_without_an_answer_is_no_failure(
+        self, room: CommandRoom, check: str, state: ActionState
+    ) -> None:
+        """A look that waits for the effect gets its own time-out, also beyond `watch_s`."""
+        room.script("check", check)
+        text = RESTART.replace("timeout_s = 20.0", "timeout_s = 3.0")
+        room.allow(text, "run:restart", watch_s=0.2)
+        plan = restart(room)
+        assert room.execute(plan, room.approve(plan, "bob")).recorded is state
 
     def test_a_failed_dry_run_refuses(self, room: CommandRoom) -> None:
         room.script("restart", "echo no such service; exit 1")
@@ -301,6 +391,15 @@ class TestChanged:
         monkeypatch.setattr(commands, "here", lambda: {"host": "other", "user": "root"})
         assert all("on another host, as another user" in why for why in both())
 
+    def test_the_value_of_a_variable(
+        self, room: CommandRoom, both: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The shell of the person who asks, and the service that executes, may be two worlds."""
+        monkeypatch.setenv("DEPLOY_TOKEN", "canary-of-production")
+        assert all("a variable of `environment` has another value here" in why for why in both())
+        assert room.read("runs") == ""
+        assert CANARY not in room.record
+
     def test_in_the_last_moment(self, room: CommandRoom, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = restart(room)
         ok, begin = room.approve(plan, "bob"), executor._begin
@@ -430,6 +529,33 @@ class TestHostile:
         plan = restart(room)
         why = refusal(lambda: room.approve(plan))
         assert "what looks like a secret" in why or "no plan" in why
+
+    @pytest.mark.parametrize(
+        ("changed", "states", "words"),
+        [
+            ({"approvers": 0}, {"approved"}, "nobody has approved what it undoes"),
+            ({}, set(), "the signature of bob is not valid"),
+        ],
+    )
+    def test_an_undo_of_what_nobody_approved(
+        self, room: CommandRoom, changed: dict[str, Any], states: set[str], words: str
+    ) -> None:
+        """A kernel writes that an action was executed, with a document of its own."""
+        plan = restart(room)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        text = document.canonical({**done.facts, **changed, "title": "Turn the flag"})
+        record = room.root / INCIDENT / "incident.jsonl"
+        with record.open("a") as file:
+            for one in done.lines:
+                if one.text("state") in states:
+                    continue
+                said = {**one.data, "digest": document.digest(text)}
+                said |= {"document": text} if "document" in said else {}
+                file.write(
+                    json.dumps({"kind": "action", "at": one.at, "by": one.by, **said}) + "\n"
+                )
+        [forged] = [one for one in undo.proposals(room.root) if one.title == "Undo: Turn the flag"]
+        assert words in refusal(lambda: room.approve(forged.plan))
 
     def test_what_is_to_copy_is_never_executed(self, room: CommandRoom) -> None:
         plan: ActionPlan = actions.run("other", service="shop", otherwise="touch {service}")

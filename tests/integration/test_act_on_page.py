@@ -394,7 +394,7 @@ class TestRefused(InOneRoom):
         fields, real = phone.fields("request"), Ledger.preview
         looks, goes_on = threading.Event(), threading.Event()
 
-        def hangs(ledger: Ledger, found: Proposal) -> Preview:
+        def hangs(ledger: Ledger, found: Proposal, **_: Any) -> Preview:
             looks.set()
             assert goes_on.wait(60)
             return real(ledger, found)

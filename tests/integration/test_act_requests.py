@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from rbkernel import actions
+from rbkernel.errors import ActionRefused
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import approval, executor, undo, wording
 from rbkernel.execution.ledger import now
 from tests.support.approvals import refusal
+from tests.support.certificates import issued
 from tests.support.command_room import CommandRoom, Flags, command_room, flags
 from tests.support.journal_builder import other_run
 
@@ -150,7 +154,7 @@ def test_a_value_is_one_segment_of_the_path(room: CommandRoom, server: Flags) ->
     lines = [one for one in FLAG.splitlines() if not one.startswith(("preview", "verify"))]
     text = "\n".join([*lines, 'verify = "status"']).replace("URL", server.url)
     room.allow(text, "request:flag")
-    names = ["a/../b", "a b", "a%2e", "a;b"]
+    names = ["a/b", "a b", "a%2e", "a;b"]
     for number, name in enumerate(names):
         plan = turn(room, number=number, flag=name)
         done = room.execute(plan, room.approve(plan, "bob"))
@@ -199,3 +203,111 @@ def test_a_secret_of_a_command(room: CommandRoom, server: Flags) -> None:
     assert done.recorded is ActionState.VERIFIED
     assert changes(server)[0][2] == f"Bearer {secret}"
     assert secret not in room.record
+
+
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_only_a_trusted_server_gets_the_secret(
+    room: CommandRoom, tmp_path: Path, scheme: str
+) -> None:
+    authority = issued("authority", 30)
+    cert, key = issued("flags", 30, authority, names=("127.0.0.1",)).write(tmp_path / "tls")
+    (tmp_path / "ca.pem").write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with flags(context) as server:
+        text = FLAG.replace("URL", server.url.replace("https", scheme))
+        room.allow(text, "request:flag", watch_s=0.2)
+        assert "TLS: certificate verify failed" in refusal(lambda: room.approve(turn(room)))
+        # nothing looks before it is sent
+        room.allow(text.replace("preview", "#"), "request:flag", watch_s=0.2)
+        blind = turn(room, number=2)
+        done = room.execute(blind, room.approve(blind, "bob"))
+        assert "TLS: certificate verify failed: nothing was sent" in done.result
+        assert server.seen == []
+        room.allow(f'{text}ca = "{tmp_path}/ca.pem"\n', "request:flag", watch_s=0.2)
+        plan = turn(room, number=3)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        assert done.recorded is ActionState.VERIFIED
+        assert server.states == {"new": "off"}
+
+
+def test_the_secret_and_the_authority_are_those_of_the_preview(
+    room: CommandRoom, server: Flags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorities = [issued(name, 30).certificate.public_bytes(Encoding.PEM) for name in "ab"]
+    file = tmp_path / "ca.pem"
+    file.write_bytes(authorities[0])
+    text = FLAG.replace("URL", server.url)
+    room.allow(f'{text}ca = "{file}"\n', "request:flag", watch_s=0.2)
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    monkeypatch.setenv("FLAG_TOKEN", "canary-of-another-tenant")
+    assert "the variable of a header has another value" in refusal(lambda: room.execute(plan, ok))
+    monkeypatch.delenv("FLAG_TOKEN")
+    assert "FLAG_TOKEN is not set here" in refusal(lambda: room.execute(plan, ok))
+    monkeypatch.setenv("FLAG_TOKEN", CANARY)
+    file.write_bytes(authorities[1])
+    assert "(ca) has another value" in refusal(lambda: room.execute(plan, ok))
+    assert changes(server) == []
+    file.write_bytes(authorities[0])
+    assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+
+
+@pytest.mark.parametrize("approvers", [0, 1])
+def test_only_the_undo_of_what_people_approved_does_not_wait(
+    room: CommandRoom, server: Flags, approvers: int
+) -> None:
+    room.configure(
+        f'action = "request:flag"\napprovers = {approvers}\ncool_down_s = 599\nwatch_s = 0.2\n'
+    )
+    people = ["bob"] * approvers
+    plan = turn(room)
+    room.execute(plan, room.approve(plan, *people))
+    inverse = undo.find(room.root, plan).plan
+    ok = room.approve(inverse, *people)
+    if approvers:
+        assert room.execute(inverse, ok).recorded is ActionState.VERIFIED
+    else:
+        assert "request:flag was executed, with these or other values: wait 9 min" in refusal(
+            lambda: room.execute(inverse, ok)
+        )
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_changes_nothing_has_no_undo(room: CommandRoom, server: Flags, looks: bool) -> None:
+    """It would turn on what nobody has turned off."""
+    text = FLAG.replace("URL", server.url)
+    room.allow(text if looks else text.replace("preview", "#"), "request:flag", watch_s=0.2)
+    server.states["new"] = "off"
+    plan = turn(room)
+    ok = room.approve(plan, "bob")
+    assert "This is so already" in ok.facts["effect"]
+    assert "undo" not in ok.facts
+    server.states["new"] = "on"
+    assert "changed since" in refusal(lambda: room.execute(plan, ok))
+    server.states["new"] = "off"
+    assert room.execute(plan, ok).recorded is ActionState.VERIFIED
+    with pytest.raises(ActionRefused, match="it cannot be undone"):
+        undo.find(room.root, plan)
+
+
+def test_an_action_that_is_its_own_inverse_has_no_undo(room: CommandRoom, server: Flags) -> None:
+    server.states["new"] = "off"
+    plan = turn(room, "on")
+    assert room.execute(plan, room.approve(plan, "bob")).recorded is ActionState.VERIFIED
+    with pytest.raises(ActionRefused, match="it cannot be undone"):
+        undo.find(room.root, plan)
+
+
+def test_no_proxy_of_the_environment_gets_the_secret(
+    room: CommandRoom, server: Flags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with flags() as proxy:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        plan = turn(room)
+        assert room.execute(plan, room.approve(plan, "bob")).recorded is ActionState.VERIFIED
+        assert proxy.seen == []
+        assert server.states == {"new": "off"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,14 +12,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
 from rbkernel import actions
+from rbkernel.actions.messages import messages_sql
+from rbkernel.actions.rows import rows_sql
 from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
@@ -64,8 +68,9 @@ GRANT USAGE ON SCHEMA "Odd %s" TO rb_diag, rb_action;
 GRANT SELECT ON {TABLE} TO rb_diag, rb_action;
 GRANT UPDATE ON {TABLE} TO rb_action;
 """
+TABLES = json.dumps([TABLE, '"Odd %s".outbox_messages', "public.shop_outbox", "public.shop_flags"])
 RULES = tuple(
-    f'action = "{one}"\napprovers = 0\nmost_targets = 3\nwatch_s = 0.1\n'
+    f'action = "{one}"\napprovers = 0\nmost_targets = 3\nwatch_s = 0.1\ntables = {TABLES}\n'
     for one in ("set_flag", "set_failed", "requeue")
 )
 # the second row, as messages name it
@@ -126,11 +131,24 @@ def run(server: Servers, statement: str) -> None:
         raw.execute(statement.encode())
 
 
+def changes(server: Servers, statement: str) -> int:
+    """How many rows a statement changes."""
+    with server.access.connect("postgres") as raw:
+        return raw.execute(statement.encode()).rowcount
+
+
 def rows(server: Servers, table: str = TABLE) -> list[str]:
     """All rows of a table, as the server writes them."""
     with server.access.connect("postgres") as raw:
         said = f"SELECT t::text FROM {table} t ORDER BY 1".encode()
         return [one for (one,) in raw.execute(said).fetchall()]
+
+
+def moved(action: str, *, status: str) -> ActionPlan:
+    """A plan for one row as a message, with any column as its status."""
+    names = {"relation": TABLE, "id_column": "id", "status_column": status, "error_column": None}
+    message = pd.DataFrame([{"id": "2", "status": "keep", **names}])
+    return cast("ActionPlan", getattr(actions, action)("orders", message))
 
 
 def frame(server: Servers, *names: str, where: str = "true", table: str = TABLE) -> pd.DataFrame:
@@ -441,6 +459,40 @@ class TestRefused:
         assert found.recorded is ActionState.REJECTED
 
 
+class TestAfterTheCommit:
+    """The commit is the proof; what others do to the rows afterwards is their work."""
+
+    @pytest.mark.parametrize("relay", ["UPDATE {} SET note = 'sent'", "DELETE FROM {}"])
+    def test_a_relay_takes_what_was_requeued(self, room: Room, table: Servers, relay: str) -> None:
+        room.configure(*(one.replace("watch_s = 0.1", "watch_s = 30") for one in RULES))
+        run(table, f"DELETE FROM {TABLE} WHERE tenant = 'c'; CREATE UNIQUE INDEX ON {TABLE} (id)")
+        plan = room.propose(moved("requeue", status="note"), other_run(1))
+        taken = f"{relay.format(TABLE)} WHERE note = 'pending'"
+        begun = executor.begin(room.ledger, plan, approval.request(room.ledger, plan).digest)
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(executor.carry_out, room.ledger, begun)
+            until(lambda: changes(table, taken) == 1)
+            told = done.result()
+        assert told.recorded is ActionState.VERIFIED
+        assert "committed; then changed by others since: 0 of 1 rows" in told.result
+
+    def test_a_trigger_of_the_same_commit(self, room: Room, table: Servers) -> None:
+        run(
+            table,
+            f"""
+            CREATE FUNCTION "Odd %s".back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                UPDATE {TABLE} SET note = 'keep' WHERE id = NEW.id AND note = 'new';
+                RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER back AFTER UPDATE ON {TABLE}
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "Odd %s".back();
+            """,
+        )
+        plan = room.propose(flagged(table, "id = 2", note="new"), other_run(1))
+        done = room.execute(plan, approval.request(room.ledger, plan))
+        assert done.recorded is ActionState.INDETERMINATE
+        assert "by others, or by a trigger (back)" in done.result
+
+
 class TestPreview:
     """What is said, and refused, before anybody approves."""
 
@@ -477,6 +529,35 @@ class TestPreview:
             lambda: approval.request(room.ledger, plan)
         )
 
+    @pytest.mark.parametrize("action", ["set_failed", "requeue", "set_flag"])
+    def test_a_table_that_the_policy_does_not_name(
+        self, room: Room, table: Servers, action: str
+    ) -> None:
+        tables = json.dumps([TABLE.lower(), "public.t"])
+        room.configure(f'action = "{action}"\napprovers = 0\nmost_targets = 3\ntables = {tables}\n')
+        made = flagged(table) if action == "set_flag" else moved(action, status="note")
+        plan = room.propose(made, other_run(1))
+        assert "(tables)" in refusal(lambda: approval.request(room.ledger, plan))
+
+    def test_an_action_on_messages_writes_what_its_name_says(
+        self, room: Room, table: Servers
+    ) -> None:
+        """Whatever a notebook puts into it: the SQL that it shows fits each time."""
+        before = rows(table)
+        made = moved("set_failed", status="note")
+        row = {**made.arguments["rows"][0], "after": {"note": "admin"}}
+        noted = {**flagged(table).arguments, "note": {"column": "doc", "text": "x"}}
+        for number, (plan, arguments, write) in enumerate(
+            [
+                (made, {**made.arguments, "rows": [row]}, messages_sql),
+                (flagged(table), noted, rows_sql),
+            ]
+        ):
+            forged = dataclasses.replace(plan, arguments=arguments, sql=write(arguments))
+            name = room.propose(forged, other_run(number))
+            assert "was altered" in refusal(partial(approval.request, room.ledger, name))
+        assert rows(table) == before
+
     def test_a_secret_is_not_recorded(self, room: Room, table: Servers) -> None:
         token = "ghp_" + "a1B2" * 9
         run(table, f"UPDATE {TABLE} SET note = '{token}'")
@@ -502,6 +583,7 @@ class TestPreview:
             f"1 row of {TABLE}: code is set. Triggers run, and may change more: touch."
             ' Rows that refer to these change, too: "Odd %s".child'
         )
+        assert asked.facts["loss"] == 'what these change is not restored: touch, "Odd %s".child'
         executed(room, plan)
 
 
@@ -536,7 +618,7 @@ class TestUndo:
     def test_by_commands_with_the_approval_that_the_policy_wants(
         self, room: Room, table: Servers
     ) -> None:
-        room.configure('action = "set_flag"\nmost_targets = 3\nwatch_s = 0.1\n')
+        room.configure(f'action = "set_flag"\nmost_targets = 3\nwatch_s = 0.1\ntables = {TABLES}\n')
         before, keys = rows(table), {name: str(room.key(name)) for name in ("ann", "bob")}
         plan = room.propose(flagged(table), other_run(1))
         for verb in ("request", "undo"):

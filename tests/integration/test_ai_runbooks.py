@@ -20,6 +20,7 @@ from tests.support.ai_scenarios import (
     exposed,
     guardrails,
     provider,
+    replaced,
     spending,
 )
 from tests.support.monitoring import UNTIL, stand_in
@@ -94,6 +95,7 @@ SCENARIOS: dict[str, Scenario] = {
     "everything": provider(north__small=0.9, south__other=0.95),
     "quota": provider(north__small=(0.6, "rate_limited"), south__other=0.0),
     "only": provider(north__small=0.99),
+    "replaced": replaced(),
 }
 _VALUES: dict[str, dict[str, Any]] = {
     "RUN-012": {"silent_s": 225.0, "baseline_days": DAYS},
@@ -179,7 +181,7 @@ class TestApprovals:
     @pytest.mark.parametrize(
         ("service", "why"),
         [
-            ("single", "no other agent shows whether that is work or a loop"),
+            ("single", "may be work or a loop"),
             ("new", "what is usual at this hour is not known"),
             ("nobody", "the query has no result"),
         ],
@@ -290,14 +292,14 @@ class TestProvider:
         [cause] = causes(found)
         assert (cause.which, cause.verdict) == ("north", Verdict.CRITICAL)
         assert "Use other of south, which answers" in cause.next_step
-        assert "fallback_enabled" in found.command("Send calls to other")
+        assert "fallback_enabled" in found.command("Switch on fallback_enabled")
 
     def test_another_model_of_the_same_provider_takes_over(self, at: Look) -> None:
         found = at("RUN-015", "model")
         assert found.recommended == "use another model"
         [cause] = causes(found)
         assert cause.which == "large"
-        assert found.plan("Send calls to small")
+        assert found.plan("Switch on fallback_enabled")
         assert "a call costs $0.01 there, $0.03 here" in cause.next_step
 
     def test_a_part_of_the_calls_is_retried(self, at: Look) -> None:
@@ -305,14 +307,30 @@ class TestProvider:
         assert found.recommended == "retry with pauses, and wait longer"
         assert "TIMEOUT_SECONDS=60" in found.command("Retry more often")
 
-    @pytest.mark.parametrize("service", ["everything", "only"])
-    def test_it_may_be_our_own_side(self, at: Look, service: str) -> None:
-        """All providers fail; or one fails with all calls, and says that it is well."""
+    @pytest.mark.parametrize(
+        ("service", "recommended", "told"),
+        [
+            ("everything", "repair our side first", 1),
+            ("only", "escalate, and pause the feature", 0),
+            ("down", "use another model", 1),
+        ],
+    )
+    def test_a_status_page_that_reports_no_problem_blames_nobody(
+        self, at: Look, service: str, recommended: str, told: int
+    ) -> None:
+        """Only providers that are all down at once show that it is our own side."""
         answer = json.dumps({"status": {"indicator": "none"}}, separators=(",", ":"))
         with stand_in(lambda _: (200, answer)) as page:
             found = at("RUN-015", service, status_url=page.url)
-        assert found.recommended == "repair our side first"
-        assert len(causes(found)) == 1
+        assert (found.recommended, len(causes(found))) == (recommended, told)
+
+    def test_a_model_without_calls_has_not_recovered(self, at: Look) -> None:
+        """The fallback takes all calls now: that they succeed says nothing of the first model."""
+        found = at("RUN-015", "replaced")
+        assert found.finding("Calls of models that fail").ok
+        silent = found.finding("Models that failed in the last hour, and are not called now")
+        assert (silent.verdict, "small" in silent.actual) == (Verdict.UNKNOWN, True)
+        assert found.recommended == "escalate, and pause the feature"
 
     def test_a_provider_that_reports_an_outage_is_not_us(self, at: Look) -> None:
         answer = json.dumps({"status": {"indicator": "major"}}, separators=(",", ":"))

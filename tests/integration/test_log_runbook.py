@@ -13,6 +13,7 @@ from rbkernel.model import Verdict
 from rbkernel.sandbox import control, processes
 from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics
+from rbkernel.sources.postgres.connection.session import Session
 from tests.support.monitoring import gauges, prometheus
 from tests.support.runbooks import Found, administer, look
 from tests.support.servers import Servers
@@ -24,8 +25,8 @@ _SIZE = 100 * 2**30
 SOON, DISK = "Time until a disk is full", "Disk used"
 
 
-def disk(used: Callable[[float], float], mountpoint: str) -> dict[str, Any]:
-    where = f'{{instance="h",mountpoint="{mountpoint}"}}'
+def disk(used: Callable[[float], float], mountpoint: str, host: str = "h") -> dict[str, Any]:
+    where = f'{{instance="{host}",mountpoint="{mountpoint}"}}'
     return {
         f"node_filesystem_avail_bytes{where}": lambda at: _SIZE * (1 - used(at / 3600)),
         f"node_filesystem_size_bytes{where}": float(_SIZE),
@@ -50,6 +51,11 @@ KNOWN = {
         **of_logs("/var/log/shop.log", 20),
     },
     "full": {**disk(lambda h: 0.97, "/var/log"), **of_logs("/var/log/shop.log", 20)},
+    "hosts": {
+        **disk(lambda h: 0.7, "/"),
+        **disk(lambda h: 0.97, "/boot", "build1"),
+        **of_logs("/var/log/shop.log", 20),
+    },
     "fine": {**disk(lambda h: 0.7 - 0.01 * h, "/"), **of_logs("/var/log/shop.log", 20)},
 }
 
@@ -67,10 +73,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def found(
     shop: Settings, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Found]:
-    """Run the runbook on one of the states."""
+) -> Callable[..., Found]:
+    """Run the runbook on one of the states, with more parameters."""
 
-    def run(state: str) -> Found:
+    def run(state: str, **more: Any) -> Found:
         file = tmp_path / "rbkernel.toml"
         of_it = f'state="{state}"'
         file.write_text(
@@ -82,28 +88,26 @@ def found(
             f"{{service={{service}},{of_it}}}[5m]))'''\n"
         )
         monkeypatch.setenv("RBKERNEL_CONFIG", str(file))
-        return look("RUN-029", shop, service="shop")
+        return look("RUN-029", shop, service="shop", **more)
 
     return run
 
 
 class TestDisk:
-    def test_room_for_more_than_a_day(self, found: Callable[[str], Found]) -> None:
+    def test_room_for_more_than_a_day(self, found: Callable[..., Found]) -> None:
         fine = found("fine")
         assert (fine.outcome.verdict, fine.recommended) == (Verdict.OK, "wait")
 
-    def test_the_log_that_fills_it_is_named(self, found: Callable[[str], Found]) -> None:
+    def test_the_log_that_fills_it_is_named(self, found: Callable[..., Found]) -> None:
         full = found("fills")
         assert full.recommended == "stop what repeats in the log"
         assert full.finding(SOON).value == pytest.approx(5, abs=0.3)
         assert full.finding(SOON).verdict is Verdict.WARNING
-        assert "/var/log" in full.finding(SOON).actual
-        assert "shop.log" in full.finding("Growth of a log of the service").actual
-        assert "access.log" not in full.finding("Growth of a log of the service").actual
+        assert "/var/log" in full.finding(SOON).cause
+        assert "shop.log" in full.finding("Growth of a log of the service").cause
+        assert "access.log" not in full.finding("Growth of a log of the service").cause
 
-    def test_a_setting_of_postgresql_is_the_smaller_step(
-        self, found: Callable[[str], Found]
-    ) -> None:
+    def test_a_setting_of_postgresql_is_the_smaller_step(self, found: Callable[..., Found]) -> None:
         administer("ALTER SYSTEM SET log_statement = 'all'")
         administer("SELECT pg_reload_conf()")
         try:
@@ -112,13 +116,24 @@ class TestDisk:
             assert loud.recommended == "write less into PostgreSQL's log"
             administer(loud.sql("ALTER SYSTEM SET log_statement"))
             administer("SELECT pg_reload_conf()")
-            until(lambda: setting("log_statement") == "none", "the setting is loaded")
+            until(lambda: setting("log_statement") == "ddl", "the setting is loaded")
             assert found("full").recommended == "look for deleted files that are open"
         finally:
             administer("ALTER SYSTEM RESET log_statement")
             administer("SELECT pg_reload_conf()")
 
-    def test_nothing_that_is_known_grows(self, found: Callable[[str], Found]) -> None:
+    def test_the_disk_of_another_host_says_nothing_of_this_database(
+        self, found: Callable[..., Found]
+    ) -> None:
+        assert found("hosts").recommended == "escalate"
+        assert "build1" in found("hosts").finding(DISK).cause
+        mine = found("hosts", instance="h")
+        assert (mine.outcome.verdict, mine.recommended) == (Verdict.OK, "wait")
+        unseen = found("hosts", instance="nobody")
+        assert unseen.finding(DISK).verdict is Verdict.UNKNOWN
+        assert unseen.recommended != "wait"
+
+    def test_nothing_that_is_known_grows(self, found: Callable[..., Found]) -> None:
         assert found("unexplained").recommended == "look for deleted files that are open"
 
 
@@ -129,9 +144,12 @@ def setting(name: str) -> str:
     return str(row[0])
 
 
-def test_without_a_prometheus_only_postgresql_is_judged(shop: Settings) -> None:
+def test_without_a_prometheus_the_disk_is_what_df_shows(shop: Settings) -> None:
     plain = look("RUN-029", shop)
-    assert (plain.outcome.verdict, plain.recommended) == (Verdict.OK, "wait")
+    assert plain.outcome.verdict is Verdict.UNKNOWN
+    assert plain.recommended != "wait"
+    roomy = look("RUN-029", shop, used_pct=40.0)
+    assert (roomy.outcome.verdict, roomy.recommended) == (Verdict.OK, "wait")
 
 
 def test_wal_is_another_runbook(shop: Settings) -> None:
@@ -161,11 +179,29 @@ def collected(older: Servers | None, server: Servers) -> Iterator[Servers]:
     restart()
 
 
+def rotation(session: Session) -> str:
+    """Return what begins a new file of the log: the statement, without its value."""
+    settings = diagnostics.run(session, "logs/settings").set_index("setting")
+    return str(settings["rotate_sql"]["logging_collector"]).partition(" = ")[0]
+
+
 def test_files_that_postgresql_writes(collected: Servers) -> None:
     session = collected.diagnostic_session()
     try:
         settings = diagnostics.run(session, "logs/settings").set_index("setting")
         assert settings["unrotated"].to_dict()["logging_collector"]
+        assert settings["rotate_sql"]["logging_collector"] == (
+            "ALTER SYSTEM SET log_rotation_age = '1d'"
+        )
+        with collected.access.connect("postgres") as raw:
+            raw.execute(b"ALTER SYSTEM SET log_rotation_age = '1d'")
+            raw.execute(b"ALTER SYSTEM SET log_filename = 'postgresql.log'")
+            raw.execute(b"SELECT pg_reload_conf()")
+        until(lambda: rotation(session) == "ALTER SYSTEM SET log_filename", "one file for ever")
+        with collected.access.connect("postgres") as raw:
+            raw.execute(b"ALTER SYSTEM RESET log_filename")
+            raw.execute(b"SELECT pg_reload_conf()")
+        until(lambda: rotation(session) == "SELECT pg_rotate_logfile()", "a new file each day")
         frame = diagnostics.run(session, "logs/files", every_s=1)
     finally:
         session.close()

@@ -63,8 +63,8 @@ _RATES: dict[str, dict[str, float]] = {
     "guardrail_checks": {'guardrail="pii"': 4, 'guardrail="toxic"': 2},
     "safety_events": {'guardrail="pii",source="bot",verdict="blocked"': 1},
     "safety_reviews": {
-        'guardrail="pii",outcome="confirmed"': 0.3,
-        'guardrail="pii",outcome="false_positive"': 0.1,
+        'guardrail="pii",source="bot",outcome="confirmed"': 0.3,
+        'guardrail="pii",source="bot",outcome="false_positive"': 0.1,
     },
     "log_bytes": {'path="/var/log/shop.log"': 1000},
     "login_failures": {'login="shop_app",system="mail"': 1},
@@ -77,13 +77,27 @@ _HISTOGRAMS = {
     "llm_request_duration_seconds": ('feature="chat",provider="p",model="m"',),
 }
 _GAUGES: dict[str, dict[str, float]] = {
-    "db_pool_connections": {'state="in_use"': 9, 'state="idle"': 1, 'state="max"': 12},
+    "db_pool_connections": {
+        'state="in_use",instance="a"': 9,
+        'state="idle",instance="a"': 1,
+        'state="max",instance="a"': 12,
+        'state="in_use",instance="b"': 1,
+        'state="max",instance="b"': 12,
+    },
     "build_info": {'version="1",instance="a"': 1, 'version="1",instance="b"': 1},
-    "deployed_timestamp_seconds": {'version="1"': AT - 7200, 'version="2"': AT - 600},
+    "deployed_timestamp_seconds": {
+        'version="1",instance="a"': AT - 7200,
+        'version="1",instance="b"': AT - 60,
+        'version="2"': AT - 600,
+    },
     "feature_flag_enabled": {'flag="new-pay",instance="a"': 1, 'flag="new-pay",instance="b"': 0},
-    "hitl_tasks": {'queue="refunds"': 12, 'queue="claims"': 0},
+    "hitl_tasks": {
+        'queue="refunds",instance="a"': 12,
+        'queue="refunds",instance="b"': 12,
+        'queue="claims"': 0,
+    },
     "hitl_oldest_task_age_seconds": {'queue="refunds"': 900},
-    "outbox_pending": {"": 7},
+    "outbox_pending": {'instance="a"': 7, 'instance="b"': 7},
     "outbox_oldest_age_seconds": {"": 33},
 }
 _OF_HOSTS = {
@@ -135,7 +149,10 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "hitl/decided_by_approver": {("refunds", "ann"): 0.1},
     "safety/event_ratio": {("pii",): 0.25, ("toxic",): 0},
     "safety/events_by_source": {("pii", "bot"): 1},
-    "safety/false_positive_ratio": {("pii",): 0.25},
+    "safety/reviews": {
+        ("pii", "bot", "confirmed"): 1080,
+        ("pii", "bot", "false_positive"): 360,
+    },
     "outbox/pending": {(): 7},
     "outbox/oldest_age": {(): 33},
     "tls/expires_in": {("shop:443",): 86_400},

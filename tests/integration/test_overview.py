@@ -21,8 +21,12 @@ from rbkernel.model import Decision, Finding, Verdict
 from rbkernel.run import runner
 from rbkernel.run.runner import Outcome
 from rbkernel.sandbox import control
+from rbkernel.sandbox.access import Access
 from rbkernel.sandbox.faults import slow, waiting
 from rbkernel.sandbox.faults.catalogue import FAULTS
+from rbkernel.sandbox.faults.scenarios import SCENARIOS
+from rbkernel.sandbox.faults.stage import Stage
+from rbkernel.sandbox.home import Home
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.session import Session
 from tests.conftest import working_sandbox
@@ -362,6 +366,26 @@ def test_runbooks_on_a_healthy_sandbox_are_ok(shop: Settings, tmp_path: Path) ->
         assert healthy.decision(runbook).state == "not needed"
     assert healthy.plan("Cancel")["targets"] == []
     assert healthy.plan("Terminate")["targets"] == []
+
+
+def test_the_next_runbook_examines_the_server_with_the_problem(
+    shop: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the default connection, the primary, it would find nothing and recommend to wait."""
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(tmp_path))
+    status = control.status()
+    assert status.primary_port
+    assert status.standby_port
+    access = Access(
+        home=Home.configured(), primary_port=status.primary_port, standby_port=status.standby_port
+    )
+    with Stage(access) as stage:
+        SCENARIOS["standby-advisory"].inject(stage)
+        [asked] = runner.run("RUN-000", {}, shop).record.decisions
+        assert asked.recommended == "RUN-007"
+        assert asked.reason == f"rbkernel run RUN-007 -p db={STANDBY}"
+        [step] = runner.run("RUN-007", {"db": STANDBY}, shop).record.decisions
+    assert step.recommended == "terminate the blocking session"
 
 
 def test_a_server_that_does_not_answer_is_no_reason_to_watch(

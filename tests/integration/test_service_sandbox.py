@@ -125,7 +125,7 @@ class TestErrorRate:
                 "errors-after-deploy",
                 "Errors of a new version",
                 NEW_VERSION,
-                "roll back the new version",
+                "roll back (RUN-022)",
             ),
             (
                 "errors-upstream",
@@ -199,5 +199,5 @@ def test_an_alert_starts_the_right_runbook_and_is_sealed(calm: Settings, tmp_pat
     assert "HighErrorRate" in fired()
     assert (job.state, job.verdict) == (JobState.DONE, "critical")
     record = reading.read(runs.find(calm.evidence_root, job.run_id))
-    assert record.decisions[0].recommended == "roll back the new version"
+    assert record.decisions[0].recommended == "roll back (RUN-022)"
     assert job.head

@@ -382,7 +382,7 @@ class TestBaseline:
         found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
         assert (found.verdict, found.actual) == (
             Verdict.WARNING,
-            "4 x; baseline 10 (median at this time of 7 days)",
+            "4 times the usual; baseline 10 (median at this time of 7 days)",
         )
 
     def test_too_few_days_are_no_baseline(self, run: Triage) -> None:
@@ -524,7 +524,7 @@ class TestMetrics:
         respond = self.values(10, 10, 10, 10, 30)
         run, asked = self.judged(begin, respond, **fields)
         found = run.findings["Errors"]
-        said = "3 x; baseline 10 $ (median at this time of 5 days)"
+        said = "3 times the usual; baseline 10 $ (median at this time of 5 days)"
         assert (found.verdict, found.actual) == (Verdict.WARNING, said)
         assert [one.get("step") for one in asked] == [None, "86400"]
 

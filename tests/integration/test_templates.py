@@ -178,6 +178,10 @@ arguments = {service = "[a-z]+"}
 [commands.rollout]
 argv = ["kubectl", "rollout", "status", "deployment/{service}", "--watch=false"]
 arguments = {service = "[a-z]+"}
+[actions.commands.scale]
+argv = ["kubectl", "scale", "deployment/{service}", "--replicas={replicas}"]
+verify = "exit code"
+values = {service = ["api"], replicas = {min = 2, max = 4}}
 """
 
 
@@ -215,6 +219,15 @@ def test_the_pods_of_a_service_decide_what_is_recommended(
     plans = [event.data for event in outcome.record.of_kind("plan")]
     [back] = [one for one in plans if one["title"] == "Deploy the stable version again"]
     assert back["command"].endswith("--service=api --version=1.4.2")
+    of = {one["title"]: one for one in plans}
+    assert of["Scale down"]["action"] == "run:scale"
+    assert of["Scale down"]["command"] == "kubectl scale deployment/api --replicas=2"
+    # a value that the configuration forbids, and a command that it has not, are to copy
+    assert of["Scale up"]["command"] == "kubectl scale deployment/api --replicas=5"
+    assert "replicas = '5' is not a whole number from 2 to 4" in of["Scale up"]["risk"]
+    assert not of["Scale up"]["action"]
+    assert of["Restart"]["command"] == "kubectl rollout restart deployment/api"
+    assert "rbkernel does not execute it" not in of["Restart"]["risk"]
 
 
 # `rbkernel drill --record` writes the result

@@ -131,7 +131,8 @@ def guardrails(
 ) -> Scenario:
     """A guardrail `jailbreak` with its events by source, and one that is well."""
     reviews = {
-        f'guardrail="jailbreak",outcome="{outcome}"': (0.01 * share, 0.1 * share)
+        f'guardrail="jailbreak",source="{name}",outcome="{outcome}"': (0.01 * share, 0.1 * share)
+        for name in sources
         for outcome, share in (
             ("false_positive", false_positives or 0.0),
             ("confirmed", 1 - (false_positives or 0.0)),
@@ -171,3 +172,13 @@ def provider(**failing: float | tuple[float, str]) -> Scenario:
         price = 0.03 if model == "large" else 0.01
         cost[labels] = (price, price * (1 - share))
     return Scenario({"llm_requests": requests, "llm_cost_dollars": cost})
+
+
+def replaced() -> Scenario:
+    """A model that failed until the fallback took all its calls."""
+    labels = 'feature="chat",tenant="a",provider="{}",model="{}",outcome="{}"'
+    requests = {
+        labels.format("north", "small", "error"): (1.0, 0.0),
+        labels.format("south", "other", "ok"): (0.0, 1.0),
+    }
+    return Scenario({"llm_requests": requests})

@@ -87,11 +87,18 @@ def _general(name: str) -> x509.GeneralName:
 class Server:
     """A TLS server on loopback that sends the certificate which it has loaded."""
 
-    def __init__(self, made: Made, folder: Path, *, chain: bool = True) -> None:
+    def __init__(
+        self,
+        made: Made,
+        folder: Path,
+        *,
+        chain: bool = True,
+        at: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         self.folder, self._chain = folder, chain
         self.file, self._key = made.write(folder, chain=chain)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._listening = socket.create_server(at)
+        self.address = "{}:{}".format(*self._listening.getsockname())
         self.reload()
         self._thread = threading.Thread(target=self._serve)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,7 +84,7 @@ class Flags:
 
 
 @contextmanager
-def flags() -> Iterator[Flags]:
+def flags(tls: ssl.SSLContext | None = None) -> Iterator[Flags]:
     """Serve feature flags on a free port."""
     made = Flags()
     made.silent.set()
@@ -119,8 +120,16 @@ def flags() -> Iterator[Flags]:
         def log_message(self, *_: Any) -> None:
             pass
 
+        def handle(self) -> None:
+            with suppress(ssl.SSLError):  # the client does not trust the certificate
+                super().handle()
+
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.url = f"http://127.0.0.1:{server.server_port}"
+        made.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+        if tls:
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

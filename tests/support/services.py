@@ -122,9 +122,7 @@ def _of_release(
 ) -> None:
     version = f',version="{release.version}"'
     begun = now - 60 * release.ago_min
-    gauge(
-        "deployed_timestamp_seconds", version, always(begun), lambda at: at >= -60 * release.ago_min
-    )
+    gauge("deployed_timestamp_seconds", version, always(begun), release.serves)
     gauge("build_info", version, always(1), release.serves)
     for code in ("200", "503"):
         labels = f'{version},route="/orders",method="POST",code="{code}"'

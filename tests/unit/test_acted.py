@@ -24,7 +24,7 @@ from rbkernel.execution.ledger import Ledger
 from rbkernel.gateway.jobs.records import Job
 from rbkernel.gateway.notify import watch
 from rbkernel.gateway.notify.events import due
-from rbkernel.incidents import questions, standing, workflow
+from rbkernel.incidents import questions, results, workflow
 from rbkernel.model import Origin, PlanState, Verdict, plan_id
 from rbkernel.redact import Redactor
 from rbkernel.sources.postgres import history
@@ -300,11 +300,11 @@ def test_the_newest_run_of_a_runbook_says_how_the_incident_is(tmp_path: Path) ->
     before = entry("RUN-005", Verdict.CRITICAL, ""), entry("RUN-005", Verdict.OK, "")
     again, well_again = entry("RUN-005", Verdict.CRITICAL), entry("RUN-005", Verdict.OK)
     said = [(critical,), (critical, well), (well, again), (critical, other, well)]
-    found = [standing.verdict(tell(()), one) for one in said]
+    found = [results.verdict(tell(()), one) for one in said]
     assert found == [Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL, Verdict.WARNING]
     # another server, a run that found nothing out, and runs of which nothing is known
     said = [(critical, elsewhere), (critical, unknown), (unknown, again, well_again), before]
-    found = [standing.verdict(tell(()), one) for one in said]
+    found = [results.verdict(tell(()), one) for one in said]
     assert found == [Verdict.CRITICAL, Verdict.CRITICAL, Verdict.OK, Verdict.CRITICAL]
 
 

@@ -195,10 +195,10 @@ class Rows:
     def actions(self) -> tuple[ActionHistory, ...]:
         return actions_of(self.lines)
 
-    def write(self, key: str, outcome: ActionState) -> None:
+    def write(self, key: str, outcome: ActionState, *, sent: bool = True) -> None:
         """Execute a new action; after an unknown outcome, nobody knows whether it did."""
         self.number += 1
-        self._carry_out(key, self.rows[key], f"{self.number}", outcome, "")
+        self._carry_out(key, self.rows[key], f"{self.number}", outcome, "", sent=sent)
 
     def undo(self, place: int) -> None:
         done = [one for one in self.actions if not one.facts["undoes"]]
@@ -212,7 +212,7 @@ class Rows:
         )
         why = self._refusal(found)
         later = self.actions[self.actions.index(chosen) + 1 :]
-        if chosen.recorded is not ActionState.VERIFIED:
+        if not chosen.has_changed or chosen.recorded is ActionState.UNDONE:
             assert why
         elif any(self._stands(one, key) for one in later):
             assert "undo first" in why
@@ -234,10 +234,9 @@ class Rows:
             self.lines.append(self.lines[place % len(self.lines)])
 
     def _stands(self, one: ActionHistory, key: str) -> bool:
-        may = {ActionState.VERIFIED, ActionState.INDETERMINATE}
-        is_undo = bool(one.facts["undoes"])
+        can_be_undone = one.has_changed and one.recorded is not ActionState.UNDONE
         [target] = one.facts["targets"]
-        return one.recorded in may and not is_undo and target["key"]["id"] == key
+        return can_be_undone and not one.facts["undoes"] and target["key"]["id"] == key
 
     def _refusal(self, found: Proposal) -> str:
         known = [(tell([], "INC-20261120-7f3a"), one) for one in self.actions]
@@ -245,9 +244,18 @@ class Rows:
             patch.setattr(undo, "_actions", lambda _: iter(known))
             return undo.refusal(self.root, found, self.now)
 
-    def _carry_out(self, key: str, was: str, new_: str, outcome: ActionState, undoes: str) -> None:
+    def _carry_out(
+        self,
+        key: str,
+        was: str,
+        new_: str,
+        outcome: ActionState,
+        undoes: str,
+        *,
+        sent: bool = True,
+    ) -> None:
         text = text_of(
-            ActionRule(action="set_flag", approvers=0),
+            ActionRule(action="set_flag", approvers=0, tables=("s.t",)),
             foretold={"table": "s.t", "key": [{"name": "id"}], "sets": [{"name": "v"}]},
             targets=[{"key": {"id": key}, "before": {"v": was}, "after": {"v": new_}}],
             server={"system_identifier": "1", "database": "shop"},
@@ -255,12 +263,13 @@ class Rows:
             nonce=len(self.lines),
         )
         digest = document.digest(text)
-        if outcome is not ActionState.FAILED:
+        if sent:
             self.rows[key] = new_
         self.lines.append(line(ActionState.PREVIEWED, self.now, digest=digest, document=text))
         for state in (ActionState.EXECUTING, outcome):
             self.now += timedelta(seconds=1)
-            self.lines.append(line(state, self.now, digest=digest, until=self.now.isoformat()))
+            until = self.now.isoformat()
+            self.lines.append(line(state, self.now, digest=digest, until=until, sent=sent))
 
 
 REASON = "nobody else answers the phone"
@@ -295,9 +304,17 @@ SEQUENCES = st.tuples(
 
 
 ROW = st.sampled_from(["1", "2"])
-ENDS = st.sampled_from([ActionState.VERIFIED, ActionState.FAILED, ActionState.INDETERMINATE])
+# a failure may have changed something, unless it says that nothing was sent
+ENDS = st.sampled_from(
+    [
+        *((one, True) for one in (ActionState.VERIFIED, ActionState.INDETERMINATE)),
+        *((ActionState.FAILED, sent) for sent in (True, False)),
+    ]
+)
 OF_ROWS: st.SearchStrategy[Callable[[Rows], None]] = st.one_of(
-    st.tuples(ROW, ENDS).map(lambda one: lambda world: world.write(*one)),
+    st.tuples(ROW, ENDS).map(
+        lambda one: lambda world: world.write(one[0], one[1][0], sent=one[1][1])
+    ),
     ROW.map(lambda key: lambda world: world.write(key, ActionState.VERIFIED)),
     st.integers(0, 9).map(lambda place: lambda world: world.undo(place)),
     st.integers(0, 9).map(lambda place: lambda world: world.undo(place)),
@@ -510,6 +527,7 @@ class TestBreakGlass:
 
 
 ALONE_NOT = RULE.model_copy(update={"break_glass": False})
+FLAGS = ActionRule(action="set_flag", approvers=0, tables=("s.t",))
 ENFORCED: dict[str, Callable[[], bool]] = {
     "action": lambda: not rule().applies("cancel_queries", ""),
     "severities": lambda: (
@@ -541,6 +559,10 @@ ENFORCED: dict[str, Callable[[], bool]] = {
         and not policy.may_execute(broken(), RULE, BEGIN)
     ),
     "most_targets": lambda: bool(policy.too_many(RULE, 4)) and not policy.too_many(RULE, 3),
+    "tables": lambda: (
+        "rows of s.t, not of s.u" in policy.too_much(FLAGS, 1, {"table": "s.u"})
+        and not policy.too_much(FLAGS, 1, {"table": "s.t"})
+    ),
     "cool_down_s": lambda: (
         "wait 30 s" in policy.too_soon(RULE, [BEGIN.isoformat()], BEGIN + timedelta(seconds=30))
         and not policy.too_soon(RULE, [BEGIN.isoformat()], BEGIN + timedelta(seconds=60))
@@ -585,7 +607,11 @@ class TestPolicy:
             {"rules": [{"action": "cancel_queries", "approvers": 0, "proposer_may_approve": True}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "severities": ["urgent"]}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "watch_s": 0}]},
+            {"approvers": "x", "rules": [{"action": "cancel_queries", "watch_s": 301}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries"}] * 2},
+            {"approvers": "x", "rules": [{"action": "set_flag"}]},
+            {"approvers": "x", "rules": [{"action": "requeue", "tables": []}]},
+            {"approvers": "x", "rules": [{"action": "cancel_queries", "tables": ["a.b"]}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "break_glass": True}]},
             {"approvers": "x", "rules": [{"action": "cancel_queries", "identities": []}]},
             {

@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rbkernel.model import Verdict
+from rbkernel.config import Connection
+from rbkernel.model import Verdict, explained, leading
 from rbkernel.sources.postgres import causes, diagnosis
 from rbkernel.sources.postgres.causes import Cause, pair
 from rbkernel.sources.postgres.causes.cause import without_symptoms
+from rbkernel.sources.postgres.connection import troubles
+from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.diagnosis import Diagnosis, judged
 from rbkernel.sources.postgres.situation import Backend, Measured, Prepared, Situation, settled
@@ -83,6 +86,49 @@ class TestStandbyThatIsDown:
         assert left == (queue,)
         assert (down.opens, down.option) == ("RUN-005", option)
         assert "RUN-001" not in down.explains
+
+
+class TestLockThatBlocksAllLogins:
+    """A session of a standby cannot take it: replay holds what a session of the primary took."""
+
+    @staticmethod
+    def both(
+        monkeypatch: pytest.MonkeyPatch, there: Trouble, *, configured: bool = True
+    ) -> tuple[Diagnosis, Diagnosis]:
+        seen = {
+            "one": diagnosis.unanswered("one", troubles.error(Trouble.CATALOGUE_LOCKED)),
+            "two": diagnosis.unanswered("two", troubles.error(there)),
+        }
+        monkeypatch.setattr(
+            diagnosis, "diagnose", lambda session, **_: seen[session.connection.name]
+        )
+        one = Connection(name="one", standby="two" if configured else "")
+        return diagnosis.both(
+            Session(one, application_name="test"),
+            Session(Connection(name="two"), application_name="test"),
+        )
+
+    def test_the_standby_is_explained_by_its_primary(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        here, there = self.both(monkeypatch, Trouble.CATALOGUE_LOCKED)
+        [root], [symptom] = diagnosis.findings(here), diagnosis.findings(there)
+        assert root.is_cause
+        assert symptom.critical  # nobody can log in there either
+        kept = explained(symptom, symptom.opens, [root, symptom])
+        assert kept.explained_by == root.headline
+        assert leading([root, kept]) == [root]
+        assert kept.next_step == "end the transaction on one: its end is replayed, too"
+
+    @pytest.mark.parametrize(
+        ("there", "configured"),
+        [(Trouble.CATALOGUE_LOCKED, False), (Trouble.NOT_LISTENING, True)],
+    )
+    def test_what_is_not_known_to_be_replayed_is_a_cause_of_its_own(
+        self, monkeypatch: pytest.MonkeyPatch, there: Trouble, configured: bool
+    ) -> None:
+        _, standby = self.both(monkeypatch, there, configured=configured)
+        [found] = diagnosis.findings(standby)
+        assert found.is_cause
+        assert found.headline == f"two does not answer: {there}"
 
 
 class TestLimitOfARole:

@@ -98,6 +98,39 @@ class TestLooking:
             down = f"127.0.0.1:{closed.getsockname()[1]}"
             places = [served.place(one, authorities=authorities) for one in (server.address, down)]
             frame = certificates.frame(places, None, 5)
-        assert frame["found"].tolist() == ["served", "served"]
+        assert frame["place"].fillna("").tolist() == ["server", "issuer", ""]
         judged = {one.name: rules.apply(one, frame) for one in frame.attrs["rules"]}
         assert {one.verdict for one in judged.values()} == {Verdict.UNKNOWN}
+
+    def test_each_address_of_a_host_is_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        soon = issued("shop.example", 2, ROOT, names=("shop.example",))
+        known = socket.getaddrinfo
+        with Server(LEAF, tmp_path / "one").running() as one:
+            host, port = one.address.split(":")
+            other = Server(soon, tmp_path / "two", at=("127.0.0.2", int(port)))
+            monkeypatch.setattr(
+                socket,
+                "getaddrinfo",
+                lambda name, *more, **how: (
+                    [*known(host, *more, **how), *known("127.0.0.2", *more, **how)]
+                    if name == "shop.example"
+                    else known(name, *more, **how)
+                ),
+            )
+            with other.running():
+                found = certificates.frame([served.place(f"shop.example:{port}")], None, 5)
+        own = found[found["place"].eq("server")]
+        assert own["address"].tolist() == [
+            f"shop.example:{port} ({address})" for address in ("127.0.0.1", "127.0.0.2")
+        ]
+        assert own["days_left"].round().tolist() == [40, 2]
+
+    def test_authorities_that_cannot_be_read_leave_what_was_sent(self, tmp_path: Path) -> None:
+        with Server(LEAF, tmp_path / "server").running() as server:
+            place = served.place(server.address, authorities=tmp_path / "none")
+            [found] = served.look(place, 5)
+        assert found.trusted is None
+        assert "No such file" in found.problem
+        assert found.chain[0].common_name == "shop.example"

@@ -30,11 +30,11 @@ undo = {name = "scale", values = {n = "3"}}
 
 [actions.requests.flag]
 method = "PUT"
-url = "http://flags.internal/api/{flag}?to={state}"
+url = "https://flags.internal/api/{flag}?to={state}"
 json = {state = "{state}", percent = "{percent}"}
 headers = {Authorization = {env = "FLAG_KEYS", prefix = "Bearer "}, Accept = "application/json"}
-preview = "http://flags.internal/api/{flag}"
-verify = {url = "http://flags.internal/api/{flag}", pointer = "/state", equals = "{state}"}
+preview = "https://flags.internal/api/{flag}"
+verify = {url = "https://flags.internal/api/{flag}", pointer = "/state", equals = "{state}"}
 undo = {name = "flag", values = {state = "on"}}
 
 [actions.requests.flag.values]
@@ -45,6 +45,7 @@ percent = {min = 0, max = 100}
 [[actions.rules]]
 action = "run:restart"
 approvers = 0
+watch_s = 600
 """
 RESTART = "kubectl rollout restart deployment/{service}"
 
@@ -85,12 +86,15 @@ class TestDeclaration:
             ('"run:restart"', '"run:restrat"', "there is no [actions.commands.restrat]"),
             ('"run:restart"', '"restart"', "'run:NAME' or 'request:NAME'"),
             ("approvers = 0", "approvers = 0\nmost_targets = 2", "has no targets"),
+            ("watch_s = 600", "", "a rule for run:restart has no watch_s"),
+            ("watch_s = 600", "watch_s = 3601", "watch_s"),
             ('working_directory = "work"', "shell = true", "shell: is not a known field"),
             ("[actions.commands.scale]", '[actions.commands."a b"]', "should match the pattern"),
             ('"PUT"', '"GET"', "method: should be"),
             ("flags.internal/api/{flag}?to", "{flag}/api/x?to", "placeholder in the host"),
-            ("http://flags.internal/api/{flag}?to", "http://a:b@c/{flag}?to", "without user"),
+            ("https://flags.internal/api/{flag}?to", "http://a:b@c/{flag}?to", "without user"),
             ('{env = "FLAG_KEYS", prefix = "Bearer "}', '"Bearer x"', "a secret into the file"),
+            ("https://flags.internal/api/{flag}?to", "http://a/{flag}?to", "without TLS"),
             ('Accept = "application/json"', 'Host = "other"', "not the name of a header"),
             ('Accept = "application/json"', 'X-Api-Token = "a"', "a secret into the file"),
             ('Accept = "application/json"', 'Accept = "a\\nb"', "no header can contain"),
@@ -146,7 +150,7 @@ class TestPlans:
         monkeypatch.setenv("FLAG_KEYS", "canary")
         plan = actions.request("flag", flag="a/b c", state="off", percent="5")
         words = shlex.split(plan.command)
-        assert words[-1] == "http://flags.internal/api/a%2Fb%20c?to=off"
+        assert words[-1] == "https://flags.internal/api/a%2Fb%20c?to=off"
         assert '{"state": "off", "percent": 5}' in words
         assert "Authorization: Bearer ${FLAG_KEYS}" in words
         assert "canary" not in str(plan)
@@ -172,7 +176,7 @@ class TestPlans:
         plan = actions.run("scale", service=value, n=1)
         assert shlex.split(plan.command)[-1] == f"deployment/{value}"
 
-    @pytest.mark.parametrize("value", ["..", "."])
+    @pytest.mark.parametrize("value", ["..", ".", "a/../../admin", "a\\..\\b", "./a"])
     def test_a_path_does_not_leave_its_folder(self, file: Path, value: str) -> None:
         with pytest.raises(ParameterError, match="a part of the path"):
             actions.request("flag", flag=value, state="off", percent=1)
@@ -190,6 +194,13 @@ class TestPlans:
         undo = actions.run("restart", service="shop").undo
         assert undo == "none: narrow is the inverse, but service = 'shop' is not one of cart"
 
+    def test_an_action_that_is_its_own_inverse_says_so(self, file: Path) -> None:
+        undo = actions.request("flag", flag="a", state="off", percent=5).undo
+        assert "?to=on" in undo
+        own = "none: flag is the inverse, but with these values it is the same"
+        assert actions.request("flag", flag="a", state="on", percent=5).undo == own
+        assert actions.run("scale", service="shop", n=3).undo == own.replace("flag", "scale")
+
     def test_what_is_not_configured_is_copied_as_before(self, file: Path) -> None:
         plan = actions.run("rollback", service="shop", otherwise=RESTART)
         assert (plan.command, plan.action) == ("kubectl rollout restart deployment/shop", "")
@@ -198,6 +209,15 @@ class TestPlans:
         assert "‹PLACEHOLDER: service›" in unknown.command
         hostile = actions.run("rollback", service="a; rm -rf /", otherwise=RESTART)
         assert "rm" not in hostile.command
+
+    def test_a_plan_to_copy_stays_as_it_is_where_nothing_is_configured(self, file: Path) -> None:
+        copied = actions.command("Go back", "deploy <v>", values={"<v>": "1"}, undo="2", risk="r")
+        assert actions.run("rollback", otherwise=copied, service="shop") == copied
+        refused = actions.run("restart", otherwise=copied, service="other")
+        assert (refused.command, refused.undo, refused.action) == ("deploy 1", "2", "")
+        assert "r; rbkernel does not execute it: service = 'other' is not one of" in refused.risk
+        plan = actions.run("restart", otherwise=copied, service="shop")
+        assert (plan.title, plan.action, plan.risk) == ("Go back", "run:restart", "r")
 
     def test_without_a_file_at_all(self, file: Path) -> None:
         file.write_text("")

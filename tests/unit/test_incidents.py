@@ -451,7 +451,10 @@ class TestCommands:
         assert Path(path) == work / f"{name}.html"
         assert any(one.startswith("head ") for one in rest)
         assert "geheim1" not in Path(path).read_text()
-        assert f"{name} CLOSED Lag" in rbkernel("show", name)
+        shown = rbkernel("show", name)
+        assert f"{name} CLOSED Lag" in shown
+        assert "  next     postmortem due at" in shown
+        assert json.loads(rbkernel("show", name, "--json"))["postmortem"]["overdue"] is False
         assert json.loads(rbkernel("list", "--open", "--json")) == []
         assert rbkernel("reopen", name, "it came back").strip() == f"{name} is reopened"
         told = json.loads(rbkernel("show", name, "--json"))
@@ -461,6 +464,7 @@ class TestCommands:
             RUN_ID,
         )
         assert told["next_update"]["overdue"] is False
+        assert told["postmortem"] is None  # it is not over
 
     def test_bad_input_says_what_to_do(self, rbkernel: Callable[..., str], evidence: Path) -> None:
         name = rbkernel("open", "Lag").strip()

@@ -22,6 +22,7 @@ from rbkernel.evidence import incident as records
 from rbkernel.evidence.incident import text
 from rbkernel.evidence.timeline import timeline
 from rbkernel.evidence.verify import verify_folder
+from rbkernel.execution import document
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import silence
 from rbkernel.gateway.notify.notifier import Notifier
@@ -208,6 +209,33 @@ def test_an_alert_that_was_resolved_for_a_while_is_notified(tmp_path: Path, now:
     assert desk.pending(now + 2 * HOUR) == 0
     desk.alert("firing")
     assert desk.pending(planned.ends) > 0
+
+
+def _alone(desk: Desk) -> None:
+    """One person approves alone what needs two."""
+    facts = {"title": "End it", "approvers": 2, "execute_within_s": 600.0}
+    text = document.canonical({**facts, "approve_by": "2100-01-01T00:00:00+00:00"})
+    said = {"plan": "p1", "digest": document.digest(text)}
+    desk.say("action", state="previewed", document=text, **said)
+    desk.say("action", state="approved", key="k", break_glass="nobody else is here", **said)
+
+
+@pytest.mark.parametrize("way", ["closed", "silenced and closed", "down for a day", "resolved"])
+def test_nothing_holds_back_that_one_person_approved_alone(
+    tmp_path: Path, now: datetime, way: str
+) -> None:
+    given = () if way == "down for a day" else (long_window(now, alertname="Lag*"),)
+    desk = Desk(tmp_path, *given, verdict="ok")
+    if way != "closed":
+        desk.pending(now)
+    before = desk.notifier.outbox.waiting("all").pending
+    _alone(desk)
+    if "closed" in way:
+        desk.say("closed", resolution="done")
+    desk.alert("resolved")
+    later = {"down for a day": 24 * HOUR, "resolved": 9 * HOUR}.get(way, HOUR / 60)
+    assert desk.pending(now + later) == before + 1
+    assert desk.pending(now + later) == before + 1
 
 
 def test_what_is_closed_within_the_window_and_reopened_is_notified(

@@ -17,9 +17,9 @@ from rbkernel.evidence.incident.seal import seal_record
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.notify import apprise_channel as channel
 from rbkernel.gateway.notify.events import Event, due
-from rbkernel.gateway.notify.messages import Words
+from rbkernel.gateway.notify.messages import Words, level_of
 from rbkernel.gateway.notify.notifier import Notifier
-from rbkernel.gateway.notify.outbox import Claimed, Outbox
+from rbkernel.gateway.notify.outbox import Claimed, Outbox, receivers
 from rbkernel.model import Severity
 from tests.support.journal_builder import INCIDENT, RUN_ID
 from tests.unit.test_notify import ADDRESS, ALL, Told, event
@@ -215,3 +215,46 @@ def test_what_ran_for_another_alert_is_no_all_clear() -> None:
     message = WORDS.message([found])
     assert "but note" in message.title
     assert "2 alerts without a runbook came in a storm" in message.body
+
+
+def test_that_one_person_approved_alone_reaches_somebody_and_says_why() -> None:
+    alone = event("break-glass", by="ann", reason="nobody is here", action="End it", needed="2")
+    calm = Target(name="calm", url_env="X", severities=["SEV2"])
+    seals = Target(name="seals", url_env="X", events=["sealed"])
+    assert receivers(alone, [calm, seals]) == ["calm"]
+    assert receivers(alone, [seals]) == ["seals"]
+    others = [event(incident=f"INC-20261120-{n}") for n in range(4)]
+    assert "Why: nobody is here" in Words(None, ADDRESS).digest([alone, *others]).body
+
+
+def test_an_alert_that_nothing_checked_is_never_green() -> None:
+    fine = replace(event(verdict="ok"), severity=Severity.MEDIUM)
+    unknown = event("unhandled", alert="Disk", not_run="no runbook", ran=False)
+    unknown = replace(unknown, severity=Severity.MEDIUM)
+    unknown.facts.pop("verdict")  # type: ignore[attr-defined]  # an alert has none
+    assert level_of([fine]) == "success"
+    assert level_of([fine, unknown]) == level_of([unknown]) == "warning"
+
+
+def test_an_ok_run_is_no_all_clear_for_another_alert(tmp_path: Path) -> None:
+    root = tmp_path / "evidence"
+    said: dict[str, Any] = {
+        "source": "a",
+        "fingerprint": "f",
+        "status": "firing",
+        "identity": "i" * 64,
+    }
+    why: dict[str, Any] = {
+        "labels": {"alertname": "Disk"},
+        "outcome": "no run",
+        "why": "no such db",
+    }
+    records.append(root, INCIDENT, "alert", by="rbkernel", **said, **why)
+    run: dict[str, Any] = {"run_id": RUN_ID, "runbook": "RUN-005", "verdict": "ok", "attempt": 1}
+    records.append(root, INCIDENT, "run", by="rbkernel", state="ended", **run)
+    record = records.read(root, INCIDENT)
+    found = due(record, Told(), known=(), now=datetime.now(UTC)).events
+    [ended] = [one for one in found if one.kind == "finding"]
+    message = Words(None, ADDRESS).message([ended])
+    assert "but note: alert Disk: no runbook ran: no such db" in message.title
+    assert message.level == "warning"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -47,6 +48,24 @@ def frame(
     columns = tuple(Column(name, 701 if name in names[1:3] else 25) for name in names)
     known = [(t, v, math.nan if usual is None else usual, t) for t, v, usual in rows]
     return to_frame(Answer(columns=columns, rows=known, provenance=origin))
+
+
+def of_now(by: str, **values: float) -> pd.DataFrame:
+    """An answer about a moment, by a label."""
+    columns = (Column("series", 25), Column("value", 701), Column(by, 25))
+    rows = [(name, value, name) for name, value in values.items()]
+    return to_frame(Answer(columns=columns, rows=rows, provenance=_ORIGIN))
+
+
+def course(by: str, later_s: float = 0, **values: list[float]) -> pd.DataFrame:
+    """An answer about a range, with a value each minute, by a label."""
+    columns = (Column("sampled_at", TIMESTAMPTZ), Column("value", 701), Column(by, 25))
+    at = pd.to_datetime(
+        [60 * n + later_s for n in range(1, 10)], unit="s", utc=True
+    ).to_pydatetime()
+    rows = [(at[n], float(v), name) for name, all_ in values.items() for n, v in enumerate(all_)]
+    ranged = dataclasses.replace(_ORIGIN, step_s=60.0)
+    return to_frame(Answer(columns=columns, rows=rows, provenance=ranged))
 
 
 class TestFigures:
@@ -106,6 +125,27 @@ class TestFigures:
     ) -> None:
         assert figures(**members).culprit() == culprit
 
+    @pytest.mark.parametrize(
+        ("failing", "per_s", "now", "holds"),
+        [
+            ([1, 1], [1, 1], {}, None),  # its series is gone
+            ([1], [1, 0], {"x": 0.0}, None),  # no calls now
+            ([1, 0], [1, 1], {"x": 1.0}, False),  # it has calls, which succeed
+            ([0, 0], [1, 0], {"x": 0.0}, False),  # it never failed
+            ([1, 1], [0.01, 0.01], {"x": 0.01}, False),  # too few calls to say that it failed
+        ],
+    )
+    def test_only_calls_show_that_a_model_is_well(
+        self, failing: list[float], per_s: list[float], now: dict[str, float], holds: bool | None
+    ) -> None:
+        found = provider.silent(
+            errors=course("model", x=[100 * one for one in failing]),
+            asked=course("model", later_s=2, x=per_s),
+            requests=of_now("model", y=1.0, **now),
+            tolerated=0.05,
+        )
+        assert found.holds is holds
+
     def test_the_values_of_a_series_by_time(self) -> None:
         at = pd.to_datetime([60, 120], unit="s", utc=True).to_pydatetime()
         ranged = dataclasses.replace(_ORIGIN, step_s=60.0)
@@ -120,6 +160,8 @@ class TestFigures:
 def queue(
     *approvers: tuple[str, float, float],
     created: float = 0.05,
+    usually: float | None = None,
+    waiting: float = 90,
     seen_s: float = 3600,
     **given: object,
 ) -> Queue:
@@ -130,9 +172,9 @@ def queue(
     fields = {"agents": agents, "everybody": agents, "approvers": known, **given}
     return Queue(
         name="refunds",
-        waiting=90,
+        waiting=waiting,
         created=Figure(now=created, usual=0.04),
-        decided=Figure(now=decided),
+        decided=Figure(now=decided, usual=usually),
         silent_s=900,
         **fields,  # type: ignore[arg-type]  # agents and approvers
     )
@@ -189,13 +231,54 @@ class TestApprovals:
         assert held(found) == culprit
         assert ("loop" in unseen(found)) is not bool(culprit)
 
+    @pytest.mark.parametrize("usual", [0.01, 0.0])
+    def test_an_agent_with_twice_its_work_or_a_new_one_may_work(self, usual: float) -> None:
+        agents = figures(x=(0.022, usual), y=(0.01, 0.01))
+        found = approvals.suspects(
+            queue(("ann", 0.02, 0.02), created=0.032, agents=agents, everybody=agents)
+        )
+        assert (held(found), unseen(found)) == ({}, {"loop", "more"})
+
+    def test_a_queue_that_shrinks_does_not_hide_a_loop(self) -> None:
+        agents = figures(x=(0.4, 0.02), y=(0.02, 0.02))
+        for waiting in (90, 9000):
+            found = approvals.suspects(
+                queue(("ann", 0.02, 0.45), created=0.42, waiting=waiting, agents=agents)
+            )
+            assert held(found) == {"loop": "x"}
+
+    def test_a_queue_that_shrinks_too_slowly_is_not_left_to_itself(self) -> None:
+        found = approvals.suspects(queue(("ann", 0.06, 0.0501), waiting=9000))
+        assert (held(found), unseen(found)) == ({}, {"more"})
+
+    @pytest.mark.parametrize(
+        ("usually", "causes", "open_"),
+        [(0.04, {"absent": ""}, set()), (None, {}, {"absent", "more"}), (0.0, {"more": ""}, set())],
+    )
+    def test_nobody_decides_in_the_whole_range(
+        self, usually: float | None, causes: dict[str, str], open_: set[str]
+    ) -> None:
+        found = approvals.suspects(queue(("ann", 0, 0), ("bob", 0, 0), usually=usually))
+        assert (held(found), unseen(found)) == (causes, open_)
+
+    def test_one_who_was_absent_in_the_whole_range_is_missed(self) -> None:
+        found = approvals.suspects(queue(("ann", 0, 0), ("bob", 0.02, 0.02), usually=0.04))
+        assert (held(found), unseen(found)) == ({}, {"absent", "more"})
+
+    def test_without_new_tasks_the_queue_gets_no_more_work(self) -> None:
+        idle = figures(x=(0, 0.02), y=(0, 0.02))
+        found = approvals.suspects(
+            queue(("ann", 0, 0), created=0, usually=0.0, agents=idle, everybody=idle)
+        )
+        assert (held(found), unseen(found)) == ({}, {"more"})
+
     def test_a_queue_that_shrinks_has_no_cause(self) -> None:
         found = approvals.suspects(queue(("ann", 0.02, 0), ("bob", 0.08, 0.08)))
         assert (held(found), unseen(found)) == ({}, set())
         assert found["absent"].said == "refunds shrinks, and is empty in about 50 min"
 
 
-def spent(**given: Group) -> Spending:
+def spent(**given: Any) -> Spending:
     """Two features, tenants and models, all as usual."""
     usual = {
         "features": figures(chat=(5, 5), search=(5, 5)),
@@ -224,8 +307,10 @@ class TestCost:
         )
 
     def test_agents_that_take_as_many_steps_do_not_loop(self) -> None:
+        """Whether one feature with more requests is meant, only its owner knows."""
         found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2))))
-        assert held(found) == {"traffic": ""}
+        assert (held(found), unseen(found)) == ({}, {"traffic"})
+        assert found["traffic"].next_step == "ask the owner of search whether that is meant"
         assert "with as many steps and retries as usual" in found["loop"].said
 
     def test_a_loop_for_one_tenant_is_the_loop(self) -> None:
@@ -238,13 +323,60 @@ class TestCost:
             )
         )
         assert held(found) == {"loop": "search"}
-        assert found["tenant"].said == "search repeats the requests of a: the loop is the cause"
+        assert found["tenant"].said == (
+            "search repeats its requests: that explains the rise of a, too"
+        )
 
     def test_a_few_more_retries_are_no_loop(self) -> None:
         """0.001 for each request in place of 0.0001 is ten times as many, and nothing."""
         retries = figures(chat=(0.1, 0.1), search=(0.001, 0.0001))
         found = cost.suspects(spent(**_UP, requests=figures(small=(9, 2)), retries=retries))
+        assert not found["loop"].holds
+
+    @pytest.mark.parametrize(
+        "signs",
+        [{"retries": figures(chat=(0.1, 0.05))}, {"steps": figures(chat=(3, 1.5))}],
+    )
+    def test_repetition_that_explains_little_of_a_growth_stops_no_feature(
+        self, signs: dict[str, Group]
+    ) -> None:
+        features = figures(chat=(200, 80), search=(50, 20))
+        grown = {"features": features, "requests": figures(small=(5, 2))}
+        usual = {"retries": figures(chat=(0.05, 0.05)), "models": figures(small=(25, 10))}
+        found = cost.suspects(spent(**{**grown, **usual, **signs}))
         assert held(found) == {"traffic": ""}
+
+    @pytest.mark.parametrize(
+        ("requests", "failing", "instead"),
+        [
+            ({"large": (2, 0), "small": (0, 2), "embed": (1, 1)}, {"small": 0.01}, "small"),
+            ({"large": (2, 0), "embed": (1, 1)}, {"embed": 0.0}, ""),  # small has vanished
+            ({"large": (2, 0), "small": (0, 2)}, {"small": 0.9}, ""),  # it is down
+            ({"large": (2, 0), "small": (0, 2)}, {}, ""),  # no calls show that it answers
+        ],
+    )
+    def test_only_a_model_that_was_replaced_and_answers_is_one_to_return_to(
+        self,
+        requests: dict[str, tuple[float, float]],
+        failing: dict[str, float],
+        instead: str,
+    ) -> None:
+        models = figures(large=(90, 0), embed=(1, 1), small=(0, 5))
+        both = figures(chat=(45, 3), search=(45, 3))
+        found = cost.suspects(
+            spent(features=both, models=models, requests=figures(**requests), failing=failing)
+        )["switch"]
+        assert (found.holds, found.instead) == (True if instead else None, instead)
+
+    def test_a_small_feature_with_larger_requests_is_not_accused(self) -> None:
+        found = cost.suspects(
+            spent(
+                features=figures(chat=(20, 5), search=(20, 5), tiny=(0.2, 0.1)),
+                models=figures(small=(40, 10)),
+                tokens=figures(chat=(900, 900), search=(900, 900), tiny=(2000, 900)),
+            )
+        )
+        assert (held(found), "larger" in unseen(found)) == ({}, True)
 
     def test_a_price_that_rose_is_not_known(self) -> None:
         found = cost.suspects(spent(**_UP))
@@ -267,12 +399,40 @@ class TestCost:
 
 
 def guardrail(
-    reviewed: float | str, deployed: Deployed | None = None, **sources: tuple[float, float | None]
+    reviewed: float | str,
+    deployed: Deployed | str | None = None,
+    share: tuple[float, float] = (0.4, 0.02),
+    of_source: Mapping[str, float | str] | None = None,
+    **sources: tuple[float, float | None],
 ) -> Guardrail:
     known = sources or {"u1": (2, 0.1), "u2": (2, 0.1)}
     return Guardrail(
-        name="pii", sources=figures(**known), false_positives=reviewed, deployed=deployed
+        name="pii",
+        share=Figure(now=share[0], usual=share[1]),
+        sources=figures(**known),
+        false_positives=reviewed,
+        of_source=of_source or {},
+        deployed=deployed,
     )
+
+
+_REVIEWS = {
+    "attacker": (("pii", "u9", "confirmed", 40.0), ("pii", "u9", "false_positive", 1.0)),
+    "feed": (("pii", "u1", "confirmed", 40.0), ("pii", "u9", "confirmed", 1.0)),
+    "few": (("pii", "u9", "confirmed", 1.0),),
+    "coin": (("pii", "u9", "confirmed", 12.0), ("pii", "u9", "false_positive", 9.0)),
+    "unlabelled": (("pii", None, "confirmed", 40.0),),
+}
+
+
+def by_labels(labels: tuple[str, ...], *rows: tuple[object, ...]) -> pd.DataFrame:
+    """An answer about a moment: values of the labels, then now and, if given, the baseline."""
+    width = len(labels)
+    names = ["series", *labels, "value", "baseline"][: 1 + max(width + 1, len(rows[0]))]
+    kinds = [25] * (width + 1) + [701] * (len(names) - width - 1)
+    columns = tuple(Column(name, kind) for name, kind in zip(names, kinds, strict=True))
+    known = [(str(row[:width]), *row) for row in rows]
+    return to_frame(Answer(columns=columns, rows=known, provenance=_ORIGIN))
 
 
 class TestSafety:
@@ -288,6 +448,68 @@ class TestSafety:
         found = safety.suspects(guardrail("nobody reviewed it", loud))
         assert (held(found), unseen(found)) == ({}, {"deployed", "mistuned", "wave"})
         assert all(one.next_step for one in found.values() if one.holds is None)
+
+    @pytest.mark.parametrize(
+        ("reviews", "source"),
+        [("attacker", True), ("feed", None), ("few", None), ("coin", None), ("unlabelled", None)],
+    )
+    def test_only_enough_reviews_of_its_own_convict_a_source(
+        self, reviews: str, source: bool | None
+    ) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("pii", 0.4, 0.02), ("toxicity", 0.02, 0.02)),
+            sources=by_labels(
+                ("guardrail", "source"), ("pii", "u9", 4.0, 0.0), ("pii", "u1", 0.1, 0.1)
+            ),
+            reviews=by_labels(("guardrail", "source", "outcome"), *_REVIEWS[reviews]),
+            course=course("guardrail", pii=[0.4]),
+            deployed=of_now("version", v41=0.0),
+            guardrail="",
+        )
+        assert found["source"].holds is source
+        assert held(found) == ({"source": "u9"} if source else {})
+
+    def test_a_guardrail_that_triggers_as_usual_has_no_cause(self) -> None:
+        """Also if it is the one of the alert, and another one triggers more often now."""
+        found = safety.suspects(guardrail(0.1, share=(0.02, 0.02)))
+        assert (held(found), unseen(found)) == ({}, set())
+
+    def test_one_that_usually_never_triggers_comes_first(self) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("new", 0.4, 0.0), ("pii", 0.022, 0.02)),
+            sources=by_labels(("guardrail", "source"), ("new", "u1", 4.0, 0.0)),
+            reviews=by_labels(("guardrail", "source", "outcome"), ("new", "u1", "confirmed", 50.0)),
+            course=course("guardrail", new=[0.4]),
+            deployed=of_now("version", v41=0.0),
+            guardrail="",
+        )
+        assert "new" in found["wave"].said
+
+    @pytest.mark.parametrize(
+        ("versions", "values", "causes"),
+        [
+            ({"v41": 0.0}, [0.4] * 9, {"mistuned": "pii"}),  # long before the range
+            ({"v41": 0.0, "v42": 400.0}, [0.02] * 6 + [0.4] * 3, {}),  # just now
+            ({"v42": 100.0}, [0.4] * 9, {}),  # nothing is known of before
+        ],
+    )
+    def test_a_guardrail_is_not_tuned_while_a_deployment_may_be_the_cause(
+        self, versions: dict[str, float], values: list[float], causes: dict[str, str]
+    ) -> None:
+        found = safety.judged(
+            events=by_labels(("guardrail",), ("pii", 0.4, 0.02)),
+            sources=by_labels(
+                ("guardrail", "source"), ("pii", "u1", 4.0, 0.1), ("pii", "u2", 4.0, 0.1)
+            ),
+            reviews=by_labels(
+                ("guardrail", "source", "outcome"), ("pii", "u1", "false_positive", 50.0)
+            ),
+            course=course("guardrail", pii=values),
+            deployed=of_now("version", **versions),
+            guardrail="",
+        )
+        assert held(found) == causes
+        assert ({"deployed", "mistuned"} <= unseen(found)) is not bool(causes)
 
     def test_no_step_switches_a_guardrail_off(self) -> None:
         loud = Deployed(version="2", ago_s=900, before=0.01, after=0.2)
@@ -326,8 +548,44 @@ class TestProvider:
         assert (cold.instead, "one test request to w" in cold.next_step) == ("w", True)
 
     def test_nothing_else_answers(self) -> None:
-        found = provider.suspects(calls(model("a", "x", 0.9)))["total"]
-        assert (found.instead, found.next_step.startswith("Pause the feature")) == ("", True)
+        """Nothing shows whether it is the provider or we, unless the provider says so."""
+        found = provider.suspects(calls(model("a", "x", 0.9)))
+        assert (held(found), {"ours", "total"} <= unseen(found)) == ({}, True)
+        found = provider.suspects(calls(model("a", "x", 0.9), reported_well=False))
+        assert (held(found), found["total"].instead) == ({"total": "a"}, "")
+        assert found["total"].next_step.startswith("Pause the feature")
+
+    def test_a_status_page_that_is_late_does_not_blame_us(self) -> None:
+        models = (model("a", "x", 1), model("b", "y", 0))
+        found = provider.suspects(calls(*models, reported_well=True))
+        assert (held(found), unseen(found)) == ({"total": "a"}, {"ours"})
+        assert "401 or 403" in found["ours"].next_step
+
+    def test_noise_of_another_provider_is_not_our_side(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 1), model("b", "y", 0.06)))
+        assert held(found) == {"total": "a"}
+        assert "Use y of b, which answers, except 6 % of its calls" in found["total"].next_step
+
+    def test_a_few_refused_calls_do_not_hide_an_outage(self) -> None:
+        refused = Model(provider="b", name="y", failing=0.12, per_s=1, limited=0.12)
+        found = provider.suspects(calls(model("a", "x", 1), refused))
+        assert (held(found), found["total"].instead) == ({"total": "a"}, "")
+        assert "most failed calls are others" in found["quota"].said
+
+    def test_a_quota_is_no_outage_of_its_provider(self) -> None:
+        refused = Model(provider="b", name="y", failing=0.9, per_s=5, limited=0.9)
+        found = provider.suspects(calls(model("a", "x", 1), refused))
+        assert held(found) == {"quota": "b", "total": "a"}
+
+    def test_a_fallback_that_is_down_is_not_used(self) -> None:
+        models = (model("a", "x", 1), model("a", "z", 1), model("b", "y", 0))
+        found = provider.suspects(calls(*models, fallback="z"))["total"]
+        assert (found.which, found.instead) == ("a", "")
+        assert "the fallback z fails, too (100 % of its calls); y of b answers" in found.next_step
+
+    def test_without_a_fallback_the_busiest_model_is_only_a_candidate(self) -> None:
+        found = provider.suspects(calls(model("a", "x", 1), model("b", "embed", 0)))["total"]
+        assert "Confirm first that it can do this work" in found.next_step
 
     def test_how_calls_fail_may_be_unknown(self) -> None:
         unsaid = Model(provider="a", name="x", failing=0.9, per_s=1)
@@ -336,7 +594,7 @@ class TestProvider:
         assert held(found) == {"total": "a"}
 
     def test_all_providers_at_once_are_our_side(self) -> None:
-        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0.3)))
+        found = provider.suspects(calls(model("a", "x", 0.9), model("b", "y", 0.8)))
         assert held(found) == {"ours": "a, b"}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from rbkernel.evidence import incident, reading, runs
 from rbkernel.evidence.incident import ActionState, AlertStatus, IncidentRecord, Line, tell
+from rbkernel.gateway.web import overview
 from rbkernel.gateway.web.alerts import grouped
 from rbkernel.gateway.web.overview import Filter, IncidentLine, counted, folded, listed, summary
 from rbkernel.gateway.web.timeline import stretches
@@ -106,14 +107,31 @@ def test_an_action_is_part_of_where_an_incident_stands(
     assert (found.words, found.is_for_people) == (words, is_for_people)
 
 
-def test_a_run_that_began_later_has_looked_at_what_was_not_known(evidence: Path) -> None:
-    act(evidence, RUN_ID, ActionState.EXECUTING, ActionState.INDETERMINATE)
+@pytest.mark.parametrize(
+    "states",
+    [[ActionState.EXECUTING, ActionState.INDETERMINATE], [ActionState.EXECUTING]],
+    ids=["not known", "killed"],
+)
+def test_only_the_runbook_that_proposed_an_action_looks_at_its_outcome(
+    evidence: Path, states: list[ActionState]
+) -> None:
     cause_scenes.play(evidence, LOCKS)
     [entry] = runs.of_incident(evidence, LOCKS.incident)
+    act(evidence, LOCKS.run_id, *states, until="2099-12-31T00:00:00+00:00")
     record = incident.read(evidence, INCIDENT)
-    later = replace(entry, started_at="2100-01-01T00:00:00+00:00")
-    found = [standing.standing(record, [one]).stage for one in (entry, later)]
-    assert found == [Stage.NOT_KNOWN, Stage.OPEN]
+    over = tuple(replace(one, until="2026-11-20T03:10:00+00:00") for one in record.actions)
+    record = replace(record, actions=over)
+
+    def stage(**later: Any) -> Stage:
+        again = replace(entry, run_id="21000101T000000Z-00beef", **later)
+        return standing.standing(record, [entry, again]).stage
+
+    after = "2100-01-01T00:00:00+00:00"
+    during = "2026-11-20T03:09:00+00:00"
+    assert stage(started_at=after) is Stage.OPEN
+    assert stage(started_at=during) is Stage.NOT_KNOWN
+    assert stage(started_at=after, about="another database") is Stage.NOT_KNOWN
+    assert stage(started_at=after, verdict=Verdict.UNKNOWN) is Stage.NOT_KNOWN
 
 
 def test_commands_and_pages_say_the_same(evidence: Path) -> None:
@@ -206,6 +224,100 @@ def test_an_ok_run_is_no_all_clear_for_an_alert_that_no_run_was_for(evidence: Pa
     found = seen(evidence, INCIDENT)
     assert found.words == ("Not known: 1 check passed, but alert Disk: no runbook ran: no such db")
     assert found.verdict is Verdict.UNKNOWN
+
+
+def _told(root: Path, *lines: Line) -> tuple[str, str]:
+    """What page and badge say of an incident with one run that is ok, and these lines."""
+    if not runs.of_incident(root, INCIDENT):
+        _well(root, RUN_ID)
+    return _said_of(root, tell(lines))
+
+
+def _said_of(root: Path, record: IncidentRecord) -> tuple[str, str]:
+    entries = runs.of_incident(root, INCIDENT)
+    journals = {one.run_id: reading.read(one.folder) for one in entries}
+    stands = standing.standing(record, entries)
+    assert (stands.verdict is Verdict.OK) == cause(record, entries, journals).words.startswith(
+        "No problem found: "
+    )
+    return cause(record, entries, journals).words, stands.words
+
+
+def _of_run(run_id: str, minute: int, **more: Any) -> Line:
+    return said("run", minute, run_id=run_id, runbook="RUN-007", **more)
+
+
+def test_what_fires_again_or_is_reopened_after_a_run_is_not_known_to_be_ok(evidence: Path) -> None:
+    fires = [said("opened", 1), alert(AlertStatus.FIRING, 2)]
+    assert _told(evidence, *fires) == ("No problem found: 1 check passed", "open, ok")
+    words, stands = _told(evidence, *fires, alert(AlertStatus.FIRING, 50))
+    assert words.startswith("Not known: 1 check passed, but f fired at 03:50, after the last run")
+    assert stands == "open, unknown"
+    over = [*fires, alert(AlertStatus.RESOLVED, 2), said("closed", 20), said("reopened", 40)]
+    words, stands = _told(evidence, *over)
+    assert "but the incident was reopened at 03:40" in words
+    assert stands == "reopened, unknown"
+
+
+def test_what_has_not_ended_is_not_known_to_be_ok(evidence: Path) -> None:
+    queued = [said("opened", 1), _of_run("20261120T030300Z-00beef", 3, state="queued")]
+    so_far = "No problem found so far: 1 check passed, but RUN-007 is"
+    assert _told(evidence, *queued) == (f"{so_far} queued", "open, unknown")
+    started = _of_run("20261120T030300Z-00beef", 4, state="started")
+    assert _told(evidence, *queued, started)[0] == f"{so_far} running"
+
+
+def test_a_runbook_that_did_not_run_leaves_unknown_until_its_next_attempt(evidence: Path) -> None:
+    why = "the connection is not configured"
+    failed = [
+        said("opened", 1),
+        _of_run("20261120T030300Z-00beef", 3, state="ended", why=why, attempt=1),
+    ]
+    words, stands = _told(evidence, *failed)
+    assert words.endswith(f"RUN-007 20261120T030300Z-00beef did not run: {why}")
+    assert stands == "open, unknown"
+    again = {"state": "ended", "verdict": "ok", "attempt": 2}
+    assert _told(evidence, *failed, _of_run("20261120T030400Z-00beef", 4, **again))[1] == "open, ok"
+
+
+def test_what_was_merged_counts_in_the_incident_that_remains(evidence: Path) -> None:
+    def disk(status: AlertStatus, minute: int, **more: Any) -> Line:
+        one = alert(status, minute)
+        return replace(one, data={**one.data, "fingerprint": "disk", **more})
+
+    own = [said("opened", 1), alert(AlertStatus.FIRING, 1), alert(AlertStatus.RESOLVED, 1)]
+    record = tell([*own, said("merged", 3, **{"from": "INC-B"})], INCIDENT)
+    fires = tell([disk(AlertStatus.FIRING, 1)], "INC-B")
+    assert _told(evidence, *own)[1] == "open, ok, resolved, not closed"
+    assert _said_of(evidence, incident.whole(record, [fires]))[1] == "open, ok"
+    # the alert is resolved in the record of the incident that remains
+    over = replace(record, lines=(*record.lines, disk(AlertStatus.RESOLVED, 1)))
+    every = incident.whole(over, [fires])
+    assert [one.status for one in every.alerts] == [AlertStatus.RESOLVED] * 2
+    assert every.resolved
+    unhandled = tell([disk(AlertStatus.FIRING, 1, outcome="no run", why="no such db")], "INC-B")
+    words, stands = _said_of(evidence, incident.whole(record, [unhandled]))
+    assert words.endswith("but alert disk: no runbook ran: no such db")
+    assert stands == "open, unknown"
+
+
+def test_every_view_reads_what_was_merged(evidence: Path) -> None:
+    _well(evidence, RUN_ID)
+    told = page_scenes.alert(1, labels={"alertname": "Disk"}).to_json()
+    why: dict[str, Any] = {"outcome": "no run", "why": "no such db"}
+    other = "INC-20261120-other"
+    merged: dict[str, Any] = {"from": other}
+    incident.append(evidence, other, "alert", by="rbkernel", **told, **why)
+    incident.append(evidence, INCIDENT, "opened", by="ann", title="Lag")
+    incident.append(evidence, INCIDENT, "merged", by="rbkernel", **merged)
+    incident.append(evidence, other, "merged", by="rbkernel", into=INCIDENT)
+    [listed_] = [one for one in workflow.list_all(evidence) if one.record.id == INCIDENT]
+    lines = overview.incidents(
+        runs.list_runs(evidence), [INCIDENT, other], lambda name: incident.look(evidence, name)
+    )
+    [line_] = [one for one in lines if one.id == INCIDENT]
+    stands = workflow.look(evidence, INCIDENT).standing, listed_.standing, line_.standing
+    assert [one.words for one in stands] == ["open, unknown"] * 3
 
 
 # --- its picture

@@ -241,6 +241,49 @@ def test_refused_is_tried_again(desk: Desk, tracker: Tracker, capsys: Any) -> No
     assert [state for state, _ in desk.lines] == ["begun", "refused"] * 2 + ["begun", "made"]
 
 
+def test_a_request_in_progress_is_not_made_again(
+    desk: Desk, tracker: Tracker, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write("| ☐ | Fix the pool | | | |\n")
+    key = items_of(nbformat.read(desk.notebook, as_version=4)).open[0].key(INCIDENT)
+    begun: dict[str, Any] = {
+        "item": key,
+        "title": "Fix the pool",
+        "state": "begun",
+        "attempt_id": "one",
+    }
+    incident.append(desk.root, INCIDENT, "ticket", by="ann", **begun)
+    assert desk.call("--tickets", "--again") == 1
+    assert not tracker.came
+    assert "may be in progress" in capsys.readouterr().out
+    # nobody waits for an answer any more; the refusal of a second try says nothing about the first
+    monkeypatch.setattr(tickets, "_IN_PROGRESS", 0)
+    monkeypatch.setattr(tickets, "_MARGIN_S", 0.0)
+    tracker.answers = [(403, b"no")]
+    assert desk.call("--tickets", "--again") == 1
+    assert desk.call("--tickets") == 1
+    assert len(tracker.came) == 1
+    assert "look whether it exists" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| [] | Add an alert | ann | | |",
+        "| ☐ | Add an alert | ann | | tbd |",
+        "| ☐ | Run a | b | ann | 2026-12-24 | |",
+        "\n| action | who | deadline |\n|---|---|---|\n| Add an alert | ann | |",
+    ],
+)
+def test_a_row_that_is_not_understood_is_told(
+    desk: Desk, tracker: Tracker, capsys: Any, row: str
+) -> None:
+    desk.write(row + "\n")
+    assert desk.call("--tickets") == 1
+    assert not tracker.came
+    assert "not understood, no ticket made: |" in capsys.readouterr().out
+
+
 def test_a_secret_in_an_item(desk: Desk, tracker: Tracker) -> None:
     desk.write("| ☐ | Remove postgres://shop:hunter2-Tr0ub4dor@db1/shop from the log | | | |\n")
     assert desk.call("--tickets") == 0

@@ -30,7 +30,8 @@ status      status (Investigating, Identified, Monitoring, Resolved), impact, ac
 notified    whom, how
 silenced    until, reason, declared_by: a maintenance window, in which nobody is notified
 merged      into; or in the other incident: from, severity (of the incident in ``from``)
-ticket      item, title, state (begun, made or refused), link, problem: of an action item
+ticket      item, title, state (begun, made, refused or unknown), attempt_id, link, problem: of an
+            action item
 closed      resolution, lacks (runs that had not finished when the incident was closed)
 reopened    why
 action      plan, digest, state (see `ActionState`), title, connection; previewed: document,
@@ -93,6 +94,7 @@ from rbkernel.evidence.incident.record import (
     Moment,
     StatusUpdate,
     tell,
+    whole,
 )
 from rbkernel.evidence.incident.states import (
     ACTION_TRANSITIONS,
@@ -176,5 +178,6 @@ __all__ = [
     "sent_time",
     "shown",
     "tell",
+    "whole",
     "with_lines",
 ]

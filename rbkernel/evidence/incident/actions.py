@@ -91,6 +91,16 @@ class ActionHistory:
         return self.recorded is ActionState.VERIFIED and self.is_intact
 
     @property
+    def has_changed(self) -> bool:
+        """Whether it was executed with an outcome, and may have changed something.
+
+        A failed one has, unless its outcome says that nothing was sent.
+        """
+        sent = self.lines[-1].data.get("sent") is not False
+        ended = {ActionState.VERIFIED, ActionState.UNDONE}
+        return self.recorded in ended or (self.recorded is ActionState.FAILED and sent)
+
+    @property
     def undoes(self) -> str:
         """The digest of the action that it undoes; empty if it undoes none."""
         return str(self.facts.get("undoes") or "")

@@ -17,13 +17,15 @@ _ORDER: list[str] = list(RunState)
 class AlertHistory:
     """All received messages of one alert; labels and annotations are the newest.
 
-    ``last_resolved_at`` is empty while the alert fires; ``fired`` counts its firing messages.
+    ``last_firing_at`` is when it fired last. ``last_resolved_at`` is empty while the alert fires;
+    ``fired`` counts its firing messages.
     """
 
     source: str
     fingerprint: str
     status: AlertStatus
     first_firing_at: str
+    last_firing_at: str
     last_resolved_at: str
     labels: Mapping[str, Any]
     annotations: Mapping[str, Any]
@@ -116,6 +118,7 @@ def _alert(lines: Sequence[Line]) -> AlertHistory:
         fingerprint=newest.text("fingerprint"),
         status=AlertStatus.RESOLVED if resolved else AlertStatus.FIRING,
         first_firing_at=min(starts, key=instant),
+        last_firing_at=latest,
         last_resolved_at=max(ends.values(), key=instant) if resolved else "",
         labels=_mapping(newest.data.get("labels")),
         annotations=_mapping(newest.data.get("annotations")),

@@ -8,8 +8,9 @@ before its start is recorded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from heapq import merge
 
 from rbkernel.evidence.incident.actions import ActionHistory, actions_of
 from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
@@ -209,6 +210,30 @@ def tell(
         lines=tuple(lines),
         damaged=tuple(damaged),
     )
+
+
+def whole(record: IncidentRecord, merged: Iterable[IncidentRecord]) -> IncidentRecord:
+    """Return an incident's record with the alerts and runs of what was merged into it.
+
+    Alerts and runs are in the record of the incident that they came to, and stay there. All else is
+    that of the record.
+
+    Parameters
+    ----------
+    record
+        The record of the incident.
+    merged
+        The records of the incidents that were merged into it.
+    """
+    others = [[line for line in one.lines if _is_of_alert_or_run(line)] for one in merged]
+    if not any(others):
+        return record
+    lines = tuple(merge(record.lines, *others, key=lambda line: instant(line.at)))
+    return replace(record, lines=lines, alerts=tuple(alerts_of(lines)), runs=tuple(runs_of(lines)))
+
+
+def _is_of_alert_or_run(line: Line) -> bool:
+    return line.kind in {"alert", "run"} or (line.kind in SEALS and bool(line.data.get("run_id")))
 
 
 def _own(actions: Iterable[ActionHistory], parts: Sequence[str]) -> tuple[ActionHistory, ...]:

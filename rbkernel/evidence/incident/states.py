@@ -117,7 +117,7 @@ ACTION_TRANSITIONS = Transitions(
         ActionState.UNDONE: (),
         ActionState.REJECTED: (),
         ActionState.EXPIRED: (),
-        ActionState.FAILED: (),
+        ActionState.FAILED: {ActionState.UNDONE},
         ActionState.INDETERMINATE: (),
     },
 )

@@ -13,7 +13,7 @@ from rbkernel.config.action_commands import ActionCommand
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import document as documents
 from rbkernel.execution.configured import process
-from rbkernel.execution.configured.place import Place, here, tail
+from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.configured.process import Ended
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
@@ -38,11 +38,8 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
         if isinstance(argv, tuple)
     }
     programs, refusals = _programs([argv[0] for argv in argvs.values()])
-    refusals += [
-        f"the variable {name} of `environment` is not set here"
-        for name in action.environment
-        if name not in os.environ
-    ]
+    missing = unset(action.environment)
+    refusals += missing
     if not action.working_directory.is_dir():
         refusals.append(f"the folder {action.working_directory} is not there")
     now = Preview(
@@ -56,9 +53,10 @@ def preview(place: Place[ActionCommand], _found: object) -> Preview:
             {
                 **argvs,
                 "programs": programs,
-                "environment": action.environment,
+                "environment": {} if missing else place.marks(action.environment),
                 "timeout_s": action.timeout_s,
                 "recheck": action.recheck,
+                **place.shared,
                 "inverse": place.inverse,
             },
         ),
@@ -129,6 +127,9 @@ def changed(document: Facts, now: Preview) -> str:
     for name, program in after["programs"].items():
         if not _same(before["programs"].get(name), program):
             return f"the program {name} changed since the preview"
+    marks = before["environment"], after["environment"]
+    if {*marks[0]} == {*marks[1]} and not _same(*marks):
+        return "a variable of `environment` has another value here than where it was previewed"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
         before, after
@@ -177,15 +178,17 @@ def execute(place: Place[ActionCommand], document: Facts, until: datetime) -> Fa
 
 
 def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outcome:
-    """Run the command that verifies again and again, until its exit code is 0."""
+    """Run the command that verifies again and again, until its exit code is 0.
+
+    Each look has its whole time-out. If the last one did not come to its end, nobody knows.
+    """
     [values] = document["values"]
     if "verify" not in values:
         return Outcome(state=ActionState.VERIFIED, result="nothing else shows its effect")
     words, began = shlex.join(values["verify"]), time.monotonic()
     while True:
-        left = watch_s - (time.monotonic() - began)
         try:
-            seen = _run(place, values, "verify", min(place.action.timeout_s, max(left, 1.0)))
+            seen = _run(place, values, "verify", place.action.timeout_s)
         except OSError as error:
             return Outcome(
                 state=ActionState.INDETERMINATE, result=f"`{words}` cannot be started: {error}"
@@ -193,11 +196,12 @@ def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outco
         lines = place.kept(seen.output)
         if seen.code == 0:
             return Outcome(state=ActionState.VERIFIED, result=f"`{words}` succeeds")
-        if left <= _EVERY_S:
+        if time.monotonic() - began >= watch_s - _EVERY_S:
             last = tail(lines)
             why = f"{seen.words}{f': {last}' if last else ''}"
+            ended = seen.code is not None and seen.code > 0
             return Outcome(
-                state=ActionState.FAILED,
+                state=ActionState.FAILED if ended else ActionState.INDETERMINATE,
                 result=f"`{words}` did not succeed within {watch_s:g} s: {why}",
                 facts={"verify": lines},
             )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rbkernel.actions.configured import configured, inverse, template
+from rbkernel.actions.configured import configured, inverse, shared, template
 from rbkernel.config import Settings
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
@@ -22,6 +23,8 @@ from rbkernel.redact import Redactor
 
 # characters of one line of output that are kept
 _LONGEST_LINE = 500
+# of scrypt: about 50 ms and 16 MB
+_SLOWLY: Mapping[str, int] = {"n": 2**14, "r": 8, "p": 1, "dklen": 16}
 T = TypeVar("T", ActionCommand, ActionRequest)
 
 
@@ -29,6 +32,7 @@ T = TypeVar("T", ActionCommand, ActionRequest)
 class Place(Generic[T]):
     """What is executed: the command or request with its values, as a text, and its inverse.
 
+    ``shared`` says what it changes: see `rbkernel.actions.configured.shared`.
     ``redactor`` knows the secrets of this process.
     """
 
@@ -36,8 +40,27 @@ class Place(Generic[T]):
     values: Mapping[str, str]
     text: str
     inverse: Mapping[str, Any]
+    shared: Mapping[str, Any]
     effect: str
     redactor: Redactor = field(compare=False)
+    plan: str = ""
+
+    def marks(self, names: Iterable[str]) -> dict[str, str]:
+        """Return a mark of the value of each variable.
+
+        Raises
+        ------
+        KeyError
+            A variable is not set.
+        """
+        return {name: self.mark(name, os.environb[name.encode()]) for name in names}
+
+    def mark(self, name: str, value: bytes) -> str:
+        """Return a mark of a value: another value has another mark.
+
+        A document is no secret, so the mark is slow to compute for those who guess the value.
+        """
+        return hashlib.scrypt(value, salt=f"{self.plan} {name}".encode(), **_SLOWLY).hex()
 
     @property
     def undo(self) -> str:
@@ -100,8 +123,10 @@ def _place(settings: Settings, found: Proposal, wanted: type[T]) -> Place[T]:
         values=fields["arguments"]["values"],
         text=fields["command"],
         inverse=_inverse(settings, kind, name, fields["arguments"]["values"]),
+        shared=shared(settings.actions, kind, name),
         effect=fields["effect"],
         redactor=redactor,
+        plan=found.plan,
     )
 
 
@@ -130,15 +155,22 @@ def undoing(facts: Facts) -> Facts:
 
 
 def touched(facts: Facts) -> frozenset[Any]:
-    """Return what a document changes: the values that it has in common with its inverse."""
-    values = facts["arguments"]["values"]
-    names = facts["values"][0]["inverse"].get("same", sorted(values))
-    kind = str(facts["action"]).partition(":")[0]
-    return frozenset({(kind, *((name, values[name]) for name in names))})
+    """Return what a document changes: its name and that of its inverse, with their common values.
+
+    So two actions change the same only if the configuration says so: one is the other, or its undo.
+    """
+    [values], given = facts["values"], facts["arguments"]["values"]
+    same = tuple((name, given[name]) for name in values["same"])
+    return frozenset({(facts["action"], *same), (values["undo_by"], *same)})
 
 
 def _refused(found: Proposal, why: str, next_step: str) -> ActionRefused:
     return ActionRefused(why, where=f"plan {found.plan}, {found.action}", next_step=next_step)
+
+
+def unset(names: Iterable[str]) -> list[str]:
+    """Return why an action cannot be executed: variables that are not set here."""
+    return [f"the variable {one} is not set here" for one in names if one not in os.environ]
 
 
 def here() -> dict[str, str]:

@@ -7,7 +7,9 @@ import json
 import ssl
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -15,7 +17,7 @@ from rbkernel.config.action_requests import ActionRequest, Looked
 from rbkernel.errors import ConfigError, SourceError
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import document as documents
-from rbkernel.execution.configured.place import Place, here, tail
+from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
 from rbkernel.sources import httpclient
@@ -27,6 +29,8 @@ _GRACE_S = 20.0
 _CAP_BYTES = 1_000_000
 # characters of a value in a sentence
 _SHOWN = 200
+_SO = "This is so already: it may change nothing, and it has no undo"
+_AROUND = {"environment": "the variable of a header", "ca": "the file of certificates (ca)"}
 
 
 def longest_s(place: Place[ActionRequest]) -> float:
@@ -37,19 +41,20 @@ def longest_s(place: Place[ActionRequest]) -> float:
 def preview(place: Place[ActionRequest], _found: object) -> Preview:
     """Say what would be sent, and what the state is now."""
     action, values = place.action, place.values
-    refusal, before = "", {}
-    if action.preview is not None:
+    variables = [one.env for one in action.headers.values() if one.env]
+    refusal, before = "; ".join(unset(variables)), {}
+    if action.preview is not None and not refusal:
         try:
             before = _before(place, _seen(place, action.preview))
         except (SourceError, ConfigError) as error:
             refusal = f"the state before cannot be seen: {error.what}"
-    seen = action.expected
+    seen, is_so = action.expected, not refusal and _is_so(place)
     return Preview(
         at=datetime.now(UTC),
         server=here(),
         targets=({"request": f"{action.method} {action.address(action.url, values)}"},),
-        effect=place.effect,
-        undo=place.undo,
+        effect=f"{place.effect}. {_SO}" if is_so else place.effect,
+        undo="" if is_so else place.undo,
         foretold=before,
         statement=place.text,
         values=(
@@ -61,9 +66,12 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
                     name: one.model_dump(exclude_defaults=True)
                     for name, one in action.headers.items()
                 },
+                "environment": {} if refusal else place.marks(variables),
+                "ca": _digest(action.ca),
                 "expect": action.expect,
                 "timeout_s": action.timeout_s,
-                "inverse": place.inverse,
+                **place.shared,
+                "inverse": {} if is_so else place.inverse,
                 "verify": {
                     "url": action.address(seen.url, values),
                     "pointer": seen.pointer,
@@ -77,10 +85,31 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
     )
 
 
+def _is_so(place: Place[ActionRequest]) -> bool:
+    """Return whether the expected state is there already, so that there is nothing to undo."""
+    if (seen := place.action.expected) is None:
+        return False
+    try:
+        return _same(_seen(place, seen), place.action.body(seen.equals, place.values))
+    except (SourceError, ConfigError):
+        return False  # as if it was created
+
+
+def _digest(file: Path | None) -> dict[str, str]:
+    """Return a file of certificates with its SHA-256; without, if it cannot be read."""
+    if file is None:
+        return {}
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        digest = ""
+    return {"file": str(file), "sha256": digest}
+
+
 def _before(place: Place[ActionRequest], value: Any) -> dict[str, Any]:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
     lines = place.kept(text)
-    return {"before": lines, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return {"before": lines, "mark": place.mark("before", text.encode())}
 
 
 def changed(document: Facts, now: Preview) -> str:
@@ -89,13 +118,17 @@ def changed(document: Facts, now: Preview) -> str:
         return now.refusal
     if not _same(document["server"], now.server):
         return "it would be sent from another host or by another user than previewed"
+    [before], [after] = document["values"], now.values
+    for name, what in _AROUND.items():
+        if not _same(before.get(name), after[name]):
+            return f"{what} has another value here than where it was previewed"
+    if document["foretold"].get("mark") != now.foretold.get("mark"):
+        return "the state before it changed since the preview"
     texts = ("statement", "undo", "effect")
     if any(document.get(name, "") != getattr(now, name) for name in texts) or not _same(
         document["values"], now.values
     ):
-        return "its configuration changed since the preview"
-    if document["foretold"].get("sha256") != now.foretold.get("sha256"):
-        return "the state before it changed since the preview"
+        return "its configuration, or the state before it, changed since the preview"
     return ""
 
 
@@ -226,8 +259,7 @@ def _request(place: Place[ActionRequest], method: str, url: str, body: bytes | N
             secret = headers[name].removeprefix(header.prefix)
             place.redactor.learn(f"header {name}", secret, public=action.public)
     try:
-        # of the system, if no file is named; loading them takes longer than a request without TLS
-        tls = url.startswith("https:") and ssl.create_default_context(cafile=action.ca)
+        tls = _trusted(url, action.ca)
     except OSError as error:
         raise ConfigError(
             f"the certificate of the authority cannot be read: {error.strerror or error}",
@@ -244,7 +276,23 @@ def _request(place: Place[ActionRequest], method: str, url: str, body: bytes | N
         headers={"Accept-Encoding": "identity", **headers},
         verify=tls,
         content=body,
+        trust_env=False,  # nobody has approved a proxy
     )
+
+
+def _trusted(url: str, ca: Path | None) -> ssl.SSLContext:
+    """Return what checks the certificate of a server, with the authorities of a file or the system.
+
+    Loading these takes longer than a request without TLS, so that for http nothing is trusted.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    if urlsplit(url).scheme == "https":
+        return ssl.create_default_context(cafile=ca)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _json(value: Any) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -84,7 +85,7 @@ def preview(session: Session, proposal: Proposal) -> Preview:
         server=identity,
         targets=tuple(targets),
         effect=words.effect(len(targets), facts),
-        loss="nothing: the values before are in the document",
+        loss=words.loss(facts),
         undo=_UNDO.format(proposal.plan) if not proposal.undoes else "none: propose it again",
         foretold=facts,
         statement=f"{statements.lock(facts)};\n{statements.change(facts)};",
@@ -144,7 +145,7 @@ def _not_committed(error: RbkernelError) -> RbkernelError:
 
 
 def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
-    """Read the rows again until the time is over; they must keep their new values.
+    """Read the rows again until the time is over, or one has not its new values any more.
 
     Raises
     ------
@@ -166,6 +167,23 @@ def watch(session: Session, document: Facts, watch_s: float) -> Outcome:
         state=ActionState.FAILED if others else ActionState.VERIFIED,
         result=f"{count - len(others)} of {count} rows have the new values{said}",
         facts={"rows": count, "others": len(others)},
+    )
+
+
+def committed(document: Facts, seen: Outcome) -> Outcome:
+    """Return the outcome after a commit, which is the proof: it returned what was approved. Pure.
+
+    Afterwards, others may change the rows at once, as the relay that takes a message. If the table
+    has triggers, one of these may have undone the change in the same commit: nobody knows.
+    """
+    if seen.state is not ActionState.FAILED:
+        return seen
+    names = ", ".join(document["foretold"]["triggers"])
+    why = f"by others, or by a trigger ({names})" if names else "by others since"
+    return replace(
+        seen,
+        state=ActionState.INDETERMINATE if names else ActionState.VERIFIED,
+        result=f"committed; then changed {why}: {seen.result}",
     )
 
 
@@ -222,6 +240,10 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
         for one in (arguments["table"], *arguments["key"], *more):
             _must_be_name(one)
         write = rows_sql if proposal.undoes else _SQL[proposal.action]
+        if note and write is not messages_sql:
+            raise ValueError("its SQL changes no column for a note")
+        if write is messages_sql and proposal.action == "set_failed":
+            _must_be_failed(rows)
         same = write(arguments) == proposal.sql
         shapes = {(len(one["key"]), (*one["before"],), (*one["after"],)) for one in rows}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -236,6 +258,12 @@ def _wanted(proposal: Proposal) -> list[dict[str, Any]]:
     if not same or len({(*one["key"],) for one in rows}) < len(rows):
         raise proposal.altered("the SQL that it shows is not the SQL of its rows")
     return rows
+
+
+def _must_be_failed(rows: Sequence[Facts]) -> None:
+    for one in rows:
+        if [str(value).casefold() for value in one["after"].values()] != ["failed"]:
+            raise ValueError("set_failed writes only failed, into one column")
 
 
 def _must_be_name(value: object) -> None:

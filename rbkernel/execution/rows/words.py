@@ -55,6 +55,18 @@ def effect(rows: int, table: Facts) -> str:
     return ". ".join(said)
 
 
+def loss(table: Facts) -> str:
+    """Describe what no undo restores.
+
+    >>> loss({"triggers": [], "follows": ["shop.items"]})
+    'what these change is not restored: shop.items'
+    """
+    others = [*table["triggers"], *table["follows"]]
+    if others:
+        return f"what these change is not restored: {', '.join(others)}"
+    return "nothing: the values before are in the document"
+
+
 def foretold(facts: Facts) -> tuple[tuple[str, str], ...]:
     """Describe how many rows a document changes, in which table."""
     count = amounts.count(len(facts["targets"]), "row")

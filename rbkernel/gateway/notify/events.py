@@ -257,6 +257,8 @@ class _Incident:
             "checks": len(journal.findings) if journal else 0,
             "complete": bool(journal and journal.complete),
             "sealed": bool(run.sealed_at),
+            # the run may be ok, and yet the incident is not known to be
+            "mind": "; ".join([*caveats.of_alerts(self.record), *_minds(self.record, run)]),
         }
         yield self._event("finding", key, at, run, found, verdict)
 
@@ -335,7 +337,7 @@ class _Incident:
                 "run_id": run.run_id if run else "",
                 "attempt": run.attempt if run else None,
                 "why": run.why if run else "",
-                "mind": _mind(record, run) if run else "",
+                "mind": "; ".join(_minds(record, run)) if run else "",
                 **facts,
             },
         )
@@ -360,8 +362,8 @@ def _verdict(run: RunHistory | None) -> Verdict | None:
     return Verdict(run.verdict) if run and run.verdict in list(Verdict) else None
 
 
-def _mind(record: IncidentRecord, run: RunHistory) -> str:
-    return "; ".join(filter(None, [caveats.of_storm(record), caveats.of_run(record, run)]))
+def _minds(record: IncidentRecord, run: RunHistory) -> list[str]:
+    return [*filter(None, [caveats.of_storm(record), caveats.of_run(record, run)])]
 
 
 def _said(record: IncidentRecord, run: RunHistory, state: RunState) -> bool:

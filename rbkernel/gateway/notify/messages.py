@@ -205,7 +205,8 @@ def level_of(events: Sequence[Event]) -> str:
     worst = _urgency(events)
     if "critical" in verdicts or worst == 0 or any(e.kind == "escalation" for e in events):
         return "failure"
-    if {"warning", "unknown"} & verdicts or worst == 1 or _caveats(events):
+    is_open = any(event.kind == "unhandled" for event in events)  # nothing checked the alert
+    if {"warning", "unknown"} & verdicts or worst == 1 or is_open or _caveats(events):
         return "warning"
     return "success" if "ok" in verdicts else "info"
 

@@ -46,6 +46,8 @@ _PAUSE_S = 0.1
 # an event that is older when it is first found is not sent: the evidence was copied here, or the
 # gateway was down for long
 _NEWS = timedelta(hours=6)
+# the event that is always sent: neither a window nor its age holds it back
+_NEVER_QUIET = "break-glass"
 _IN_ONE_COMMIT = 200
 _LOOK_AT_WINDOWS = timedelta(minutes=1)
 log = logging.getLogger("rbkernel.notify")
@@ -155,13 +157,14 @@ class Notifier:
                 record = incident.read(self.settings.evidence_root, id_)
             found = due(record, evidence, known=self.outbox.known(id_), now=now)
             if quiet and (found.events or found.look_again):
+                loud = tuple(one for one in found.events if one.kind == _NEVER_QUIET)
                 if record.state is IncidentState.CLOSED:
                     # nothing is written into it; its events are news only if it is reopened
-                    old = () if record.silenced else found.events
-                    return Due(events=(), stale=old, look_again=None)
+                    held = tuple(one for one in found.events if one not in loud)
+                    old = () if record.silenced else held
+                    return Due(events=loud, stale=old, look_again=None)
                 if self._is_on_record(record, quiet, now):
                     # a window may be ended early: look again within a minute
-                    loud = tuple(one for one in found.events if one.kind == "break-glass")
                     return Due(events=loud, look_again=min(quiet.until, soon))
             if record.is_silenced(now):  # its end is not on record yet, and timers wait for it
                 found = replace(found, look_again=min(found.look_again or soon, soon))
@@ -283,7 +286,7 @@ def without_stale(found: Due, parts: Sequence[IncidentRecord], now: datetime) ->
 
     These are old events, and those that a window held back if the incident is over. Events that a
     window held back are never too old, so that they are sent also if the gateway was down when it
-    ended.
+    ended. An approval by one person alone is never stale.
 
     Parameters
     ----------
@@ -300,7 +303,8 @@ def without_stale(found: Due, parts: Sequence[IncidentRecord], now: datetime) ->
     stale = tuple(
         one
         for one in found.events
-        if (is_over if until and instant(one.at) <= until else now - instant(one.at) >= _NEWS)
+        if one.kind != _NEVER_QUIET
+        and (is_over if until and instant(one.at) <= until else now - instant(one.at) >= _NEWS)
     )
     fresh = tuple(one for one in found.events if one not in stale)
     return Due(events=fresh, stale=stale, look_again=found.look_again)

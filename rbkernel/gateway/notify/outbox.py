@@ -206,10 +206,11 @@ class Outbox:
 def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
     """Return the names of the targets that get an event.
 
-    If no target wants an unhandled critical alert, all targets get it.
+    If no target wants an unhandled critical alert, or an approval by one person alone, all targets
+    get it.
     """
     wanted = [one.name for one in targets if one.wants(event.kind, event.severity)]
-    if not wanted and event.kind == "unhandled" and _is_critical(event):
+    if not wanted and event.kind in {"unhandled", "break-glass"} and _is_critical(event):
         return [one.name for one in targets]
     return wanted
 

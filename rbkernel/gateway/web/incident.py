@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import caveats
-from rbkernel.evidence.incident import CONTINUED, Known, Line, tell
+from rbkernel.evidence.incident import CONTINUED, Known, Line, tell, whole
 from rbkernel.evidence.runs import LIVE, SEALED, RunEntry
 from rbkernel.evidence.timeline import timeline, words
 from rbkernel.gateway.jobs.records import Job
@@ -53,21 +53,22 @@ def show(site: Site, request: Request) -> Answer:
             next_step="the console lists all incidents",
         )
     about = record or tell((), incident=incident)
+    every = whole(about, filter(None, map(site.cache.record, about.merged_from)))
     known = site.cache.decided(incident)
     asked_here = site.cache.asked(entries, incident)
     waiting = [one for one in asked_here if one.decision.is_waiting]
     acts = actions.cards(site, entries, incident, request.person)
-    found = cause(about, entries, site.cache.found(entries))
+    found = cause(every, entries, site.cache.found(entries))
     told = timeline(about, site.cache.journals(entries))
     live = any(entry.state == LIVE for entry in entries)
     return site.render(
         "incident.html.j2",
         incident=incident,
         record=record,
-        standing=standing(about, entries, len(waiting)),
+        standing=standing(every, entries, len(waiting)),
         cause=found,
         picture=_picture(site, found),
-        caveats=caveats.caveats_of(about),
+        caveats=caveats.caveats_of(every),
         acts=acts,
         plans=_plans(site, found, acts, known),
         runs=[_line(site, entry) for entry in reversed(entries)],
@@ -78,7 +79,7 @@ def show(site: Site, request: Request) -> Answer:
         silenced=about.silenced if about.is_silenced(datetime.now(UTC)) else None,
         acknowledged=site.cache.remaining(incident).acknowledged,
         form=Form.of(site, request, f"incidents/{incident}", record),
-        alerts=grouped(about.alerts),
+        alerts=grouped(every.alerts),
         stretches=stretches(told[-_ENTRIES_SHOWN:]),
         earlier=max(0, len(told) - _ENTRIES_SHOWN),
         sealed=any(entry.state == SEALED for entry in entries),

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from rbkernel import amounts
 from rbkernel.evidence import caveats
-from rbkernel.evidence.incident import IncidentRecord, instant, tell
+from rbkernel.evidence.incident import IncidentRecord, instant, tell, whole
 from rbkernel.evidence.questions import Asked
 from rbkernel.evidence.runs import LIVE, RunEntry
 from rbkernel.incidents.cause import Cause
@@ -35,7 +35,8 @@ class Filter(StrEnum):
 class IncidentLine:
     """One incident in the console's list, with its runs in the order of their start.
 
-    ``waiting`` are its questions without an answer. ``cause`` is None if it was not asked for.
+    ``record`` is the one with what was merged into it, see `whole`. ``waiting`` are its questions
+    without an answer. ``cause`` is None if it was not asked for.
     """
 
     id: str
@@ -183,18 +184,20 @@ def incidents(
     by_incident: dict[str, list[RunEntry]] = {incident: [] for incident in recorded}
     for run in runs:
         by_incident.setdefault(run.incident, []).append(run)
-    lines = [
-        _line(name, by_incident, record(name) or tell((), incident=name)) for name in by_incident
-    ]
+    lines = [_line(name, by_incident, record) for name in by_incident]
     return tuple(sorted(lines, key=lambda line: line.newest, reverse=True))
 
 
 def _line(
-    incident: str, runs: Mapping[str, Sequence[RunEntry]], record: IncidentRecord
+    incident: str,
+    runs: Mapping[str, Sequence[RunEntry]],
+    record: Callable[[str], IncidentRecord | None],
 ) -> IncidentLine:
-    of_it = [run for part in record.parts for run in runs.get(part, ())]
+    own = record(incident) or tell((), incident=incident)
+    of_it = [run for part in own.parts for run in runs.get(part, ())]
     of_it.sort(key=lambda run: run.run_id)
-    return IncidentLine(id=incident, runs=tuple(of_it), record=record)
+    every = whole(own, filter(None, map(record, own.merged_from)))
+    return IncidentLine(id=incident, runs=tuple(of_it), record=every)
 
 
 def folded(lines: Iterable[IncidentLine]) -> tuple[Fold, ...]:

@@ -104,6 +104,12 @@ class Section:
         return "; ".join(wording) or ok
 
     @property
+    def recommended(self) -> str:
+        """The option that the last question recommends; empty if it is answered."""
+        last = next((one for one in reversed(self.decisions) if one.recommended), None)
+        return last.recommended or "" if last and not last.choice else ""
+
+    @property
     def findings_shown(self) -> tuple[Finding, ...]:
         """The findings that the report shows: all that are not ok, and the ok ones if they are few.
 

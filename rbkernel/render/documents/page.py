@@ -22,6 +22,7 @@ from pygments.lexers import get_lexer_by_name
 
 from rbkernel.displaytext import escape, isolated, reads_from_right, visible
 from rbkernel.model import PlanState
+from rbkernel.render.cards import rows_of
 from rbkernel.render.documents import figures
 from rbkernel.render.documents.blocks import Figure
 from rbkernel.render.documents.contents import Section
@@ -56,11 +57,13 @@ class Report:
     """The contents of a report's page: one run, or an incident with its timeline and all its runs.
 
     ``timeline`` has time, event and source of each line; ``incident`` is empty for a single run.
+    ``recommended`` is the option that a single run recommends last; empty if it was answered.
     """
 
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+    recommended: str = ""
     incident: str = ""
     facts: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -126,7 +129,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         finalize=_shown,
     )
-    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "tone": tone}
+    made.filters |= {"bare": _bare, "clock": clock, "code": _code, "rows_of": rows_of, "tone": tone}
     return made
 
 

@@ -164,6 +164,7 @@ def _of_run(run_section: Section) -> Report:
     return Report(
         title=f"{run_section.runbook} {run_section.title}: {run_section.verdict.value.upper()}",
         subtitle=run_section.headline,
+        recommended=run_section.recommended,
         sections=(run_section,),
         footer=_footer(run_section.incident),
     )

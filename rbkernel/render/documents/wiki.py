@@ -78,6 +78,8 @@ class _Files:
 def _report(report: Report, files: _Files) -> Iterator[str]:
     yield f"# {escaped(report.title)}"
     yield escaped(report.subtitle)
+    if report.recommended:
+        yield f"**Recommended:** {escaped(report.recommended)}"
     if report.facts:
         yield _pairs(report.facts)
     yield _list(f"**Note:** {escaped(warning)}" for warning in report.warnings)

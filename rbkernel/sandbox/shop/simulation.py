@@ -45,7 +45,9 @@ APPROVERS = {"refunds": ("ann", "ben"), "claims": ("cleo",)}
 _DECISIONS = {"ann": 0.4, "ben": 0.2, "cleo": 0.4}
 # more tasks wait only because of a fault; s that the old ones have waited
 _MOST_WAITING, _OLD_S = 20, 10_800.0
-GUARDRAILS = {"pii": 0.01, "prompt-injection": 0.005, "toxicity": 0.01}
+GUARDRAILS = {"pii": 0.02, "prompt-injection": 0.02, "toxicity": 0.02}
+# checks per s of each guardrail: so many that a few events by chance are no rise of a source
+_CHECKS = 60
 SOURCES = {"web": 0.6, "api": 0.3, "partner-feed": 0.1}
 LOGINS = (("shop_app", "payments"), ("shop_app", "mail"))
 FLAGS = {"new-checkout": True, "ai-answers": True, "read-from-new-orders": False}
@@ -195,7 +197,7 @@ class Simulation:
     def _safety(self, seconds: float, conditions: Conditions) -> None:
         for guardrail, share in GUARDRAILS.items():
             wrong = conditions.guardrail_share.get(guardrail, 0.0)
-            for _ in range(self._times(guardrail, 10 * seconds)):
+            for _ in range(self._times(guardrail, _CHECKS * seconds)):
                 self._count("guardrail_checks_total", guardrail=guardrail)
                 for source, part in SOURCES.items():
                     factor = conditions.safety_sources.get(source, 1.0)
@@ -208,7 +210,8 @@ class Simulation:
         labels = {"guardrail": guardrail, "source": source, "verdict": "blocked"}
         self._count("safety_events_total", **labels)
         outcome = reviewed or ("false_positive" if self._chance(0.1) else "confirmed")
-        self._count("safety_reviews_total", guardrail=guardrail, outcome=outcome)
+        of = {"guardrail": guardrail, "source": source}
+        self._count("safety_reviews_total", **of, outcome=outcome)
 
     def gauges(self, now: float, conditions: Conditions) -> dict[Series, float]:
         """Return what the shop is now."""

@@ -18,7 +18,7 @@ from rbkernel.sources.postgres.causes import Cause, pair, transactions
 from rbkernel.sources.postgres.causes.cause import REPLICATION, without_symptoms
 from rbkernel.sources.postgres.causes.pair import Member
 from rbkernel.sources.postgres.connection.session import Session
-from rbkernel.sources.postgres.connection.troubles import DOWN
+from rbkernel.sources.postgres.connection.troubles import DOWN, Trouble
 from rbkernel.sources.postgres.situation import Measured, Situation
 
 # s after which a healthy standby has the WAL that its primary had written (measured:
@@ -234,11 +234,9 @@ def both(
     """
     here, there = diagnose(primary, seconds=seconds), diagnose(standby)
     first, second = _member(primary, here), _member(standby, there)
-    if here.situation.trouble in DOWN and not here.reached:
-        # that the primary sends nothing is only a symptom
-        own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
-        return here, replace(there, causes=own)
     configured = standby.connection.name == primary.connection.standby
+    if here.situation.trouble in DOWN and not here.reached:
+        return here, _without_primary(there, here, configured=configured)
     if configured and there.situation.trouble in DOWN and not there.reached:
         left, down = pair.lost(here.causes, there.causes)
         return replace(here, causes=left), replace(there, causes=down)
@@ -255,6 +253,17 @@ def both(
     if any(REPLICATION in cause.explains for cause in causes) or not second.is_copy_of(first):
         return here, there
     return here, there.led_by(_behind(first, second, standby))
+
+
+def _without_primary(there: Diagnosis, here: Diagnosis, *, configured: bool) -> Diagnosis:
+    """Return the diagnosis of a standby whose primary is down, without the symptoms of that."""
+    troubles = {here.situation.trouble, there.situation.trouble}
+    if configured and troubles == {Trouble.CATALOGUE_LOCKED}:
+        names = (here.situation.connection, there.situation.connection)
+        return replace(there, causes=pair.locked(*names, there.causes))
+    # that the primary sends nothing is only a symptom
+    own = tuple(cause for cause in there.causes if cause.opens != REPLICATION)
+    return replace(there, causes=own)
 
 
 def with_replayed_locks(here: Diagnosis, there: Diagnosis) -> tuple[Diagnosis, Diagnosis]:

@@ -17,6 +17,7 @@ from rbkernel.checks import rules
 from rbkernel.errors import DatabaseError, RbkernelError
 from rbkernel.model import Finding, Verdict, now
 from rbkernel.sources.postgres import diagnosis, diagnostics
+from rbkernel.sources.postgres.causes.cause import REPLICATION
 from rbkernel.sources.postgres.connection.capabilities import has
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import Diagnosis
@@ -218,9 +219,47 @@ def next_runbooks(findings: Iterable[Finding]) -> list[str]:
     >>> next_runbooks([replace(bad, opens="RUN-004"), bad])
     ['RUN-018', 'RUN-004']
     """
+    return [*reasons_to_open(findings)]
+
+
+def reasons_to_open(findings: Iterable[Finding]) -> dict[str, Finding]:
+    """Return the runbooks to open, as `next_runbooks`, each with the first finding to open it."""
     unexplained = (finding for finding in findings if finding.opens and not finding.explained_by)
-    wrong = sorted(unexplained, key=_urgency)
-    return list(dict.fromkeys(finding.opens for finding in wrong))
+    reasons: dict[str, Finding] = {}
+    for finding in sorted(unexplained, key=_urgency):
+        reasons.setdefault(finding.opens, finding)
+    return reasons
+
+
+def parameters(runbook: str, server: str, *, primary: str, standby: str) -> dict[str, str]:
+    """Return the connections that a runbook needs, so that it examines what a finding is about.
+
+    Parameters
+    ----------
+    runbook
+        Id of the runbook to open.
+    server
+        The connection that the finding is about.
+    primary, standby
+        The connections of both servers; without a standby, the second is empty.
+
+    >>> parameters("RUN-001", "two", primary="one", standby="two")
+    {'db': 'two'}
+    >>> parameters("RUN-005", "two", primary="one", standby="two")
+    {'db': 'one', 'standby': 'two'}
+    """
+    if runbook == REPLICATION and standby:
+        return {"db": primary, "standby": standby}
+    return {"db": server}
+
+
+def as_options(given: Mapping[str, str]) -> str:
+    """Return parameters as options of `rbkernel run`.
+
+    >>> as_options({"db": "one", "standby": "two"})
+    '-p db=one -p standby=two'
+    """
+    return " ".join(f"-p {name}={value}" for name, value in given.items())
 
 
 def _urgency(finding: Finding) -> tuple[bool, int, bool]:

@@ -90,7 +90,7 @@ def frame(
     return made
 
 
-def _look(place: Place | SourceError, *, timeout_s: float) -> Served | SourceError:
+def _look(place: Place | SourceError, *, timeout_s: float) -> tuple[Served, ...] | SourceError:
     if isinstance(place, SourceError):
         return place
     try:
@@ -107,25 +107,30 @@ def _disk(file: Path | None) -> tuple[list[Certificate], SourceError | None]:
 
 
 def _rows(
-    place: Place | SourceError, found: Served | SourceError, disk: Sequence[Certificate]
+    place: Place | SourceError,
+    found: tuple[Served, ...] | SourceError,
+    disk: Sequence[Certificate],
 ) -> Iterator[tuple[Any, ...]]:
     if isinstance(found, SourceError):
         yield _without(str(place), SERVED, found)
         return
     assert isinstance(place, Place)  # else there is no answer
-    own, *issuers = found.chain
-    yield _row(
-        str(place),
-        SERVED,
-        0,
-        own,
-        covers=own.covers(place.name, common_name=place.postgres),
-        trusted=found.trusted,
-        not_reloaded=_is_newer(disk[0], own) if disk else None,
-        problem=found.problem,
-    )
-    for depth, one in enumerate(issuers, 1):
-        yield _row(str(place), SERVED, depth, one)
+    # the file of another host says nothing of this one
+    own_file = [one for one in disk[:1] if one.covers(place.name, common_name=place.postgres)]
+    for answer in found:
+        own, *issuers = answer.chain
+        yield _row(
+            answer.at,
+            SERVED,
+            0,
+            own,
+            covers=own.covers(place.name, common_name=place.postgres),
+            trusted=answer.trusted,
+            not_reloaded=_is_newer(own_file[0], own) if own_file else None,
+            problem=answer.problem,
+        )
+        for depth, one in enumerate(issuers, 1):
+            yield _row(answer.at, SERVED, depth, one)
 
 
 def _is_newer(file: Certificate, sent: Certificate) -> bool:

@@ -1,7 +1,7 @@
 """Look at the certificates that a server sends, by a TLS handshake without a login.
 
 A certificate that has expired must be seen, too, so the first handshake verifies nothing, and sends
-nothing after it. A second one verifies the chain, and only says whether that worked.
+nothing after it. A second one, with the same address, verifies the chain.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +23,10 @@ from rbkernel.sources.postgres.connection.reach import SSL_REQUEST
 from rbkernel.sources.tls import x509
 from rbkernel.sources.tls.x509 import Certificate
 
-_HTTPS = 443
+_POSTGRES = ("postgres", "postgresql")
+_PORTS = {"https": 443, **dict.fromkeys(_POSTGRES, 5432)}
+# addresses of one host that are looked at
+_MOST_ADDRESSES = 8
 # s to wait beyond the time-out, while the sockets are closed
 _GRACE_S = 1.0
 # bytes of a file of certificates; a chain has a few kB
@@ -52,18 +55,22 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What a server sent: its certificate, then those of its issuers.
+    """The certificate that one address of a server sent, then those of its issuers.
 
-    ``trusted`` is None if no authority that is known here has issued them; ``problem`` says why.
+    If it is ``trusted``, the issuers are those that clients find, up to the authority. Else they
+    are those that the server sent; None means that no authority is known here that has issued
+    them, or that nobody could verify it. ``problem`` says why. ``at`` is the place, with the
+    address if the host has several.
     """
 
+    at: str
     chain: tuple[Certificate, ...]
     trusted: bool | None
     problem: str = ""
 
 
 def place(address: str, *, name: str = "", authorities: Path | None = None) -> Place:
-    """Return the place of an address: ``host:port``, or a URL with https.
+    """Return the place of an address: ``host:port``, or a URL with https or postgresql.
 
     Raises
     ------
@@ -72,17 +79,25 @@ def place(address: str, *, name: str = "", authorities: Path | None = None) -> P
 
     >>> str(place("shop.example:8443")), str(place("https://shop.example/health"))
     ('shop.example:8443', 'shop.example:443')
+    >>> str(place("postgresql://db.example"))
+    'db.example:5432'
     """
     try:
         parts = urlsplit(address if "//" in address else f"//{address}")
-        host, port = parts.hostname, parts.port or (_HTTPS if parts.scheme == "https" else 0)
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         host, port = None, 0
     if not host or not port:
         raise ParameterError(
             f"{address!r} is no address", next_step="write host:port, such as shop.example:443"
         )
-    return Place(host=host, port=port, name=name or host, authorities=authorities)
+    return Place(
+        host=host,
+        port=port,
+        name=name or host,
+        postgres=parts.scheme in _POSTGRES,
+        authorities=authorities,
+    )
 
 
 def of_connection(connection: Connection) -> Place:
@@ -108,8 +123,8 @@ def of_connection(connection: Connection) -> Place:
     )
 
 
-def look(asked: Place, timeout_s: float) -> Served:
-    """Look at the certificates of a server, with one time-out for everything.
+def look(asked: Place, timeout_s: float) -> tuple[Served, ...]:
+    """Look at the certificates of a server, one for each of its addresses that answers.
 
     A name look-up cannot be interrupted, so the handshakes run in a thread.
 
@@ -118,7 +133,7 @@ def look(asked: Place, timeout_s: float) -> Served:
     SourceError
         The server did not answer, or not with TLS.
     """
-    found: Future[Served] = Future()
+    found: Future[tuple[Served, ...]] = Future()
 
     def ask() -> None:
         try:
@@ -136,45 +151,66 @@ def look(asked: Place, timeout_s: float) -> Served:
         ) from error
 
 
-def _looked(asked: Place, timeout_s: float) -> Served:
+def _looked(asked: Place, timeout_s: float) -> tuple[Served, ...]:
+    known = socket.getaddrinfo(asked.host, asked.port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in known))[:_MOST_ADDRESSES]
+    found: list[Served] = []
+    error: Exception | None = None
+    for address in addresses:
+        at = str(asked) if len(addresses) == 1 else f"{asked} ({address})"
+        try:
+            found.append(_served(asked, address, at, timeout_s))
+        except (OSError, UnicodeError, ValueError) as failed:
+            error = error or failed
+    if not found and error:
+        raise error
+    return (replace(found[0], at=str(asked)),) if len(found) == 1 else tuple(found)
+
+
+def _served(asked: Place, address: str, at: str, timeout_s: float) -> Served:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-    with _handshake(asked, unverified, timeout_s) as tls:
-        chain = tuple(map(x509.read, _sent(tls)))
-    trusted, problem = _verified(asked, timeout_s)
-    return Served(chain=chain, trusted=trusted, problem=problem)
-
-
-def _verified(asked: Place, timeout_s: float) -> tuple[bool | None, str]:
-    verifying = ssl.create_default_context(cafile=asked.authorities)
-    verifying.check_hostname = False  # the names are compared by themselves
+    with _handshake(asked, address, unverified, timeout_s) as tls:
+        sent = tuple(map(x509.read, _chain(tls, "get_unverified_chain")))
     try:
-        _handshake(asked, verifying, timeout_s).close()
+        verifying = ssl.create_default_context(cafile=asked.authorities)
+        verifying.check_hostname = False  # the names are compared by themselves
+        with _handshake(asked, address, verifying, timeout_s) as tls:
+            chain = tuple(map(x509.read, _chain(tls, "get_verified_chain")))
     except ssl.SSLCertVerificationError as error:
         elsewhere = error.verify_code in _NO_AUTHORITY and asked.authorities is None
-        return None if elsewhere else False, error.verify_message
-    return True, ""
+        trusted = None if elsewhere else False
+        return Served(at=at, chain=sent, trusted=trusted, problem=error.verify_message)
+    except (OSError, ValueError) as error:
+        why = f"it could not be verified: {httpclient.reason(error, timeout_s)}"
+        return Served(at=at, chain=sent, trusted=None, problem=why)
+    return Served(at=at, chain=chain, trusted=True)
 
 
-def _handshake(asked: Place, context: ssl.SSLContext, timeout_s: float) -> ssl.SSLSocket:
-    plain = socket.create_connection((asked.host, asked.port), timeout_s)
+def _handshake(
+    asked: Place, address: str, context: ssl.SSLContext, timeout_s: float
+) -> ssl.SSLSocket:
+    plain = socket.create_connection((address, asked.port), timeout_s)
     try:
         if asked.postgres:
             plain.sendall(SSL_REQUEST)
-            if plain.recv(1) != b"S":
+            answer = plain.recv(1)
+            if answer == b"N":
                 raise ValueError("the server has TLS switched off (ssl = off)")
+            if answer != b"S":
+                raise ValueError("the server does not answer as PostgreSQL does")
         return context.wrap_socket(plain, server_hostname=asked.name)
     except BaseException:
         plain.close()
         raise
 
 
-def _sent(tls: ssl.SSLSocket) -> list[bytes]:
-    """Return the certificates that a server sent, in DER."""
-    public = getattr(tls, "get_unverified_chain", None)
+def _chain(tls: ssl.SSLSocket, which: str) -> list[bytes]:
+    """Return the certificates that a server sent, or that were verified, in DER."""
+    public = getattr(tls, which, None)
     if public is not None:  # since Python 3.13
         return list(public())
-    inner = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # not public before
+    inner = getattr(tls._sslobj, which)()  # type: ignore[attr-defined]  # not public before
     return [one.public_bytes(_ssl.ENCODING_DER) for one in inner]
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.quantities import Number
 from rbkernel.model import Finding, Verdict, now
-from rbkernel.triage.changes.versions import clock
+from rbkernel.triage.changes.version import RATE_S, clock
 
 # before a change, so many values are enough for a median (own choice)
 _ENOUGH = 5
@@ -36,6 +36,9 @@ class Expected(BaseModel):
         below: 0.5 is half of it.
     by
         The least difference from before that is harm, in the figure's unit: what is rare varies.
+    requests, least
+        PromQL, or a query by name, of the requests per second that the figure is about, and how
+        many of them in 5 min are needed: with fewer, the figure is unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +47,8 @@ class Expected(BaseModel):
     critical: Number | None = None
     times: Annotated[Number, Field(gt=0)] | None = None
     by: Annotated[Number, Field(ge=0)] = 0.0
+    requests: str = ""
+    least: Annotated[Number, Field(ge=1)] = 300.0
 
     @model_validator(mode="after")
     def _can_fail(self) -> Expected:
@@ -83,7 +88,9 @@ class Seen:
     """A figure after a change: its limits, its usual value before, and its values since.
 
     ``before`` is None if it was not measured, ``reason`` says why there are no values, and ``unit``
-    is the one of the values; ``ratio`` is shown in percent.
+    is the one of the values; ``ratio`` is shown in percent. ``requests`` is how many requests of
+    5 min the values are about; NaN if that is not measured. ``until`` is the moment up to which was
+    asked, in s since 1970.
     """
 
     title: str
@@ -92,6 +99,18 @@ class Seen:
     since: Samples
     unit: str = ""
     reason: str = ""
+    requests: float = math.nan
+    until: float = -math.inf
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the last values are missing, by more than the time of a rate."""
+        return bool(self.since) and self.until - self.since[-1][0] > RATE_S
+
+    @property
+    def _few(self) -> bool:
+        """Whether too few requests, or an unknown number of them, make the values say nothing."""
+        return bool(self.expected.requests) and not self.requests >= self.expected.least
 
     @property
     def harm(self) -> tuple[float, float, bool] | None:
@@ -125,6 +144,14 @@ class Seen:
         >>> seen.finding().actual, seen.finding(values=9).verdict.value
         ('0.1 %, before 0.1 %', 'unknown')
         """
+        if self._few and self.since:
+            count = "an unknown number" if math.isnan(self.requests) else f"{self.requests:.0f}"
+            return self._made(
+                Verdict.UNKNOWN,
+                f"{self.text(self.since[-1][1])} of {count} of requests in 5 min:"
+                f" {self.expected.least:.0f} are needed",
+                next_step="wait for more requests, or read the log: so few say nothing",
+            )
         if self.harm:
             return self._harmful(*self.harm)
         latest = self.since[-1][1] if self.since else None
@@ -132,7 +159,9 @@ class Seen:
         comparable = self.expected.times is None or self.before is not None
         if self.before == 0 and (self.expected.times or 2) < 1:
             comparable = False  # what was 0 cannot become less
-        if self.reason or len(self.since) < values or not comparable:
+        if self._ended and not self.reason:
+            said = f"no value since {clock(self.since[-1][0])[11:]} UTC"
+        if self.reason or self._ended or len(self.since) < values or not comparable:
             return self._made(
                 Verdict.UNKNOWN,
                 self.reason or said,

@@ -53,6 +53,27 @@ class Flags:
         share = self.shares.get(flag)
         return bool(share) if share in {0.0, 1.0} else None
 
+    def is_in(self, flag: str, state: str) -> bool | None:
+        """Return whether a flag has a state (``on`` or ``off``) in all instances; None if unknown.
+
+        >>> found = Flags(shares={"a": 1.0}, findings={})
+        >>> found.is_in("a", "On"), found.is_in("a", "false"), found.is_in("b", "off")
+        (True, False, None)
+        """
+        on = self.is_on(flag)
+        return None if on is None else on is _wanted(flag, state)
+
+    def turns_on(self, flag: str, state: str) -> bool:
+        """Return whether a state is the one in which the flag is on; empty is none."""
+        return bool(state) and _wanted(flag, state)
+
+    @property
+    def as_expected(self) -> bool | None:
+        """Whether all flags are as expected; None if one is unknown, or none is expected."""
+        if not self.findings or any(one.unknown for one in self.findings.values()):
+            return None
+        return not self.wrong
+
     @property
     def wrong(self) -> list[Finding]:
         """The findings on flags that are not as expected."""
@@ -193,17 +214,21 @@ def signoff(plan: ActionPlan, *, people: Count = 2) -> Finding:
     Returns
     -------
     Finding
-        critical if fewer can have it executed, or if rbkernel does not execute it at all, so that
-        nothing asks a second person.
+        critical if fewer can have it executed, also by break-glass, or if rbkernel does not execute
+        it at all, so that nothing asks a second person.
     """
-    rules = [one for one in triage().settings.actions.rules if one.action == plan.action]
-    return keep(signed(plan.action, rules, people))
+    policy = triage().settings.actions
+    rules = [one for one in policy.rules if one.action == plan.action]
+    return keep(signed(plan.action, rules, people, break_glass=policy.break_glass))
 
 
-def signed(action: str, rules: Sequence[ActionRule], people: int) -> Finding:
+def signed(
+    action: str, rules: Sequence[ActionRule], people: int, *, break_glass: bool = False
+) -> Finding:
     """Return the finding on how many people sign an action, by the rules for it. Pure.
 
-    Of several rules, for other severities, the one with the fewest people counts.
+    Of several rules, for other severities, the one with the fewest people counts. Break-glass, if
+    the policy and the rule allow it, is one person alone.
 
     >>> rule = ActionRule(action="cancel_queries", approvers=1)
     >>> alone = ActionRule(action="cancel_queries", approvers=1, proposer_may_approve=True)
@@ -212,6 +237,8 @@ def signed(action: str, rules: Sequence[ActionRule], people: int) -> Finding:
     """
     made = partial(Finding, title=_SIGNOFF, expected=f"at least {people}", at=now())
     fewest = min(map(_people, rules), default=0)
+    alone = break_glass and fewest > 1 and any(one.break_glass for one in rules)
+    fewest = 1 if alone else fewest
     if action and rules and fewest >= people:
         return made(verdict=Verdict.OK, actual=f"{fewest}, by the policy", value=float(fewest))
     if not action:
@@ -219,6 +246,9 @@ def signed(action: str, rules: Sequence[ActionRule], people: int) -> Finding:
         step = "add it to rbkernel.toml, with a rule for its approval"
     elif not rules:
         said, step = f"no rule for {action}", f"add [[actions.rules]] for {action}"
+    elif alone:
+        said = f"break-glass lets one person alone execute {action}"
+        step = "set break_glass = false in its rules"
     else:
         said = f"the policy asks for {amounts.count(fewest, 'signature')} of {action}"
         step = f"set approvers = {people - 1} or more, and proposer_may_approve = false"

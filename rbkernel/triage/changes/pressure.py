@@ -35,12 +35,14 @@ Ratio = Annotated[Number, Field(gt=0, le=1)]
 class Pressure:
     """The result of `pressure`, which has already been shown.
 
-    ``leak`` is about use that grows without load, ``full`` about a resource that is used up, by its
-    load or by a leak.
+    ``leak`` is about use that grows without load, ``full`` about a resource that is used up, for
+    whatever reason. ``loaded`` says whether its load has grown, so that more instances help; None
+    if that is unknown.
     """
 
     leak: Finding
     full: Finding
+    loaded: bool | None
 
     def _ipython_display_(self) -> None:
         """Show nothing as the last value of a cell: `rb.pressure` has shown the findings."""
@@ -69,7 +71,7 @@ def pressure(title: str, used: Frame, load: Frame, *, full: Ratio = 0.85) -> Pre
     said = [origin.reason for one in (used, load) if (origin := provenance(one))]
     reason = "; ".join(dict.fromkeys(filter(None, said)))
     found = Course(title=title, used=_highest(used), load=_highest(load), full=full, reason=reason)
-    return Pressure(leak=keep(found.leak()), full=keep(found.used_up()))
+    return Pressure(leak=keep(found.leak()), full=keep(found.used_up()), loaded=found.by_load)
 
 
 def _highest(frame: pd.DataFrame) -> list[float]:
@@ -130,6 +132,16 @@ class Course:
         first, last = _ends(self.load[-len(self._since_fall) :])
         return last / first if first > 0 else None
 
+    @property
+    def by_load(self) -> bool | None:
+        """Whether it is used up, and by more load than before; None if that is unknown.
+
+        At an unchanged load something holds it: new instances would be held, too.
+        """
+        if not self.used_up().wrong:
+            return False
+        return None if self._loaded is None else self._loaded >= _LOADED
+
     def leak(self) -> Finding:
         """Return the finding on a leak."""
         found = partial(self._found, f"{self.title}: growth without load", "none")
@@ -149,7 +161,7 @@ class Course:
         )
 
     def used_up(self) -> Finding:
-        """Return the finding on a resource that its load uses up."""
+        """Return the finding on a resource that is used up."""
         found = partial(self._found, f"{self.title}: in use", f"at most {_share(self.full)}")
         if len(self.used) < _ENOUGH:
             return self._unseen(found)
@@ -161,11 +173,17 @@ class Course:
             Verdict.CRITICAL,
             f"{_share(last)}{load}",
             cause=f"{self.title} is used up: {_share(last)}{load}",
-            next_step="restart the instances: it leaks"
-            if self._leaks
-            else "add instances; see first that the database has connections for them",
+            next_step=self._step,
             value=last,
         )
+
+    @property
+    def _step(self) -> str:
+        if self._leaks:
+            return "restart the instances: it leaks"
+        if self._loaded is not None and self._loaded >= _LOADED:
+            return "add instances; see first that the database has connections for them"
+        return "find out what holds it, such as a slow call: its load does not explain it"
 
     def _unseen(self, found: partial[Finding]) -> Finding:
         said = self.reason or f"only {len(self.used)} values, {_ENOUGH} are needed"

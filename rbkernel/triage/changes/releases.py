@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +20,19 @@ from rbkernel.model import Finding, Verdict, now
 from rbkernel.render import tables
 from rbkernel.runbook.digest import Table
 from rbkernel.sources.monitoring.queries import Asked
-from rbkernel.triage.changes.versions import Deployments, Version, clock, samples
+from rbkernel.triage.changes.version import Version, as_share, clock, samples
+from rbkernel.triage.changes.versions import Deployments
 from rbkernel.triage.check import keep
 from rbkernel.triage.probes import monitoring
 from rbkernel.triage.query import ask, traced
 
 _STARTED, _RUNNING = "@deploy/started_at", "@deploy/versions"
 _ERRORS, _RATES = "@http/error_ratio_by_version", "@http/request_rate_by_version"
+_CALLS, _WAITS = "@upstream/error_ratio", "@db/pool_timeouts"
+# above them, another system or the pool may be the cause of errors: as in RUN-008 (ratio, /s)
+_CALLS_FAIL, _WAITS_FAIL = 0.05, 0.1
+# how far the zone of a time without one may be from UTC
+_ZONE = pd.Timedelta(hours=14)
 _NOW = Asked()
 _SCHEMA = "Schema since the last good version"
 _NAMES = ("version", "deployed (UTC)", "instances", "fails now", "failed while it served")
@@ -94,7 +99,9 @@ def releases(
     """Show the deployed versions of a service, and judge whether the last one brought errors.
 
     Asks the named queries ``deploy/started_at``, ``deploy/versions``,
-    ``http/error_ratio_by_version`` and ``http/request_rate_by_version``.
+    ``http/error_ratio_by_version`` and ``http/request_rate_by_version``; and
+    ``upstream/error_ratio`` and ``db/pool_timeouts``, since calls that fail, or a pool without
+    connections, may be the cause as well, if no older version runs for a comparison.
 
     Parameters
     ----------
@@ -113,27 +120,54 @@ def releases(
         With three findings. A version that was not measured is never the last good one.
     """
     known = partial(_asked, service, source)
-    started, running, rates = known(_STARTED), known(_RUNNING), known(_RATES)
+    started, running = known(_STARTED), known(_RUNNING)
     # 600 values at most: Prometheus refuses more than 11,000 of a series
-    step_s = max(60.0, look_back_s / 600)
-    errors = known(_ERRORS, Asked(last_s=look_back_s, step_s=step_s))
-    found = deployments(service, started, running, errors, rates, limit=error_ratio)
+    lasted = Asked(last_s=look_back_s, step_s=max(60.0, look_back_s / 600))
+    errors, rates = known(_ERRORS, lasted), known(_RATES, lasted)
+    others = causes(known(_CALLS), known(_WAITS))
+    found = deployments(service, started, running, errors, rates, limit=error_ratio, others=others)
     heading = f"deployed versions of {service}"
     tables.show(Table(heading=heading, names=_NAMES, rows=found.rows()), kind="releases")
     display(HTML("".join(map(traced, (started, running, errors, rates)))))
-    errors_now, began = found.errors(), found.began()
-    if began.wrong:
-        errors_now = dataclasses.replace(errors_now, explained_by=began.cause)
+    began = found.began()
     return Releases(
         deployments=found,
-        errors=keep(errors_now),
+        errors=keep(_with_origin(found.errors(), began)),
         began=keep(began),
         last_good=keep(found.last_good()),
     )
 
 
+def _with_origin(errors: Finding, began: Finding) -> Finding:
+    """Return the finding on errors with the runbook for them: is the deployment their cause?"""
+    if not errors.wrong or began.unknown:
+        return errors
+    if began.wrong:
+        return dataclasses.replace(errors, opens=began.opens)
+    return dataclasses.replace(errors, next_step="find what else causes them", opens="RUN-008")
+
+
 def _asked(service: str, source: str, query: str, asked: Asked = _NOW) -> pd.DataFrame:
     return monitoring.ask("prometheus", query, source, asked, {"service": service})
+
+
+def causes(calls: pd.DataFrame, waits: pd.DataFrame) -> str:
+    """Return what else than a deployment may be the cause of errors; empty if nothing is wrong.
+
+    >>> calls = pd.DataFrame({"upstream": ["payments", "mail"], "value": [0.6, 0.0]})
+    >>> causes(calls, pd.DataFrame({"value": [2.0]}))
+    '60 % of the calls of payments fail; requests wait in vain for a connection of the pool'
+    >>> causes(pd.DataFrame(), pd.DataFrame())
+    ''
+    """
+    found = []
+    if "value" in calls and not (failing := calls[calls["value"] > _CALLS_FAIL]).empty:
+        worst = failing.nlargest(1, "value").to_dict("records")[0]
+        name = worst.get("upstream") or "another system"
+        found.append(f"{as_share(worst['value'])} of the calls of {name} fail")
+    if "value" in waits and waits["value"].gt(_WAITS_FAIL).any():
+        found.append("requests wait in vain for a connection of the pool")
+    return "; ".join(found)
 
 
 def deployments(
@@ -144,12 +178,11 @@ def deployments(
     rates: pd.DataFrame,
     *,
     limit: float,
+    others: str = "",
 ) -> Deployments:
     """Return the deployed versions, from the answers of the named queries."""
-    counts, latest = (
-        {name: rows[-1][1] for name, rows in _by_version(one).items()} for one in (running, rates)
-    )
-    ratios = _by_version(errors)
+    counts = {name: rows[-1][1] for name, rows in _by_version(running).items()}
+    ratios, requests = _by_version(errors), _by_version(rates)
     reasons = [origin.reason for one in (started, running) if (origin := provenance(one))]
     return Deployments(
         versions=tuple(
@@ -158,7 +191,7 @@ def deployments(
                 started_at=rows[-1][1],
                 instances=counts.get(name, 0.0),
                 errors=samples(ratios.get(name, ())),
-                rate=latest.get(name, math.nan),
+                rates=samples(requests.get(name, ())),
             )
             for name, rows in _by_version(started).items()
         ),
@@ -166,6 +199,7 @@ def deployments(
         limit=limit,
         service=service,
         reason="; ".join(dict.fromkeys(filter(None, reasons))),
+        others=others,
     )
 
 
@@ -205,8 +239,6 @@ def schema_since(found: Releases, db: str, *, table: str = "") -> Finding:
         ok if no migration was applied since; warning with their names; else unknown.
     """
     good = found.deployments.good
-    if found.errors.ok:
-        return keep(_schema(Verdict.OK, "nothing is to be rolled back"))
     if good is None:
         return keep(_schema(Verdict.UNKNOWN, "no version is known to go back to"))
     if not table or not db:
@@ -223,8 +255,9 @@ def schema_since(found: Releases, db: str, *, table: str = "") -> Finding:
 def migrated(history: Sequence[Mapping[Hashable, Any]], good: Version) -> Finding:
     """Return the finding on migrations that were applied after a version was deployed. Pure.
 
-    ``history`` has the rows of ``migration/history``: version and applied_at. A migration without
-    a time may have been applied since.
+    ``history`` has the rows of ``migration/history``: version and applied_at. One version may have
+    several rows: a repeatable migration has one for each time. A migration without a time may have
+    been applied since; so may one whose time has no zone and is within 14 h of the deployment.
 
     >>> good = Version(name="2.3", started_at=1_732_071_600)
     >>> at = pd.Timestamp("2024-11-20 04:00", tz="UTC")
@@ -234,9 +267,10 @@ def migrated(history: Sequence[Mapping[Hashable, Any]], good: Version) -> Findin
     'unknown'
     """
     since = pd.Timestamp(good.started_at, unit="s", tz="UTC")
-    times = {str(one["version"]): _utc(one["applied_at"]) for one in history}
-    later = [name for name, at in times.items() if at is not None and at > since]
-    undated = [name for name, at in times.items() if at is None]
+    rows = [(str(one["version"]), _spans(one["applied_at"])) for one in history]
+    later = dict.fromkeys(name for name, span in rows if span and span[0] > since)
+    undated = any(span is None for _, span in rows)
+    zoneless = any(span and span[0] <= since < span[1] for _, span in rows)
     if later:
         names = ", ".join(later)
         return _schema(
@@ -249,18 +283,28 @@ def migrated(history: Sequence[Mapping[Hashable, Any]], good: Version) -> Findin
             " schema of now. Do not undo the migration in a hurry: what was written since is lost",
             opens="RUN-004",
         )
-    if undated or not history:
-        said = "the migration tool keeps no times" if history else "its table is empty"
+    if undated or zoneless or not history:
+        said = "the migration tool keeps no times" if undated else "its times have no time zone"
         return _schema(
-            Verdict.UNKNOWN, said, next_step="ask who deployed whether a migration was part of it"
+            Verdict.UNKNOWN,
+            said if history else "its table is empty",
+            next_step="ask who deployed whether a migration was part of it",
         )
     return _schema(Verdict.OK, f"no migration since {good.name}")
 
 
-def _utc(at: Any) -> pd.Timestamp | None:
-    """Return a time; one without a zone is taken as UTC."""
-    made = pd.to_datetime(at, utc=True, errors="coerce")
-    return None if pd.isna(made) else made
+def _spans(at: Any) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """Return the earliest and the latest moment that a time can mean; None if it is none.
+
+    >>> [str(one) for one in _spans("2024-11-20 09:00") or ()]
+    ['2024-11-19 19:00:00+00:00', '2024-11-20 23:00:00+00:00']
+    """
+    made = pd.to_datetime(at, errors="coerce")
+    if pd.isna(made):
+        return None
+    if made.tzinfo is not None:
+        return made, made
+    return made.tz_localize("UTC") - _ZONE, made.tz_localize("UTC") + _ZONE
 
 
 def _schema(verdict: Verdict, actual: str, **more: Any) -> Finding:

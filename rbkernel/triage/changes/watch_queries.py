@@ -5,9 +5,11 @@ first harm.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from statistics import median
 from typing import Annotated, Any
 
 import pandas as pd
@@ -27,6 +29,7 @@ from rbkernel.runbook.digest import Table
 from rbkernel.sources.monitoring.queries import Asked
 from rbkernel.triage.changes.expected import Expected, Seen, usual
 from rbkernel.triage.changes.repeat import Looked, repeat, watched
+from rbkernel.triage.changes.version import RATE_S
 from rbkernel.triage.check import keep
 from rbkernel.triage.probes import monitoring
 
@@ -159,6 +162,7 @@ class _Watch:
         frame = self._ask(one, Asked(ends=end, last_s=lasted_s, step_s=self.every_s))
         origin = provenance(frame)
         found = dict(_series(frame))
+        requests = self._requests(one, Asked(ends=end, last_s=lasted_s, step_s=self.every_s))
         for name in dict.fromkeys([*found, *before]) or [""]:
             known = catalogue.get(one.query)
             yield Seen(
@@ -168,7 +172,17 @@ class _Watch:
                 since=[pair for pair in found.get(name, ()) if pair[0] > self.since],
                 unit=known.unit if known else "",
                 reason=origin.reason if origin else "",
+                requests=requests,
+                until=end,
             )
+
+    def _requests(self, one: Expected, asked: Asked) -> float:
+        """Return the usual number of requests in 5 min; NaN if it is not measured."""
+        if not one.requests:
+            return math.nan
+        frame = self._ask(one.model_copy(update={"query": one.requests}), asked)
+        values = [value for _, known in _series(frame) for _, value in known]
+        return median(values) * RATE_S if values else math.nan
 
     def drawn(self, one: Expected, before_s: float) -> figure.Picture:
         """Return the figure of a query from before the change until now, with its limit."""

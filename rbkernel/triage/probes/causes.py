@@ -30,6 +30,10 @@ from rbkernel.triage.probes.monitoring import Days, promql
 
 # decisions are compared over so many times of silence
 _SILENCES = 16
+# a model that failed in so many s before now has recovered only if it has calls
+_RECENT_S = 3600.0
+# a model to return to must have answered in so many s before now
+_LAST_CALLS_S = 7200.0
 
 
 class Causes(Assessed):
@@ -99,7 +103,7 @@ def approvals(
         waiting=waiting,
         oldest=oldest,
         created=asked("@hitl/created_rate", baseline_days=baseline_days),
-        decided=asked("@hitl/decided_rate"),
+        decided=asked("@hitl/decided_rate", baseline_days=baseline_days),
         agents=agents,
         approvers=asked("@hitl/decided_by_approver", last_s=_SILENCES * silent_s),
         queue=queue,
@@ -121,8 +125,8 @@ def cost(
     """Judge why models cost more than usual.
 
     Asks for ``@llm/cost_per_hour_by_feature``, ``…_by_tenant`` and ``…_by_model``,
-    ``@llm/request_rate``, ``@agent/steps_per_run``, ``@llm/retries_per_request`` and
-    ``@llm/tokens_per_request``, and shows the answers.
+    ``@llm/request_rate``, ``@agent/steps_per_run``, ``@llm/retries_per_request``,
+    ``@llm/tokens_per_request`` and ``@llm/error_ratio``, and shows the answers.
 
     Parameters
     ----------
@@ -142,6 +146,9 @@ def cost(
         promql, source=source, until=until, baseline_days=baseline_days, service=service
     )
     features = asked("@llm/cost_per_hour_by_feature")
+    errors = promql(
+        "@llm/error_ratio", source=source, until=until, last_s=_LAST_CALLS_S, service=service
+    )
     spent = Spending(
         features=group(features, "feature"),
         tenants=group(asked("@llm/cost_per_hour_by_tenant"), "tenant"),
@@ -150,6 +157,7 @@ def cost(
         steps=group(asked("@agent/steps_per_run"), "feature"),
         retries=group(asked("@llm/retries_per_request"), "feature"),
         tokens=group(asked("@llm/tokens_per_request"), "feature"),
+        failing=of_cost.last_failing(errors),
     )
     return _assessed(features, of_cost.suspects(spent), rise)
 
@@ -168,7 +176,7 @@ def safety(
 ) -> Causes:
     """Judge why guardrails trigger more often than usual.
 
-    Asks for ``@safety/events_by_source``, ``@safety/false_positive_ratio``,
+    Asks for ``@safety/events_by_source``, ``@safety/reviews``,
     ``@safety/event_ratio`` over a range and ``@deploy/started_at``, and shows the answers.
 
     Parameters
@@ -196,7 +204,7 @@ def safety(
     suspects = of_safety.judged(
         events=events,
         sources=sources,
-        reviews=asked("@safety/false_positive_ratio"),
+        reviews=asked("@safety/reviews"),
         course=asked("@safety/event_ratio", last_s=range_s),
         deployed=asked("@deploy/started_at"),
         guardrail=guardrail,
@@ -232,32 +240,50 @@ def provider(
     tolerated_pct
         The share of failed calls up to which a model is well, in %.
     status
-        The finding of `rb.http` on the provider's status page; None if there is none.
+        The finding of `rb.http` on the provider's status page; None if there is none. A page that
+        reports no problem may be late: it blames nobody.
     fallback
-        The model that takes over; by default, the busiest one that answers.
+        The model that takes over; by default, the busiest one that answers, to be confirmed.
 
     Returns
     -------
     Causes
         ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial``; ``instead`` is a model
-        that answers. The frame has the failed calls of each model.
+        that answers. ``silent`` is unknown while a model that failed in the last hour has no calls,
+        also if ``failed`` is ok. The frame has the failed calls of each model.
     """
     asked = partial(promql, source=source, until=until, service=service)
+    requests = asked("@llm/request_rate")
     suspects = of_provider.judged(
         errors=errors,
-        requests=asked("@llm/request_rate"),
+        requests=requests,
         limited=asked("@llm/rate_limited_ratio", unit="%"),
         cost=asked("@llm/cost_per_hour_by_model"),
         tolerated=tolerated_pct / 100,
         reported_well=None if status is None or status.unknown else status.ok,
         fallback=fallback,
     )
-    return _assessed(errors, suspects, failed)
+    silent = of_provider.silent(
+        errors=asked("@llm/error_ratio", unit="%", last_s=_RECENT_S),
+        asked=asked("@llm/request_rate", last_s=_RECENT_S),
+        requests=requests,
+        tolerated=tolerated_pct / 100,
+    )
+    return _assessed(errors, suspects, failed, always={"silent": silent})
 
 
-def _assessed(frame: pd.DataFrame, suspects: Mapping[str, Suspect], *problem: Finding) -> Causes:
-    """Show the findings on the suspects, which have the verdict of the problem."""
-    verdict = Verdict.worst(one.verdict for one in problem)
-    judged = findings(suspects, verdict, triage().run.runbook)
+def _assessed(
+    frame: pd.DataFrame,
+    suspects: Mapping[str, Suspect],
+    *problem: Finding,
+    always: Mapping[str, Suspect] | None = None,
+) -> Causes:
+    """Show the findings on the suspects, which have the verdict of the problem.
+
+    Those of ``always`` are judged without a problem, too.
+    """
+    verdict, topic = Verdict.worst(one.verdict for one in problem), triage().run.runbook
+    judged = findings(suspects, verdict, topic)
+    judged |= {name: one.finding(verdict, topic) for name, one in (always or {}).items()}
     instead = next((one.instead for one in suspects.values() if one.holds), "")
     return Causes(frame, {name: keep(one) for name, one in judged.items()}, instead)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from rbkernel.arguments import checked
 from rbkernel.config.quantities import Seconds
 from rbkernel.errors import SourceError
-from rbkernel.sources.tls import certificates as found
+from rbkernel.sources.tls import certificates as looked
 from rbkernel.sources.tls import served
 from rbkernel.sources.tls.served import Place
 from rbkernel.triage.context import triage
@@ -32,8 +33,8 @@ def certificates(
     Parameters
     ----------
     addresses
-        ``host:port``, a URL with https, or the name of a connection: PostgreSQL is asked for TLS
-        first. Empty texts are left out.
+        ``host:port``, a URL with https or postgresql, or the name of a connection: PostgreSQL is
+        asked for TLS first. Each address of a host is looked at. Empty texts are left out.
     name
         The host that the certificates must be for; by default, that of each address.
     file
@@ -64,12 +65,13 @@ def certificates(
     def place(address: str) -> Place | SourceError:
         if address in known:
             try:
-                return served.of_connection(known[address])
+                found = served.of_connection(known[address])
             except SourceError as error:
                 return error
+            return replace(found, name=name or found.name, authorities=trusted or found.authorities)
         return served.place(address, name=name, authorities=trusted)
 
     places = [place(one) for one in addresses if one] or [_NOWHERE]
-    frame = found.frame(places, Path(file) if file else None, timeout_s)
+    frame = looked.frame(places, Path(file) if file else None, timeout_s)
     show(frame)
     return shown(frame)

@@ -26,6 +26,10 @@ from rbkernel.triage.query import show
 from rbkernel.triage.shown import shown
 
 Days = Annotated[Whole, Field(ge=3, le=60)]
+# the unit of a figure that is a moment
+_SINCE_1970 = "s since 1970"
+# columns of an answer that are neither labels nor in its unit
+_FIGURES = {"ratio", "days", "values"}
 _OPTIONS = ("source", "last_s", "step_s", "until", "baseline_days", "unit", "row_cap")
 
 
@@ -298,11 +302,35 @@ def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) 
     frame.attrs["unit"] = unit
     origin = provenance(frame)
     assert origin is not None  # every answer has one
-    show(_by_series(frame) if origin.step_s and not origin.reason else frame)
+    show(frame if origin.reason or "value" not in frame else _readable(frame, unit))
     name = f"{named(question)}\n{question}\n{how!r}"
     if origin.reason or name in triage().undone.get(undone.QUERIES.title, {}):
         undone.note(undone.QUERIES, {name: not origin.reason})
     return shown(frame)
+
+
+def _readable(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Return the figures of an answer as people read them, each with its unit.
+
+    Of a range, each series has one row. Of a moment, the labels come first, without the time, which
+    the line below the table says.
+    """
+    names = ["value", "baseline"]
+    if found := provenance(frame):
+        frame = _by_series(frame) if found.step_s else frame.drop(columns="sampled_at")
+        names += ["latest", "lowest", "highest"] if found.step_s else []
+    labels = [name for name in frame if name not in {*_FIGURES, *names}]
+    if len(labels) > 1 or frame["series"].eq("value").all():
+        labels.remove("series")
+    shown_ = frame[[*labels, *(name for name in frame if name not in {"series", *labels})]]
+    for name in [name for name in names if name in shown_]:
+        said = f"{name} ({'UTC' if unit == _SINCE_1970 else unit})" if unit else name
+        values = shown_[name]
+        if unit == _SINCE_1970:
+            values = pd.to_datetime(values, unit="s", utc=True, errors="coerce")
+        shown_ = shown_.assign(**{name: values}).rename(columns={name: said})
+    shown_.attrs = frame.attrs
+    return shown_
 
 
 def _by_series(frame: pd.DataFrame) -> pd.DataFrame:

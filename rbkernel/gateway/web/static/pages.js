@@ -86,6 +86,28 @@
     setTimeout(() => { button.disabled = false; }, 2000);
   };
 
+  // an approval is of the preview that was read: one that came by itself is confirmed first
+  const read = new Set();
+  const approvalsOf = (root) => [...root.querySelectorAll("form[data-approves]")];
+  const digestOf = (form) => form.elements.digest.value;
+
+  const guard = (card) => {
+    const forms = approvalsOf(card);
+    if (!forms.length || read.has(digestOf(forms[0]))) return;
+    const buttons = forms.flatMap((form) => [...form.querySelectorAll("button")]);
+    const confirm = document.createElement("button");
+    buttons.forEach((button) => { button.disabled = true; });
+    confirm.type = "button";
+    confirm.textContent = "The preview changed: I have read it";
+    confirm.addEventListener("click", () => {
+      read.add(digestOf(forms[0]));
+      confirm.remove();
+      buttons.forEach(settle);
+    });
+    forms[0].before(confirm);
+    settle(confirm);
+  };
+
   const partsOf = (root) => [...root.querySelectorAll("[data-part]")];
 
   // parts that are the same stay as they are: what is unfolded, selected or zoomed stays so
@@ -105,6 +127,7 @@
       const made = document.adoptNode(part);
       made.querySelectorAll("details").forEach((one, n) => { if (open[n]) one.open = true; });
       if (old) made.querySelectorAll("[data-settles]").forEach(settle);
+      made.querySelectorAll("li.action").forEach(guard);
       if (old) old.replaceWith(made);
       else if (before) before.after(made);
       else main.prepend(made);
@@ -171,6 +194,7 @@
     setTimeout(follow, next_s * 1000);
   };
 
+  approvalsOf(main).forEach((form) => read.add(digestOf(form)));
   partsOf(main).forEach((part) => sources.set(part.dataset.part, part.outerHTML));
   const drawn = Promise.all(partsOf(main).map(activate));
   showAges();

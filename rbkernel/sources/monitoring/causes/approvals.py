@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
+from rbkernel.amounts import percent
 from rbkernel.checks.answer import provenance
 from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
 _EXPECTED = 3.0
 # decisions below this share of those before have fallen (own choice)
 _FALLEN = 0.75
-# the only agent of a queue loops from this multiple of its usual on, if those of other queues are
-# as usual (own choice: one queue may have ten times its work, and hardly more)
-_LOOPS_ALONE = 10.0
+# an agent loops from this multiple of its usual on, if other agents create as many as usual (own
+# choice: a mailing may bring ten times the work, and hardly more)
+_LOOPS = 10.0
+# a queue that is empty within this time, in s, needs only time (the alert on the oldest task)
+_SOON_S = 4 * 3600.0
+_ASK = "ask in the channel of the approvers who works"
 _LOOP = "An agent that creates most tasks"
 _ABSENT = "An approver who decides nothing"
 _MORE = "More tasks than the approvers decide"
@@ -61,9 +66,10 @@ class Queue:
     silent_s: float
 
     @property
-    def shrinks(self) -> bool:
-        """Whether more tasks are decided than created."""
-        return self.decided.now > self.created.now
+    def empty_in_s(self) -> float:
+        """In how many s the queue is empty; infinite if it does not shrink."""
+        shrinks = self.decided.now - self.created.now
+        return self.waiting / shrinks if shrinks > 0 else math.inf
 
 
 def judged(
@@ -129,11 +135,16 @@ def _read(
 
 def suspects(queue: Queue) -> dict[str, Suspect]:
     """Return what is known of each possible cause: ``loop``, ``absent``, ``more``."""
-    if queue.shrinks:
-        left = queue.waiting / (queue.decided.now - queue.created.now)
-        said = f"{queue.name} shrinks, and is empty in about {amounts.duration(left)}"
-        return {name: Suspect(title=one, holds=False, said=said) for name, one in _TITLES.items()}
-    loop, absent = _loop(queue), _absent(queue)
+    loop = _loop(queue)
+    if queue.empty_in_s <= _SOON_S:
+        left = amounts.duration(queue.empty_in_s)
+        said = f"{queue.name} shrinks, and is empty in about {left}"
+        soon = {
+            name: Suspect(title=_TITLES[name], holds=False, said=said)
+            for name in ("absent", "more")
+        }
+        return {"loop": loop, **soon}
+    absent = _absent(queue)
     return {"loop": loop, "absent": absent, "more": _more(queue, loop, absent)}
 
 
@@ -146,16 +157,17 @@ def _loop(queue: Queue) -> Suspect:
     name = agents.culprit()
     if not name and len(agents.members) == 1:
         [name] = agents.members
-        alone = queue.everybody.culprit() == name
-        if not alone or (agents.total.times or 0.0) < _LOOPS_ALONE:
+        if queue.everybody.culprit() != name:
             return _work_or_loop(name, agents.members[name])
+    if name and (agents.members[name].times or 0.0) < _LOOPS:
+        return _work_or_loop(name, agents.members[name])
     if not name:
         said = f"{amounts.count(len(agents.members), 'agent')} create more than usual, none alone"
         return Suspect(title=_LOOP, holds=False, said=said)
     return Suspect(
         title=_LOOP,
         holds=True,
-        said=f"{name} creates {agents.share(name):.0%} of the tasks of {queue.name},"
+        said=f"{name} creates {percent(agents.share(name))} of the tasks of {queue.name},"
         f" {_per_hour(agents.members[name].now)} ({agents.members[name].compared()}); the other"
         " agents create as many as usual",
         which=name,
@@ -166,15 +178,15 @@ def _loop(queue: Queue) -> Suspect:
 def _work_or_loop(name: str, figure: Figure) -> Suspect:
     return unknown(
         _LOOP,
-        f"{name} creates {figure.compared()}; no other agent shows whether that is work or a loop",
+        f"whether {name} loops: it creates {_per_hour(figure.now)} ({figure.compared()}), which may"
+        " be work or a loop",
         f"look at the newest tasks of {name}: the same task again and again is a loop",
     )
 
 
 def _absent(queue: Queue) -> Suspect:
     if isinstance(queue.approvers, str):
-        step = "ask in the channel of the approvers who works"
-        return unknown(_ABSENT, f"who decides: {queue.approvers}", step)
+        return unknown(_ABSENT, f"who decides: {queue.approvers}", _ASK)
     before = sum(one.before for one in queue.approvers)
     lately = sum(one.lately for one in queue.approvers)
     span = amounts.duration(queue.silent_s)
@@ -187,7 +199,13 @@ def _absent(queue: Queue) -> Suspect:
         for one in queue.approvers
         if not one.lately and one.before * queue.silent_s >= _EXPECTED
     ]
+    if not before and not lately:
+        return _nobody(queue, seen_s + queue.silent_s)
     if lately >= _FALLEN * before:
+        usual = queue.decided.usual or 0.0
+        if lately < _FALLEN * usual and (usual - lately) * queue.silent_s >= _EXPECTED:
+            why = f"who is missing: {_per_hour(lately)} are decided, usually {_per_hour(usual)}"
+            return unknown(_ABSENT, why, _ASK)
         said = f"the approvers decide as many tasks as before ({_per_hour(lately)})"
         return Suspect(title=_ABSENT, holds=False, said=said)
     if not silent:
@@ -207,12 +225,37 @@ def _absent(queue: Queue) -> Suspect:
     )
 
 
+def _nobody(queue: Queue, since_s: float) -> Suspect:
+    """Judge a range in which nobody decided: it does not show who is missing."""
+    said = f"nobody has decided a task of {queue.name} for {amounts.duration(since_s)}"
+    usual = queue.decided.usual
+    if usual is None:
+        return unknown(_ABSENT, f"{said}; what is usual at this hour is not known", _ASK)
+    if usual * queue.silent_s < _EXPECTED:
+        said = f"{said}, as usual at this hour ({_per_hour(usual)})"
+        return Suspect(title=_ABSENT, holds=False, said=said)
+    return Suspect(
+        title=_ABSENT,
+        holds=True,
+        said=f"{said}; {_per_hour(usual)} are usual at this hour",
+        next_step=f"Call the backup approver of {queue.name}; {_ASK}",
+    )
+
+
 def _more(queue: Queue, *others: Suspect) -> Suspect:
     if said := explained(others):
         return Suspect(title=_MORE, holds=False, said=said)
     if unseen := [one for one in others if one.holds is None]:
         return unknown(_MORE, f"not known, since it is not known {unseen[0].said}", "")
     created, decided = queue.created, queue.decided
+    if created.now <= decided.now:
+        empty = amounts.duration(queue.empty_in_s) if queue.empty_in_s < math.inf else "never"
+        return unknown(
+            _MORE,
+            f"why tasks wait: {_per_hour(created.now)} are created, {_per_hour(decided.now)}"
+            f" decided; {queue.name} is empty in: {empty}",
+            "ask the approvers when the oldest tasks are decided, and whether they need help",
+        )
     grows = _per_hour(created.now - decided.now)
     return Suspect(
         title=_MORE,

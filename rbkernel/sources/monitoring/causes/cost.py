@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from rbkernel.sources.monitoring.causes.figures import Figure, Group, number
+from rbkernel.amounts import percent
+from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, explained, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # steps or retries above this multiple of the usual are a loop (own choice)
 _LOOPS = 2.0
 # so many retries for each request are a loop, whatever is usual (the limit of the template's cell)
 _RETRIES = 1.0
+# a run of fewer steps is no loop (own choice)
+_STEPS = 5.0
+# repetition that explains a smaller part of the multiple of a feature's cost is not the cause
+_EXPLAINS = 0.5
+# a model of which more calls failed when it was last called is not one to return to (own choice)
+_FAILS = 0.05
+# a model that has lost so much of what another one has got was replaced by it (own choice)
+_LOST = 0.5
+_LAST = 5  # values of a range
 # a model whose share in the requests has grown by so much is called in place of another one
 _SWITCHED = 0.2
 _LOOP = "A feature that repeats its requests"
@@ -25,7 +41,8 @@ class Spending:
     """What models cost per hour, in $, by feature, tenant and model; and what is asked of them.
 
     ``requests`` are requests per s by model, ``steps`` for each run of an agent, ``retries`` and
-    ``tokens`` for each request, by feature.
+    ``tokens`` for each request, by feature. ``failing`` is the share of the calls of a model that
+    failed when it was last called (0 to 1), by model; a model without calls is missing.
     """
 
     features: Group
@@ -35,6 +52,7 @@ class Spending:
     steps: Group
     retries: Group
     tokens: Group
+    failing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def each(self) -> Figure | None:
@@ -45,6 +63,15 @@ class Spending:
         per_h = Figure(now=asked.now * 3600, usual=(asked.usual or 0.0) * 3600)
         each = self.models.total.per(per_h)
         return each if each and each.usual is not None else None
+
+
+def last_failing(errors: pd.DataFrame) -> dict[str, float]:
+    """Return the share of failed calls (0 to 1) of each model when it was last called, by model.
+
+    It is the largest of the last values of the answer, which is one about a range.
+    """
+    known = courses(errors, "model")
+    return {name: max(v for _, v in one.values[-_LAST:]) for name, one in known.items()}
 
 
 def suspects(spent: Spending) -> dict[str, Suspect]:
@@ -77,18 +104,21 @@ def _loop(spent: Spending) -> Suspect:
     steps, retries = spent.steps.members.get(name), spent.retries.members.get(name)
     signs = [
         f"{kind} {number(figure.now)} ({figure.compared()})"
-        for kind, figure, limit in (
-            ("steps for each run:", steps, None),
-            ("retries for each request:", retries, _RETRIES),
+        for kind, figure, least, alone in (
+            ("steps for each run:", steps, _STEPS, math.inf),
+            ("retries for each request:", retries, 0.1 * _RETRIES, _RETRIES),
         )
-        if figure and _repeats(figure, limit)
+        if figure and _repeats(figure, least, alone)
     ]
+    if signs and not _explains(spent.features.members[name], steps, retries):
+        said = f"{name} accounts for the rise, and its repetition ({', '.join(signs)}) for less"
+        return Suspect(title=_LOOP, holds=False, said=f"{said} than half of it")
     if signs:
         return Suspect(
             title=_LOOP,
             holds=True,
             said=f"{name} repeats its requests, {', '.join(signs)}; it accounts for"
-            f" {spent.features.share_of_rise(name):.0%} of the rise, and costs"
+            f" {percent(min(1.0, spent.features.share_of_rise(name)))} of the rise, and costs"
             f" ${number(spent.features.members[name].now)} per h",
             which=name,
             next_step=f"Disable the feature flag of {name}; then find the loop",
@@ -105,11 +135,22 @@ def _loop(spent: Spending) -> Suspect:
     return Suspect(title=_LOOP, holds=False, said=said)
 
 
-def _repeats(figure: Figure, limit: float | None) -> bool:
+def _repeats(figure: Figure, least: float, alone: float) -> bool:
+    """Return whether a figure is a sign: above ``least``, or ``alone`` if it is usually none."""
     times = figure.times
     if times is None:  # usually none, or not known
-        return limit is not None and figure.now >= limit
-    return times >= _LOOPS and (limit is None or figure.now >= 0.1 * limit)
+        return figure.usual is not None and figure.now >= alone
+    return times >= _LOOPS and figure.now >= least
+
+
+def _explains(cost: Figure, steps: Figure | None, retries: Figure | None) -> bool:
+    """Return whether more work for each request explains most of the multiple of the cost."""
+    if cost.times is None:
+        return bool(retries) and (retries.now if retries else 0.0) >= _RETRIES
+    work = (steps.times or 1.0) if steps else 1.0
+    if retries:
+        work *= (1 + retries.now) / (1 + (retries.usual or 0.0))
+    return math.log(work) >= _EXPLAINS * math.log(cost.times)
 
 
 def _switch(spent: Spending) -> Suspect:
@@ -125,19 +166,47 @@ def _switch(spent: Spending) -> Suspect:
     if not name or _share_grew(spent.requests, name) < _SWITCHED:
         said = "the requests go to the same models as usual"
         return Suspect(title=_SWITCH, holds=False, said=said)
-    usual = max(spent.models.members, key=lambda one: spent.models.members[one].usual or 0.0)
     share, before = spent.requests.share(name), _usual_share(spent.requests, name)
+    said = f"{name} now gets {percent(share)} of the requests ({percent(before)} usually)"
+    cost = (
+        f"a request costs ${each.now:.2g} ({each.compared()}); the number of requests is"
+        f" {spent.requests.total.compared()}"
+    )
+    usual = _replaced(spent.requests, name)
+    if not usual:
+        why = f"which model {name} replaces: {said}, and none that is still known gets fewer"
+        return unknown(_SWITCH, f"{why}; {cost}", "ask the owner of the feature what was deployed")
+    failing = spent.failing.get(usual)
+    if failing is None or failing > _FAILS:
+        how = (
+            "it has had no calls"
+            if failing is None
+            else f"{percent(failing)} of its last calls failed"
+        )
+        return replace(
+            unknown(
+                _SWITCH,
+                f"whether {usual} answers: {said} in place of {usual}, and {how}; {cost}",
+                f"look whether {usual} is down (RUN-015) before you switch back to it",
+            ),
+            opens="RUN-015",
+        )
     return Suspect(
         title=_SWITCH,
         holds=True,
-        said=f"{name} now gets {share:.0%} of the requests ({before:.0%}"
-        f" usually, when {usual} cost the most): a request costs ${each.now:.2g}"
-        f" ({each.compared()}); the number of requests is {spent.requests.total.compared()}",
+        said=f"{said}, in place of {usual}: {cost}",
         which=name,
         instead=usual,
         next_step=f"Switch back from {name} to {usual}, unless the change was meant: then tell the"
         " owner of the costs",
     )
+
+
+def _replaced(requests: Group, name: str) -> str:
+    """Return the model that has lost what another one has got; empty if none has."""
+    members = requests.members
+    least = min(members, key=lambda one: members[one].rise)
+    return least if -members[least].rise >= _LOST * members[name].rise else ""
 
 
 def _usual_share(requests: Group, name: str) -> float:
@@ -163,11 +232,12 @@ def _tenant(spent: Spending) -> Suspect:
     return Suspect(
         title=_TENANT,
         holds=True,
-        said=f"{name} accounts for {tenants.share_of_rise(name):.0%} of the rise, and costs"
-        f" ${number(figure.now)} per h ({figure.compared()}); the other tenants are as usual",
+        said=f"{name} accounts for {percent(min(1.0, tenants.share_of_rise(name)))} of the rise,"
+        f" and costs ${number(figure.now)} per h ({figure.compared()});"
+        " the other tenants are as usual",
         which=name,
-        next_step=f"Limit the rate of {name}, and ask the tenant; leave the feature on for the"
-        " others",
+        next_step=f"Compare with this day of last week, and ask {name}; if it is not meant, limit"
+        " its rate, and leave the feature on for the others",
     )
 
 
@@ -189,6 +259,13 @@ def _larger(spent: Spending, *others: Suspect) -> Suspect:
             "compare the prices of the models with those of last week",
         )
     name = max(grown, key=spent.features.share_of_rise)
+    if name != spent.features.leader():
+        return unknown(
+            _LARGER,
+            f"a request costs ${each.now:.2g} ({each.compared()}), and why is not known:"
+            f" {', '.join(grown)} uses more tokens, and does not account for the rise",
+            "compare the prices of the models with those of last week",
+        )
     tokens = spent.tokens.members[name]
     return Suspect(
         title=_LARGER,
@@ -209,6 +286,13 @@ def _traffic(spent: Spending, *others: Suspect) -> Suspect:
     if not requests.up:
         said = f"the number of requests is {requests.compared()}"
         return Suspect(title=_TRAFFIC, holds=False, said=said)
+    if name := spent.features.culprit():
+        return unknown(
+            _TRAFFIC,
+            f"whether it is meant: {name} alone costs {spent.features.members[name].compared()},"
+            f" and the number of requests is {requests.compared()}",
+            f"ask the owner of {name} whether that is meant",
+        )
     return Suspect(
         title=_TRAFFIC,
         holds=True,
@@ -222,5 +306,5 @@ def _after(tenant: Suspect, loop: Suspect) -> Suspect:
     """Return the suspect about a tenant, which a loop in its name does not make guilty."""
     if not (tenant.holds and loop.holds):
         return tenant
-    said = f"{loop.which} repeats the requests of {tenant.which}: the loop is the cause"
+    said = f"{loop.which} repeats its requests: that explains the rise of {tenant.which}, too"
     return Suspect(title=_TENANT, holds=False, said=said)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rbkernel.sources.monitoring.causes.figures import group
+from rbkernel.amounts import percent
+from rbkernel.sources.monitoring.causes.figures import courses, group
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ _MOST = 0.5
 _PRICED = 0.01
 # calls in the 5 min of the queries; a share of fewer says nothing (own choice)
 _FEWEST, _WINDOW_S = 10, 300
+# a model of which at most so many calls fail may take over, if no other one is well (own choice)
+_USABLE = 0.2
 _TOTAL = "A provider that is down"
 _MODEL = "One model that is down"
 _PARTIAL = "A provider that fails in part"
 _QUOTA = "Our own quota"
 _OURS = "Our own side"
+_SILENT = "Models that failed in the last hour, and are not called now"
 _TITLES = {"quota": _QUOTA, "ours": _OURS, "total": _TOTAL, "model": _MODEL, "partial": _PARTIAL}
 
 
@@ -48,6 +52,21 @@ class Model:
     def counts(self) -> bool:
         """Whether there are enough calls to judge."""
         return self.per_s * _WINDOW_S >= _FEWEST
+
+    @property
+    def failed_per_s(self) -> float:
+        """The calls per s that fail."""
+        return self.per_s * self.failing
+
+    @property
+    def refused(self) -> bool:
+        """Whether most failed calls are refused by our limit of rate: then the model answers."""
+        return bool(self.limited) and (self.limited or 0.0) >= _MOST * self.failing
+
+    @property
+    def down(self) -> bool:
+        """Whether most calls fail, and not by our limit of rate."""
+        return self.failing >= _DOWN and not self.refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +92,15 @@ class Calls:
         return [one for one in models if one.failing > self.tolerated]
 
     @property
-    def well(self) -> list[Model]:
-        """The models that answer, the busiest first."""
-        well = [one for one in self.judged if one.failing <= self.tolerated]
-        return sorted(well, key=lambda one: -one.per_s)
+    def answering(self) -> list[Model]:
+        """The models that can take over: those that are well first, then the busiest."""
+        some = [one for one in self.judged if self.answers(one)]
+        return sorted(some, key=lambda one: (one.failing > self.tolerated, -one.per_s))
+
+    def answers(self, model: Model) -> bool:
+        """Return whether a model can take over: it is well, or nearly, and refuses no calls."""
+        well = model.failing <= self.tolerated
+        return well or (model.failing <= _USABLE and not model.refused)
 
 
 def judged(
@@ -132,15 +156,56 @@ def suspects(calls: Calls) -> dict[str, Suspect]:
     if not calls.judged:
         said = "there are too few calls in 5 min to judge"
         return all_unknown(_TITLES, said, "send some test requests to each model")
-    quota, ours = _quota(calls), _ours(calls)
-    guilty = [one for one in (quota, ours) if one.holds]
+    ours = _ours(calls)
+    total = _total(calls, ours)
+    model = _model(calls, [ours, total])
     return {
-        "quota": quota,
+        "quota": _quota(calls),
         "ours": ours,
-        "total": _total(calls, guilty),
-        "model": _model(calls, guilty),
-        "partial": _partial(calls, guilty),
+        "total": total,
+        "model": model,
+        "partial": _partial(calls, [ours, total, model]),
     }
+
+
+def silent(
+    *, errors: pd.DataFrame, asked: pd.DataFrame, requests: pd.DataFrame, tolerated: float
+) -> Suspect:
+    """Return whether all models that have failed have calls again, which alone show a recovery.
+
+    Parameters
+    ----------
+    errors, asked
+        The share of failed calls (in %), and calls per s, of each model over a range.
+    requests
+        Calls per s of each model now.
+    tolerated
+        The share of failed calls up to which a model is well, 0 to 1.
+    """
+    calls, of_errors = courses(asked, "model"), courses(errors, "model")
+    if not calls or not of_errors:
+        why = "which models failed in the last hour: there are no values"
+        return unknown(_SILENT, why, "send some test requests to each model")
+    fewest = _FEWEST / _WINDOW_S
+    busy = {name: [at for at, v in one.values if v >= fewest] for name, one in calls.items()}
+    # both ranges may be some seconds apart
+    failed = [
+        name
+        for name, one in of_errors.items()
+        for at, v in one.values
+        if v > tolerated * 100
+        and any(abs(at - when) < _WINDOW_S / 2 for when in busy.get(name, ()))
+    ]
+    now = group(requests, "model").members
+    quiet = [name for name in dict.fromkeys(failed) if name not in now or now[name].now < fewest]
+    if not quiet:
+        return Suspect(title=_SILENT, holds=False, said="each model that failed has calls again")
+    names = ", ".join(quiet)
+    return unknown(
+        _SILENT,
+        f"whether {names} has recovered: it failed, and has fewer than {_FEWEST} calls in 5 min",
+        f"send at least {_FEWEST} test requests to {names} before you switch back",
+    )
 
 
 def _by_provider(models: Iterable[Model]) -> Mapping[str, list[Model]]:
@@ -156,16 +221,21 @@ def _quota(calls: Calls) -> Suspect:
         why = "how calls fail is not known"
         step = "look at the log for answers with the code 429"
         return unknown(_QUOTA, f"whether a limit of rate refuses them: {why}", step)
-    limited = [one for one in failing if (one.limited or 0.0) >= _MOST * one.failing]
+    limited = [one for one in failing if one.refused]
     if not limited:
         said = "failed calls are not refused by a limit of rate"
+        return Suspect(title=_QUOTA, holds=False, said=said)
+    refused = sum(one.failed_per_s for one in limited)
+    if refused < _MOST * sum(one.failed_per_s for one in failing):
+        names = ", ".join(one.name for one in limited)
+        said = f"calls of {names} are refused by a limit of rate, and most failed calls are others"
         return Suspect(title=_QUOTA, holds=False, said=said)
     worst = max(limited, key=lambda one: one.limited or 0.0)
     return Suspect(
         title=_QUOTA,
         holds=True,
-        said=f"{worst.provider} refuses {worst.limited:.0%} of the calls of {worst.name} because"
-        " of our limit of rate: the provider answers",
+        said=f"{worst.provider} refuses {percent(worst.limited or 0.0)} of the calls of"
+        f" {worst.name} because of our limit of rate: the provider answers",
         which=worst.provider,
         next_step=f"Lower the rate of calls to {worst.provider}, or have the limit raised; see"
         " which feature or tenant asks for more (RUN-013)",
@@ -173,116 +243,127 @@ def _quota(calls: Calls) -> Suspect:
 
 
 def _ours(calls: Calls) -> Suspect:
+    """Return whether it is we: only if no provider answers; a status page may lag behind."""
     providers = _by_provider(calls.judged)
-    failing = [name for name, some in providers.items() if calls.failing(some)]
     down = [name for name, some in providers.items() if _all_down(some)]
-    if len(providers) > 1 and len(failing) == len(providers):
+    if len(down) > 1 and len(down) == len(providers):
         return Suspect(
             title=_OURS,
             holds=True,
-            said=f"all providers fail at once ({', '.join(failing)}): they share only our network,"
+            said=f"all providers fail at once ({', '.join(down)}): they share only our network,"
             " proxy and secrets",
-            which=", ".join(failing),
+            which=", ".join(down),
             next_step="Look at our network, proxy and credentials first; a fallback would fail,"
             " too",
         )
-    if down and calls.reported_well:
-        return Suspect(
-            title=_OURS,
-            holds=True,
-            said=f"all calls to {down[0]} fail, and its status page reports no problem: the"
-            " credential may be expired, revoked or not paid for",
-            which=down[0],
-            next_step=f"Send one request to {down[0]} with our credential from outside the"
-            " service; rotate the credential if it is refused (RUN-020)",
-        )
-    if down and calls.reported_well is None:
+    if not down:
+        return Suspect(title=_OURS, holds=False, said="no provider fails with all its models")
+    names = ", ".join(down)
+    if calls.reported_well is None:
         step = "read the status page of the provider, and pass its address as status_url"
-        return unknown(_OURS, f"whether the credential for {down[0]} is valid: no status", step)
-    said = "its status page reports a problem" if down else "no provider fails with all its models"
-    return Suspect(title=_OURS, holds=False, said=said)
+        return unknown(_OURS, f"whether the credential for {names} is valid: no status", step)
+    if calls.reported_well:
+        return unknown(
+            _OURS,
+            f"whether {names} refuses our credential: all its calls fail, and the status page"
+            " reports no problem, which may be late",
+            "look in our log for answers with the code 401 or 403; rotate the credential if there"
+            " are some (RUN-020)",
+        )
+    return Suspect(title=_OURS, holds=False, said="the status page reports a problem")
 
 
 def _all_down(models: Sequence[Model]) -> bool:
-    return all(one.failing >= _DOWN for one in models)
+    return all(one.down for one in models)
 
 
-def _total(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
-    down = {name: some for name, some in _by_provider(calls.judged).items() if _all_down(some)}
-    if not down or guilty:
-        said = explained(guilty) or "no provider fails with all its models"
+def _total(calls: Calls, ours: Suspect) -> Suspect:
+    providers = _by_provider(calls.judged)
+    down = {name: some for name, some in providers.items() if _all_down(some)}
+    if not down or ours.holds:
+        said = explained([ours]) or "no provider fails with all its models"
         return Suspect(title=_TOTAL, holds=False, said=said)
     name, models = max(down.items(), key=lambda one: sum(model.per_s for model in one[1]))
-    others = [one for one in calls.well if one.provider != name]
     failing = min(one.failing for one in models)
-    return Suspect(
-        title=_TOTAL,
-        holds=True,
-        said=f"{name} fails with all its models: at least {failing:.0%} of the calls of"
-        f" {', '.join(one.name for one in models)}",
-        which=name,
-        instead=_other(others, calls.fallback),
-        next_step=_instead(others, models, calls.fallback),
+    others = [one for one in calls.answering if one.provider != name]
+    instead, step = _instead(calls, others, models)
+    said = (
+        f"{name} fails with all its models: at least {percent(failing)} of the calls of"
+        f" {', '.join(one.name for one in models)}"
     )
+    if len(down) == len(providers) and calls.reported_well is not False:
+        why = f"{said}; no other provider answers, which would show that it is not our own side"
+        return unknown(_TOTAL, why, step)
+    return Suspect(title=_TOTAL, holds=True, said=said, which=name, instead=instead, next_step=step)
 
 
-def _model(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
-    if guilty:
-        return Suspect(title=_MODEL, holds=False, said=explained(guilty))
+def _model(calls: Calls, others: Sequence[Suspect]) -> Suspect:
+    if said := explained(others):
+        return Suspect(title=_MODEL, holds=False, said=said)
     for provider, models in _by_provider(calls.judged).items():
-        down = [one for one in models if one.failing >= _DOWN]
-        same = [one for one in calls.well if one.provider == provider]
+        down = [one for one in models if one.down]
+        same = [one for one in calls.answering if one.provider == provider]
         if down and same:
             worst = max(down, key=lambda one: one.failing)
+            instead, step = _instead(calls, same, down)
             return Suspect(
                 title=_MODEL,
                 holds=True,
-                said=f"{worst.name} fails ({worst.failing:.0%} of the calls); {same[0].name} of"
-                f" {provider} answers",
+                said=f"{worst.name} fails ({percent(worst.failing)} of the calls);"
+                f" {same[0].name} of {provider} answers",
                 which=worst.name,
-                instead=_other(same, calls.fallback),
-                next_step=_instead(same, down, calls.fallback),
+                instead=instead,
+                next_step=step,
             )
     return Suspect(title=_MODEL, holds=False, said="no model is down while its provider answers")
 
 
-def _partial(calls: Calls, guilty: Sequence[Suspect]) -> Suspect:
+def _partial(calls: Calls, others: Sequence[Suspect]) -> Suspect:
     failing = calls.failing(calls.judged)
-    in_part = [one for one in failing if one.failing < _DOWN]
+    in_part = [one for one in failing if one.failing < _DOWN and not one.refused]
     few = [one.name for one in calls.failing(calls.models) if not one.counts]
     if few and not failing:
         said = f"calls of {', '.join(few)} fail, and they are too few to judge"
         return unknown(_PARTIAL, said, f"send some test requests to {few[0]}")
-    if guilty or not in_part:
-        said = explained(guilty) or "no model fails in part"
+    if not in_part:
+        said = explained(others) or "no model fails in part"
         return Suspect(title=_PARTIAL, holds=False, said=said)
     worst = max(in_part, key=lambda one: one.failing)
+    said = f"{percent(worst.failing)} of the calls of {worst.name} ({worst.provider}) fail"
+    if why := explained(others):
+        return Suspect(title=_PARTIAL, holds=False, said=f"{said}, too; {why}")
     return Suspect(
         title=_PARTIAL,
         holds=True,
-        said=f"{worst.failing:.0%} of the calls of {worst.name} ({worst.provider}) fail, and the"
-        " others are answered",
+        said=f"{said}, and the others are answered",
         which=worst.provider,
-        next_step="Retry more often with pauses, and wait longer for answers; do not switch yet",
+        next_step="Retry a few times with pauses that grow, and wait longer for answers; do not"
+        " switch yet",
     )
 
 
-def _other(well: Sequence[Model], fallback: str) -> str:
-    """Return the model to use instead: the fallback, else the busiest one that answers."""
-    return fallback or next((one.name for one in well), "")
-
-
-def _instead(well: Sequence[Model], down: Sequence[Model], fallback: str) -> str:
-    """Return the step to another model, with what a call of it costs."""
-    other = next((one for one in well if one.name == fallback), None)
-    if fallback and other is None:
-        return f"Send one test request to {fallback}, of which no calls are measured; then use it"
-    other = other or next(iter(well), None)
+def _instead(calls: Calls, answering: Sequence[Model], down: Sequence[Model]) -> tuple[str, str]:
+    """Return the model to use instead (empty: none), and the step to it, with what a call costs."""
+    named = next((one for one in calls.models if one.name == calls.fallback), None)
+    busiest = next(iter(answering), None)
+    if named and not calls.answers(named):
+        also = f"; {busiest.name} of {busiest.provider} answers" if busiest else ""
+        said = f"the fallback {named.name} fails, too ({percent(named.failing)} of its calls)"
+        return "", f"Pause the feature: {said}{also}"
+    if calls.fallback and (named is None or not named.counts):
+        said = f"Send one test request to {calls.fallback}, of which few or no calls are measured"
+        return calls.fallback, f"{said}; then use it"
+    other = named or busiest
     if other is None:
-        return "Pause the feature: no other model is known to answer"
+        return "", "Pause the feature: no other model is known to answer"
     prices = [one.price for one in down if one.price]
     more = ""
     if other.price and prices:
         usual = sum(prices) / len(prices)
         more = f"; a call costs ${other.price:.2g} there, ${usual:.2g} here"
-    return f"Use {other.name} of {other.provider}, which answers{more}"
+    if other.failing > calls.tolerated:
+        more = f", except {percent(other.failing)} of its calls{more}"
+    check = (
+        "" if named else ". Confirm first that it can do this work, and that the flag leads there"
+    )
+    return other.name, f"Use {other.name} of {other.provider}, which answers{more}{check}"

@@ -152,6 +152,25 @@ def lost(
     return left, down
 
 
+def locked(primary: str, standby: str, causes: Iterable[Cause]) -> tuple[Cause, ...]:
+    """Return the causes on a standby if a lock blocks all logins on it and on its primary.
+
+    No session of a standby can take such a lock: it is the primary's, which has been replayed. So
+    the standby is no cause of its own, but is explained by the cause on the primary.
+    """
+    return tuple(
+        replace(
+            one,
+            headline=f"{standby} has replayed a lock on the catalogue of {primary}, which blocks"
+            " all logins there, too",
+            next_step=f"end the transaction on {primary}: its end is replayed, too",
+            explains=(),
+            option="",
+        )
+        for one in causes
+    )
+
+
 def replayed(primary: Situation, standby: Situation, cause: Cause) -> Cause | None:
     """Return the cause on the primary for a lock that replay holds on the standby.
 

@@ -4,7 +4,7 @@ needs: [pg_monitor]
 columns:
   tls: ssl is on
   certificate: ssl_cert_file; a relative path begins in the data directory
-  loaded_at: when the settings, and with them the certificate, were last loaded
+  loaded_at: when the settings were last loaded; a certificate that could not be read then was not
   encrypted: sessions with TLS
   plain: sessions from other hosts without TLS
   unknown: sessions of which it is not known

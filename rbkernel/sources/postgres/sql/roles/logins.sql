@@ -11,7 +11,7 @@ columns:
   newest_s: s since the newest session began; NULL for none
   valid_until: when its password ends; NULL for never
   valid_d: d until then; negative when it has ended, NULL for never
-  ends: its password ends, and it is in use or did not end before yesterday
+  ends: its password ends, or ended within the last day; what ended before is meant to
   left_over: it may not log in any more, and has sessions that are still open
   extend_sql: gives its password 30 days from now on; NULL if it never ends
   before_sql: sets the end that it has now
@@ -56,7 +56,7 @@ SELECT r.rolname::text AS login,
        a.newest_s,
        v.valid_until,
        v.valid_d,
-       coalesce(v.valid_d > CASE WHEN a.sessions > 0 THEN '-infinity'::float8 ELSE -1 END, false) AS ends,
+       coalesce(v.valid_d > -1, false) AS ends,
        NOT r.rolcanlogin AND coalesce(a.sessions, 0) > 0 AS left_over,
        CASE
            WHEN v.valid_until IS NOT NULL
