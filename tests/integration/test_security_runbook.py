@@ -102,6 +102,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65_536):
             target.sendall(data)
+    with suppress(OSError):  # also after an error: the other side must see the end
         target.shutdown(socket.SHUT_WR)
 
 
