@@ -24,7 +24,9 @@ The authors of rbkernel wrote the scenarios, and developed rbkernel on most of t
 tools never saw them. And the tools are made for different things:
 
 - **rbkernel**: RUN-000 headless, then the runbook that it recommends, on the server that it \
-names. The time includes the start of the kernels, and the seal.
+names. The time includes the start of the kernels, and the seal. The tables are older than the \
+words *on the server that it names*: the second runbook always looked at the primary, which is \
+the reason for three of the four wrong answers.
 - **pg_activity** is a `top` for people. It judges nothing and recommends nothing; its answer is \
 what its screen shows: the sessions that block others, waiting queries, a full server.
 - **check_postgres** sends alarms to Nagios when a threshold is exceeded. It looks for no cause \
@@ -38,6 +40,10 @@ replication and caches, and not locks. What it says of every healthy server is n
 
 The scenarios in the tables are not all of `rbkernel drill --scenarios`. RUN-000 with its default \
 parameters does not look for all that the other runbooks look for, and misses what the table shows.
+
+Measured on 2026-12-01 on two cores that other work used, too: all times are too long, those of \
+rbkernel most, since it starts kernels. Two tools did not answer some questions within 60 s; part \
+of that may be the load.
 
 So read the columns apart: *names no culprit* and *recommends nothing* are silence, *accuses* \
 and *harmful* are errors."""
