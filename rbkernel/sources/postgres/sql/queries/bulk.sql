@@ -11,7 +11,7 @@ columns:
   query: its text with $n for the constants; first 300 characters
   sampled_at: the server's clock
 parameters:
-  login: {help: "login that may be in the wrong hands; empty for none"}
+  login: {help: "login that may be in the wrong hands; empty for none", default: ""}
 rules:
   - title: Rows read at once by the suspected login
     name: bulk

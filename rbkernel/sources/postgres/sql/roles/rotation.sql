@@ -16,7 +16,7 @@ columns:
   undo_sql: allows the old login again
   sampled_at: the server's clock
 parameters:
-  old: {help: login that is to be revoked}
+  old: {help: login that is to be revoked, default: ""}
   new: {help: "login that takes its place; empty for the old name and _2", default: ""}
 rules:
   - title: The old login

@@ -14,7 +14,7 @@ columns:
   undo_sql: allows it again
   sampled_at: the server's clock
 parameters:
-  login: {help: "login that may be in the wrong hands; empty for none"}
+  login: {help: "login that may be in the wrong hands; empty for none", default: ""}
   expected: {help: "superusers that are trusted, with commas; empty for all others", default: ""}
 rules:
   - title: The suspected login
