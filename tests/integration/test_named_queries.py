@@ -159,6 +159,7 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "disk/used_ratio": {("h", "/var/log"): 0.75},
     "logs/growth": {("/var/log/shop.log",): 1000},
     "login/failure_ratio": {("shop_app", "mail"): 0.5, ("shop_app", "db"): 0},
+    "login/counted": {("shop_app",): 2},
 }
 _RATIOS = [name for name, one in catalogue.queries().items() if one.unit == "ratio"]
 

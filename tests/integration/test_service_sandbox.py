@@ -153,7 +153,7 @@ class TestErrorRate:
         record = look(calm, fault).record
         found = next(one for one in record.findings if one.title == finding)
         assert found.wrong
-        assert names in found.which + found.actual
+        assert names in found.which + found.actual + found.cause
         assert record.decisions[0].recommended == recommended
         version = next(one for one in record.findings if one.title == "Errors of a new version")
         assert version.wrong == (fault == "errors-after-deploy")
