@@ -77,7 +77,7 @@ def test_a_message_with_finding_decision_and_head_and_a_link_that_opens(
     assert message["type"] == "failure"
     for words in ("What now? wait, resume replay", f"Head: {head}", f"{INCIDENT}: Lag"):
         assert words in message["message"]
-    link = message["message"].splitlines()[-1]
+    link = message["message"].splitlines()[-1].rpartition(" ")[2]
     assert link.startswith(f"https://rb.example/rbkernel/runs/{RUN_ID}?link={RUN_ID}~")
     # told once, also by the next one, after a crash
     assert notifier.sweep() == 0
