@@ -79,8 +79,9 @@ class Problem:
 class Surroundings:
     """Facts that rules may use in addition to the document.
 
-    ``refuse_sql`` returns why the guard refuses a SQL text, or an empty text if it accepts it. If
-    a set is None, it is not known here, and rules that depend on it find nothing.
+    ``refuse_sql`` returns why the guard refuses a SQL text, or an empty text if it accepts it.
+    ``rules_of`` returns the names of a diagnostic's rules. If a set is None, it is not known here,
+    and rules that depend on it find nothing.
     """
 
     today: datetime.date
@@ -89,6 +90,7 @@ class Surroundings:
     registry: Mapping[str, Entry] | None = None
     refuse_sql: Callable[[str], str] = lambda _text: ""
     diagnostics: frozenset[str] | None = None
+    rules_of: Callable[[str], frozenset[str] | None] = lambda _name: None
     faults: frozenset[str] | None = None
     calls: frozenset[str] | None = None
     deprecated: Mapping[str, str] = field(default_factory=dict)

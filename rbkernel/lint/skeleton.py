@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
+from rbkernel.checks.assessed import unknown_rule
 from rbkernel.lint import names
 from rbkernel.lint.document import Call, Document
-from rbkernel.lint.expressions import literal
+from rbkernel.lint.expressions import dotted, literal
 from rbkernel.lint.rule import Found, Level, Surroundings, in_cell, rule, rule_with_surroundings
 
 _CHECKS = (
@@ -14,6 +16,7 @@ _CHECKS = (
     *("releases", "flags", "pressure", "watch_queries"),
     *("dependencies", "severity", "checklist"),
 )
+_ASSESSED = frozenset({"rb.assess", "rbkernel.assess"})
 
 
 @rule("RB305", "parameters-cell", Level.ERROR, "complete", fixable=True)
@@ -196,6 +199,38 @@ def unknown_diagnostics(document: Document, around: Surroundings) -> Iterator[Fo
         known = around.diagnostics
         if said and len(said.split()) == 1 and known is not None and said not in known:
             yield _at(call, f"no diagnostic is called {said}", "see `rbkernel query` for the names")
+
+
+@rule_with_surroundings("RB317", "unknown-rule", Level.ERROR, "complete")
+def unknown_rules(document: Document, around: Surroundings) -> Iterator[Found]:
+    """The code reads a finding of `rb.assess` by a name that no rule of the diagnostic has.
+
+    Why: the run stops at this line.
+
+    Instead: use the name of a rule: its `name` in the header of the diagnostic, or else its
+    column. The message names the nearest one, or all of them.
+    """
+    for cell, node in document.nodes(ast.Subscript):
+        said = literal(node.slice)
+        known = _rules(document, node.value, around) if said else None
+        if said and known is not None and said not in known:
+            yield in_cell(
+                cell, node.lineno, unknown_rule(said, sorted(known)), "use the name of a rule"
+            )
+
+
+def _rules(document: Document, node: ast.expr, around: Surroundings) -> set[str] | None:
+    """Return the rules of the diagnostics whose result an expression is; None if it may be else."""
+    found: set[str] = set()
+    for value in document.values(node):
+        if not isinstance(value, ast.Call) or dotted(value.func) not in _ASSESSED:
+            return None
+        named = literal(value.args[0]) if value.args else None
+        rules = around.rules_of(named) if named else None
+        if rules is None:
+            return None
+        found |= rules
+    return found or None
 
 
 def _at(call: Call, message: str, next_step: str) -> Found:

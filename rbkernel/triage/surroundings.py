@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import rbkernel
 from rbkernel.config import Settings
-from rbkernel.errors import ConfigError, RbkernelError
+from rbkernel.errors import ConfigError, QueryError, RbkernelError
 from rbkernel.lint import RULES, Document, Level, Surroundings, reading
 from rbkernel.runbook import registry
 from rbkernel.sources.postgres.library import Library
@@ -44,6 +44,7 @@ def surroundings(
         ``[lint]`` names a rule that does not exist, or a registry is wrong.
     """
     folders = reading.catalogue_folders(settings.catalogue.paths)
+    library = Library(settings.catalogue.diagnostics)
     allowed = tuple(name for one in settings.connections.values() for name in one.allow_functions)
 
     def refuse_sql(text: str) -> str:
@@ -53,13 +54,20 @@ def surroundings(
             return error.what
         return ""
 
+    def rules_of(name: str) -> frozenset[str] | None:
+        try:
+            return frozenset(rule.name for rule in library.get(name).rules)
+        except QueryError:  # another lint rule reports a diagnostic that is missing or unreadable
+            return None
+
     return Surroundings(
         today=today or datetime.datetime.now().astimezone().date(),
         connections=frozenset({*settings.connections, *_SANDBOX}),
         runbooks=reading.ids(read, folders),
         registry=registry.read(settings.catalogue.paths),
         refuse_sql=refuse_sql,
-        diagnostics=frozenset(Library(settings.catalogue.diagnostics).names()),
+        diagnostics=frozenset(library.names()),
+        rules_of=rules_of,
         faults=frozenset(faults) if faults is not None else None,
         calls=frozenset(rbkernel.__all__),
         deprecated=settings.lint.deprecated,

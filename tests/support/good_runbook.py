@@ -177,6 +177,12 @@ def document(notebook: NotebookNode, path: Path) -> Document:
     return Document(path, writes_json(notebook).encode())
 
 
+_RULES = {
+    "connections/saturation": frozenset({"used_pct"}),
+    "connections/sessions": frozenset({"waiting"}),
+}
+
+
 def surroundings(**changes: object) -> Surroundings:
     """Return what the rules know beside it."""
     known: dict[str, object] = {
@@ -185,7 +191,8 @@ def surroundings(**changes: object) -> Surroundings:
         "runbooks": {},
         "registry": {"MON-005": Entry(title="x"), "RUN-010": Entry(title="planned")},
         "refuse_sql": refuse_sql,
-        "diagnostics": frozenset({"connections/saturation", "connections/sessions"}),
+        "diagnostics": frozenset(_RULES),
+        "rules_of": _RULES.get,
         "faults": frozenset({"pool-idle-in-transaction"}),
         "calls": frozenset(rbkernel.__all__),
     }

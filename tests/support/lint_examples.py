@@ -244,6 +244,23 @@ EXAMPLES: dict[str, Example] = {
         ),
         (code("try:\n    x = 1\nexcept KeyError:\n    x = 2"),),
     ),
+    "RB317": Example(
+        (
+            code('used = rb.assess("connections/saturation", db)\nused["used_pc"]'),
+            code('rb.assess("connections/saturation", db)["free"]'),
+        ),
+        (
+            code('used = rb.assess("connections/saturation", db)\nused["used_pct"]'),
+            # one of two possible diagnostics has it; the rules of a frame are its own
+            code(
+                'x = rb.assess("connections/saturation", db)\n'
+                'x = rb.assess("connections/sessions", db)\n'
+                'x["waiting"]'
+            ),
+            code('x = rb.assess(rb.certificates(db))\nx["free"]'),
+            code('x = {"a": 1}\nx["free"]'),
+        ),
+    ),
     "RB401": Example(
         (
             code('rb.query(f"SELECT * FROM orders WHERE id = {len(slots)}", db)'),
