@@ -71,7 +71,8 @@ class Problem:
         return f"{self.path}, cell {self.cell}{named}, line {self.line}"
 
     def __str__(self) -> str:
-        said = f"{self.where}: {self.level} {self.code} {self.message}."
+        end = "" if self.message.endswith("?") else "."
+        said = f"{self.where}: {self.level} {self.code} {self.message}{end}"
         return f"{said} Next: {self.next_step}."
 
 
