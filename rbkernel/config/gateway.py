@@ -7,7 +7,6 @@ alert.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel import extensions
+from rbkernel.config.addresses import is_loopback
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
+from rbkernel.config.replies import Reply
 from rbkernel.errors import ConfigError
 from rbkernel.spelling import did_you_mean
 
@@ -41,7 +42,11 @@ _SHORTEST_SECRET = 8
 
 
 class Sender(BaseModel):
-    """A sender of alerts, which posts to ``/alerts/<name>``, and its authentication."""
+    """A sender of alerts, which posts to ``/alerts/<name>``, and its authentication.
+
+    ``reply`` says where the sender learns that an incident of its alerts was acknowledged or
+    closed; by default, it does not learn this.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +58,7 @@ class Sender(BaseModel):
     signature_header: str = ""
     timestamp_header: str = ""
     window_s: Seconds = 300.0
+    reply: Reply | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +94,8 @@ class Sender(BaseModel):
             raise ValueError(f"timestamp_header is signed with method hmac, not {self.method}")
         if bool(self.secret_env) == bool(self.secret_command):
             raise ValueError("give either secret_env or secret_command")
+        if self.reply:
+            self.reply.must_suit(self.name)
         return self
 
     def must_be_installed(self) -> None:
@@ -244,15 +252,3 @@ class Gateway(BaseModel):
         scheme = "https" if self.tls_certificate else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine only.
-
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "", "db1")]
-    [True, True, True, False, False, False]
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rbkernel.config.gateway import is_loopback
+from rbkernel.config.addresses import must_protect_token
 from rbkernel.config.quantities import Seconds
 from rbkernel.errors import ConfigError
 
@@ -34,18 +34,14 @@ class Tickets(BaseModel):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Tickets:
-        parts = urlsplit(self.url)
-        secure = parts.scheme == "https" or is_loopback(parts.hostname or "")
-        if parts.scheme not in {"http", "https"} or not parts.netloc or not secure or parts.query:
-            raise ValueError("url: give an https address, because the token is sent there")
-        if "@" in parts.netloc:
-            raise ValueError("url would put a secret into the file: use user and token_env")
+        must_protect_token(self.url)
+        path = urlsplit(self.url).path
         of_jira = {"user", "project", "issue_type"} & self.model_fields_set
         if self.kind == "github" and of_jira:
             raise ValueError(f"{max(of_jira)} is a field of Jira: remove it, or set kind")
-        if self.kind == "github" and not parts.path.endswith("/issues"):
+        if self.kind == "github" and not path.endswith("/issues"):
             raise ValueError("url: give the address of the issues, .../repos/OWNER/NAME/issues")
-        if self.kind == "jira" and not parts.path.endswith("/rest/api/2/issue"):
+        if self.kind == "jira" and not path.endswith("/rest/api/2/issue"):
             raise ValueError("url: give the address of the issues, .../rest/api/2/issue")
         if self.kind == "jira" and not self.project:
             raise ValueError("project is missing: the key of the project in Jira, such as SHOP")

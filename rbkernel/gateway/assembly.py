@@ -44,6 +44,8 @@ def must_be_set(settings: Settings) -> None:
         sender.must_be_installed()
         if sender.secret_env:
             sender.secrets()
+        if sender.reply:
+            sender.reply.token(f"[gateway.senders.{sender.name}.reply]")
     if settings.pages.link_secret_env and not settings.pages.open_on_loopback:
         settings.pages.link_secret()
     if settings.pages.proxy:

@@ -41,17 +41,18 @@ def notify(
     _begin(settings)
     if test:
         raise Ending(code)
-    raise Ending(_once(settings) if once else _show(settings, targets))
+    raise Ending(_once(settings) if once else _show(settings, targets, target))
 
 
 def _begin(settings: Settings) -> None:
     """Register new targets, which get notifications from now on, and print their names."""
     from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify.outbox import Outbox
+    from rbkernel.gateway.notify.replies import receivers
 
     store = Store.open(settings.store_url)
     try:
-        new = Outbox(store).begin([*settings.notify.targets.values()])
+        new = Outbox(store).begin([*settings.notify.targets.values(), *receivers(settings)])
     finally:
         store.close()
     for name in new:
@@ -60,7 +61,8 @@ def _begin(settings: Settings) -> None:
 
 def _targets(settings: Settings, name: str) -> list[Target]:
     found = [one for one in settings.notify.targets.values() if name in ("", one.name)]
-    if not found:
+    has_replies = any(one.reply for one in settings.gateway.senders.values())
+    if not found and (name or not has_replies):
         known = ", ".join(settings.notify.targets) or "none"
         raise NotifyError(
             f"there is no target {name!r}; known: {known}"
@@ -76,7 +78,7 @@ def _targets(settings: Settings, name: str) -> list[Target]:
 def _test(settings: Settings, targets: list[Target]) -> int:
     from rbkernel.gateway.notify import channels
 
-    width = max(len(one.name) for one in targets)
+    width = max((len(one.name) for one in targets), default=0)
     body = f"Notifications of the gateway at {settings.gateway.address} arrive here."
     code = 0
     for one in targets:
@@ -96,7 +98,7 @@ def _once(settings: Settings) -> int:
     try:
         notifier = Notifier(settings, store)
         sent = notifier.sweep()
-        waiting = sum(notifier.outbox.waiting(one.name).pending for one in notifier.targets)
+        waiting = sum(notifier.outbox.waiting(one.name).pending for one in notifier.everybody)
     finally:
         store.close()
     typer.echo(
@@ -106,10 +108,11 @@ def _once(settings: Settings) -> int:
     return 0
 
 
-def _show(settings: Settings, targets: list[Target]) -> int:
+def _show(settings: Settings, targets: list[Target], name: str) -> int:
     from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import channels
     from rbkernel.gateway.notify.outbox import Outbox
+    from rbkernel.gateway.notify.replies import ACKNOWLEDGED, RESOLVED, receivers
 
     store, code, rows = Store.open(settings.store_url), 0, []
     try:
@@ -120,7 +123,12 @@ def _show(settings: Settings, targets: list[Target]) -> int:
             except (NotifyError, ConfigError, ExtensionError) as error:
                 complain(error)
                 service, code = "not usable", ERROR
-            rows.append((one.name, service, *_wants(one), *_state(outbox, one)))
+            rows.append((one.name, service, *_wants(one), *_state(outbox, one.name)))
+        for receiver in receivers(settings) if not name else ():
+            states = f"{ACKNOWLEDGED}, {RESOLVED}"
+            rows.append(
+                (receiver.name, receiver.sender, states, "all", *_state(outbox, receiver.name))
+            )
     finally:
         store.close()
     print_table(("target", "through", "events", "severities", "sent", "waiting", "problem"), rows)
@@ -135,8 +143,8 @@ def _wants(target: Target) -> tuple[str, str]:
     return events, "all" if every else ", ".join(one.value for one in target.severities)
 
 
-def _state(outbox: Outbox, target: Target) -> tuple[str, str, str]:
-    state = outbox.waiting(target.name)
+def _state(outbox: Outbox, name: str) -> tuple[str, str, str]:
+    state = outbox.waiting(name)
     given_up = (
         f"{amounts.count(state.given_up, 'event')} not sent after all retries"
         if state.given_up

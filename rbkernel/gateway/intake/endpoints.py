@@ -23,7 +23,8 @@ from typing import Any, ClassVar, cast
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from rbkernel.config.gateway import Gateway, is_loopback
+from rbkernel.config.addresses import is_loopback
+from rbkernel.config.gateway import Gateway
 from rbkernel.errors import (
     EvidenceError,
     Overloaded,

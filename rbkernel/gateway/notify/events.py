@@ -54,11 +54,12 @@ _ENDINGS = frozenset({"closed", "reopened"})
 class Event:
     """One event that people are notified of; ``page`` is the run or incident to look at.
 
-    ``facts`` are the values for the templates, as JSON data.
+    ``kind`` is an `EventKind`, or the name of the sender that gets a reply (`replies`). ``facts``
+    are the values for the templates, as JSON data.
     """
 
     key: str
-    kind: EventKind
+    kind: str
     at: str
     incident: str
     severity: Severity

@@ -32,10 +32,10 @@ from rbkernel.evidence import incident
 from rbkernel.evidence.incident import IncidentRecord, IncidentState, instant
 from rbkernel.gateway import links
 from rbkernel.gateway.jobs.storage.store import Store
-from rbkernel.gateway.notify import channels, silence
+from rbkernel.gateway.notify import channels, replies, silence, written
 from rbkernel.gateway.notify.events import WAITS_TOO_LONG, Due, Event, due, of_waiting
 from rbkernel.gateway.notify.messages import Message, Words
-from rbkernel.gateway.notify.outbox import Claimed, Outbox
+from rbkernel.gateway.notify.outbox import Claimed, Outbox, Receiver
 from rbkernel.gateway.notify.silence import Silence
 from rbkernel.gateway.notify.watch import OnDisk, Watch
 from rbkernel.incidents.windows import Declared
@@ -54,7 +54,9 @@ log = logging.getLogger("rbkernel.notify")
 
 
 class Notifier:
-    """Finds events and sends notifications; does nothing if no target is configured.
+    """Finds events, sends notifications to targets and replies to senders of alerts.
+
+    It does nothing if no target and no reply is configured.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class Notifier:
     NotifyError
         apprise is not installed, or an address or a template cannot be used.
     ConfigError
-        An address cannot be fetched.
+        An address cannot be fetched, or a token is not set.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -78,8 +80,12 @@ class Notifier:
         self.words.check()
         for target in self.targets:
             channels.names(target)
+        self.receivers = replies.receivers(settings)
+        for receiver in self.receivers:
+            receiver.token()
+        self.everybody: tuple[Receiver, ...] = (*self.targets, *self.receivers)
         self.outbox = Outbox(store)
-        for name in self.outbox.begin(self.targets):
+        for name in self.outbox.begin(self.everybody):
             log.info("target %s is new: it gets notifications from now on", name)
         self._watch = Watch(settings.evidence_root)
         self._stop = threading.Event()
@@ -88,7 +94,7 @@ class Notifier:
 
     def start(self) -> None:
         """Start the thread that finds events and sends notifications."""
-        if self.targets:
+        if self.everybody:
             self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
@@ -110,9 +116,10 @@ class Notifier:
         self.stop()
 
     def sweep(self) -> int:
-        """Find and send due events once; return the number of messages sent."""
+        """Find and send due events once; return the number of messages and replies sent."""
         self.look()
-        return sum(self.send_to(target) for target in self.targets)
+        sent = sum(self.send_to(target) for target in self.targets)
+        return sent + sum(replies.send(self.settings, self.outbox, to) for to in self.receivers)
 
     def look(self, now: datetime | None = None) -> None:
         """Find new events in the evidence, and store them in the outbox."""
@@ -123,7 +130,8 @@ class Notifier:
             found = {id_: self._due(id_, evidence, planned, now) for id_ in ids}
             fresh = [event for one in found.values() for event in one.events]
             stale = [event for one in found.values() for event in one.stale]
-            self.outbox.add(fresh, self.targets, stale)
+            answers = [event for id_ in ids for event in self._replies(id_, evidence)]
+            self.outbox.add([*fresh, *answers], self.everybody, stale)
             for id_, one in found.items():
                 # an event that is stored now may make another event due
                 some = one.events or one.stale
@@ -172,6 +180,16 @@ class Notifier:
         except EvidenceError as error:
             log.warning("%s: %s", id_, error)
             return Due(events=(), look_again=soon)
+
+    def _replies(self, id_: str, evidence: OnDisk) -> list[Event]:
+        """Return the replies that are due to senders of the incident's alerts."""
+        if not self.receivers:
+            return []
+        try:
+            parts = evidence.parts(incident.read(self.settings.evidence_root, id_))
+        except EvidenceError:
+            return []  # `_due` logs it, and looks again
+        return replies.due(parts, self.receivers, self.outbox.known(id_))
 
     def _is_on_record(self, record: IncidentRecord, quiet: Silence, now: datetime) -> bool:
         """Tell whether the record says that the incident is silenced now, after writing that."""
@@ -250,22 +268,15 @@ class Notifier:
         """Write a notification into the record of each open incident that it is about."""
         incidents = dict.fromkeys(event.incident for event in message.events if event.incident)
         for id_ in incidents:
-            events = [event for event in message.events if event.incident == id_]
-            try:
-                if incident.read(self.settings.evidence_root, id_).state == IncidentState.CLOSED:
-                    continue  # a further line of a closed record would be unsealed
-                incident.append(
-                    *(self.settings.evidence_root, id_, "notified"),
-                    by="rbkernel",
-                    whom=target.name,
-                    events=[event.key for event in events],
-                    title=message.title,
-                    text=message.about(id_),
-                    how=how,
-                    problem=problem,
-                )
-            except EvidenceError as error:
-                log.warning("a notification was sent but not recorded: %s", error)
+            written.down(
+                *(self.settings.evidence_root, id_),
+                whom=target.name,
+                events=[event.key for event in message.events if event.incident == id_],
+                title=message.title,
+                text=message.about(id_),
+                how=how,
+                problem=problem,
+            )
 
     def _work(self) -> None:
         while not self._stop.wait(_PAUSE_S):

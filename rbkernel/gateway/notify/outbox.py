@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from rbkernel.config.notify import Notify, Target
+from rbkernel.config.notify import Notify
 from rbkernel.evidence.incident import AlertStatus, instant
 from rbkernel.gateway.jobs.records import StoredAlert, stored_alert_of
 from rbkernel.gateway.jobs.states import AlertState
@@ -65,13 +65,26 @@ class Waiting:
     problem: str
 
 
+class Receiver(Protocol):
+    """Who gets events: a target of notifications, or a sender that gets replies."""
+
+    @property
+    def name(self) -> str:
+        """The name of the receiver in the store."""
+        ...
+
+    def wants(self, kind: str, severity: Severity, /) -> bool:
+        """Tell whether the receiver gets an event of this kind and severity."""
+        ...
+
+
 class Outbox:
     """Stores the notifications for all targets, and hands them out to be sent."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, targets: Sequence[Target]) -> list[str]:
+    def begin(self, targets: Sequence[Receiver]) -> list[str]:
         """Register these targets; return the names of those that were not registered before.
 
         In a store that an earlier version wrote, a target began with its first message.
@@ -108,7 +121,7 @@ class Outbox:
         return [stored_alert_of(row) for row in self._store.read(wanted.limit(_AT_ONCE))]
 
     def add(
-        self, events: Sequence[Event], targets: Sequence[Target], stale: Sequence[Event] = ()
+        self, events: Sequence[Event], targets: Sequence[Receiver], stale: Sequence[Event] = ()
     ) -> None:
         """Store events for the targets that want them; mark stale events as known, without sending.
 
@@ -157,11 +170,22 @@ class Outbox:
         """Mark a target's claimed events as sent."""
         self._mark(target, events, state=NotificationState.SENT, sent_at=time.time(), problem="")
 
-    def failed(self, target: str, events: Sequence[Event], problem: str, limits: Notify) -> bool:
-        """Schedule another attempt to send events, or give up; return whether it gave up."""
+    def failed(
+        self,
+        target: str,
+        events: Sequence[Event],
+        problem: str,
+        limits: Notify,
+        *,
+        last: bool = False,
+    ) -> bool:
+        """Schedule another attempt to send events, or give up; return whether it gave up.
+
+        With ``last``, it gives up, because every attempt would fail.
+        """
         now, table = time.time(), notifications.c
         first = self._one(target, events[0])
-        over = bool(now - first.created_at > limits.give_up_h * 3600)
+        over = last or bool(now - first.created_at > limits.give_up_h * 3600)
         wait_s = min(_LONGEST_WAIT_S, 5.0 * 2 ** min(first.tries, 10))
         self._mark(
             *(target, events),
@@ -203,7 +227,7 @@ class Outbox:
             _change(connection, target, events, claimed_until=0.0, **values)
 
 
-def receivers(event: Event, targets: Sequence[Target]) -> list[str]:
+def receivers(event: Event, targets: Sequence[Receiver]) -> list[str]:
     """Return the names of the targets that get an event.
 
     If no target wants an unhandled critical alert, or an approval by one person alone, all targets

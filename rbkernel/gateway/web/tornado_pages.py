@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from rbkernel.config.gateway import is_loopback
+from rbkernel.config.addresses import is_loopback
 from rbkernel.errors import (
     ActionRefused,
     AlreadyDecided,
