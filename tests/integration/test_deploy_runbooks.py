@@ -241,7 +241,8 @@ class TestRollback:
         )
         if expected == "escalate":
             assert found.finding("Schema since the last good version").which == "V7"
-            assert "V7" in found.reason or "before it" in found.reason
+            assert "V7" in found.reason
+            assert "since then requests fail" in found.reason
 
 
 class TestDeployment:

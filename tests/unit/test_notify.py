@@ -399,7 +399,7 @@ def test_a_message_is_the_cause_the_question_and_the_link() -> None:
     question = event("decision", run_id=RUN_ID, decision={**asked, "recommended": OPTIONS[1]})
     message = Words(None, ADDRESS).message([found, question])
     assert [message.title, *message.body.splitlines()] == [
-        "RUN-005 CRITICAL: Replay is paused",
+        "RUN-005 CRITICAL: Replay is paused: 31.5 s behind",
         "RUN-005 asks: What now? Recommended: resume replay. Or: wait, escalate.",
         f"{INCIDENT}: Lag {ADDRESS}/rbkernel/runs/{RUN_ID}",
     ]
