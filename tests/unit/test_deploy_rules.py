@@ -116,6 +116,14 @@ class TestVersions:
         assert _deployed(_served(_new(*_errors(20, 0, 0.0)), 0.01)).errors().unknown
         assert _deployed(_served(_new(*_errors(20, 0, 0.0)), 0.2)).errors().ok
 
+    def test_a_bad_version_that_ended_does_not_explain_what_all_versions_fail_now(self) -> None:
+        runs = _at(120, *_errors(120, 2, 0.0), *_errors(1, 0, 0.25), name="1")
+        ended = _at(20, *_errors(20, 3, 0.4), name="2", runs=0)
+        found = _deployed(runs, ended, _at(1, *_errors(0, 0, 0.25), name="3"))
+        assert found.errors().critical
+        assert found.began().ok
+        assert "1, which runs too, fails 25 %" in found.began().actual
+
     @pytest.mark.parametrize("runs", [0, 1])
     def test_errors_that_become_much_more_are_new(self, runs: int) -> None:
         old = _at(120, *_errors(120, 0 if runs else 21, 0.012), name="1", runs=runs)
@@ -348,7 +356,6 @@ class TestPressure:
         assert unknown.by_load is None
         busy = Course(title="Pool", used=[0.95] * 20, load=[*range(20, 60, 2)])
         assert busy.by_load is True
-
 
     @pytest.mark.parametrize("course", [range(12, 40), [10] * 10 + [38] * 18])
     def test_what_slow_calls_hold_or_what_is_used_up_at_once_is_no_leak(

@@ -677,6 +677,7 @@ class TestLatency:
         assert self.holds(queries=new)["database"] is None
 
     def test_the_slowest_model_of_a_provider_counts_and_one_without_calls_does_not(self) -> None:
-        rows = [("a", 5.0, 1.0), ("b", 1.0, 1.0), ("c", math.nan, 1.0)]
-        given = frame(rows).assign(provider=["contoso", "contoso", "northwind"])
+        given = frame([("a", 5.0, 1.0), ("b", 1.0, 1.0), ("c", math.nan, 1.0)]).assign(
+            provider=["contoso", "contoso", "northwind"]
+        )
         assert latency.slowest(given, "provider").members == {"contoso": Figure(now=5, usual=1)}
