@@ -124,7 +124,8 @@ class Finding:
 
     ``which`` identifies the wrong rows, for example by process ids or keys; ``opens`` is the
     runbook to open next. A cause lists in ``explains`` the runbooks whose findings it
-    explains; each explained finding names its cause in ``explained_by``.
+    explains, and its ``actual`` is a sentence; each explained finding names its cause in
+    ``explained_by``.
     """
 
     title: str

@@ -106,6 +106,15 @@ KNOWN = [
     Service(
         name="cut-off", releases=_busy(always(40)), pool=always(0.4), database_s=0.05, upstream=0.6
     ),
+    # its pool grows since calls last longer, which no restart ends
+    Service(
+        name="held",
+        releases=_busy(always(40)),
+        pool=_grows(0.2, 0.95),
+        database_s=0.05,
+        upstream=0.0,
+        upstream_s=_grows(0.1, 2.0),
+    ),
     Service(
         name="well", releases=_busy(always(40)), pool=always(0.4), database_s=0.05, upstream=0.0
     ),
@@ -195,7 +204,8 @@ class TestRollback:
         assert found.recommended == "escalate"
         assert found.finding("Schema since the last good version").verdict is Verdict.UNKNOWN
         given = look("RUN-022", settings, service="bad", look_back_s=8400.0, flag="new_checkout")
-        assert given.recommended == "turn off the flag"
+        assert given.recommended == "turn off the flag (RUN-023)"
+        assert not [one for one in given.plans if "flag" in one["title"]], "RUN-023 has it signed"
 
     @pytest.mark.parametrize(
         ("service", "minutes_ago", "expected"),
@@ -241,7 +251,8 @@ class TestRollback:
         )
         if expected == "escalate":
             assert found.finding("Schema since the last good version").which == "V7"
-            assert "V7" in found.reason or "before it" in found.reason
+            assert "V7" in found.reason
+            assert "since then requests fail" in found.reason
 
 
 class TestDeployment:
@@ -337,7 +348,8 @@ class TestRestart:
             ("leaks", "restart"),
             ("loaded", "scale up"),
             ("waits", "resolve the cause in the database first"),
-            ("cut-off", "use the kill switch"),
+            ("cut-off", "use the kill switch (RUN-023)"),
+            ("held", "use the kill switch (RUN-023)"),
             ("well", "wait"),
         ],
     )

@@ -73,7 +73,7 @@ def test_a_message_with_finding_decision_and_head_and_a_link_that_opens(
     head = a_run_ends(evidence)
     assert notifier.sweep() == 1
     [message] = chat.messages
-    assert message["title"] == "RUN-005 CRITICAL: Replay lag"
+    assert message["title"] == "RUN-005 CRITICAL: Replay lag: 31.5 s"
     assert message["type"] == "failure"
     for words in ("What now? wait, resume replay", f"Head: {head}", f"{INCIDENT}: Lag"):
         assert words in message["message"]
@@ -110,7 +110,7 @@ def test_what_this_process_records_is_sent_without_waiting_for_the_next_look(
         a_run_ends(evidence)
         notifier.wake()
         until(lambda: len(chat.messages) == 1)
-    assert chat.messages[0]["title"] == "RUN-005 CRITICAL: Replay lag"
+    assert chat.messages[0]["title"] == "RUN-005 CRITICAL: Replay lag: 31.5 s"
 
 
 def test_a_receiver_that_is_down_gets_it_later(

@@ -56,6 +56,7 @@ class Service:
     pool: Course | None = None
     database_s: float | None = None
     upstream: float | None = None
+    upstream_s: Course | None = None
     flags: Mapping[str, tuple[Course, ...]] = field(default_factory=dict)
 
 
@@ -105,6 +106,7 @@ def _families(one: Service, now: float) -> dict[tuple[str, str], list[str]]:
         for outcome, share in (("ok", 1 - bad), ("error", bad)):
             labels = f',upstream="bank",outcome="{outcome}"'
             counter("upstream_requests", labels, _part(requests, share))
+        _of_calls(one, found, now)
     for flag, instances in one.flags.items():
         for number, state in enumerate(instances):
             labels = f',flag="{flag}",instance="i{number}"'
@@ -154,6 +156,18 @@ def _of_latency(one: Service, found: dict[tuple[str, str], list[str]], now: floa
         share = within(le)
         requests = one.releases[-1].requests
         _bucket(found, "http_request_duration_seconds", one.name, le, requests, share, now)
+
+
+def _of_calls(one: Service, found: dict[tuple[str, str], list[str]], now: float) -> None:
+    """Write the time of the calls of the upstream ``bank``; 0.1 s if none is given."""
+    takes, name = one.upstream_s or always(0.1), f'{one.name}",upstream="bank'
+    for le in (*_BUCKETS, "+Inf"):
+
+        def within(at: float, le: str = le) -> float:
+            return float(le == "+Inf" or takes(at) <= float(le))
+
+        requests = one.releases[-1].requests
+        _bucket(found, "upstream_request_duration_seconds", name, le, requests, within, now)
 
 
 def _bucket(

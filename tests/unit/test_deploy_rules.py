@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 import pytest
@@ -115,12 +116,20 @@ class TestVersions:
         assert _deployed(_served(_new(*_errors(20, 0, 0.0)), 0.01)).errors().unknown
         assert _deployed(_served(_new(*_errors(20, 0, 0.0)), 0.2)).errors().ok
 
+    def test_a_bad_version_that_ended_does_not_explain_what_all_versions_fail_now(self) -> None:
+        runs = _at(120, *_errors(120, 2, 0.0), *_errors(1, 0, 0.25), name="1")
+        ended = _at(20, *_errors(20, 3, 0.4), name="2", runs=0)
+        found = _deployed(runs, ended, _at(1, *_errors(0, 0, 0.25), name="3"))
+        assert found.errors().critical
+        assert found.began().ok
+        assert "1, which runs too, fails 25 %" in found.began().actual
+
     @pytest.mark.parametrize("runs", [0, 1])
     def test_errors_that_become_much_more_are_new(self, runs: int) -> None:
         old = _at(120, *_errors(120, 0 if runs else 21, 0.012), name="1", runs=runs)
         found = _deployed(old, _new(*_errors(20, 0, 0.6)))
         assert found.began().critical
-        assert found.began().actual == "60 % of 2, before it 1.2 %"
+        assert found.began().headline.endswith("requests fail: 60 %, before it 1.2 %")
         same = _deployed(old, _new(*_errors(20, 0, 0.015)))
         assert not same.began().wrong
         assert same.errors().critical
@@ -347,6 +356,23 @@ class TestPressure:
         assert unknown.by_load is None
         busy = Course(title="Pool", used=[0.95] * 20, load=[*range(20, 60, 2)])
         assert busy.by_load is True
+
+    @pytest.mark.parametrize("course", [range(12, 40), [10] * 10 + [38] * 18])
+    def test_what_slow_calls_hold_or_what_is_used_up_at_once_is_no_leak(
+        self, course: Sequence[int]
+    ) -> None:
+        used, load = [n / 40 for n in course], [40.0] * 28
+        slow = {"bank": [0.1] * 14 + [2.0] * 14, "mail": [0.2] * 28}
+        found = Course(title="Pool", used=used, load=load, calls=slow)
+        assert found.leak().ok
+        assert (found.held().critical, found.held().which) == (True, "bank")
+        assert "do without the slow system" in found.used_up().next_step
+        usual = Course(title="Pool", used=used, load=load, calls={"bank": [0.1] * 28})
+        assert usual.held().ok
+        assert usual.leak().wrong == isinstance(course, range)
+        assert Course(title="Pool", used=used, load=load, calls={}).held().unknown
+        calm = Course(title="Pool", used=[0.2] * 28, load=load, calls=slow)
+        assert calm.held().ok, "slow calls that hold nothing are no pressure"
 
 
 class TestFlags:

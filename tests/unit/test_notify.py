@@ -377,7 +377,7 @@ def test_the_end_of_a_run_is_one_message_with_one_link(root: Path) -> None:
     say(root, state="ended")
     found = [*events(root, Told(read(journal.folder))), event("sealed", head="ab" * 32)]
     message = Words(None, ADDRESS).message(found)
-    assert message.title == "RUN-005 CRITICAL: Replay lag"
+    assert message.title == "RUN-005 CRITICAL: Replay lag: 31.5 s"
     assert message.level == "failure"
     assert message.body.splitlines() == [
         "RUN-005 asks: What now? wait, resume replay.",
@@ -399,7 +399,7 @@ def test_a_message_is_the_cause_the_question_and_the_link() -> None:
     question = event("decision", run_id=RUN_ID, decision={**asked, "recommended": OPTIONS[1]})
     message = Words(None, ADDRESS).message([found, question])
     assert [message.title, *message.body.splitlines()] == [
-        "RUN-005 CRITICAL: Replay is paused",
+        "RUN-005 CRITICAL: Replay is paused: 31.5 s behind",
         "RUN-005 asks: What now? Recommended: resume replay. Or: wait, escalate.",
         f"{INCIDENT}: Lag {ADDRESS}/rbkernel/runs/{RUN_ID}",
     ]

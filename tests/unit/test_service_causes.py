@@ -13,10 +13,11 @@ import pytest
 from rbkernel.checks.answer import TIMESTAMPTZ, Answer, Column, Provenance
 from rbkernel.checks.frames import to_frame
 from rbkernel.model import Verdict
-from rbkernel.sources.monitoring.causes import approvals, cost, provider, safety
+from rbkernel.sources.monitoring.causes import approvals, cost, latency, provider, safety
 from rbkernel.sources.monitoring.causes.approvals import Approver, Queue
 from rbkernel.sources.monitoring.causes.cost import Spending
 from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group
+from rbkernel.sources.monitoring.causes.latency import Times
 from rbkernel.sources.monitoring.causes.provider import Calls, Model
 from rbkernel.sources.monitoring.causes.safety import Deployed, Guardrail
 from rbkernel.sources.monitoring.causes.suspect import Suspect, findings
@@ -618,3 +619,65 @@ def test_a_cause_is_as_urgent_as_its_problem(
     assert (found["a"].verdict, found["b"].verdict) == verdicts
     assert found["a"].is_cause is (problem is not Verdict.OK)
     assert found["a"].which == ("x" if found["a"].is_cause else "")
+
+
+class TestLatency:
+    """A part of the requests is the cause only if it explains that they are slow."""
+
+    USUAL: Mapping[str, Group] = {
+        "requests": figures(**{"": (3.0, 0.3)}),
+        "models": figures(contoso=(1.2, 1.2), northwind=(1.1, 1.2)),
+        "systems": figures(payments=(0.1, 0.1)),
+        "queries": figures(**{"": (0.02, 0.02)}),
+        "rate": figures(**{"": (40, 40)}),
+    }
+
+    def holds(self, **changed: Group) -> dict[str, bool | None]:
+        found = latency.suspects(Times(**{**self.USUAL, **changed}))
+        return {name: one.holds for name, one in found.items()}
+
+    @pytest.mark.parametrize(
+        ("changed", "cause"),
+        [
+            ({"models": figures(contoso=(5, 1.2), northwind=(1.1, 1.2))}, "provider"),
+            ({"systems": figures(payments=(2.5, 0.1), mail=(0.1, 0.1))}, "upstream"),
+            ({"queries": figures(**{"": (1.5, 0.02)})}, "database"),
+            # many queries that are each a little slower
+            ({"queries": figures(**{"": (0.2, 0.02)})}, "database"),
+            ({"rate": figures(**{"": (320, 40)})}, "traffic"),
+            # retries of a slow part
+            (
+                {"rate": figures(**{"": (320, 40)}), "queries": figures(**{"": (1.5, 0.02)})},
+                "database",
+            ),
+            # the slower of two
+            (
+                {
+                    "systems": figures(payments=(1.5, 0.1)),
+                    "queries": figures(**{"": (2.5, 0.02)}),
+                },
+                "database",
+            ),
+            # twice as slow, and too little to be the cause
+            ({"systems": figures(payments=(0.2, 0.1))}, ""),
+            ({"queries": figures(**{"": (0.004, 0.002)})}, ""),
+            ({"rate": figures(**{"": (55, 40)})}, ""),
+        ],
+    )
+    def test_the_part_that_became_slower(self, changed: dict[str, Group], cause: str) -> None:
+        found = self.holds(**changed)
+        assert [name for name, holds in found.items() if holds] == ([cause] if cause else [])
+        assert None not in found.values()
+
+    def test_what_is_not_measured_is_unknown(self) -> None:
+        silent = Group(members={}, reason="no result")
+        assert self.holds(models=silent)["provider"] is None
+        new = figures(**{"": (3.0, None)})
+        assert set(self.holds(requests=new).values()) == {None}
+        assert self.holds(queries=new)["database"] is None
+
+    def test_the_slowest_model_of_a_provider_counts_and_one_without_calls_does_not(self) -> None:
+        given = frame([("a", 5.0, 1.0), ("b", 1.0, 1.0), ("c", math.nan, 1.0)]).assign(
+            provider=["contoso", "contoso", "northwind"]
+        )
+        assert latency.slowest(given, "provider").members == {"contoso": Figure(now=5, usual=1)}

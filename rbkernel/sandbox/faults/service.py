@@ -68,6 +68,8 @@ class Kind:
     deploys: str = ""
 
 
+# a version is deployed once: what another fault did under its number would count, too
+_GOOD_VERSION = "2.15.1"
 _DEPLOYMENT = {"version": NEW_VERSION, "version_before": VERSION}
 _ERRORS = Shown("http/error_ratio", 0.04, 0.005)
 _SLOW = Shown("http/latency_p95", 1.5, 0.5)
@@ -100,10 +102,10 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="errors-before-deploy",
         summary="an upstream fails, and afterwards a good version is deployed",
-        changes={"upstream_errors": {"payments": 0.6}},
+        changes={"upstream_errors": {"payments": 0.6}, "new_version": _GOOD_VERSION},
         # all rates are those of after the change: the deployment is clearly later
         shown=Shown("http/error_ratio", 0.09, 0.005),
-        truth={**_DEPLOYMENT, "upstream": "payments"},
+        truth={**_DEPLOYMENT, "version": _GOOD_VERSION, "upstream": "payments"},
         look_alike_of="errors-after-deploy",
         deploys="after",
     ),
@@ -258,7 +260,8 @@ def start(kind: Kind, access: Access, _: int) -> dict[str, Any]:
     if kind.deploys == "after":
         changes[_DEPLOYED] = time.time()
         conditions.change(access.home, kind.name, changes)
-        of_version = Shown("http/request_rate_by_version", 10, 0, (("version", NEW_VERSION),))
+        deployed = (("version", str(truth["version"])),)
+        of_version = Shown("http/request_rate_by_version", 10, 0, deployed)
         _wait(access, of_version, "the new version has requests", shows=True)
     if _DEPLOYED in changes:
         truth[_DEPLOYED] = changes[_DEPLOYED]

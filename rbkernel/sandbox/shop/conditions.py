@@ -21,8 +21,8 @@ class Conditions(BaseModel):
 
     Parameters
     ----------
-    deployed_at
-        When the new version was deployed to half of the instances; None if it was not.
+    new_version, deployed_at
+        The new version, and when it was deployed to half of the instances; None if it was not.
     version_errors
         Share of the requests to the new version that fail.
     upstream_errors, upstream_slow_s
@@ -59,6 +59,7 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    new_version: str = NEW_VERSION
     deployed_at: float | None = None
     version_errors: float = 0.0
     upstream_errors: Mapping[str, float] = Field(default_factory=dict)

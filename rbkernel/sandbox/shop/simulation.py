@@ -10,7 +10,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Mapping
 
-from rbkernel.sandbox.shop.conditions import NEW_VERSION, VERSION, VERSION_BEFORE, Conditions
+from rbkernel.sandbox.shop.conditions import VERSION, VERSION_BEFORE, Conditions
 from rbkernel.sandbox.shop.metrics import Counters, Series
 
 SERVICE = "shop"
@@ -84,7 +84,7 @@ class Simulation:
         """Simulate one request, and return the code of its answer."""
         version = VERSION
         if conditions.deployed_at is not None and self._chance(0.5):
-            version = NEW_VERSION
+            version = conditions.new_version
         _, method, upstream = ROUTES[route]
         code, took_s = self._answer(route, version, upstream, conditions)
         self._count(
@@ -121,7 +121,7 @@ class Simulation:
                 return (504 if outcome == "timeout" else 502), took_s
         if self._chance(conditions.client_errors.get(route, _CLIENT_SHARE)):
             return 400, took_s
-        bad = conditions.version_errors if version == NEW_VERSION else 0.0
+        bad = conditions.version_errors if version == conditions.new_version else 0.0
         return (500 if self._chance(max(bad, _BAD_SHARE)) else 200), took_s
 
     def _called(self, upstream: str, conditions: Conditions) -> tuple[str, float]:
@@ -218,8 +218,8 @@ class Simulation:
         deployed = {VERSION_BEFORE: self._begun - 9 * DAY_S, VERSION: self._begun - 2 * DAY_S}
         running = [VERSION]
         if conditions.deployed_at is not None:
-            deployed[NEW_VERSION] = conditions.deployed_at
-            running.append(NEW_VERSION)
+            deployed[conditions.new_version] = conditions.deployed_at
+            running.append(conditions.new_version)
         size = 20e9
         found = {
             _series("db_pool_connections", state="in_use"): round(self._used),

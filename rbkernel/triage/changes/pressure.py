@@ -1,9 +1,9 @@
-"""`rb.pressure`: does a resource of a service run out because of its load, or because of a leak?"""
+"""`rb.pressure`: does a resource of a service run out by its load, slow calls, or a leak?"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -25,6 +25,9 @@ from rbkernel.triage.check import keep
 _GREW, _BY, _STEADY, _LOADED = 1.3, 0.1, 0.7, 1.2
 # so many values show a course
 _ENOUGH = 12
+# calls are slower if they take this many times as long as at the beginning, and this many s longer;
+# a leak grows step by step: one step is less than this share of its growth (own choices)
+_SLOWER, _SLOWER_S, _AT_ONCE = 1.5, 0.05, 0.5
 # after a fall to less than this share, as by a restart, it begins anew
 _FELL = 0.5
 
@@ -36,12 +39,14 @@ class Pressure:
     """The result of `pressure`, which has already been shown.
 
     ``leak`` is about use that grows without load, ``full`` about a resource that is used up, for
-    whatever reason. ``loaded`` says whether its load has grown, so that more instances help; None
-    if that is unknown.
+    whatever reason, ``held`` about calls to another system that have become slow, and hold it.
+    ``loaded`` says whether its load has grown, so that more instances help; None if that is
+    unknown.
     """
 
     leak: Finding
     full: Finding
+    held: Finding
     loaded: bool | None
 
     def _ipython_display_(self) -> None:
@@ -49,8 +54,12 @@ class Pressure:
 
 
 @checked
-def pressure(title: str, used: Frame, load: Frame, *, full: Ratio = 0.85) -> Pressure:
-    """Judge why a resource is used up: by more load, or by a leak, which a restart ends.
+def pressure(
+    title: str, used: Frame, load: Frame, *, calls: Frame | None = None, full: Ratio = 0.85
+) -> Pressure:
+    """Judge why a resource is used up: by more load, by slow calls, or by a leak.
+
+    Only a leak is ended by a restart.
 
     Parameters
     ----------
@@ -60,18 +69,39 @@ def pressure(title: str, used: Frame, load: Frame, *, full: Ratio = 0.85) -> Pre
         The result of `rb.promql` with ``last_s``: the share of the resource in use (0 to 1).
     load
         The result of `rb.promql` for the same time: what uses it, such as requests per second.
+    calls
+        The answer to ``@upstream/latency_p95`` for the same time: a slow call holds a connection
+        for as long. None if the service calls no other system.
     full
         The share from which on it counts as used up.
 
     Returns
     -------
     Pressure
-        With two findings; both are unknown if the share was not measured long enough.
+        With three findings; they are unknown if the share was not measured long enough.
     """
     said = [origin.reason for one in (used, load) if (origin := provenance(one))]
     reason = "; ".join(dict.fromkeys(filter(None, said)))
-    found = Course(title=title, used=_highest(used), load=_highest(load), full=full, reason=reason)
-    return Pressure(leak=keep(found.leak()), full=keep(found.used_up()), loaded=found.by_load)
+    found = Course(
+        title=title,
+        used=_highest(used),
+        load=_highest(load),
+        calls=None if calls is None else _by_system(calls),
+        full=full,
+        reason=reason,
+    )
+    return Pressure(
+        held=keep(found.held()),
+        leak=keep(found.leak()),
+        full=keep(found.used_up()),
+        loaded=found.by_load,
+    )
+
+
+def _by_system(frame: pd.DataFrame) -> dict[str, list[float]]:
+    if "upstream" not in frame:
+        return {}
+    return {str(name): _highest(rows) for name, rows in frame.groupby("upstream")}
 
 
 def _highest(frame: pd.DataFrame) -> list[float]:
@@ -97,6 +127,7 @@ class Course:
     title: str
     used: Sequence[float]
     load: Sequence[float]
+    calls: Mapping[str, Sequence[float]] | None = None
     full: float = 0.85
     reason: str = ""
 
@@ -118,11 +149,34 @@ class Course:
         if len(course) < _ENOUGH:
             return False  # it fell a moment ago
         first, last = self._ends
-        steps = [later >= before for before, later in pairwise(course)]
-        grew = last >= first * _GREW and last - first >= _BY
-        if not grew or sum(steps) < _STEADY * len(steps):
+        steps = [later - before for before, later in pairwise(course)]
+        if not self._grew or sum(one >= 0 for one in steps) < _STEADY * len(steps):
             return False
-        return self._loaded < _LOADED if self._loaded is not None else None
+        if max(steps) >= _AT_ONCE * (last - first) or self._slow:
+            return False
+        measured = self._loaded is not None and self._slow is not None
+        return (self._loaded or 0.0) < _LOADED if measured else None
+
+    @property
+    def _grew(self) -> bool:
+        first, last = self._ends
+        return last >= first * _GREW and last - first >= _BY
+
+    @property
+    def _slow(self) -> str | None:
+        """The system of which calls have become slower by most, with how much; empty if none has.
+
+        None if that is not measured.
+        """
+        if self.calls is None:
+            return ""
+        ends = {name: _ends(values) for name, values in self.calls.items() if values}
+        if not ends:
+            return None
+        name, (first, last) = max(ends.items(), key=lambda one: one[1][1] - one[1][0])
+        if last < first * _SLOWER or last - first < _SLOWER_S:
+            return ""
+        return f"{name} ({first:.2g} s to {last:.2g} s)"
 
     @property
     def _loaded(self) -> float | None:
@@ -160,6 +214,22 @@ class Course:
             value=last,
         )
 
+    def held(self) -> Finding:
+        """Return the finding on calls that have become slow while the use grew."""
+        found = partial(self._found, f"{self.title}: held by slow calls", "none")
+        if self._slow is None or not self.used:
+            return self._unseen(found)
+        if not self._slow or not (self._grew or self.used_up().wrong):
+            return found(Verdict.OK, "no calls have become slow while it grew")
+        return found(
+            Verdict.CRITICAL if self.used_up().wrong else Verdict.WARNING,
+            self._slow,
+            cause=f"calls have become slow, and hold the {self.title.lower()}: {self._slow}",
+            which=self._slow.partition(" (")[0],
+            next_step="do without the slow system; a restart does not help",
+            opens="RUN-023",
+        )
+
     def used_up(self) -> Finding:
         """Return the finding on a resource that is used up."""
         found = partial(self._found, f"{self.title}: in use", f"at most {_share(self.full)}")
@@ -181,12 +251,16 @@ class Course:
     def _step(self) -> str:
         if self._leaks:
             return "restart the instances: it leaks"
+        if self._slow:
+            return "do without the slow system, which holds it"
         if self._loaded is not None and self._loaded >= _LOADED:
             return "add instances; see first that the database has connections for them"
         return "find out what holds it, such as a slow call: its load does not explain it"
 
     def _unseen(self, found: partial[Finding]) -> Finding:
-        said = self.reason or f"only {len(self.used)} values, {_ENOUGH} are needed"
+        few = f"only {len(self.used)} values, {_ENOUGH} are needed"
+        slow = "the time of calls to other systems is not measured" if self._slow is None else ""
+        said = self.reason or (few if len(self.used) < _ENOUGH else slow) or "its load is unknown"
         return found(Verdict.UNKNOWN, said, next_step="look at the dashboard")
 
     def _found(

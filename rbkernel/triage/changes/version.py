@@ -73,10 +73,10 @@ def samples(rows: Iterable[tuple[float, float]]) -> tuple[Sample, ...]:
 def as_share(ratio: float) -> str:
     """Return a ratio as text in percent.
 
-    >>> as_share(0.25), as_share(0.0004)
-    ('25 %', '0.04 %')
+    >>> as_share(0.4138), as_share(0.000438), as_share(0.99996), as_share(0.0)
+    ('41 %', '0.044 %', '100 %', '0 %')
     """
-    return f"{ratio * 100:.3g} %"
+    return f"{ratio * 100:.0f} %" if ratio >= 0.1 else f"{ratio * 100:.2g} %"
 
 
 def clock(at: float) -> str:

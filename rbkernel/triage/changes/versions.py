@@ -171,11 +171,14 @@ class Deployments:
             return found(Verdict.UNKNOWN, f"{errors.actual}; {said}", next_step=step)
         before = median(self._shares_before(first))
         still = "" if first is suspect else f", also those to {suspect.name}"
+        said = (
+            f"{first.name} was deployed at {clock(first.started_at)} UTC, and since then"
+            f" requests fail{still}: {as_share(errors.value or 0.0)}, before it {as_share(before)}"
+        )
         return found(
             Verdict.CRITICAL,
-            f"{errors.actual}, before it {as_share(before)}",
-            cause=f"{first.name} was deployed at {clock(first.started_at)} UTC, and since then"
-            f" requests fail{still}: {as_share(errors.value or 0.0)}, before it {as_share(before)}",
+            said,
+            cause=said,
             which=suspect.name,
             next_step="take the deployment back: a rollback, or its feature flag",
             opens="RUN-022",
@@ -235,7 +238,7 @@ class Deployments:
         share = self.now(suspect) or 0.0
         for other in self._before(first):
             # of the same minutes: what began just before the deployment is not in older values
-            value = other.between(max(self.at - _NOW_S, first.started_at), math.inf) or 0.0
+            value = other.between(max(self.at - _NOW_S, suspect.started_at), math.inf) or 0.0
             failed = value * (self.requests(other) or 0.0)
             if other.instances > 0 and failed >= _FEW and self._like(value, share):
                 return f"{other.name}, which runs too, fails {as_share(value)} of its requests"

@@ -136,7 +136,7 @@ def truth(condition: Any) -> Truth:
         # without a value, it has only the verdict of the cause that kept it from being checked
         if condition.unknown or (condition.explained_by and condition.value is None):
             return Truth(None, _unseen(condition))
-        return Truth(condition.wrong, condition.headline)
+        return Truth(condition.wrong, _words(condition))
     if isinstance(condition, Assessed | list | tuple):
         return _any([truth(one) for one in condition])
     # a frame has an attribute for each column, which may be called "state"
@@ -190,8 +190,19 @@ def _beginning(word: str, options: Sequence[str]) -> str | None:
 
 
 def _led_by(findings: Sequence[Finding]) -> str:
-    """Return as the reason the headlines of the findings that made a condition true."""
-    return "; ".join(one.headline for one in leading(findings) if one.wrong)
+    """Return as the reason what the findings say that made a condition true."""
+    return "; ".join(_words(one) for one in leading(findings) if one.wrong)
+
+
+def _words(finding: Finding) -> str:
+    """Return what a finding says: its cause in words; without one, what was measured.
+
+    >>> from rbkernel.model import Verdict
+    >>> _words(Finding(title="Lag", verdict=Verdict.CRITICAL, expected="below 2 s", actual="9 s"))
+    'Lag: 9 s'
+    """
+    known = finding.is_cause or finding.cause
+    return finding.headline if known else f"{finding.title}: {finding.actual}"
 
 
 def _unseen(finding: Finding) -> str:

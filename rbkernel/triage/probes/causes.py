@@ -19,10 +19,12 @@ from rbkernel.config.quantities import Measured, Seconds
 from rbkernel.model import Finding, Verdict
 from rbkernel.sources.monitoring.causes import approvals as of_approvals
 from rbkernel.sources.monitoring.causes import cost as of_cost
+from rbkernel.sources.monitoring.causes import latency as of_latency
 from rbkernel.sources.monitoring.causes import provider as of_provider
 from rbkernel.sources.monitoring.causes import safety as of_safety
 from rbkernel.sources.monitoring.causes.cost import Spending
 from rbkernel.sources.monitoring.causes.figures import group
+from rbkernel.sources.monitoring.causes.latency import Times
 from rbkernel.sources.monitoring.causes.suspect import Suspect, findings
 from rbkernel.triage.check import keep
 from rbkernel.triage.context import triage
@@ -270,6 +272,47 @@ def provider(
         tolerated=tolerated_pct / 100,
     )
     return _assessed(errors, suspects, failed, always={"silent": silent})
+
+
+@checked
+def latency(
+    slow: Finding,
+    *,
+    service: str,
+    source: str = "",
+    until: str = "",
+    baseline_days: Days = 7,
+) -> Causes:
+    """Judge why requests are slow.
+
+    Asks for ``@http/latency_p95``, ``@http/latency_p95_by_route``, ``@llm/latency_p95``,
+    ``@upstream/latency_p95``, ``@db/latency_p95`` and ``@http/request_rate``, and shows the
+    answers.
+
+    Parameters
+    ----------
+    slow
+        The finding on the latency. If it is ok, there is no cause.
+    service, source, until, baseline_days
+        As for `promql`.
+
+    Returns
+    -------
+    Causes
+        ``provider`` (of models), ``upstream`` (another system), ``database``, ``traffic``. The
+        frame has the latency of each route.
+    """
+    asked = partial(
+        promql, source=source, until=until, baseline_days=baseline_days, service=service
+    )
+    times = Times(
+        requests=group(asked("@http/latency_p95"), ""),
+        models=of_latency.slowest(asked("@llm/latency_p95"), "provider"),
+        systems=of_latency.slowest(asked("@upstream/latency_p95"), "upstream"),
+        queries=group(asked("@db/latency_p95"), ""),
+        rate=group(asked("@http/request_rate"), ""),
+    )
+    return _assessed(asked("@http/latency_p95_by_route"), of_latency.suspects(times), slow)
 
 
 def _assessed(
