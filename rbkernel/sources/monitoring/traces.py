@@ -31,12 +31,15 @@ _COLUMNS = (
     Column("started_at", TIMESTAMPTZ),
     Column("duration_ms", FLOAT8),
     Column("own_ms", FLOAT8),
+    Column("total_ms", FLOAT8),
+    Column("spans", 20),
     Column("error", BOOLEAN),
     Column("failed_first", BOOLEAN),
     Column("waited", BOOLEAN),
     Column("status", TEXT),
     Column("span", TEXT),
     Column("parent", TEXT),
+    Column("which", TEXT),
 )
 #: The names of the columns.
 SPANS = tuple(column.name for column in _COLUMNS)
@@ -73,13 +76,15 @@ RULES = (
         source="a time-out fails in the caller",
     ),
     Rule(
-        title="Longest own time of a span",
-        column="own_ms",
-        by="operation",
+        title="Longest own time of an operation",
+        name="own_ms",
+        column="total_ms",
+        by="which",
         unit="ms",
         warn=1000,
         cause="The time went into {top}: {value} in which nothing that it called ran",
-        next_step="look at the service of this span",
+        next_step="look at this service and at what it waited for; the column spans says how often"
+        " the request did this",
         opens="RUN-009",
         source="rbkernel's choice; a person notices a second",
     ),
@@ -99,6 +104,11 @@ class Span:
     end_us: float
     error: bool
     status: str
+
+    @property
+    def which(self) -> str:
+        """The service and the operation, by which spans are alike."""
+        return f"{self.service}: {self.operation}"
 
     def __post_init__(self) -> None:
         """Raise a ValueError if the times are impossible."""
@@ -262,6 +272,9 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
     for span in spans:
         children[span.parent].append(span)
     first = _failed_first(spans, children)
+    alike: dict[str, list[float]] = defaultdict(list)
+    for span in spans:
+        alike[span.which].append(_own_us(span, children[span.id]) / 1000)
     return [
         (
             span.service,
@@ -269,12 +282,15 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
             datetime.fromtimestamp(span.start_us / 1e6, UTC),
             round((span.end_us - span.start_us) / 1000, 3),
             round(_own_us(span, children[span.id]) / 1000, 3),
+            round(sum(alike[span.which]), 3),
+            len(alike[span.which]),
             span.error,
             span is first,
             span is first and _has_waited(span, children[span.id]),
             span.status,
             span.id,
             span.parent,
+            span.which,
         )
         for span in spans
     ]

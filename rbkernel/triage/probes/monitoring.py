@@ -29,7 +29,7 @@ Days = Annotated[Whole, Field(ge=3, le=60)]
 # the unit of a figure that is a moment
 _SINCE_1970 = "s since 1970"
 # columns of an answer that are neither labels nor in its unit
-_FIGURES = {"ratio", "days", "values"}
+_FIGURES = {"ratio", "baseline_of", "values"}
 _OPTIONS = ("source", "last_s", "step_s", "until", "baseline_days", "unit", "row_cap")
 
 
@@ -68,7 +68,9 @@ def promql(
     baseline_days
         Compare with the values at this time of each of the last days: the median is in the column
         ``baseline``, and value divided by baseline in ``ratio``. Both are missing with values of
-        less than half of these days.
+        less than half of these days. Two values or more of the same day of the last four weeks
+        that are within a factor of two are used in their place; ``baseline_of`` says which. If the
+        last days and the same weekday disagree about the value, both are missing, too.
     unit
         Unit of the values, for `rb.check` and `rb.figure`, such as ``s``. Values of a query by name
         are converted to it, such as those of a ratio to ``%``; other values are not.
@@ -169,11 +171,13 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
     Returns
     -------
     pandas.DataFrame
-        Rows × (service, operation, started_at, duration_ms, own_ms, error, failed_first, waited,
-        status, span, parent) in the order of their starts, for `rb.assess`. ``own_ms`` is the time
-        in which no child of the span ran; ``failed_first`` is true for the failed span that ended
-        first, of those without a failed child; ``waited`` if it mostly waited for others. If the
-        trace is not found, the frame is empty with the reason attached, as for `promql`.
+        Rows × (service, operation, started_at, duration_ms, own_ms, total_ms, spans, error,
+        failed_first, waited, status, span, parent, which) in the order of their starts, for
+        `rb.assess`. ``own_ms`` is the time in which no child of the span ran, ``total_ms`` that of
+        all ``spans`` of this service and operation (``which``); ``failed_first`` is true for
+        the failed span that ended first, of those without a failed child; ``waited`` if it mostly
+        waited for others. If the trace is not found, the frame is empty with the reason attached,
+        as for `promql`.
 
     Raises
     ------
