@@ -133,7 +133,7 @@ KINDS: tuple[Kind, ...] = (
         changes={"traffic": 3.0},
         shown=Shown("http/request_rate", 100, 45),
         look_alike_of="latency-traffic",
-        trace=_status(200),
+        trace={**_status(200), "operation": "GET /orders"},
     ),
     Kind(
         name="latency-provider",

@@ -296,6 +296,47 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
     ]
 
 
+def tree(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the spans of a trace as people read them: calls are indented below their callers.
+
+    Rows × (span, after_ms, duration_ms, own_ms, status, note); ``after_ms`` is since the first.
+
+    >>> import pandas as pd
+    >>> known = dict.fromkeys(SPANS, False)
+    >>> one = {**known, "which": "web: GET /", "span": "a", "parent": "", "status": "500"}
+    >>> two = {**known, "which": "db: SELECT", "span": "b", "parent": "a", "status": "",
+    ...        "failed_first": True, "waited": True}
+    >>> at = pd.to_datetime([1000, 1007], unit="ms", utc=True)
+    >>> found = tree(pd.DataFrame([one, two]).assign(started_at=at))
+    >>> found[["span", "after_ms", "note"]].values.tolist()
+    [['web: GET /', 0.0, ''], ['· db: SELECT', 7.0, 'gave up waiting']]
+    """
+    parents = dict(zip(frame["span"], frame["parent"], strict=True))
+    after = (frame["started_at"] - frame["started_at"].min()).dt.total_seconds() * 1000
+    notes = [
+        "gave up waiting" if waited else "failed first" if first else "failed" if error else ""
+        for error, first, waited in zip(
+            frame["error"], frame["failed_first"], frame["waited"], strict=True
+        )
+    ]
+    indented = [
+        f"{'· ' * _depth(span, parents)}{which}"
+        for span, which in zip(frame["span"], frame["which"], strict=True)
+    ]
+    shown = frame[["duration_ms", "own_ms", "status"]].assign(note=notes)
+    shown.insert(0, "after_ms", after.round(3))
+    shown.insert(0, "span", indented)
+    return shown
+
+
+def _depth(span: str, parents: Mapping[str, str]) -> int:
+    """Return below how many known spans a span is; spans in a circle end the count."""
+    above: list[str] = []
+    while (span := parents.get(span, "")) in parents and span not in above:
+        above.append(span)
+    return len(above)
+
+
 def _failed_first(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) -> Span | None:
     """Return the failed span that ended first, of those without a failed child; None for none."""
     failed = [

@@ -19,7 +19,7 @@ from rbkernel.queries import values as inserting
 from rbkernel.queries.catalogue import NamedQuery
 from rbkernel.runbook.quantities import converted, needs_unit
 from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
-from rbkernel.sources.monitoring.traces import RULES, SPANS, Traces
+from rbkernel.sources.monitoring.traces import RULES, SPANS, Traces, tree
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
@@ -306,7 +306,7 @@ def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) 
     frame.attrs["unit"] = unit
     origin = provenance(frame)
     assert origin is not None  # every answer has one
-    show(frame if origin.reason or "value" not in frame else _readable(frame, unit))
+    show(frame if origin.reason else _readable(frame, unit))
     name = f"{named(question)}\n{question}\n{how!r}"
     if origin.reason or name in triage().undone.get(undone.QUERIES.title, {}):
         undone.note(undone.QUERIES, {name: not origin.reason})
@@ -314,11 +314,17 @@ def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) 
 
 
 def _readable(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Return the figures of an answer as people read them, each with its unit.
+    """Return an answer as people read it: figures with their units, a trace as a tree.
 
     Of a range, each series has one row. Of a moment, the labels come first, without the time, which
     the line below the table says.
     """
+    if "failed_first" in frame:
+        shown_ = tree(frame)
+        shown_.attrs = frame.attrs
+        return shown_
+    if "value" not in frame:
+        return frame
     names = ["value", "baseline"]
     if found := provenance(frame):
         frame = _by_series(frame) if found.step_s else frame.drop(columns="sampled_at")

@@ -63,12 +63,6 @@ class Figure:
         """By how much it is above its usual value."""
         return self.now - (self.usual or 0.0)
 
-    def less(self, other: Figure) -> Figure:
-        """Return the figure without the one of a member."""
-        known = self.usual is not None and other.usual is not None
-        usual = max(0.0, (self.usual or 0.0) - (other.usual or 0.0))
-        return Figure(now=max(0.0, self.now - other.now), usual=usual if known else None)
-
     def per(self, other: Figure) -> Figure | None:
         """Return the figure for each unit of another one; None if there is none now.
 
@@ -151,7 +145,7 @@ class Group:
         """Return the member that has risen while the others are as usual; empty if there is none.
 
         A large member is no culprit if all members have risen alike, nor is a member without
-        others: nothing shows that the rise is its own.
+        others that are still there: nothing shows that the rise is its own.
 
         >>> def group(**figures):
         ...     return Group(members={k: Figure(now=n, usual=u) for k, (n, u) in figures.items()})
@@ -159,10 +153,13 @@ class Group:
         ('a', '')
         >>> group(a=(9, 1)).culprit(), group(new=(20, 0), b=(10, 10)).culprit()
         ('', 'new')
+        >>> group(new=(60, 0), old=(0, 6)).culprit()
+        ''
         """
         name = self.leader()
-        rest = self.total.less(self.members[name]) if name else None
-        return name if rest and rest.usual and not rest.up else ""
+        others = {one: it for one, it in self.members.items() if one != name and it.now}
+        rest = Group(members=others).total
+        return name if rest.usual and not rest.up else ""
 
 
 def group(frame: pd.DataFrame, by: str, within: Mapping[str, str] | None = None) -> Group:
