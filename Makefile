@@ -72,7 +72,7 @@ lint: setup
 # the gateway with its Alertmanager. Only root on a machine with apt installs them; elsewhere those tests are
 # skipped with the reason, and in CI they fail. The tests start their own processes: no service of
 # these packages is started or stays enabled. Those that are there already are left alone.
-DEBIAN := chromium pgbouncer prometheus prometheus-alertmanager
+DEBIAN := chromium pgbouncer prometheus prometheus-alertmanager redis-server
 # it recommends fonts; Prometheus recommends a service for which nobody asked
 WITH_RECOMMENDED := chromium
 POLICY := /usr/sbin/policy-rc.d

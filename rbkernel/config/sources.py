@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +88,27 @@ class Endpoint(BaseModel):
         return self
 
 
+class RedisEndpoint(Endpoint):
+    """The options of a Redis server: as of `Endpoint`, with another form of ``url``.
+
+    A password alone is that of the user ``default``.
+    """
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in {"redis", "rediss"} and parts.hostname and parts.port != 0
+            numbered = re.fullmatch(r"(?:/\d*)?", parts.path)
+        except ValueError:
+            usable = numbered = None
+        # the text is not shown, because it may contain a password
+        if not (usable and numbered) or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("should be redis(s)://host:port/number, without user, ? and #")
+        return url.rstrip("/")
+
+
 class Source(BaseModel):
     """A configured source: its ``kind``, which is one of rbkernel or of an extension, and options.
 
@@ -117,7 +139,9 @@ class Source(BaseModel):
 
     @property
     def endpoint(self) -> Endpoint | None:
-        """The options of a source that rbkernel itself queries over HTTP; else None."""
+        """The options of a source that rbkernel itself queries; None of an extension's."""
+        if self.kind == "redis":
+            return RedisEndpoint.model_validate(self.options)
         return Endpoint.model_validate(self.options) if self.kind in HTTP_KINDS else None
 
     @property
@@ -133,7 +157,7 @@ class Source(BaseModel):
         return (one.token_env or one.password_env or "") if one else ""
 
     def secret(self) -> str | None:
-        """Return the token or the password of a source over HTTP; None if it has none.
+        """Return the token or the password of a source; None if it has none.
 
         Raises
         ------

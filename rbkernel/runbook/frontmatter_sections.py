@@ -276,7 +276,9 @@ class Drill(Section):
     fault: str = Field(min_length=1, description="a fault of the sandbox, or a drill in words")
     finds: str = Field("", description="the title of the finding that must not be ok")
     names: str = Field("", description="what this finding must name, such as an application")
-    recommends: str = Field("", description="the option that must be recommended")
+    recommends: str | tuple[str, ...] = Field(
+        "", description="the option that must be recommended, or one of each of several questions"
+    )
     harmless: bool = Field(False, description="nothing is wrong: each finding must be ok")
     after_s: float = Field(
         0.0, ge=0, le=600, description="s that the fault must last before the runbook looks"
@@ -285,6 +287,12 @@ class Drill(Section):
         default_factory=dict,
         description="parameters of the run; `truth.NAME` is what the fault says of itself",
     )
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The options that must be recommended, each by the question that has it."""
+        several = (self.recommends,) if isinstance(self.recommends, str) else self.recommends
+        return tuple(filter(None, several))
 
     def filled(self, truth: Mapping[str, Any]) -> Drill:
         """Return the drill with what an injected fault says of itself in place of `truth.NAME`.

@@ -26,6 +26,8 @@ HOST = "127.0.0.1"
 #: The source of the service side, and the range of its rates: a drill cannot wait for 5 min.
 PROMETHEUS = "sandbox-prometheus"
 RATE_WINDOW = "20s"
+#: The paths of the shop that answer as Loki and Jaeger do, by the kind of the source.
+STAND_INS = {"loki": "/stand-in-for-loki", "jaeger": "/stand-in-for-jaeger"}
 DATABASE = "shop"
 ROLES: tuple[Role, ...] = (
     "postgres",
@@ -124,6 +126,11 @@ class Access:
         if port := self.service_ports.get("prometheus"):
             source = [f'url = "http://{HOST}:{port}"', f'rate_window = "{RATE_WINDOW}"']
             text += "\n".join([f"\n[sources.{PROMETHEUS}]", 'kind = "prometheus"', *source, ""])
+        if port := self.service_ports.get("shop"):
+            for kind, path in STAND_INS.items():
+                url = json.dumps(f"http://{HOST}:{port}{path}")
+                section = f"[sources.sandbox{path.removeprefix('/stand-in-for')}-stand-in]"
+                text += "\n".join(["", section, f'kind = "{kind}"', f"url = {url}", ""])
         self.home.write(self.home.connections_file, text)
 
 

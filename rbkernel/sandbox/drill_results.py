@@ -81,8 +81,9 @@ def problems(drill: Drill, record: Record, failure: str = "") -> Iterator[str]:
         yield from (f"false alarm: {one.headline}" for one in wrong)
     else:
         yield from _undetected(drill, wrong)
-    if drill.recommends and (said := recommended(record)) != drill.recommends:
-        yield f"recommended “{said or 'nothing'}” instead of “{drill.recommends}”"
+    for option in drill.wanted:
+        if (said := recommended(record, instead_of=option)) != option:
+            yield f"recommended “{said or 'nothing'}” instead of “{option}”"
 
 
 def _undetected(drill: Drill, wrong: Sequence[Finding]) -> Iterator[str]:
@@ -99,13 +100,15 @@ def _text(finding: Finding) -> str:
     return " ".join((finding.headline, finding.cause, finding.which))
 
 
-def recommended(record: Record) -> str:
+def recommended(record: Record, *, instead_of: str = "") -> str:
     """Return the option that a run recommends last; empty if it recommends none.
 
     A runbook may ask twice, such as before a deployment and after it: the last answer is what the
-    person is to do now.
+    person is to do now. With ``instead_of``, only the questions that have this option count, if
+    there are any: that of how a login is contained has nothing to do with who is told.
     """
-    found = [one.recommended for one in record.decisions if one.recommended]
+    asked = [one for one in record.decisions if instead_of in one.options] or record.decisions
+    found = [one.recommended for one in asked if one.recommended]
     return found[-1] if found else ""
 
 

@@ -201,10 +201,22 @@ def _traces(configured: Configured) -> Source:
     return Traces(configured)
 
 
+def _redis(configured: Configured) -> Source:
+    from rbkernel.sources.redis import Redis
+
+    return Redis(configured)
+
+
 SOURCES: Group[Callable[[Configured], Source]] = Group(
     "rbkernel.sources",
     Callable,
-    {"prometheus": _queries, "loki": _queries, "jaeger": _traces, "tempo": _traces},
+    {
+        "prometheus": _queries,
+        "loki": _queries,
+        "jaeger": _traces,
+        "tempo": _traces,
+        "redis": _redis,
+    },
     unusable=_unusable,
 )
 

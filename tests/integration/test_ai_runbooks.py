@@ -305,7 +305,9 @@ class TestProvider:
     def test_a_part_of_the_calls_is_retried(self, at: Look) -> None:
         found = at("RUN-015", "partial")
         assert found.recommended == "retry with pauses, and wait longer"
-        assert "TIMEOUT_SECONDS=60" in found.command("Retry more often")
+        old, new = found.command("Wait longer, and retry").splitlines()
+        assert "--list" in old
+        assert "TIMEOUT_SECONDS=60" in new
 
     @pytest.mark.parametrize(
         ("service", "recommended", "told"),

@@ -377,7 +377,8 @@ class TestForSomeTime:
 class TestBaseline:
     def test_it_is_the_median_at_this_time_of_the_last_days(self, run: Triage) -> None:
         frame = rb.promql("cost{tenant={t}}", t="a", baseline_days=7, until=UNTIL)
-        assert frame[["value", "baseline", "ratio", "days"]].to_numpy().tolist() == [[40, 10, 4, 7]]
+        assert frame[["value", "baseline", "ratio"]].to_numpy().tolist() == [[40, 10, 4]]
+        assert frame["baseline_of"].tolist() == ["7 days"]
         assert "last 7 days, if at least half" in origin(frame).notes[0]
         found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
         assert (found.verdict, found.actual) == (
@@ -387,7 +388,7 @@ class TestBaseline:
 
     def test_too_few_days_are_no_baseline(self, run: Triage) -> None:
         frame = rb.promql("cost", baseline_days=7, until=UNTIL)
-        assert frame.set_index("series")["days"].to_dict() == {"a": 7, "b": 2}
+        assert frame.set_index("series")["baseline_of"].to_dict() == {"a": "7 days", "b": "2 days"}
         found = rb.check("Cost", frame, "ratio", warn=5, unit="x")
         assert found.verdict is Verdict.UNKNOWN
         assert "in 1 of 2 rows" in found.actual
@@ -416,6 +417,31 @@ class TestBaseline:
             found = rb.check("Cost", frame, "ratio", unit="x", **options)
             assert found.verdict is Verdict.UNKNOWN
             assert why in found.actual
+
+    @pytest.mark.parametrize(
+        ("now", "weeks", "verdict", "said"),
+        [
+            (6, [6, 5], Verdict.OK, "baseline 5.5 (median at this time of 2 Thursdays)"),
+            (6, [6], Verdict.UNKNOWN, "disputed: 1 by the last days, 6 by the last Thursday"),
+            (60, [6], Verdict.WARNING, "10 times the usual"),
+            (6, [], Verdict.WARNING, "(median at this time of 7 days)"),
+        ],
+    )
+    def test_work_that_comes_once_a_week(
+        self, begin: Any, now: float, weeks: list[float], verdict: Verdict, said: str
+    ) -> None:
+        def respond(asked: monitoring.Asked) -> tuple[int, str]:
+            if not asked.path.endswith("_range"):
+                return 200, of_query_api("vector", [{"metric": {}, "value": [0, str(now)]}])
+            values = weeks if float(asked.given["step"]) > 86_400 else [1.0] * 7
+            each = [[number, str(one)] for number, one in enumerate(values)]
+            return 200, of_query_api("matrix", [{"metric": {}, "values": each}] if each else [])
+
+        with stand_in(respond) as one:
+            begin(prom={"kind": "prometheus", "url": one.url})
+            frame = rb.promql("cost", baseline_days=7, until="2026-11-19T03:00:00Z")
+        found = rb.check("Cost", frame, "ratio", warn=2, unit="x")
+        assert (found.verdict, said in found.actual) == (verdict, True), found.actual
 
     def test_a_range_of_too_many_values(self, run: Triage) -> None:
         with pytest.raises(QueryError, match="too many values"):

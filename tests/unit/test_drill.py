@@ -67,6 +67,19 @@ def test_what_is_found_is_held_against_the_drill(
     assert (problem or "") in "".join(found)
 
 
+def test_each_option_is_that_of_the_question_that_has_it() -> None:
+    """Who is told, which is asked last, says nothing of what is done."""
+    decisions = (
+        Decision(id="a", question="What?", options=("wait", "drop"), recommended="wait"),
+        Decision(id="b", question="Who?", options=("all", "lead"), recommended="lead"),
+    )
+    run = cast("Record", SimpleNamespace(findings=(SLOT,), decisions=decisions))
+    asked = Drill(fault="slot-unread", recommends=("drop", "lead"))
+    assert list(drill_results.problems(asked, run)) == ["recommended “wait” instead of “drop”"]
+    unknown = Drill(fault="slot-unread", recommends="nobody")
+    assert list(drill_results.problems(unknown, run)) == ["recommended “lead” instead of “nobody”"]
+
+
 @pytest.mark.parametrize(
     ("recommended", "problems"),
     [

@@ -81,6 +81,25 @@ class TestFigures:
         assert "what is usual at this hour is not known" in found.unknown
         assert (found.culprit(), found.leader()) == ("", "")
 
+    def test_a_member_that_is_gone_was_usual(self) -> None:
+        """A tenant with another name is no rise."""
+        given = frame([("acme-eu", 5, None), ("b", 2, 2)])
+        assert group(given, "tenant").culprit() == "acme-eu"
+        given.attrs["gone"] = [{"tenant": "acme", "baseline": 5.0}]
+        found = group(given, "tenant")
+        assert (found.culprit(), found.members["acme"]) == ("", Figure(now=0, usual=5))
+
+    @pytest.mark.parametrize(("now", "culprit", "known"), [(90.0, "", False), (0.5, "b", True)])
+    def test_a_member_that_works_once_a_week_is_no_culprit(
+        self, now: float, culprit: str, known: bool
+    ) -> None:
+        """Too small, it decides nothing."""
+        given = frame([("weekly", now, None), ("b", 20, 2), ("c", 4, 4)])
+        given["baseline_of"] = ["disputed: 0 by the last days, 90 by the last Sunday", "", ""]
+        found = group(given, "tenant")
+        assert (found.culprit(), not found.unknown) == (culprit, known)
+        assert known or "weekly (disputed: 0 by the last days, 90" in found.unknown
+
     def test_a_cut_baseline_is_no_history(self) -> None:
         cut = dataclasses.replace(_ORIGIN, missing={"ratio": "unknown: the baseline is cut off"})
         assert group(frame([("a", 5, None), ("b", 2, 2)], cut), "tenant").members["a"].usual is None

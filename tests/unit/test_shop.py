@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ from pydantic import ValidationError
 from rbkernel.queries import catalogue
 from rbkernel.sandbox.faults import service
 from rbkernel.sandbox.home import Home
-from rbkernel.sandbox.shop import conditions, history, metrics, monitoring
+from rbkernel.sandbox.shop import conditions, history, metrics, monitoring, stand_ins
 from rbkernel.sandbox.shop.conditions import Conditions
 from rbkernel.sandbox.shop.metrics import Counters, Series
+from rbkernel.sandbox.shop.requests import Kept, Request
 from rbkernel.sandbox.shop.simulation import Simulation
+from rbkernel.sources.monitoring import traces
+from rbkernel.sources.monitoring.series import read
 
 SECONDS = 60
+_THEIRS = "its own database does not answer"
 
 
 def simulated(**changes: Any) -> tuple[Counters, dict[Series, float]]:
@@ -71,6 +76,52 @@ class TestSimulation:
         switched = by(simulated(model_switched=True)[0], "llm_cost_dollars_total", "feature")
         assert switched["chat"] > 10 * usual["chat"]
         assert switched["search-answers"] < 2 * usual["search-answers"]
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Request]:
+    kept, now = Kept(seed=1), Conditions(upstream_errors={"payments": 0.6})
+    simulation = Simulation(Counters(), now=1000.0, kept=kept)
+    for second in range(SECONDS):
+        simulation.tick(1.0, 1000.0 + second, now)
+    return [*kept.requests]
+
+
+class TestStandIns:
+    """What they answer is read as the answers of Loki and Jaeger are."""
+
+    def traces(self, kept: list[Request], path: str, **sought: str) -> list[list[traces.Span]]:
+        code, text = stand_ins.jaeger(path, sought, kept)
+        assert code == 200, text
+        return [[*traces.of_jaeger({"data": [one]})] for one in json.loads(text)["data"]]
+
+    def lines(self, kept: list[Request], query: str) -> list[str]:
+        given = {"query": query, "start": "0", "end": "9999", "limit": "5000"}
+        code, text = stand_ins.loki("/loki/api/v1/query_range", given, kept)
+        assert code == 200, text
+        return [str(line) for one in read(json.loads(text)).series for _, line in one.samples]
+
+    def test_the_system_that_failed_first_and_its_line_are_in_the_trace(
+        self, kept: list[Request]
+    ) -> None:
+        sought = {"operation": "POST /checkout", "tags": '{"http.status_code": "502"}'}
+        [spans] = self.traces(kept, "/api/traces", limit="1", service="shop", **sought)
+        known = [dict(zip(traces.SPANS, row, strict=True)) for row in traces.rows(spans)]
+        [first] = [one for one in known if one["failed_first"]]
+        assert (first["service"], first["waited"]) == ("payments", False)
+        failed = next(one for one in reversed(kept) if one.answered.code == 502)
+        assert self.traces(kept, f"/api/traces/{failed.trace}") == [spans]
+        own = self.lines(kept, f'{{app="payments"}} |= "{failed.trace}"')
+        assert own == [f'level=error trace_id={failed.trace} status=500 msg="{_THEIRS}"']
+        every = self.lines(kept, f'{{app=~"shop|payments"}} |= "{failed.trace}" |~ `(?i)ERROR`')
+        assert len(every) == 2
+        assert self.lines(kept, f'{{app="shop"}} |= "{failed.trace}" != "level=error"')
+
+    def test_what_they_do_not_know_is_refused(self, kept: list[Request]) -> None:
+        for query in ('{app="shop"} | json', "rate({app=`shop`}[5m])", "{} |= `a`"):
+            assert stand_ins.loki("/loki/api/v1/query_range", {"query": query}, kept)[0] == 400
+        assert stand_ins.jaeger("/api/traces", {"lookback": "1h"}, kept)[0] == 400
+        assert stand_ins.jaeger("/api/traces/0", {}, kept)[0] == 404
 
 
 class TestConditions:

@@ -5,6 +5,7 @@ Each fault is active when the Prometheus of the sandbox shows it, and healed whe
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import httpx
 
 from rbkernel.errors import SandboxError
 from rbkernel.queries import catalogue, values
-from rbkernel.sandbox.access import HOST, RATE_WINDOW, Access
+from rbkernel.sandbox.access import HOST, RATE_WINDOW, STAND_INS, Access
 from rbkernel.sandbox.faults import waiting
 from rbkernel.sandbox.shop import conditions
 from rbkernel.sandbox.shop.conditions import NEW_VERSION, VERSION
@@ -57,6 +58,9 @@ class Kind:
         What a runbook must find.
     deploys
         Whether the new version is deployed: ``before`` the other changes, or ``after`` they show.
+    trace
+        What the trace of a request of the fault has, as the search of Jaeger asks for it; the truth
+        then has its id as ``trace_id``.
     """
 
     name: str
@@ -66,6 +70,11 @@ class Kind:
     truth: Mapping[str, Any] = field(default_factory=dict)
     look_alike_of: str | None = None
     deploys: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
+
+
+def _status(code: int) -> dict[str, str]:
+    return {"tags": json.dumps({"http.status_code": str(code)})}
 
 
 # a version is deployed once: what another fault did under its number would count, too
@@ -83,6 +92,7 @@ KINDS: tuple[Kind, ...] = (
         shown=_ERRORS,
         truth=_DEPLOYMENT,
         deploys="before",
+        trace={**_status(500), "operation": "GET /search"},
     ),
     Kind(
         name="errors-upstream",
@@ -91,6 +101,7 @@ KINDS: tuple[Kind, ...] = (
         shown=_ERRORS,
         truth={"upstream": "payments", "route": "/checkout"},
         look_alike_of="errors-after-deploy",
+        trace={**_status(502), "operation": "POST /checkout"},
     ),
     Kind(
         name="errors-pool",
@@ -98,6 +109,7 @@ KINDS: tuple[Kind, ...] = (
         changes={"pool_timeouts": 0.3},
         shown=_ERRORS,
         look_alike_of="errors-after-deploy",
+        trace=_status(503),
     ),
     Kind(
         name="errors-before-deploy",
@@ -123,6 +135,7 @@ KINDS: tuple[Kind, ...] = (
         changes={"traffic": 3.0},
         shown=Shown("http/request_rate", 100, 45),
         look_alike_of="latency-traffic",
+        trace={**_status(200), "operation": "GET /orders"},
     ),
     Kind(
         name="latency-provider",
@@ -130,6 +143,7 @@ KINDS: tuple[Kind, ...] = (
         changes={"provider_slow_s": {"contoso": 4.0}},
         shown=_SLOW,
         truth={"provider": "contoso", "route": "/search"},
+        trace={"operation": "contoso: POST /chat/completions", "minDuration": "3s"},
     ),
     Kind(
         name="latency-database",
@@ -137,6 +151,7 @@ KINDS: tuple[Kind, ...] = (
         changes={"database_slower": 80.0},
         shown=_SLOW,
         look_alike_of="latency-provider",
+        trace={"operation": "GET /orders", "minDuration": "1.5s"},
     ),
     Kind(
         name="latency-traffic",
@@ -208,7 +223,7 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         name="safety-guardrail",
         summary="a guardrail is set too strictly, and blocks harmless requests of all sources",
-        changes={"guardrail_share": {"toxicity": 0.3}},
+        changes={"guardrail_share": {"toxicity": 0.5}},
         shown=Shown("safety/event_ratio", 0.2, 0.04),
         truth={"guardrail": "toxicity"},
         look_alike_of="safety-source",
@@ -265,6 +280,8 @@ def start(kind: Kind, access: Access, _: int) -> dict[str, Any]:
         _wait(access, of_version, "the new version has requests", shows=True)
     if _DEPLOYED in changes:
         truth[_DEPLOYED] = changes[_DEPLOYED]
+    if kind.trace:
+        truth["trace_id"] = _trace(kind, access)
     return {"service": SERVICE, **truth}
 
 
@@ -273,6 +290,21 @@ def stop(kind: Kind, access: Access, _: int) -> None:
     conditions.change(access.home, kind.name, {})
     if access.service_ports:
         _wait(access, kind.shown, f"no longer: {kind.summary}", shows=False)
+
+
+def _trace(kind: Kind, access: Access) -> str:
+    """Return the id of the newest trace of a request of the fault."""
+    url = f"http://{HOST}:{access.service_ports['shop']}{STAND_INS['jaeger']}/api/traces"
+    found: list[str] = []
+
+    def reached() -> bool:
+        asked = {"service": SERVICE, "limit": "1", **kind.trace}
+        answer = httpx.get(url, params=asked).raise_for_status().json()
+        found[:] = [one["traceID"] for one in answer["data"]]
+        return bool(found)
+
+    waiting.until_true(reached, what=f"a trace of: {kind.summary}", timeout_s=_PATIENCE_S)
+    return found[0]
 
 
 def _wait(access: Access, shown: Shown, what: str, *, shows: bool) -> None:

@@ -7,6 +7,7 @@
 ``GET /api/admin/features``   the feature flags, in the shape of Unleash's API
 ``POST …/features/NAME/on``   switch a flag on; ``off`` switches it off
 the shop's routes             one more request of the simulation, with the code that it draws
+``GET /stand-in-for-…``       the query APIs of Loki and Jaeger, see `stand_ins`
 ============================  ==================================================================
 
 The process ends when the sandbox is removed.
@@ -23,13 +24,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from rbkernel.sandbox.access import HOST
+from rbkernel.sandbox.access import HOST, STAND_INS
 from rbkernel.sandbox.home import Home
-from rbkernel.sandbox.shop import conditions, history, metrics
+from rbkernel.sandbox.shop import conditions, history, metrics, stand_ins
 from rbkernel.sandbox.shop.metrics import Counters
-from rbkernel.sandbox.shop.simulation import FLAGS, ROUTES, Simulation
+from rbkernel.sandbox.shop.requests import Kept
+from rbkernel.sandbox.shop.simulation import FLAGS, ROUTES, SEED, Simulation
 
 _TICK_S = 0.2
 _FEATURES = "/api/admin/features"
@@ -46,7 +48,8 @@ class Shop:
         now = time.time()
         self._lock = threading.Lock()
         self._counters = Counters(history.counted(begun, now))
-        self._simulation = Simulation(self._counters, now=begun)
+        self._kept = Kept(SEED)
+        self._simulation = Simulation(self._counters, now=begun, kept=self._kept)
         self._at = now
 
     def run(self) -> None:
@@ -76,6 +79,15 @@ class Shop:
             return "database pool: no connection within 5 s"
         return ""
 
+    def stand_in(self, path: str, given: dict[str, str]) -> tuple[int, str] | None:
+        """Answer a query of log lines or traces; None if the path is of no stand-in."""
+        with self._lock:
+            kept = [*self._kept.requests]
+        for kind, answer in (("loki", stand_ins.loki), ("jaeger", stand_ins.jaeger)):
+            if path.startswith(f"{STAND_INS[kind]}/"):
+                return answer(path.removeprefix(STAND_INS[kind]), given, kept)
+        return None
+
     def features(self) -> list[dict[str, Any]]:
         """Return the feature flags, in the shape of Unleash."""
         set_now = {**FLAGS, **conditions.read(self.home).flags}
@@ -102,8 +114,10 @@ class Shop:
 def _handler(shop: Shop) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            if path == "/metrics":
+            path, query = urlsplit(self.path).path, urlsplit(self.path).query
+            if found := shop.stand_in(path, dict(parse_qsl(query))):
+                self._answer(*found, "application/json")
+            elif path == "/metrics":
                 self._answer(200, shop.metrics(), "text/plain; version=0.0.4")
             elif path == "/health/live":
                 self._json(200, {"status": "ok"})

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from rbkernel.sandbox.shop.conditions import VERSION, VERSION_BEFORE, Conditions
 from rbkernel.sandbox.shop.metrics import Counters, Series
+from rbkernel.sandbox.shop.requests import Answered, Call, Kept
 
 SERVICE = "shop"
 SEED = 7
@@ -52,13 +53,27 @@ SOURCES = {"web": 0.6, "api": 0.3, "partner-feed": 0.1}
 LOGINS = (("shop_app", "payments"), ("shop_app", "mail"))
 FLAGS = {"new-checkout": True, "ai-answers": True, "read-from-new-orders": False}
 LOG = "/var/log/shop/shop.log"
+# a request that gets no connection of the pool
+_NO_CONNECTION = Call(
+    "postgres",
+    "wait for a connection of the pool",
+    5.0,
+    error=f"no connection of the pool within 5 s: {POOL} of {POOL} are in use",
+)
 
 
 class Simulation:
-    """The shop, tick by tick; `counters` is what it has counted, `gauges` what it is now."""
+    """The shop, tick by tick; `counters` is what it has counted, `gauges` what it is now.
 
-    def __init__(self, counters: Counters, *, now: float, seed: int = SEED) -> None:
+    ``kept`` gets the requests, for traces and log lines.
+    """
+
+    def __init__(
+        self, counters: Counters, *, now: float, seed: int = SEED, kept: Kept | None = None
+    ) -> None:
         self.counters = counters
+        self.kept = kept
+        self._now = now
         self._random = random.Random(seed)  # noqa: S311 - traffic, not secrets
         self._begun = now
         self._left: dict[str, float] = defaultdict(float)
@@ -69,6 +84,7 @@ class Simulation:
 
     def tick(self, seconds: float, now: float, conditions: Conditions) -> None:
         """Simulate what happens in these seconds, which end now."""
+        self._now = now
         self._requests(seconds, conditions)
         self._models(seconds, conditions)
         self._humans(seconds, now, conditions)
@@ -86,11 +102,16 @@ class Simulation:
         if conditions.deployed_at is not None and self._chance(0.5):
             version = conditions.new_version
         _, method, upstream = ROUTES[route]
-        code, took_s = self._answer(route, version, upstream, conditions)
+        answered = self._answer(route, version, upstream, conditions)
+        code, took_s = answered.code, answered.took_s
         self._count(
             "http_requests_total", version=version, route=route, method=method, code=str(code)
         )
         self._observe("http_request_duration_seconds", took_s, version=version, route=route)
+        if self.kept:
+            operation = f"{method} {route}"
+            of = {"service": SERVICE, "operation": operation, "version": version}
+            self.kept.add(answered, at=self._now, **of)
         return code
 
     def _requests(self, seconds: float, conditions: Conditions) -> None:
@@ -101,28 +122,34 @@ class Simulation:
         self._used = POOL if conditions.pool_timeouts else min(POOL - 1.0, 2 + busy_s)
         self._count("db_pool_timeouts_total", 0)
 
-    def _answer(
-        self, route: str, version: str, upstream: str, conditions: Conditions
-    ) -> tuple[int, float]:
+    def _answer(self, route: str, version: str, upstream: str, conditions: Conditions) -> Answered:
         if self._chance(conditions.pool_timeouts):
             self._count("db_pool_timeouts_total")
-            return 503, 5.0
+            return Answered(code=503, took_s=5.0, calls=[_NO_CONNECTION])
         query_s = self._about(0.012) * conditions.database_slower
         self._observe("db_query_duration_seconds", query_s)
+        calls = [Call("postgres", f"SELECT {route[1:]}", query_s)] * 2
         # more requests than the instances can handle wait for each other
         waited_s = 0.05 * max(0.0, conditions.traffic - 3) ** 2
         took_s = self._about(0.04) + 2 * query_s + self._about(waited_s)
         if upstream:
             outcome, call_s = self._called(upstream, conditions)
             took_s += call_s
+            calls.append(_call(upstream, outcome, call_s))
             if route == "/search":  # a part of the answer comes from a model
-                took_s += self._about(conditions.provider_slow_s.get("contoso", 0.0))
+                model_s = self._about(conditions.provider_slow_s.get("contoso", 0.0))
+                took_s += model_s
+                calls.append(Call("contoso", "contoso: POST /chat/completions", model_s))
             if outcome != "ok":
-                return (504 if outcome == "timeout" else 502), took_s
+                code = 504 if outcome == "timeout" else 502
+                return Answered(code=code, took_s=took_s, calls=calls)
         if self._chance(conditions.client_errors.get(route, _CLIENT_SHARE)):
-            return 400, took_s
+            return Answered(code=400, took_s=took_s, calls=calls)
         bad = conditions.version_errors if version == conditions.new_version else 0.0
-        return (500 if self._chance(max(bad, _BAD_SHARE)) else 200), took_s
+        if self._chance(max(bad, _BAD_SHARE)):
+            error = f"{route[1:]}: KeyError: 'discount'"
+            return Answered(code=500, took_s=took_s, calls=calls, error=error)
+        return Answered(code=200, took_s=took_s, calls=calls)
 
     def _called(self, upstream: str, conditions: Conditions) -> tuple[str, float]:
         failed = self._chance(conditions.upstream_errors.get(upstream, _TIMEOUT_SHARE))
@@ -268,6 +295,17 @@ class Simulation:
 
 def _series(name: str, **labels: str) -> Series:
     return Series(name, (("service", SERVICE), *labels.items()))
+
+
+def _call(upstream: str, outcome: str, took_s: float) -> Call:
+    """Return the call of an upstream; of one that does not answer, the upstream has no span."""
+    operation = f"{upstream}: POST /v1"
+    if outcome == "ok":
+        return Call(upstream, operation, took_s, status=200)
+    if outcome == "timeout":
+        return Call(upstream, operation, took_s, error=f"{upstream}: no answer in time")
+    said, theirs = f"{upstream} answered 500", "its own database does not answer"
+    return Call(upstream, operation, took_s, status=500, error=said, theirs=theirs)
 
 
 def _decided(queue: str, approver: str) -> dict[str, str]:

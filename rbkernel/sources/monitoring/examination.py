@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from rbkernel.checks.answer import provenance
 from rbkernel.config.sources import Source
 from rbkernel.errors import RbkernelError, SourceError
 from rbkernel.model import Finding, Verdict, now
@@ -42,6 +43,8 @@ def examine(source: Source) -> list[Finding]:
     """Examine one source, and change nothing; of an extension's, only the configuration."""
     if source.endpoint is None:
         return [_step("configuration", lambda: _opened(source))]
+    if source.kind == "redis":
+        return [_step("answer", lambda: _told(source))]
     client = Client(source)
     found = [_step("configuration", lambda: _configured(client))]
     replies: list[tuple[Reply, float]] = []
@@ -126,6 +129,16 @@ def _finding(name: str, verdict: Verdict, actual: str, step: str) -> Finding:
 def _opened(source: Source) -> _Result:
     open_source(source).close()
     return Verdict.OK, f"the kind {source.kind} can be opened; its extension examines no more", ""
+
+
+def _told(source: Source) -> _Result:
+    """Ask a Redis how it is."""
+    frame = open_source(source).query("info", {})
+    found = provenance(frame)
+    assert found is not None  # every answer has one
+    if found.reason:
+        raise SourceError(found.reason, next_step=found.next_step)
+    return Verdict.OK, f"Redis {frame['version'].iloc[0]}, {frame['role'].iloc[0]}", ""
 
 
 def _configured(client: Client) -> _Result:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rbkernel import amounts
 from rbkernel.checks.answer import Answer, Provenance
@@ -20,9 +20,10 @@ from rbkernel.errors import ConfigError, QueryError, SourceError
 from rbkernel.model import now
 from rbkernel.queries import values
 from rbkernel.redact.columns import Policy
-from rbkernel.sources.monitoring import series
+from rbkernel.sources.monitoring import series, usual
 from rbkernel.sources.monitoring.client import Client
-from rbkernel.sources.monitoring.series import Found
+from rbkernel.sources.monitoring.series import Found, Series
+from rbkernel.sources.monitoring.usual import Baseline, Usual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +39,46 @@ COLUMNS = {
 _PATHS = {"prometheus": "/api/v1/query", "loki": "/loki/api/v1/query"}
 
 
-class _Usual(NamedTuple):
-    """The baselines (None: not asked), notes about them, and why some ratios are missing."""
+@dataclass(frozen=True, kw_only=True)
+class _Compared:
+    """The baselines, by series; notes about them, and why all are missing, if they are."""
 
-    known: dict[Any, series.Baseline] | None = None
+    asked: int
+    known: Mapping[Any, Baseline]
     notes: Sequence[str] = ()
     missing: str = ""
+
+    def of(self, one: Series, value: float) -> tuple[float, str]:
+        """Return the baseline of a series for a value of it, and of which days it is one."""
+        found = self.usual(one, value)
+        return found.value, found.of
+
+    def usual(self, one: Series, value: float) -> Usual:
+        """Return what is usual of a series."""
+        return self.known.get(one.identity, Baseline(asked=self.asked)).usual(value)
+
+    def without_ratio(self, found: Found) -> str:
+        """Return why some ratios are missing; empty if none is."""
+        if self.missing:
+            return self.missing
+        each = [
+            self.usual(one, value)
+            for one in found.series
+            for _, value in one.samples
+            if isinstance(value, float)
+        ]
+        if disputed := next((one.of for one in each if one.disputed), ""):
+            return f"NaN (the baseline is {disputed})"
+        return "NaN (a baseline is not above 0)" if any(one.value <= 0 for one in each) else ""
+
+    def gone(self, found: Found) -> list[Series]:
+        """Return the series of the last days that have no value now, with their baselines."""
+        left = {*self.known} - {one.identity for one in found.series}
+        return [
+            Series(labels=dict(one), samples=[(0.0, self.known[one].by_days)])
+            for one in sorted(left, key=sorted)
+            if self.known[one].by_days > 0
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +148,10 @@ class Queries:
         """Ask, and return rows × (series, sampled_at, value, labels …).
 
         Log lines have the column ``line`` in place of ``value``. With a baseline, there are the
-        columns ``baseline``, ``ratio`` (value divided by baseline) and ``days``, too. ``name`` is
-        that of the question in the line below the answer; by default, its beginning.
+        columns ``baseline``, ``ratio`` (value divided by baseline) and ``baseline_of`` (of which
+        days), too; and ``attrs["gone"]`` has the labels and the baseline of the series that have no
+        value now. ``name`` is that of the question in the line below the answer; by default, its
+        beginning.
 
         Raises
         ------
@@ -129,7 +166,7 @@ class Queries:
         try:
             begin, end = asked.range()
             found = self._ask(text, asked, begin, end)
-            usual = self._baselines(text, asked.baseline_days, end)
+            past = self._baselines(text, asked.baseline_days, end)
         except (SourceError, ConfigError) as error:
             return frames.failed_frame(
                 COLUMNS[self.configured.kind],
@@ -140,7 +177,7 @@ class Queries:
             )
         cap = row_cap or self.configured.row_cap
         found = found.within(self.client.endpoint.series_cap, self._shown)
-        rows = series.rows(found, usual.known, self._shown)
+        rows = series.rows(found, past.of if past else None, self._shown)
         full = found.lines and len(rows) == asked.most_lines
         limit = f"the limit of {asked.most_lines} lines" if full else ""
         ranged = asked.last_s is not None
@@ -155,15 +192,22 @@ class Queries:
             duration_s=round(time.monotonic() - started, 4),
             rows=min(len(rows), cap),
             cut_by=f"the row cap of {cap}" if len(rows) > cap else found.cut_by or limit,
-            notes=(*found.notes, *usual.notes),
-            missing={"ratio": usual.missing} if usual.missing else {},
+            notes=(*found.notes, *(past.notes if past else ())),
+            missing={"ratio": why} if past and (why := past.without_ratio(found)) else {},
             begins=_iso(begin) if ranged else "",
             ends=_iso(end),
             step_s=asked.step if ranged and not found.lines else 0.0,
         )
-        columns = series.columns(found, usual.known)
+        columns = series.columns(found, compared=past is not None)
         answer = Answer(columns=columns, rows=rows[:cap], provenance=provenance)
-        return frames.to_frame(answer.protected(self.configured.redaction))
+        frame = frames.to_frame(answer.protected(self.configured.redaction))
+        if past:
+            frame.attrs["gone"] = [
+                {**one.labels, "baseline": one.samples[0][1]}
+                for one in past.gone(found)
+                if all(map(self._shown, one.labels))
+            ]
+        return frame
 
     def _shown(self, label: str) -> bool:
         return self.configured.redaction.policy(label) is Policy.KEEP
@@ -196,20 +240,33 @@ class Queries:
                 str(error), "check the url and the kind of the source"
             ) from error
 
-    def _baselines(self, text: str, days: int, end: float) -> _Usual:
-        """Ask for the values at this time of each of the last days, in one request."""
+    def _baselines(self, text: str, days: int, end: float) -> _Compared | None:
+        """Ask for the values at this time of the last days, and of this day of the last weeks."""
         if not days:
-            return _Usual()
-        times = {"start": f"{end - days * _DAY_S:.3f}", "end": f"{end - _DAY_S:.3f}"}
-        found = self._get("_range", text, {**times, "step": str(_DAY_S)})
+            return None
         last = f"{amounts.count(days, 'day')}, if at least half of them have one"
         said = f"baseline: median of the values at this time of each of the last {last}"
-        notes = (said, *(f"of the baseline: {note}" for note in found.notes))
-        if found.cut_by:  # a part of a sum can be too low or too high: there is no baseline
-            return _Usual({}, notes, f"unknown: the baseline is cut off by {found.cut_by}")
-        known = series.baselines(found.series, days)
-        no_multiple = any(one.value <= 0 for one in known.values())
-        return _Usual(known, notes, "NaN (a baseline is not above 0)" if no_multiple else "")
+        by_day = self._each(text, end, days, _DAY_S)
+        notes = [said, *(f"of the baseline: {note}" for note in by_day.notes)]
+        if by_day.cut_by:  # a part of a sum can be too low or too high: there is no baseline
+            why = f"unknown: the baseline is cut off by {by_day.cut_by}"
+            return _Compared(asked=days, known={}, notes=notes, missing=why)
+        weeks: Sequence[Series] = ()
+        try:
+            by_week = self._each(text, end, usual.WEEKS, 7 * _DAY_S)
+        except SourceError as error:  # such as a range that the system refuses
+            notes.append(f"the same day of the last weeks is not known: {error.what}")
+        else:
+            weeks = () if by_week.cut_by else by_week.series
+            said = f"where the same weekday of the last {usual.WEEKS} weeks is steady, that of it"
+            notes.append(said)
+        known = usual.baselines(by_day.series, weeks, asked=days, at=end)
+        return _Compared(asked=days, known=known, notes=notes)
+
+    def _each(self, text: str, end: float, times: int, apart_s: int) -> Found:
+        """Ask for the values at so many moments before ``end``, so far apart."""
+        given = {"start": f"{end - times * apart_s:.3f}", "end": f"{end - apart_s:.3f}"}
+        return self._get("_range", text, {**given, "step": str(apart_s)})
 
 
 def named(text: str) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
-from statistics import median
 from typing import Any
 
 from rbkernel.checks.answer import FLOAT8, TEXT, TIMESTAMPTZ, Column
@@ -45,6 +44,10 @@ class Series:
     def identity(self) -> frozenset[tuple[str, str]]:
         """The labels, by which the series of two answers to one query are joined."""
         return frozenset(self.labels.items())
+
+
+#: Returns the baseline of a series for a value, and of which days it is one.
+Known = Callable[[Series, float], tuple[float, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,30 +199,12 @@ def _name(one: Series, keys: Sequence[str], *, bare: bool) -> str:
     return said or one.labels.get(_METRIC, "") or "value"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """The usual value of a series, and from how many days it is computed."""
-
-    value: float
-    days: int
-
-
-def baselines(history: Sequence[Series], days: int) -> dict[frozenset[tuple[str, str]], Baseline]:
-    """Return the median of each series over the last days; NaN with values of less than half."""
-    found = {}
-    for one in history:
-        values = [v for _, v in one.samples if isinstance(v, float) and math.isfinite(v)]
-        usual = median(values) if values and 2 * len(values) >= days else math.nan
-        found[one.identity] = Baseline(value=usual, days=len(values))
-    return found
-
-
-def columns(found: Found, usual: Mapping[Any, Baseline] | None) -> tuple[Column, ...]:
+def columns(found: Found, *, compared: bool) -> tuple[Column, ...]:
     """Return the columns of the table of an answer; labels come last."""
     fixed = [Column("series", TEXT), Column("sampled_at", TIMESTAMPTZ)]
     fixed.append(Column("line", TEXT) if found.lines else Column("value", FLOAT8))
-    if usual is not None:
-        fixed += [Column("baseline", FLOAT8), Column("ratio", FLOAT8), Column("days", 20)]
+    if compared:
+        fixed += [Column("baseline", FLOAT8), Column("ratio", FLOAT8), Column("baseline_of", TEXT)]
     return (*fixed, *(Column(name, TEXT) for name in _labels(found)))
 
 
@@ -228,8 +213,11 @@ def _labels(found: Found) -> list[str]:
     return sorted(key for key in every if key != _METRIC)
 
 
-def rows(found: Found, usual: Mapping[Any, Baseline] | None, shown: Shown) -> list[tuple[Any, ...]]:
-    """Return the rows of the table of an answer: values by series, log lines by time."""
+def rows(found: Found, usual: Known | None, shown: Shown) -> list[tuple[Any, ...]]:
+    """Return the rows of the table of an answer: values by series, log lines by time.
+
+    ``usual`` returns the baseline of a series for a value of it, and of which days it is one.
+    """
     labels = _labels(found)
     made = [
         row
@@ -240,14 +228,14 @@ def rows(found: Found, usual: Mapping[Any, Baseline] | None, shown: Shown) -> li
 
 
 def _rows_of(
-    name: str, one: Series, labels: Sequence[str], usual: Mapping[Any, Baseline] | None
+    name: str, one: Series, labels: Sequence[str], usual: Known | None
 ) -> Iterator[tuple[Any, ...]]:
     of_labels = [one.labels.get(label) for label in labels]
     for at, raw in one.samples:
         value = math.nan if isinstance(raw, float) and math.isinf(raw) else raw
         compared: list[Any] = []
         if usual is not None and isinstance(value, float):
-            known = usual.get(one.identity, Baseline(value=math.nan, days=0))
-            ratio = value / known.value if known.value > 0 else math.nan
-            compared = [known.value, ratio, known.days]
+            baseline, of = usual(one, value)
+            ratio = value / baseline if baseline > 0 else math.nan
+            compared = [baseline, ratio, of]
         yield (name, datetime.fromtimestamp(at, UTC), value, *compared, *of_labels)

@@ -31,12 +31,15 @@ _COLUMNS = (
     Column("started_at", TIMESTAMPTZ),
     Column("duration_ms", FLOAT8),
     Column("own_ms", FLOAT8),
+    Column("total_ms", FLOAT8),
+    Column("spans", 20),
     Column("error", BOOLEAN),
     Column("failed_first", BOOLEAN),
     Column("waited", BOOLEAN),
     Column("status", TEXT),
     Column("span", TEXT),
     Column("parent", TEXT),
+    Column("which", TEXT),
 )
 #: The names of the columns.
 SPANS = tuple(column.name for column in _COLUMNS)
@@ -73,13 +76,15 @@ RULES = (
         source="a time-out fails in the caller",
     ),
     Rule(
-        title="Longest own time of a span",
-        column="own_ms",
-        by="operation",
+        title="Longest own time of an operation",
+        name="own_ms",
+        column="total_ms",
+        by="which",
         unit="ms",
         warn=1000,
         cause="The time went into {top}: {value} in which nothing that it called ran",
-        next_step="look at the service of this span",
+        next_step="look at this service and at what it waited for; the column spans says how often"
+        " the request did this",
         opens="RUN-009",
         source="rbkernel's choice; a person notices a second",
     ),
@@ -99,6 +104,11 @@ class Span:
     end_us: float
     error: bool
     status: str
+
+    @property
+    def which(self) -> str:
+        """The service and the operation, by which spans are alike."""
+        return f"{self.service}: {self.operation}"
 
     def __post_init__(self) -> None:
         """Raise a ValueError if the times are impossible."""
@@ -262,6 +272,9 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
     for span in spans:
         children[span.parent].append(span)
     first = _failed_first(spans, children)
+    alike: dict[str, list[float]] = defaultdict(list)
+    for span in spans:
+        alike[span.which].append(_own_us(span, children[span.id]) / 1000)
     return [
         (
             span.service,
@@ -269,15 +282,59 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
             datetime.fromtimestamp(span.start_us / 1e6, UTC),
             round((span.end_us - span.start_us) / 1000, 3),
             round(_own_us(span, children[span.id]) / 1000, 3),
+            round(sum(alike[span.which]), 3),
+            len(alike[span.which]),
             span.error,
             span is first,
             span is first and _has_waited(span, children[span.id]),
             span.status,
             span.id,
             span.parent,
+            span.which,
         )
         for span in spans
     ]
+
+
+def tree(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the spans of a trace as people read them: calls are indented below their callers.
+
+    Rows × (span, after_ms, duration_ms, own_ms, status, note); ``after_ms`` is since the first.
+
+    >>> import pandas as pd
+    >>> known = dict.fromkeys(SPANS, False)
+    >>> one = {**known, "which": "web: GET /", "span": "a", "parent": "", "status": "500"}
+    >>> two = {**known, "which": "db: SELECT", "span": "b", "parent": "a", "status": "",
+    ...        "failed_first": True, "waited": True}
+    >>> at = pd.to_datetime([1000, 1007], unit="ms", utc=True)
+    >>> found = tree(pd.DataFrame([one, two]).assign(started_at=at))
+    >>> found[["span", "after_ms", "note"]].values.tolist()
+    [['web: GET /', 0.0, ''], ['· db: SELECT', 7.0, 'gave up waiting']]
+    """
+    parents = dict(zip(frame["span"], frame["parent"], strict=True))
+    after = (frame["started_at"] - frame["started_at"].min()).dt.total_seconds() * 1000
+    notes = [
+        "gave up waiting" if waited else "failed first" if first else "failed" if error else ""
+        for error, first, waited in zip(
+            frame["error"], frame["failed_first"], frame["waited"], strict=True
+        )
+    ]
+    indented = [
+        f"{'· ' * _depth(span, parents)}{which}"
+        for span, which in zip(frame["span"], frame["which"], strict=True)
+    ]
+    shown = frame[["duration_ms", "own_ms", "status"]].assign(note=notes)
+    shown.insert(0, "after_ms", after.round(3))
+    shown.insert(0, "span", indented)
+    return shown
+
+
+def _depth(span: str, parents: Mapping[str, str]) -> int:
+    """Return below how many known spans a span is; spans in a circle end the count."""
+    above: list[str] = []
+    while (span := parents.get(span, "")) in parents and span not in above:
+        above.append(span)
+    return len(above)
 
 
 def _failed_first(spans: Iterable[Span], children: Mapping[str, Sequence[Span]]) -> Span | None:

@@ -19,7 +19,7 @@ from rbkernel.queries import values as inserting
 from rbkernel.queries.catalogue import NamedQuery
 from rbkernel.runbook.quantities import converted, needs_unit
 from rbkernel.sources.monitoring.queries import COLUMNS, Asked, Queries, named
-from rbkernel.sources.monitoring.traces import RULES, SPANS, Traces
+from rbkernel.sources.monitoring.traces import RULES, SPANS, Traces, tree
 from rbkernel.triage import undone
 from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
@@ -29,7 +29,7 @@ Days = Annotated[Whole, Field(ge=3, le=60)]
 # the unit of a figure that is a moment
 _SINCE_1970 = "s since 1970"
 # columns of an answer that are neither labels nor in its unit
-_FIGURES = {"ratio", "days", "values"}
+_FIGURES = {"ratio", "baseline_of", "values"}
 _OPTIONS = ("source", "last_s", "step_s", "until", "baseline_days", "unit", "row_cap")
 
 
@@ -68,7 +68,9 @@ def promql(
     baseline_days
         Compare with the values at this time of each of the last days: the median is in the column
         ``baseline``, and value divided by baseline in ``ratio``. Both are missing with values of
-        less than half of these days.
+        less than half of these days. Two values or more of the same day of the last four weeks
+        that are within a factor of two are used in their place; ``baseline_of`` says which. If the
+        last days and the same weekday disagree about the value, both are missing, too.
     unit
         Unit of the values, for `rb.check` and `rb.figure`, such as ``s``. Values of a query by name
         are converted to it, such as those of a ratio to ``%``; other values are not.
@@ -169,11 +171,13 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
     Returns
     -------
     pandas.DataFrame
-        Rows × (service, operation, started_at, duration_ms, own_ms, error, failed_first, waited,
-        status, span, parent) in the order of their starts, for `rb.assess`. ``own_ms`` is the time
-        in which no child of the span ran; ``failed_first`` is true for the failed span that ended
-        first, of those without a failed child; ``waited`` if it mostly waited for others. If the
-        trace is not found, the frame is empty with the reason attached, as for `promql`.
+        Rows × (service, operation, started_at, duration_ms, own_ms, total_ms, spans, error,
+        failed_first, waited, status, span, parent, which) in the order of their starts, for
+        `rb.assess`. ``own_ms`` is the time in which no child of the span ran, ``total_ms`` that of
+        all ``spans`` of this service and operation (``which``); ``failed_first`` is true for
+        the failed span that ended first, of those without a failed child; ``waited`` if it mostly
+        waited for others. If the trace is not found, the frame is empty with the reason attached,
+        as for `promql`.
 
     Raises
     ------
@@ -302,7 +306,7 @@ def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) 
     frame.attrs["unit"] = unit
     origin = provenance(frame)
     assert origin is not None  # every answer has one
-    show(frame if origin.reason or "value" not in frame else _readable(frame, unit))
+    show(frame if origin.reason else _readable(frame, unit))
     name = f"{named(question)}\n{question}\n{how!r}"
     if origin.reason or name in triage().undone.get(undone.QUERIES.title, {}):
         undone.note(undone.QUERIES, {name: not origin.reason})
@@ -310,11 +314,17 @@ def _shown(frame: pd.DataFrame, unit: str, question: str, how: tuple[Any, ...]) 
 
 
 def _readable(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Return the figures of an answer as people read them, each with its unit.
+    """Return an answer as people read it: figures with their units, a trace as a tree.
 
     Of a range, each series has one row. Of a moment, the labels come first, without the time, which
     the line below the table says.
     """
+    if "failed_first" in frame:
+        shown_ = tree(frame)
+        shown_.attrs = frame.attrs
+        return shown_
+    if "value" not in frame:
+        return frame
     names = ["value", "baseline"]
     if found := provenance(frame):
         frame = _by_series(frame) if found.step_s else frame.drop(columns="sampled_at")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 AS_USUAL = 1.5
 # a member with this share of a rise accounts for it (own choice)
 _ACCOUNTS_FOR = 0.6
+# a member with a smaller share of the sum decides nothing (own choice)
+_MATTERS = 0.1
 _NO_BASELINE = "what is usual at this hour is not known: too few days have values"
+_LAST_WEEK = "compare with the same day of last week yourself: which of both is as usual?"
 _KEEP = "keep the metrics for some days, or compare with the dashboard yourself"
 
 
@@ -60,12 +63,6 @@ class Figure:
         """By how much it is above its usual value."""
         return self.now - (self.usual or 0.0)
 
-    def less(self, other: Figure) -> Figure:
-        """Return the figure without the one of a member."""
-        known = self.usual is not None and other.usual is not None
-        usual = max(0.0, (self.usual or 0.0) - (other.usual or 0.0))
-        return Figure(now=max(0.0, self.now - other.now), usual=usual if known else None)
-
     def per(self, other: Figure) -> Figure | None:
         """Return the figure for each unit of another one; None if there is none now.
 
@@ -98,12 +95,14 @@ class Figure:
 class Group:
     """The figures of the members of a group, by their names, the largest first.
 
-    ``reason`` says why the figures are not known, and ``next_step`` what to do about it.
+    ``reason`` says why the figures are not known, and ``next_step`` what to do about it; ``doubt``
+    why it is not known what is usual.
     """
 
     members: Mapping[str, Figure]
     reason: str = ""
     next_step: str = ""
+    doubt: str = ""
 
     @cached_property
     def total(self) -> Figure:
@@ -119,12 +118,12 @@ class Group:
     @property
     def unknown(self) -> str:
         """Why a rise cannot be attributed to a member; empty if it can."""
-        return self.reason or (_NO_BASELINE if self.total.usual is None else "")
+        return self.reason or ((self.doubt or _NO_BASELINE) if self.total.usual is None else "")
 
     @property
     def advice(self) -> str:
         """What to do if a rise cannot be attributed."""
-        return self.next_step or _KEEP
+        return self.next_step or (_LAST_WEEK if self.doubt else _KEEP)
 
     def share(self, name: str) -> float:
         """The share of a member in the sum, from 0 to 1."""
@@ -146,7 +145,7 @@ class Group:
         """Return the member that has risen while the others are as usual; empty if there is none.
 
         A large member is no culprit if all members have risen alike, nor is a member without
-        others: nothing shows that the rise is its own.
+        others that are still there: nothing shows that the rise is its own.
 
         >>> def group(**figures):
         ...     return Group(members={k: Figure(now=n, usual=u) for k, (n, u) in figures.items()})
@@ -154,17 +153,22 @@ class Group:
         ('a', '')
         >>> group(a=(9, 1)).culprit(), group(new=(20, 0), b=(10, 10)).culprit()
         ('', 'new')
+        >>> group(new=(60, 0), old=(0, 6)).culprit()
+        ''
         """
         name = self.leader()
-        rest = self.total.less(self.members[name]) if name else None
-        return name if rest and rest.usual and not rest.up else ""
+        others = {one: it for one, it in self.members.items() if one != name and it.now}
+        rest = Group(members=others).total
+        return name if rest.usual and not rest.up else ""
 
 
 def group(frame: pd.DataFrame, by: str, within: Mapping[str, str] | None = None) -> Group:
     """Read the figures of a group from an answer, as the sums of its rows by a label.
 
     A member without values on most days is usually 0, if other members have a baseline: the
-    history is there. If rows were cut, or a value is missing, nothing is known of the group.
+    history is there. Members of the last days that have no value now are 0. Of a member of which
+    the last days and the same weekday disagree, nothing is usual, unless it is too small to matter.
+    If rows were cut, or a value is missing, nothing is known of the group.
 
     Parameters
     ----------
@@ -192,24 +196,32 @@ def group(frame: pd.DataFrame, by: str, within: Mapping[str, str] | None = None)
     found: dict[str, Figure] = {}
     for row in rows:
         name = str(row.get(by) or "(none)") if by else ""
-        usual = _usual(row, history=history)
+        usual = _usual(row, history=history, total=sum(float(one["value"]) for one in rows))
         old = found.get(name, Figure(now=0.0, usual=0.0))
         both = old.usual is not None and usual is not None
         total = (old.usual or 0.0) + (usual or 0.0) if both else None
         found[name] = Figure(now=old.now + float(row["value"]), usual=total)
     ranked = sorted(found.items(), key=lambda one: -one[1].now)
-    return Group(members=dict(ranked))
+    doubts = [f"{row['series']} ({row['baseline_of']})" for row in rows if _disputed(row)]
+    doubt = f"what is usual is not known of {', '.join(doubts[:3])}" if doubts else ""
+    return Group(members=dict(ranked), doubt=doubt)
 
 
 def _known(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _usual(row: Mapping[str, object], *, history: bool) -> float | None:
+def _usual(row: Mapping[str, Any], *, history: bool, total: float) -> float | None:
     value = row.get("baseline")
-    if isinstance(value, float) and math.isfinite(value):
-        return value
+    if _known(value):
+        return float(value)  # type: ignore[arg-type]  # it is a float
+    if _disputed(row):
+        return None if row["value"] >= _MATTERS * total else float(row["value"])
     return 0.0 if history else None
+
+
+def _disputed(row: Mapping[str, Any]) -> bool:
+    return str(row.get("baseline_of") or "").startswith("disputed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,5 +259,6 @@ def courses(
 def _rows(frame: pd.DataFrame, within: Mapping[str, str] | None) -> list[dict[str, Any]]:
     """Return the rows with these labels."""
     wanted = (within or {}).items()
-    rows = ({str(name): value for name, value in row.items()} for row in frame.to_dict("records"))
-    return [row for row in rows if all(row.get(label) == value for label, value in wanted)]
+    now = ({str(name): value for name, value in row.items()} for row in frame.to_dict("records"))
+    gone = ({"series": "", "value": 0.0, **one} for one in frame.attrs.get("gone", ()))
+    return [row for row in (*now, *gone) if all(row.get(label) == value for label, value in wanted)]
