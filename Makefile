@@ -121,7 +121,7 @@ matrix: setup debian
 
 # every runbook on the faults that its front matter names, and on a healthy database; see docs/how-to/drill.md
 drills: setup
-	$(BIN)/python -m rbkernel drill
+	$(BIN)/python -m rbkernel drill --all --with service
 
 # on a quiet machine: ten minutes; see docs/explanation/performance.md
 bench: setup

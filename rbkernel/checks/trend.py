@@ -37,6 +37,8 @@ def trends(frame: pd.DataFrame, limit: float) -> pd.DataFrame:
     >>> rising = pd.DataFrame({"series": "a", "sampled_at": at, "value": [0.5, 0.6, 0.7, 0.8, 0.9]})
     >>> trends(rising, 1.0)[["value", "per_h", "left_h"]].round(3).to_numpy().tolist()
     [[0.9, 0.1, 1.0]]
+    >>> trends(rising, math.inf)["left_h"].tolist()
+    [inf]
     """
     labels = [name for name in frame.columns if name not in {"sampled_at", "value"}]
     rows = [

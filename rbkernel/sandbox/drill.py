@@ -1,8 +1,9 @@
 """Drills: inject a fault into the sandbox, run a runbook on it, and judge what the runbook says.
 
 Each runbook is also run on the healthy sandbox, where it must find nothing unless its front matter
-says otherwise. The runs have a configuration of their own, in which the sandbox is the only
-database, so that a drill never reaches a database of the user.
+says otherwise. A fault is injected once, for all runbooks that name it. The runs have a
+configuration of their own, in which the sandbox is the only database, so that a drill never reaches
+a database of the user.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from rbkernel import config
@@ -28,8 +28,11 @@ from rbkernel.runbook import catalogue
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import HEALTHY, Drill
 from rbkernel.sandbox import control
-from rbkernel.sandbox.drill_results import Result, problems, recommended
+from rbkernel.sandbox.drill_results import Kept, Result, problems, recommended
 from rbkernel.sandbox.faults.catalogue import FAULTS
+
+#: A runbook, and the drill that it is to pass.
+Asked = tuple[Runbook, Drill]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +45,20 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The runbooks to test, and what keeps others of the catalogue from being tested."""
+    """The runbooks to test, and what keeps others of the catalogue from being tested.
+
+    ``left_out`` is the number of drills that need the service side and were not asked for.
+    """
 
     planned: tuple[Planned, ...]
     problems: tuple[RbkernelError, ...] = ()
+    left_out: int = 0
 
 
-def chosen(ids: Sequence[str], settings: Settings) -> Chosen:
+def chosen(ids: Sequence[str], settings: Settings, *, with_service: bool = True) -> Chosen:
     """Return the runbooks with these ids or paths; without any, all that have a drill.
+
+    Without ``with_service``, the drills of all that need the service side are left out.
 
     Raises
     ------
@@ -58,7 +67,7 @@ def chosen(ids: Sequence[str], settings: Settings) -> Chosen:
         of it names an unknown fault.
     """
     if not ids:
-        return _all(settings)
+        return _all(settings, with_service=with_service)
     found = [catalogue.find(one, settings.catalogue.paths) for one in ids]
     planned = [one for runbook in found if (one := _planned(runbook))]
     for runbook in found:
@@ -71,7 +80,7 @@ def chosen(ids: Sequence[str], settings: Settings) -> Chosen:
     return Chosen(planned=tuple(planned))
 
 
-def _all(settings: Settings) -> Chosen:
+def _all(settings: Settings, *, with_service: bool) -> Chosen:
     known, problems = catalogue.runbooks(settings.catalogue.paths)
     planned: list[Planned] = []
     for runbook in known:
@@ -79,7 +88,16 @@ def _all(settings: Settings) -> Chosen:
             planned += filter(None, [_planned(runbook)])
         except SandboxError as error:  # an unknown fault keeps no other runbook from its drills
             problems.append(error)
-    return Chosen(planned=tuple(planned), problems=tuple(problems))
+    if with_service:
+        return Chosen(planned=tuple(planned), problems=tuple(problems))
+    # a runbook that is also about the service is tested only on what it says of both
+    without = tuple(one for one in planned if not _needs_service(one.drills))
+    left_out = sum(len(one.drills) for one in planned) - sum(len(one.drills) for one in without)
+    return Chosen(planned=without, problems=tuple(problems), left_out=left_out)
+
+
+def _needs_service(drills: Iterable[Drill]) -> bool:
+    return any(one.fault != HEALTHY and FAULTS[one.fault].with_service for one in drills)
 
 
 def _planned(runbook: Runbook) -> Planned | None:
@@ -105,8 +123,11 @@ def run(
     planned: Sequence[Planned],
     settings: Settings,
     report: Callable[[str], None] = control.silent,
+    kept: Kept | None = None,
 ) -> Generator[Result]:
     """Run each runbook on the healthy sandbox and on the faults that its front matter names.
+
+    The results come fault by fault: first those on the healthy sandbox.
 
     Parameters
     ----------
@@ -116,6 +137,8 @@ def run(
         The user's configuration, of which only the catalogue is used.
     report
         Called with a text at the beginning of each step.
+    kept
+        Where results are kept; drills that passed there are not repeated.
 
     Raises
     ------
@@ -124,13 +147,24 @@ def run(
     KeyboardInterrupt
         A signal asked to stop.
     """
-    needed = {drill.fault for one in planned for drill in one.drills} - {HEALTHY}
-    with_service = any(FAULTS[name].with_service for name in needed)
+    asked = [(one.runbook, drill) for one in planned for drill in _with_control(one.drills)]
+    of_fault: dict[str, list[Asked]] = {}
+    # those on the healthy sandbox first
+    for runbook, drill in sorted(asked, key=lambda one: one[1].fault != HEALTHY):
+        if kept and (earlier := kept.known(runbook, drill)):
+            yield earlier
+        else:
+            of_fault.setdefault(drill.fault, []).append((runbook, drill))
+    if not of_fault:
+        return
+    with_service = _needs_service(drill for of_it in of_fault.values() for _, drill in of_it)
     with on_the_sandbox(settings, report, with_service=with_service) as own:
-        for one in planned:
-            for drill in _with_control(one.drills):
-                report(f"{one.runbook.id} on {drill.fault}")
-                yield result_of(one.runbook, drill, own)
+        for fault, of_it in of_fault.items():
+            with closing(_on_fault(fault, of_it, own, report)) as found:
+                for one, result in found:
+                    if kept:
+                        kept.add(result, *one)
+                    yield result
 
 
 @contextmanager
@@ -165,37 +199,73 @@ def result_of(
 
     ``settings`` is what `on_the_sandbox` yields; ``meanwhile`` is called when the fault is active.
     """
-    result = partial(
-        Result,
+    [(_, result)] = _on_fault(drill.fault, [(runbook, drill)], settings, meanwhile=meanwhile)
+    return result
+
+
+def _on_fault(
+    fault: str,
+    asked: Sequence[Asked],
+    settings: Settings,
+    report: Callable[[str], None] = control.silent,
+    *,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Generator[tuple[Asked, Result]]:
+    """Inject a fault, run these runbooks on it, and heal it; yield what each of them says."""
+    try:
+        try:
+            truth = {} if fault == HEALTHY else control.inject(fault).truth
+        except RbkernelError as error:
+            yield from ((one, _unknown(one, error)) for one in asked)
+            return
+        active = time.monotonic()
+        for one in sorted(asked, key=lambda one: one[1].after_s):
+            time.sleep(max(0.0, active + one[1].after_s - time.monotonic()))
+            meanwhile()
+            report(f"{one[0].id} on {fault}")
+            try:
+                result = _judged((one[0], one[1].filled(truth)), settings)
+            except RbkernelError as error:
+                result = _unknown(one, error)
+            yield one, result
+    finally:
+        if fault != HEALTHY:
+            control.heal()
+
+
+def _judged(asked: Asked, settings: Settings) -> Result:
+    runbook, drill = asked
+    started = datetime.now(UTC)
+    with Stop(settings.queue.run_timeout_s) as stop:
+        outcome = runner.run(str(runbook.path), drill.values, settings, stop=stop)
+    if stop.was_asked:
+        raise KeyboardInterrupt(stop.reason)
+    record = outcome.record
+    first = next((one for one in record.of_kind("finding") if one.data["verdict"] != "ok"), None)
+    return replace(
+        _result(asked),
+        verdict=outcome.verdict,
+        found="; ".join(dict.fromkeys(one.headline for one in leading(record.findings))),
+        recommended=recommended(record),
+        seconds=(datetime.fromisoformat(first.at) - started).total_seconds() if first else None,
+        problems=tuple(problems(drill, record, outcome.failure)),
+    )
+
+
+def _unknown(asked: Asked, error: RbkernelError) -> Result:
+    return replace(_result(asked), problems=(str(error),))
+
+
+def _result(asked: Asked) -> Result:
+    runbook, drill = asked
+    return Result(
         notebook=runbook.path,
         runbook=runbook.id,
         fault=drill.fault,
         harmless=drill.harmless,
         values=drill.values,
         server_version=control.status().server_version or "",
-    )
-    try:
-        if drill.fault != HEALTHY:
-            drill = drill.filled(control.inject(drill.fault).truth)
-        time.sleep(drill.after_s)
-        meanwhile()
-        started = datetime.now(UTC)
-        with Stop(settings.queue.run_timeout_s) as stop:
-            outcome = runner.run(str(runbook.path), drill.values, settings, stop=stop)
-    except RbkernelError as error:
-        return result(verdict=Verdict.UNKNOWN, problems=(str(error),))
-    finally:
-        control.heal()
-    if stop.was_asked:
-        raise KeyboardInterrupt(stop.reason)
-    record = outcome.record
-    first = next((one for one in record.of_kind("finding") if one.data["verdict"] != "ok"), None)
-    return result(
-        verdict=outcome.verdict,
-        found="; ".join(dict.fromkeys(one.headline for one in leading(record.findings))),
-        recommended=recommended(record),
-        seconds=(datetime.fromisoformat(first.at) - started).total_seconds() if first else None,
-        problems=tuple(problems(drill, record, outcome.failure)),
+        verdict=Verdict.UNKNOWN,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import stat
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import nbformat
+from pydantic import TypeAdapter
 
 from rbkernel import __version__, amounts
 from rbkernel.errors import SandboxError
@@ -19,6 +22,7 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import HEALTHY, Drill
+from rbkernel.sandbox.faults.catalogue import FAULTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,9 @@ class Result:
     def passed(self) -> bool:
         """Whether the runbook said all that the drill asks for."""
         return not self.problems
+
+
+_RESULT = TypeAdapter(Result)
 
 
 def problems(drill: Drill, record: Record, failure: str = "") -> Iterator[str]:
@@ -129,6 +136,96 @@ def summary(results: Sequence[Result]) -> str:
     return (
         f"{len(passed)} of {amounts.count(len(faults), 'fault')} found{after};"
         f" PostgreSQL {versions}, rbkernel {__version__}"
+    )
+
+
+class Kept:
+    """Results in a file, one JSON object a line, so that interrupted drills can be continued.
+
+    A result that passed counts as long as the notebook is the same, byte for byte.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the results that are there.
+
+        Raises
+        ------
+        SandboxError
+            The file does not hold results of drills.
+        """
+        self._path = path
+        self._passed: dict[str, Result] = {}
+        try:
+            for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+                said = json.loads(line)
+                result = _RESULT.validate_python(said["result"])
+                if result.passed:
+                    self._passed[said["drill"]] = result
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise SandboxError(
+                "the results of earlier drills cannot be read",
+                where=str(path),
+                next_step="name a file that `rbkernel drill --continue` wrote, or a new one",
+            ) from error
+
+    def known(self, runbook: Runbook, drill: Drill) -> Result | None:
+        """Return the result of a drill that passed before; None if there is none."""
+        return self._passed.get(_key(runbook, drill))
+
+    def add(self, result: Result, runbook: Runbook, drill: Drill) -> None:
+        """Write a result at the end of the file.
+
+        Raises
+        ------
+        SandboxError
+            The file cannot be written.
+        """
+        said = {"drill": _key(runbook, drill), "result": _RESULT.dump_python(result, mode="json")}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(said, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise SandboxError(
+                f"the result cannot be kept: {error.strerror}",
+                where=str(self._path),
+                next_step="name a file that can be written",
+            ) from error
+
+
+def _key(runbook: Runbook, drill: Drill) -> str:
+    asked = drill.model_dump_json().encode()
+    return hashlib.sha256(runbook.document + b"\0" + asked).hexdigest()
+
+
+def totals(results: Sequence[Result]) -> tuple[str, ...]:
+    """Return what the results say as a whole, in a line for each kind of state. Pure.
+
+    A look-alike is a fault that harms nothing, or that looks like another one. What is not ok on a
+    healthy sandbox is a false alarm, unless a drill says otherwise.
+
+    >>> one = Result(notebook=Path("x"), runbook="RUN-005", fault="replay-paused", harmless=False,
+    ...              server_version="18.1", verdict=Verdict.CRITICAL, seconds=2.5)
+    >>> totals([one])
+    ('Faults with the right cause and next step: 1 of 1 run',)
+    """
+    alike = {name for name, fault in FAULTS.items() if fault.look_alike_of}
+    kinds: dict[str, list[Result]] = {
+        "Faults with the right cause and next step": [],
+        "Look-alikes not mistaken": [],
+        "Healthy, without a false alarm": [],
+    }
+    faults, look_alikes, healthy = kinds.values()
+    for one in results:
+        if one.fault == HEALTHY:
+            healthy.append(one)
+        elif not one.harmless:
+            faults.append(one)
+        if one.fault != HEALTHY and (one.harmless or one.fault in alike):
+            look_alikes.append(one)
+    return tuple(
+        f"{name}: {sum(one.passed for one in of_it)} of {amounts.count(len(of_it), 'run')}"
+        for name, of_it in kinds.items()
+        if of_it
     )
 
 

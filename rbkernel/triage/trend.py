@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from rbkernel.arguments import checked
@@ -14,7 +16,7 @@ from rbkernel.triage.shown import shown
 
 
 @checked
-def trend(frame: Frame, *, limit: Measured = 1.0) -> pd.DataFrame:
+def trend(frame: Frame, *, limit: Measured | None = 1.0) -> pd.DataFrame:
     """Show how fast each series of a range grows, and when it reaches a limit if that goes on.
 
     Parameters
@@ -22,7 +24,8 @@ def trend(frame: Frame, *, limit: Measured = 1.0) -> pd.DataFrame:
     frame
         The result of `rb.promql` or `rb.logql` with ``last_s``.
     limit
-        The value at which something is full; 1 for a ratio.
+        The value at which something is full; 1 for a ratio. None if there is no such value, as
+        for a number of requests: the column ``left_h`` is then left out.
 
     Returns
     -------
@@ -31,6 +34,8 @@ def trend(frame: Frame, *, limit: Measured = 1.0) -> pd.DataFrame:
         `rbkernel.checks.trend.trends`. Without an answer it is empty, with the reason.
     """
     must_have("rb.trend", frame, series="series", sampled_at="sampled_at", value="value")
-    made = lines.trends(frame, limit)
+    made = lines.trends(frame, math.inf if limit is None else limit)
+    if limit is None:
+        made = made.drop(columns="left_h")
     made.attrs = dict(frame.attrs)
     return shown(show(made))

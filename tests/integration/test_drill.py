@@ -39,12 +39,14 @@ def runbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("shop")
 def test_a_runbook_that_passes_is_marked_and_another_fails(runbook: Path) -> None:
-    passed = run_command("drill", str(runbook), "--record", "--json")
+    kept = runbook.with_suffix(".jsonl")
+    passed = run_command("drill", str(runbook), "--record", "--json", "--continue", str(kept))
     assert passed.returncode == 0, passed.stderr
     healthy, paused = json.loads(passed.stdout)
     assert (healthy["fault"], healthy["verdict"], healthy["found"]) == ("healthy", "ok", "")
     assert (paused["fault"], paused["verdict"]) == ("replay-paused", "critical")
     assert 0 < paused["seconds"] < 60
+    assert len(kept.read_text().splitlines()) == 2
     said = catalogue.read(runbook).front_matter.drill_result
     assert re.fullmatch(r"1 of 1 fault found, .* PostgreSQL \d+\.\S+, rbkernel \S+", said)
 

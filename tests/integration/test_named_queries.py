@@ -107,6 +107,12 @@ _OF_HOSTS = {
     'node_filesystem_size_bytes{instance="h",mountpoint="/run",fstype="tmpfs"}': 100,
     'node_filesystem_avail_bytes{instance="h",mountpoint="/run",fstype="tmpfs"}': 1,
 }
+# s per second, by mode
+_PROCESSORS = {
+    'instance="h",cpu="0",mode="idle"': 0.9,
+    'instance="h",cpu="1",mode="idle"': 0.6,
+    'instance="h",cpu="1",mode="user"': 0.4,
+}
 # 90 % of all within 0.1 s, 96 % within 0.5 s, all within 1 s
 _BUCKETS = {"0.1": 9.0, "0.5": 9.6, "1": 10.0, "+Inf": 10.0}
 _P95 = 0.1 + 0.4 * 5 / 6
@@ -135,6 +141,7 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "llm/latency_p95": {("p", "m"): _P95},
     "llm/request_rate": {("p", "m"): 4, ("q", "n"): 2},
     "llm/cost_per_hour": {(): 108},
+    "llm/cost_per_day": {(): 117},
     "llm/cost_per_hour_by_feature": {("chat",): 36, ("search",): 72},
     "llm/cost_per_hour_by_tenant": {("a",): 36, ("b",): 72},
     "llm/cost_per_hour_by_model": {("m",): 36, ("n",): 72},
@@ -156,6 +163,7 @@ _EXPECTED: dict[str, dict[tuple[str, ...], float]] = {
     "outbox/pending": {(): 7},
     "outbox/oldest_age": {(): 33},
     "tls/expires_in": {("shop:443",): 86_400},
+    "host/cpu_used_ratio": {("h",): 0.25},
     "disk/used_ratio": {("h", "/var/log"): 0.75},
     "logs/growth": {("/var/log/shop.log",): 1000},
     "login/failure_ratio": {("shop_app", "mail"): 0.5, ("shop_app", "db"): 0},
@@ -186,6 +194,9 @@ def _known() -> str:
             lines += _counter(f"{metric}_total", _labels("idle", labels), 0)
             if 'code="200"' in labels or 'outcome="ok"' in labels:
                 lines += _counter(f"{metric}_total", _labels("calm", labels), per_s)
+    lines.append("# TYPE node_cpu_seconds counter")
+    for labels, per_s in _PROCESSORS.items():
+        lines += _counter("node_cpu_seconds_total", f"{{{labels}}}", per_s)
     for metric, each in _HISTOGRAMS.items():
         lines.append(f"# TYPE {metric} gauge")  # without _sum and _count
         for labels in each:
@@ -234,8 +245,8 @@ def test_every_name_has_its_value_and_its_labels(run: Triage) -> None:
 
 def test_a_ratio_without_requests_is_unknown(run: Triage) -> None:
     for name in _RATIOS:
-        if name in {"disk/used_ratio", "flags/state", "db/pool_in_use_ratio"}:
-            continue  # no rate
+        if name.startswith(("disk/", "host/", "flags/", "db/pool_in_use")):
+            continue  # no rate of the service
         frame = rb.promql(f"@{name}", **_asked(name, "idle"))
         finding = rb.check(name, frame, "value", warn=0.5)
         assert finding.verdict is Verdict.UNKNOWN, name

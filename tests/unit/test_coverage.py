@@ -21,6 +21,7 @@ from rbkernel.runbook.coverage.comparison import Coverage, compare
 from rbkernel.runbook.frontmatter import FrontMatter
 from rbkernel.runbook.links import Link, follow, known
 from rbkernel.runbook.registry import Entry
+from rbkernel.sandbox.shop import monitoring
 from tests.conftest import missing_part
 
 RULES = Path(__file__).parents[1] / "corpora/alerts"
@@ -70,6 +71,17 @@ def test_the_rule_file_is_large_enough_and_recording_rules_are_no_alerts() -> No
         AlertSeverity.WARNING: 30,
         AlertSeverity.INFO: 7,
     }
+
+
+def test_the_shipped_rules_lead_to_the_bundled_runbooks(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text(json.dumps({"groups": [monitoring.rules()]}))
+    known = ours()
+    found = compare(alerts.read(rules), known, folders=[catalogue.packaged("notebooks")])
+    assert {row.alert.name: row.gaps for row in found.rows if row.gaps} == {}
+    assert all(row.covered for row in found.rows)
+    assert [one.name for one in found.must_have if not one.runbooks] == []
+    assert [one.id for one in known] == [f"RUN-{number:03}" for number in range(31)]
 
 
 def test_the_table_of_a_public_style_rule_file(mixins: Coverage) -> None:

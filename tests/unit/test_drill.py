@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from rbkernel.evidence.reading import Record
 from rbkernel.model import Decision, Finding, Verdict
 from rbkernel.runbook import catalogue
 from rbkernel.runbook.frontmatter_sections import Drill
-from rbkernel.sandbox import drill, drill_results, drill_training
+from rbkernel.sandbox import control, drill, drill_results, drill_training
 from tests.support.good_runbook import document, front, good
 
 SLOT = Finding(
@@ -149,6 +151,98 @@ def test_an_unknown_fault_keeps_no_other_runbook_from_its_drills(
     assert "RUN-005" in {one.runbook.id for one in chosen.planned}
     assert path not in {one.runbook.path for one in chosen.planned}
     assert ["has no fault no-such-fault" in str(one) for one in chosen.problems] == [True]
+
+
+def test_drills_of_services_are_left_out_and_counted() -> None:
+    every, without = (drill.chosen([], config.load(), with_service=one) for one in (True, False))
+    missing = {one.runbook.id for one in every.planned} - {
+        one.runbook.id for one in without.planned
+    }
+    assert {"RUN-008", "RUN-029"} <= missing
+    assert "RUN-005" not in missing
+    drills = sum(len(one.drills) for one in every.planned if one.runbook.id in missing)
+    assert (every.left_out, without.left_out) == (0, drills)
+
+
+def passed(runbook: catalogue.Runbook, fault: str) -> drill_results.Result:
+    return drill_results.Result(
+        notebook=runbook.path,
+        runbook=runbook.id,
+        fault=fault,
+        harmless=False,
+        values={"service": "shop"},
+        server_version="18.1",
+        verdict=Verdict.WARNING,
+    )
+
+
+def test_a_fault_is_injected_once_for_all_runbooks_and_healed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of the steps, without a sandbox; the last fault cannot be injected."""
+    done: list[str] = []
+
+    def inject(fault: str) -> SimpleNamespace:
+        done.append(f"inject {fault}")
+        if fault == "failed-over":
+            raise SandboxError("no room", next_step="")
+        return SimpleNamespace(truth={})
+
+    def judged(asked: drill.Asked, _: object) -> drill_results.Result:
+        done.append(f"run on {asked[1].fault}")
+        return passed(asked[0], asked[1].fault)
+
+    monkeypatch.setattr(drill, "on_the_sandbox", lambda *_, **__: nullcontext(config.load()))
+    monkeypatch.setattr(drill, "_judged", judged)
+    monkeypatch.setattr(control, "inject", inject)
+    monkeypatch.setattr(control, "heal", lambda: done.append("heal"))
+    runbook = catalogue.read(write(tmp_path, "slot-unread"))
+    late = Drill(fault="slot-unread", after_s=0.01)
+    planned = [
+        drill.Planned(runbook=runbook, drills=(late, SAID, Drill(fault="failed-over"))),
+        drill.Planned(runbook=runbook, drills=(SAID,)),
+    ]
+    results = list(drill.run(planned, config.load()))
+    of_the_slot = ["inject slot-unread", *["run on slot-unread"] * 3, "heal"]
+    of_healthy = ["run on healthy"] * 2
+    assert done == [*of_healthy, *of_the_slot, "inject failed-over", "heal"]
+    assert [one.passed for one in results] == [True] * 5 + [False]
+
+
+def test_what_passed_is_known_until_the_notebook_changes(tmp_path: Path) -> None:
+    path, file = write(tmp_path, "slot-unread"), tmp_path / "drills.jsonl"
+    runbook = catalogue.read(path)
+    other = SAID.model_copy(update={"fault": "replay-paused"})
+    result, failed = passed(runbook, "slot-unread"), passed(runbook, "replay-paused")
+    kept = drill_results.Kept(file)
+    kept.add(result, runbook, SAID)
+    kept.add(replace(failed, problems=("the fault was not detected",)), runbook, other)
+    again = drill_results.Kept(file)
+    assert again.known(runbook, SAID) == result
+    assert again.known(runbook, other) is None
+    path.write_bytes(path.read_bytes().replace(b"Connections run out", b"Connections ran out"))
+    assert again.known(catalogue.read(path), SAID) is None
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"drill": "x", "result": {"runbook": 3}}'])
+def test_a_file_without_results_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "drills.jsonl"
+    file.write_text(text)
+    with pytest.raises(SandboxError, match="cannot be read"):
+        drill_results.Kept(file)
+    assert file.read_text() == text
+
+
+def test_look_alikes_count_as_faults_too_if_something_is_wrong(tmp_path: Path) -> None:
+    runbook = catalogue.read(write(tmp_path, "slot-unread"))
+    harmless = replace(passed(runbook, "orders-in-flight"), harmless=True)
+    mistaken = replace(passed(runbook, "errors-upstream"), problems=("“payments” is not named",))
+    results = [passed(runbook, "slot-unread"), harmless, mistaken, passed(runbook, "healthy")]
+    assert drill_results.totals(results) == (
+        "Faults with the right cause and next step: 1 of 2 runs",
+        "Look-alikes not mistaken: 1 of 2 runs",
+        "Healthy, without a false alarm: 1 of 1 run",
+    )
 
 
 def test_no_database_of_the_user_can_be_reached(

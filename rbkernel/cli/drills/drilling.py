@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -27,6 +27,23 @@ def drill(
         list[str] | None,
         typer.Argument(
             help="Ids or paths of runbooks, with --exec names of scenarios. Default: all."
+        ),
+    ] = None,
+    all_of_them: Annotated[
+        bool, typer.Option("--all", help="All runbooks; the same as to name none.")
+    ] = False,
+    extra: Annotated[
+        Literal["service"] | None,
+        typer.Option(
+            "--with",
+            help="service: without ids, also the runbooks that are about services.",
+        ),
+    ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            help="Keep the results in this file, and do not repeat what passed there.",
         ),
     ] = None,
     record: Annotated[
@@ -62,6 +79,9 @@ def drill(
 
     No configured database is used. A sandbox that is not up is started and removed again.
 
+    A fault is injected once, for all runbooks that name it. --all --with service is all there is:
+    about a quarter of an hour.
+
     With --train, one fault is injected, and you are asked what it is: look at sandbox-primary and
     sandbox-standby with `rbkernel why`, a runbook or psql.
 
@@ -75,6 +95,7 @@ def drill(
 
     modes: dict[str, object] = {"--record": record, "--train": train, "--scenarios": scenarios}
     modes |= {"--exec": tools, "--grade": grade}
+    modes["--all with names"] = all_of_them and runbooks
     _check_options([name for name, given in modes.items() if given], runbooks, answers)
     if scenarios:
         grading.list_scenarios(as_json=as_json)
@@ -84,20 +105,23 @@ def drill(
         grading.ask(tools, runbooks or (), answers, seed=seed, as_json=as_json)
     else:
         settings = config.load()
-        chosen = drills.chosen(runbooks or (), settings)
+        chosen = drills.chosen(runbooks or (), settings, with_service=extra == "service")
         if train:
             _train(chosen.planned, settings)
         else:
-            _test(chosen, settings, record=record, as_json=as_json)
+            _test(chosen, settings, kept, record=record, as_json=as_json)
 
 
-def _test(chosen: Chosen, settings: Settings, *, record: bool, as_json: bool) -> None:
+def _test(
+    chosen: Chosen, settings: Settings, kept: Path | None, *, record: bool, as_json: bool
+) -> None:
     """Test runbooks on their faults, and print the results."""
     from rbkernel.sandbox import drill as drills
     from rbkernel.sandbox import drill_results
 
-    with contextlib.closing(drills.run(chosen.planned, settings, progress)) as found:
-        results = list(found)
+    earlier = drill_results.Kept(kept) if kept else None
+    with contextlib.closing(drills.run(chosen.planned, settings, progress, earlier)) as found:
+        results = sorted(found, key=lambda one: one.runbook)
     if as_json:
         print_json([{**dataclasses.asdict(one), "passed": one.passed} for one in results])
     else:
@@ -105,6 +129,9 @@ def _test(chosen: Chosen, settings: Settings, *, record: bool, as_json: bool) ->
     if record:
         tested = (one.runbook for one in chosen.planned)
         drill_results.record_passed(results, tested, datetime.now(UTC).date())
+    if chosen.left_out:
+        left_out = amounts.count(chosen.left_out, "drill")
+        progress(f"{left_out} of runbooks about services not run; add --with service")
     for problem in chosen.problems:
         complain(problem)
     raise Ending(0 if all(one.passed for one in results) else 1)
@@ -148,6 +175,8 @@ def _train(planned: Sequence[Planned], settings: Settings) -> None:
 
 
 def _print(results: Sequence[Result]) -> None:
+    from rbkernel.sandbox import drill_results
+
     rows = [
         (
             *(one.runbook, one.state, one.verdict.value, _seconds(one.seconds)),
@@ -156,6 +185,8 @@ def _print(results: Sequence[Result]) -> None:
         for one in results
     ]
     print_table(("runbook", "fault", "verdict", "s", "found", "recommended", "result"), rows)
+    for line in drill_results.totals(results):
+        typer.echo(line)
     passed = sum(one.passed for one in results)
     typer.echo(f"{passed} of {amounts.count(len(results), 'run')} passed")
 

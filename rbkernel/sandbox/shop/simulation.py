@@ -53,6 +53,7 @@ SOURCES = {"web": 0.6, "api": 0.3, "partner-feed": 0.1}
 LOGINS = (("shop_app", "payments"), ("shop_app", "mail"))
 FLAGS = {"new-checkout": True, "ai-answers": True, "read-from-new-orders": False}
 LOG = "/var/log/shop/shop.log"
+HOST_NAME = "shop-1"
 # a request that gets no connection of the pool
 _NO_CONNECTION = Call(
     "postgres",
@@ -90,6 +91,9 @@ class Simulation:
         self._humans(seconds, now, conditions)
         self._safety(seconds, conditions)
         self._count("log_bytes_total", conditions.log_bytes * seconds, path=LOG)
+        busy = min(0.97, 0.3 * conditions.traffic) * seconds
+        for mode, spent_s in {"user": busy, "idle": seconds - busy}.items():
+            self._count("node_cpu_seconds_total", spent_s, instance=HOST_NAME, cpu="0", mode=mode)
         for login, system in LOGINS:
             refused = conditions.refused.get(system, 0.0)
             for _ in range(self._times(f"login {system}", 1.0 * seconds)):
@@ -266,7 +270,7 @@ class Simulation:
             found[_series("hitl_tasks", queue=queue)] = len(tasks) + old
             age = _OLD_S if old else now - tasks[0] if tasks else 0.0
             found[_series("hitl_oldest_task_age_seconds", queue=queue)] = age
-        host = (("instance", "shop-1"), ("mountpoint", "/var/log"))
+        host = (("instance", HOST_NAME), ("mountpoint", "/var/log"))
         site = (("instance", "https://shop.example"),)
         end = self._begun + conditions.certificate_s
         found[Series("probe_ssl_earliest_cert_expiry", site)] = end
