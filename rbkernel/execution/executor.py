@@ -125,8 +125,9 @@ def carry_out(ledger: Ledger, begun: Begun) -> ActionHistory:
     history, kind = begun.history, kinds.get(begun.found.action)
     outcome = carried_out(
         lambda: kind.execute(begun.place, history.facts, begun.until),
-        lambda: kind.watch(begun.place, history.facts, begun.rule.watch_s),
+        lambda watch_s: kind.watch(begun.place, history.facts, watch_s),
         lambda seen: kind.judge(history.facts, seen),
+        watch_s=begun.rule.watch_s,
     )
     return ledger.append(
         *(begun.found, history.digest, outcome.state),
@@ -174,14 +175,17 @@ def _begin(
 
 def carried_out(
     change: Callable[[], Facts],
-    watch: Callable[[], Outcome],
+    watch: Callable[[float], Outcome],
     judge: Callable[[Outcome], Outcome] = lambda seen: seen,
+    *,
+    watch_s: float = 0.0,
 ) -> Outcome:
     """Make a change once, and return its outcome; an error does not hide what happened.
 
-    ``judge`` says what is seen after a change without an error.
+    ``watch`` looks at the effect for some seconds; with 0, once. ``judge`` says what is seen after
+    a change without an error.
 
-    If the server refused the change, but its effect is there, somebody must look: the outcome is
+    If the change was refused or failed, but its effect is there, somebody must look: the outcome is
     indeterminate. So it is if the server did not answer: the statement may still be on its way.
     """
     problem, answered = "", True
@@ -191,13 +195,13 @@ def carried_out(
     except ActionRefused as error:  # nothing was sent, or its precondition did not hold
         return Outcome(state=ActionState.FAILED, result=error.what, sent=False)
     except Unsuccessful as error:
-        return Outcome(state=ActionState.FAILED, result=error.what, facts=error.facts)
+        problem, said, watch_s = error.what, error.facts, 0.0
     except Unanswered as error:
         problem, answered, said = error.what, False, error.facts
     except RbkernelError as error:
         problem, answered = error.what, bool(driver.sqlstate(error))
     try:
-        seen = watch()
+        seen = watch(watch_s)
     except RbkernelError as error:
         words = "; ".join(filter(None, [problem, f"its effect cannot be seen: {error.what}"]))
         return Outcome(state=ActionState.INDETERMINATE, result=words, facts=said)
@@ -206,9 +210,9 @@ def carried_out(
         seen = judge(seen)
         words = "; ".join(filter(None, [str(said.get("said", "")), seen.result]))
         return replace(seen, result=words, facts=facts)
-    failed = answered and seen.state is ActionState.FAILED
+    failed = answered and (seen.state is ActionState.FAILED or not seen.shown)
     return Outcome(
         state=ActionState.FAILED if failed else ActionState.INDETERMINATE,
-        result=f"{problem}; {seen.result}",
+        result=f"{problem}; {seen.result}" if seen.shown else problem,
         facts=facts,
     )

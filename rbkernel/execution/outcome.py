@@ -33,10 +33,16 @@ class Unanswered(_Reported):
 class Outcome:
     """How an execution ended, in words for people, and with facts for programs.
 
-    ``sent`` is false if nothing was sent, so that nothing can have changed.
+    ``sent`` is false if nothing was sent, so that nothing can have changed. ``shown`` is false if
+    what was seen says nothing about the execution: nothing was looked at, or it was so before.
     """
 
     state: ActionState
     result: str
     facts: Facts = field(default_factory=dict)
     sent: bool = True
+    shown: bool = True
+
+
+# of the action itself: an exit code or a status
+UNSEEN = Outcome(state=ActionState.VERIFIED, result="nothing else shows its effect", shown=False)

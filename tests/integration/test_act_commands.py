@@ -256,6 +256,24 @@ class TestFailed:
         plan = restart(room)
         assert room.execute(plan, room.approve(plan, "bob")).recorded is state
 
+    def test_a_failure_with_the_effect_must_be_looked_at(self, room: CommandRoom) -> None:
+        room.script("restart", 'test "$1" = dry || { echo "$2" >> runs; exit 3; }')
+        plan = restart(room)
+        done = room.execute(plan, room.approve(plan, "bob"))
+        assert done.recorded is ActionState.INDETERMINATE
+        assert done.result.startswith("exit code 3; `")
+        # now `verify` succeeds before the command: it shows nothing
+        again = restart(room, 2)
+        asked = room.approve(again, "bob")
+        text = "\n".join(wording.shown_lines(approval.show(room.ledger, again), now()))
+        assert "`verify` succeeds already" in text
+        assert room.execute(again, asked).recorded is ActionState.FAILED
+        room.script("restart", 'test "$1" = dry || echo "$2" >> runs')
+        third = restart(room, 3)
+        done = room.execute(third, room.approve(third, "bob"))
+        assert done.recorded is ActionState.VERIFIED
+        assert done.result.endswith("succeeds, as it did before the action")
+
     def test_a_failed_dry_run_refuses(self, room: CommandRoom) -> None:
         room.script("restart", "echo no such service; exit 1")
         plan = restart(room)

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -770,33 +769,6 @@ class TestKilled:
         assert history.state(later) is ActionState.INDETERMINATE
         assert "and not verified" in refusal(lambda: undo.find(room.root, plan))
         assert (rows(table) != before) is ended
-
-    @pytest.mark.soak
-    @pytest.mark.parametrize("first", range(0, 200, 10))
-    def test_at_two_hundred_moments(self, room: Room, table: Servers, first: int) -> None:
-        """Each 20 ms later; rows and record then say the same."""
-        command = [sys.executable, "-m", "rbkernel", "action", "execute"]
-        for number in range(first, first + 10):
-            value = f"changed {number}"
-            plan = room.propose(flagged(table, note=value), f"20261120T040000Z-{number:06x}")
-            ok = approval.request(room.ledger, plan)
-            with subprocess.Popen([*command, plan, "--digest", ok.digest]) as process:
-                time.sleep(0.02 * number)
-                process.kill()
-            must_be_gone(table)
-            [history] = [
-                one for one in incident.look(room.root, INCIDENT).actions if one.digest == ok.digest
-            ]
-            said = history.state(now() + timedelta(minutes=5))
-            notes = set(frame(table, "note", "id")["note"])
-            assert len(notes) == 1, "some of the rows were changed"
-            if notes == {value}:
-                assert said in {ActionState.INDETERMINATE, ActionState.VERIFIED}
-            else:
-                assert said in {ActionState.APPROVED, ActionState.INDETERMINATE}
-            if said is not ActionState.APPROVED:
-                with pytest.raises(ActionRefused):
-                    room.execute(plan, ok)
 
 
 def test_what_is_sent_is_what_was_approved(

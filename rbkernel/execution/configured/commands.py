@@ -16,11 +16,12 @@ from rbkernel.execution.configured import process
 from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.configured.process import Ended
 from rbkernel.execution.document import Facts, Preview
-from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
+from rbkernel.execution.outcome import UNSEEN, NotSent, Outcome, Unanswered, Unsuccessful
 
 # s between two looks at the effect, and for the start of processes and the lines of the record
 _EVERY_S = 0.5
 _GRACE_S = 20.0
+_BEFORE = "`verify` succeeds already, so it will not show whether the action had an effect"
 
 
 def longest_s(place: Place[ActionCommand]) -> float:
@@ -82,8 +83,16 @@ def _programs(names: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str
 
 
 def rehearse(place: Place[ActionCommand], now: Preview) -> Preview:
-    """Return the preview with the output of the dry run, if it is not in it yet."""
-    return now if place.action.recheck else _rehearsed(place, now)
+    """Return the preview with the output of the dry run, and with what `verify` shows before."""
+    now = now if place.action.recheck else _rehearsed(place, now)
+    [values] = now.values
+    if "verify" not in values or now.refusal:
+        return now
+    try:
+        is_so = _run(place, values, "verify", place.action.timeout_s).code == 0
+    except OSError:
+        return now
+    return replace(now, foretold={**now.foretold, "verified_before": True}) if is_so else now
 
 
 def _rehearsed(place: Place[ActionCommand], now: Preview) -> Preview:
@@ -135,7 +144,8 @@ def changed(document: Facts, now: Preview) -> str:
         before, after
     ):
         return "its configuration changed since the preview"
-    if after["recheck"] and not _same(document["foretold"], now.foretold):
+    printed = (one.get("dry_run") for one in (document["foretold"], now.foretold))
+    if after["recheck"] and not _same(*printed):
         return "its dry run prints something else than in the preview"
     return ""
 
@@ -184,7 +194,8 @@ def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outco
     """
     [values] = document["values"]
     if "verify" not in values:
-        return Outcome(state=ActionState.VERIFIED, result="nothing else shows its effect")
+        return UNSEEN
+    is_so = document["foretold"].get("verified_before", False)
     words, began = shlex.join(values["verify"]), time.monotonic()
     while True:
         try:
@@ -195,14 +206,19 @@ def watch(place: Place[ActionCommand], document: Facts, watch_s: float) -> Outco
             )
         lines = place.kept(seen.output)
         if seen.code == 0:
-            return Outcome(state=ActionState.VERIFIED, result=f"`{words}` succeeds")
+            return Outcome(
+                state=ActionState.VERIFIED,
+                result=f"`{words}` succeeds{', as it did before the action' if is_so else ''}",
+                shown=not is_so,
+            )
         if time.monotonic() - began >= watch_s - _EVERY_S:
             last = tail(lines)
             why = f"{seen.words}{f': {last}' if last else ''}"
             ended = seen.code is not None and seen.code > 0
+            within = f" within {watch_s:g} s" if watch_s else ""
             return Outcome(
                 state=ActionState.FAILED if ended else ActionState.INDETERMINATE,
-                result=f"`{words}` did not succeed within {watch_s:g} s: {why}",
+                result=f"`{words}` did not succeed{within}: {why}",
                 facts={"verify": lines},
             )
         time.sleep(_EVERY_S)
@@ -223,9 +239,10 @@ def target(facts: Facts) -> str:
 
 
 def foretold(facts: Facts) -> tuple[tuple[str, str], ...]:
-    """Describe what the dry run printed, and the programs."""
+    """Describe what the dry run printed, what `verify` shows before, and the programs."""
     said: Mapping[str, Sequence[str]] = facts["foretold"]
     dry = (("Dry run", "\n".join(said["dry_run"]) or "no output"),) if "dry_run" in said else ()
     programs = facts["values"][0]["programs"].values()
     files = "\n".join(f"{one['path']}, SHA-256 {one['sha256'][:16]}…" for one in programs)
-    return (*dry, ("Programs", files))
+    so = (("Before", _BEFORE),) if said.get("verified_before") else ()
+    return (*dry, *so, ("Programs", files))

@@ -19,7 +19,7 @@ from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import document as documents
 from rbkernel.execution.configured.place import Place, here, tail, unset
 from rbkernel.execution.document import Facts, Preview
-from rbkernel.execution.outcome import NotSent, Outcome, Unanswered, Unsuccessful
+from rbkernel.execution.outcome import UNSEEN, NotSent, Outcome, Unanswered, Unsuccessful
 from rbkernel.sources import httpclient
 from rbkernel.sources.httpclient import HttpAnswer, HttpRequest
 
@@ -55,7 +55,7 @@ def preview(place: Place[ActionRequest], _found: object) -> Preview:
         targets=({"request": f"{action.method} {action.address(action.url, values)}"},),
         effect=f"{place.effect}. {_SO}" if is_so else place.effect,
         undo="" if is_so else place.undo,
-        foretold=before,
+        foretold={**before, **({"verified_before": True} if is_so else {})},
         statement=place.text,
         values=(
             {
@@ -176,7 +176,8 @@ def watch(place: Place[ActionRequest], document: Facts, watch_s: float) -> Outco
     """Ask for the state again and again, until it is the expected one."""
     verify = document["values"][0]["verify"]
     if not verify:
-        return Outcome(state=ActionState.VERIFIED, result="nothing else shows its effect")
+        return UNSEEN
+    is_so = document["foretold"].get("verified_before", False)
     began, last = time.monotonic(), ""
     looked = Looked(url=verify["url"], pointer=verify["pointer"])
     name = f"{verify['pointer'] or 'the answer'} of {verify['url']}"
@@ -184,7 +185,11 @@ def watch(place: Place[ActionRequest], document: Facts, watch_s: float) -> Outco
         try:
             value = _seen(place, looked, inserted=False)
             if _same(value, verify["equals"]):
-                return Outcome(state=ActionState.VERIFIED, result=f"{name} is {_json(value)}")
+                return Outcome(
+                    state=ActionState.VERIFIED,
+                    result=f"{name} is {_json(value)}{', as before the action' if is_so else ''}",
+                    shown=not is_so,
+                )
             last = f"is {place.redactor.text(_json(value))[:_SHOWN]}"
         except (SourceError, ConfigError) as error:
             last = f"cannot be seen: {error.what}"
@@ -192,9 +197,10 @@ def watch(place: Place[ActionRequest], document: Facts, watch_s: float) -> Outco
             break
         time.sleep(_EVERY_S)
     unseen = last.startswith("cannot be seen")
+    after = f"after {watch_s:g} s, " if watch_s else ""
     return Outcome(
         state=ActionState.INDETERMINATE if unseen else ActionState.FAILED,
-        result=f"after {watch_s:g} s, {name} {last}, not {_json(verify['equals'])}",
+        result=f"{after}{name} {last}, not {_json(verify['equals'])}",
     )
 
 
