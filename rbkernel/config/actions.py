@@ -11,11 +11,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
 from rbkernel.config.action_values import must_undo
+from rbkernel.config.people import Said
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
 from rbkernel.model import Severity
 
-# how a person who approves is known: by a signature, or because the proxy of the pages says so
-Identity = Literal["ssh", "passkey", "proxy"]
+# how a person who approves is known: by a signature, or because the proxy of the pages, or the
+# provider at which they signed in, says so
+Identity = Literal["ssh", "passkey", "proxy", "oidc", "jupyterhub"]
 ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
 # s for which sessions and rows are watched at most; commands and requests may need longer
 _LONGEST_WATCH_S = 300.0
@@ -217,14 +219,15 @@ class Actions(BaseModel):
         return self
 
     def _two_people_are_two(self) -> None:
-        """Refuse two people by a proxy's word where a kernel could say both names."""
-        unsafe = (one for one in self.rules if "proxy" in one.identities and one.needs_two_people)
-        if self.one_user and (found := next(unsafe, None)):
-            raise ValueError(
-                f"a rule for {found.action} needs two people and takes the word of a proxy, but"
-                " with one_user = true a kernel can use the secret of the proxy: remove one_user,"
-                ' or "proxy" from identities'
-            )
+        """Refuse two people who do not sign, where a kernel could say both names."""
+        for one in self.rules:
+            said = {*one.identities} & {*get_args(Said)}
+            if self.one_user and one.needs_two_people and said:
+                raise ValueError(
+                    f"a rule for {one.action} needs two people and takes the word of"
+                    f" [pages.{min(said)}], but with one_user = true a kernel can use its secret:"
+                    f' remove one_user, or "{min(said)}" from identities'
+                )
 
     def rule(self, action: str, severity: str) -> ActionRule | None:
         """Return the first rule for an action and a severity; None if no rule allows it.

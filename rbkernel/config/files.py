@@ -225,10 +225,10 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         ),
         "pages": settings.pages.model_copy(
             update={
-                "proxy": settings.pages.proxy
-                and settings.pages.proxy.model_copy(
-                    update={"secret_file": place(settings.pages.proxy.secret_file)}
+                naming.identity: naming.model_copy(
+                    update={"secret_file": place(naming.secret_file)}
                 )
+                for naming in filter(None, [settings.pages.naming])
             }
         ),
         "notify": settings.notify.model_copy(

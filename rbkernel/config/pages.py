@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.limits import LONGEST_LINK_H
+from rbkernel.config.people import NamesPeople
 from rbkernel.config.printed import printed_by
 from rbkernel.config.proxy import Proxy
 from rbkernel.config.quantities import Hours
+from rbkernel.config.signin import JupyterHub, OpenID, SignIn
 from rbkernel.errors import ConfigError
 
 # half of an HMAC-SHA-256 is long enough not to be guessed
@@ -24,7 +26,8 @@ class Pages(BaseModel):
     ``open_on_loopback`` lets all users of this machine read without a link; it is refused if other
     machines can reach the gateway. Links are signed with a secret. It comes from the
     variable ``link_secret_env`` or from a command; by default it is created once for this machine.
-    ``proxy`` says who a person is; without it, nobody has a name that is more than typed.
+    ``proxy`` says who a person is, or people sign in at ``oidc`` or ``jupyterhub``; without one of
+    them, nobody has a name that is more than typed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +38,8 @@ class Pages(BaseModel):
     link_secret_command: tuple[str, ...] = ()
     jupyter_url: str = ""
     proxy: Proxy | None = None
+    oidc: OpenID | None = None
+    jupyterhub: JupyterHub | None = None
 
     @field_validator("jupyter_url")
     @classmethod
@@ -47,13 +52,29 @@ class Pages(BaseModel):
         return url.rstrip("/")
 
     @model_validator(mode="after")
-    def _proxy_needs_links(self) -> Pages:
-        if self.proxy and self.open_on_loopback:
+    def _one_names_people(self) -> Pages:
+        found = [one.identity for one in (self.proxy, self.oidc, self.jupyterhub) if one]
+        if len(found) > 1:
             raise ValueError(
-                "open_on_loopback and [pages.proxy] exclude each other: every process of this"
+                f"[pages.{found[0]}] and [pages.{found[1]}] exclude each other: a person would have"
+                " two names; keep one of them"
+            )
+        if found and self.open_on_loopback:
+            raise ValueError(
+                f"open_on_loopback and [pages.{found[0]}] exclude each other: every process of this"
                 " machine can open the pages"
             )
         return self
+
+    @property
+    def naming(self) -> NamesPeople | None:
+        """The table that says who a person is; None if nobody has a name."""
+        return self.proxy or self.signin
+
+    @property
+    def signin(self) -> SignIn | None:
+        """The provider at which people sign in; None if there is none."""
+        return self.oidc or self.jupyterhub
 
     def link_secret(self) -> bytes | None:
         """Fetch the secret that signs links; None if the configuration names none.

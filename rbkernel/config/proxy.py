@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from rbkernel.errors import ConfigError
+from rbkernel.config.people import NamesPeople, Said
 
-_SHORTEST_SECRET = 32
-_READABLE_BY_OTHERS = 0o077
 _NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", re.ASCII)
 # browsers send these, or a proxy adds them to every request, whoever sends it
 _TAKEN = frozenset(
@@ -26,7 +22,7 @@ _TAKEN = frozenset(
 )
 
 
-class Proxy(BaseModel):
+class Proxy(NamesPeople):
     """A proxy in front of the pages that authenticates people and sends their names.
 
     ``header`` holds the name of the person. It counts only in requests from one of the
@@ -34,13 +30,11 @@ class Proxy(BaseModel):
     comes from the variable ``secret_env`` or from ``secret_file``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    identity: ClassVar[Said] = "proxy"
 
     header: str = "X-Forwarded-User"
     addresses: Annotated[tuple[str, ...], Field(min_length=1)]
     secret_header: str = "X-Rbkernel-Proxy-Secret"  # noqa: S105  # the name of a header
-    secret_env: str = ""
-    secret_file: Path | None = None
 
     @field_validator("header", "secret_header")
     @classmethod
@@ -67,9 +61,7 @@ class Proxy(BaseModel):
         return addresses
 
     @model_validator(mode="after")
-    def _has_a_secret(self) -> Proxy:
-        if bool(self.secret_env) == bool(self.secret_file):
-            raise ValueError("give either secret_env or secret_file")
+    def _two_headers(self) -> Proxy:
         if self.header.lower() == self.secret_header.lower():
             raise ValueError("header and secret_header must be two headers")
         return self
@@ -88,41 +80,3 @@ class Proxy(BaseModel):
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         return any(address in ipaddress.ip_network(one) for one in self.addresses)
-
-    def secret(self) -> bytes:
-        """Fetch the secret that the proxy shares with rbkernel.
-
-        Raises
-        ------
-        ConfigError
-            It is not set or too short, or its file cannot be read, or other users can read it.
-        """
-        found = self._in_file() if self.secret_file else os.environ.get(self.secret_env, "")
-        found = found.strip()
-        if len(found) < _SHORTEST_SECRET:
-            what = f"is shorter than {_SHORTEST_SECRET} characters" if found else "is not set"
-            raise self._problem(
-                f"the secret of the proxy {what}",
-                f"set {self.secret_env or self.secret_file}, for example to the output of"
-                " `openssl rand -hex 32`, here and in the proxy",
-            )
-        return found.encode()
-
-    def _in_file(self) -> str:
-        file = self.secret_file or Path()
-        try:
-            mode = file.stat().st_mode
-            text = file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise self._problem(
-                f"the secret of the proxy cannot be read: {error}", f"write it into {file}"
-            ) from error
-        if mode & _READABLE_BY_OTHERS:
-            raise self._problem(
-                "other users can read the secret of the proxy", f"run chmod 600 {file}"
-            )
-        return text
-
-    @staticmethod
-    def _problem(what: str, next_step: str) -> ConfigError:
-        return ConfigError(what, where="[pages.proxy]", next_step=next_step)

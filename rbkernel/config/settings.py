@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,7 @@ from rbkernel.config.maintenance import Window
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
+from rbkernel.config.signin import address
 from rbkernel.config.sources import Source
 from rbkernel.config.tickets import Tickets
 from rbkernel.errors import ConfigError, UnknownConnection
@@ -151,12 +153,32 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _proxy_is_known(self) -> Settings:
-        by_proxy = [one.action for one in self.actions.rules if "proxy" in one.identities]
-        if by_proxy and self.pages.proxy is None:
+    def _identities_are_known(self) -> Settings:
+        naming = self.pages.naming
+        for rule in self.actions.rules:
+            unknown = {*rule.identities} - {"ssh", "passkey"} - {naming and naming.identity}
+            if unknown:
+                raise ValueError(
+                    f'a rule for {rule.action} has "{min(unknown)}" in identities, but there is no'
+                    f" [pages.{min(unknown)}]: add it, or remove the identity"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _signs_in_elsewhere(self) -> Settings:
+        """Refuse the sign-in where others could use it: without TLS, or beside notebooks.
+
+        Cookies are sent to every port of a host, so servers of users would get them.
+        """
+        if self.pages.signin:
+            address(self.gateway.address)
+        hub = self.pages.jupyterhub
+        host = urlsplit(self.gateway.address).hostname
+        if hub and urlsplit(hub.url).hostname == host:
             raise ValueError(
-                f'a rule for {by_proxy[0]} has "proxy" in identities, but there is no'
-                " [pages.proxy]: add it, or remove the identity"
+                f"JupyterHub and these pages are both at {host}, so servers of its users get the"
+                " cookies of whoever signs in: give `rbkernel serve` a host name of its own, in"
+                " [gateway] url"
             )
         return self
 

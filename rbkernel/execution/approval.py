@@ -16,17 +16,17 @@ from rbkernel.evidence.runs import list_runs
 from rbkernel.execution import (
     approvers,
     document,
+    named_person,
     passkey_signing,
     policy,
     proposal,
-    said_by_proxy,
     undo,
 )
 from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
 from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
+from rbkernel.execution.named_person import Person
 from rbkernel.execution.proposal import Proposal
-from rbkernel.execution.said_by_proxy import Person
 from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
@@ -120,7 +120,7 @@ def request(
     by
         Who asks, if no key says it; by default the OS user.
     person
-        Who asks, as a proxy says; it counts where the policy takes this instead of a key.
+        Who asks, as somebody else says; it counts where the policy takes this instead of a key.
     origin
         Where the person asks, if not by command.
 
@@ -134,9 +134,9 @@ def request(
         ledger.must_take_passkeys(found)
     rule = ledger.rule(found)
     is_signed = bool(rule.approvers) and not rule.proposer_may_approve
-    said = person if "proxy" in rule.identities else None
+    said = person if person and person.identity in rule.identities else None
     if is_signed and said:  # the server is asked only for somebody who may ask
-        said_by_proxy.must_count(ledger.settings, said, _approvers(ledger))
+        named_person.must_count(ledger.settings, said, _approvers(ledger))
     elif is_signed:
         _needed(found, key)
     preview = ledger.preview(found, rehearsed=True)
@@ -151,7 +151,7 @@ def request(
     def sign(text: str) -> Signature:
         if said:
             purpose = approvers.REQUEST
-            return said_by_proxy.sign(ledger.settings, said, text, purpose, signers, at)
+            return named_person.sign(ledger.settings, said, text, purpose, signers, at)
         return approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at)
 
     who = sign(_WHOSE) if signers else None
@@ -224,22 +224,22 @@ def approve_with_passkey(
     return _approve(ledger, plan, seen, sign, "passkey", reason, origin=Origin.PAGE)
 
 
-def approve_by_proxy(
+def approve_by_name(
     ledger: Ledger, plan: str, seen: str, person: Person, *, reason: str = ""
 ) -> ActionHistory:
-    """Approve an action by a click of a person whom the proxy of the pages named; see `approve`.
+    """Approve an action by a click of a person whom somebody else named; see `approve`.
 
     Raises
     ------
     ActionRefused
-        As for `approve`, or the policy does not take the word of a proxy.
+        As for `approve`, or the policy does not take the word of who named the person.
     """
 
     def sign(history: ActionHistory, signers: str) -> Signature:
         text, purpose = _covered(history, reason)
-        return said_by_proxy.sign(ledger.settings, person, text, purpose, signers, now())
+        return named_person.sign(ledger.settings, person, text, purpose, signers, now())
 
-    return _approve(ledger, plan, seen, sign, "proxy", reason, origin=Origin.PAGE)
+    return _approve(ledger, plan, seen, sign, person.identity, reason, origin=Origin.PAGE)
 
 
 def _covered(history: ActionHistory, reason: str) -> tuple[str, str]:
@@ -288,6 +288,8 @@ def _approve(
         raise refused(found, why)
     if why := ledger.void(found, history, rule, ledger.preview(found)):
         raise refused(found, f"{why}. It is not approved", AGAIN)
+    if known in approvers.SAID_BY:  # the preview may have taken long, and the time is recorded
+        signed = sign(history, _approvers(ledger))
     broken: dict[str, Any] = {"break_glass": reason} if reason else {}
     return ledger.append(
         *(found, history.digest, ActionState.APPROVED, check),

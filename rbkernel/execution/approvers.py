@@ -11,13 +11,14 @@ import base64
 import binascii
 import hashlib
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rbkernel.config.actions import Identity
+from rbkernel.config.people import Said
 from rbkernel.errors import ActionRefused, EvidenceError
 from rbkernel.evidence import manifest, signing
 from rbkernel.evidence.incident import ActionHistory, Approval
@@ -25,8 +26,14 @@ from rbkernel.execution import assertions
 
 REQUEST, APPROVAL = "rbkernel-action-request", "rbkernel-action-approval"
 BREAK_GLASS = "rbkernel-action-break-glass"
-# begins what the record keeps in the place of a signature, if only a proxy said who it was
+# begins what the record keeps in the place of a signature, if somebody else said who it was; then
+# who said it
 UNSIGNED = "not signed: "
+SAID_BY: Mapping[Said, str] = {
+    "proxy": "the proxy at",
+    "oidc": "the OpenID provider",
+    "jupyterhub": "JupyterHub at",
+}
 _KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
 # the file is copied into the record with each signature
 _MOST_BYTES = 64 * 1024
@@ -147,10 +154,15 @@ def identity(signature: str) -> Identity:
 
     >>> identity("{}"), identity("not signed: x"), identity("-----BEGIN SSH SIGNATURE-----")
     ('passkey', 'proxy', 'ssh')
+    >>> identity("not signed: JupyterHub at https://hub.example.org said bob")
+    'jupyterhub'
     """
     if assertions.is_recorded(signature):
         return "passkey"
-    return "proxy" if signature.startswith(UNSIGNED) else "ssh"
+    if not signature.startswith(UNSIGNED):
+        return "ssh"
+    said = signature.removeprefix(UNSIGNED)
+    return next((one for one, words in SAID_BY.items() if said.startswith(words)), "proxy")
 
 
 def identities(history: ActionHistory) -> frozenset[Identity]:
@@ -166,7 +178,7 @@ def unproven(
     requested: bool,
     identities: Collection[Identity],
     by_passkey: Callable[[Approval], str],
-    by_proxy: Callable[[Approval, str], str],
+    by_name: Callable[[Approval, str], str],
 ) -> str:
     """Return which approval or request of an action is not valid; empty if all are.
 
@@ -182,8 +194,8 @@ def unproven(
         The ways to be known that count.
     by_passkey
         Returns why an approval by a passkey is not valid; empty if it is.
-    by_proxy
-        Returns why the word of a proxy is not valid for a purpose; empty if it is.
+    by_name
+        Returns why the word of another is not valid for a purpose; empty if it is.
     """
 
     def signed(one: Approval, namespace: str) -> str:
@@ -198,13 +210,14 @@ def unproven(
         if known == "ssh":
             if why := signed(one, purpose_of(one)):
                 return f"the signature of {one.by} is not valid: {why}"
-        elif why := by_passkey(one) if known == "passkey" else by_proxy(one, purpose_of(one)):
+        elif why := by_passkey(one) if known == "passkey" else by_name(one, purpose_of(one)):
             return f"the approval of {one.by} is not valid: {why}"
     if not requested:
         return ""
     asked = _request(history)
-    is_said = identity(asked.signature) == "proxy" and "proxy" in identities
-    why = by_proxy(asked, REQUEST) if is_said else signed(asked, REQUEST)
+    known = identity(asked.signature)
+    is_said = known in SAID_BY and known in identities
+    why = by_name(asked, REQUEST) if is_said else signed(asked, REQUEST)
     who = asked.by or "the person who asked"
     return f"the signature of {who} is not valid: {why}" if why else ""
 

@@ -32,10 +32,10 @@ from rbkernel.execution import (
     boundary,
     document,
     kinds,
+    named_person,
     passkey_signing,
     policy,
     proposal,
-    said_by_proxy,
     undo,
 )
 from rbkernel.execution.configured.place import os_user
@@ -349,9 +349,9 @@ class Ledger:
         def by_passkey(one: Approval) -> str:
             return passkey_signing.refusal(self.settings, one, history.digest, signers)
 
-        def by_proxy(one: Approval, purpose: str) -> str:
+        def by_name(one: Approval, purpose: str) -> str:
             text = approvers.signed_text(history.document, one.break_glass)
-            return said_by_proxy.refusal(self.settings, one, text, purpose, signers)
+            return named_person.refusal(self.settings, one, text, purpose, signers)
 
         return approvers.unproven(
             history,
@@ -359,7 +359,7 @@ class Ledger:
             requested=requested and not rule.proposer_may_approve,
             identities=rule.identities,
             by_passkey=by_passkey,
-            by_proxy=by_proxy,
+            by_name=by_name,
         )
 
     def append(

@@ -32,6 +32,9 @@ def answers(facts: Facts) -> str:
     return f"{said['question']} {' or '.join(said['options'])}" if said else ""
 
 
+_SAID_BY = {"proxy": "a proxy", "oidc": "an OpenID provider", "jupyterhub": "JupyterHub"}
+
+
 def policy(facts: Facts) -> str:
     """Describe who must approve.
 
@@ -43,8 +46,8 @@ def policy(facts: Facts) -> str:
     if not facts["approvers"]:
         return "no approval needed"
     needed = amounts.count(facts["approvers"], "approval")
-    if "proxy" in facts.get("identities", ()):
-        needed += " (the word of a proxy is enough)"
+    if said := [words for one, words in _SAID_BY.items() if one in facts.get("identities", ())]:
+        needed += f" (the word of {' or '.join(said)} is enough)"
     if facts.get("proposer_may_approve"):
         return f"{needed}, also by the person who asks"
     asked = facts.get("requested_by")

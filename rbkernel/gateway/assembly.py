@@ -48,8 +48,8 @@ def must_be_set(settings: Settings) -> None:
             sender.reply.token(f"[gateway.senders.{sender.name}.reply]")
     if settings.pages.link_secret_env and not settings.pages.open_on_loopback:
         settings.pages.link_secret()
-    if settings.pages.proxy:
-        settings.pages.proxy.secret()
+    if settings.pages.naming:
+        settings.pages.naming.secret()
     for target in settings.notify.targets.values():
         if target.url_env:
             target.urls()

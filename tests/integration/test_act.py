@@ -84,6 +84,34 @@ def ending(server: Servers, pids: Sequence[int]) -> ActionPlan:
     return actions.terminate_sessions("orders", ending_frame(server, pids))
 
 
+def proven_by_ssh_keygen(evidence: Path, folder: Path) -> None:
+    """As docs/how-to/act.md says it: the record, ssh-keygen and sha256sum, no rbkernel."""
+    lines = (evidence / "incident.jsonl").read_text().splitlines()
+    said = [one for one in map(json.loads, lines) if one["kind"] == "action"]
+    [preview] = [one for one in said if one["state"] == "previewed"]
+    [approved] = [one for one in said if one["state"] == "approved"]
+    (folder / "document").write_text(preview["document"])
+    digest = hashlib.sha256((folder / "document").read_bytes()).hexdigest()
+    assert digest == approved["digest"]
+    (folder / "sig").write_text(approved["signature"])
+    (folder / "signers").write_text(approved["signers"])
+    at = approved["at"][:19].translate(str.maketrans("", "", "-:T"))
+    command = ["ssh-keygen", "-Y", "verify", "-n", "rbkernel-action-approval", "-I", "bob"]
+    files = ["-f", f"{folder}/signers", "-s", f"{folder}/sig", "-O", f"verify-time={at}"]
+    told = subprocess.run(
+        [*command, *files],
+        input=(folder / "document").read_bytes(),
+        capture_output=True,
+        check=False,
+        env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
+    )
+    assert told.returncode == 0, told.stderr
+    wrong = subprocess.run(
+        [*command, *files], input=b"x", capture_output=True, check=False, env={"TZ": "UTC"}
+    )
+    assert wrong.returncode
+
+
 class TestTerminate:
     def test_two_people_end_the_blocker(
         self, room: Room, locks: Queue, plan: str, alone: Servers, tmp_path: Path
@@ -104,37 +132,10 @@ class TestTerminate:
         assert done.result == "1 of 1 done, 2 of 2 sessions no longer wait"
         assert not lives(alone, locks.holder)
         assert all(lives(alone, pid) for pid in (bystander, *locks.waiters))
-        self._is_proven_by_openssh_alone(room, tmp_path)
+        proven_by_ssh_keygen(room.root / INCIDENT, tmp_path)
         self._is_shown(room)
         assert "it is executed once" in refusal(lambda: room.execute(plan, ok))
         assert "has ended" in refusal(lambda: approval.request(room.ledger, plan, room.key("ann")))
-
-    def _is_proven_by_openssh_alone(self, room: Room, folder: Path) -> None:
-        """As docs/how-to/act.md says it: the record, ssh-keygen and sha256sum, no rbkernel."""
-        lines = (room.root / INCIDENT / "incident.jsonl").read_text().splitlines()
-        said = [one for one in map(json.loads, lines) if one["kind"] == "action"]
-        [preview] = [one for one in said if one["state"] == "previewed"]
-        [approved] = [one for one in said if one["state"] == "approved"]
-        (folder / "document").write_text(preview["document"])
-        digest = hashlib.sha256((folder / "document").read_bytes()).hexdigest()
-        assert digest == approved["digest"]
-        (folder / "sig").write_text(approved["signature"])
-        (folder / "signers").write_text(approved["signers"])
-        at = approved["at"][:19].translate(str.maketrans("", "", "-:T"))
-        command = ["ssh-keygen", "-Y", "verify", "-n", "rbkernel-action-approval", "-I", "bob"]
-        files = ["-f", f"{folder}/signers", "-s", f"{folder}/sig", "-O", f"verify-time={at}"]
-        told = subprocess.run(
-            [*command, *files],
-            input=(folder / "document").read_bytes(),
-            capture_output=True,
-            check=False,
-            env={"TZ": "UTC", "PATH": "/usr/bin:/bin"},
-        )
-        assert told.returncode == 0, told.stderr
-        wrong = subprocess.run(
-            [*command, *files], input=b"x", capture_output=True, check=False, env={"TZ": "UTC"}
-        )
-        assert wrong.returncode
 
     def _is_shown(self, room: Room) -> None:
         found = workflow.look(room.root, INCIDENT)

@@ -13,7 +13,7 @@ import pytest
 
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionHistory, ActionState
-from rbkernel.execution import approval, executor, said_by_proxy
+from rbkernel.execution import approval, executor, named_person
 from rbkernel.gateway import links
 from tests.integration.test_act import still
 from tests.integration.test_act_on_page import PAGE, Phone
@@ -93,10 +93,10 @@ def test_two_people_from_the_preview_to_the_outcome(
     asked = recorded(room, plan)
     assert asked.facts["requested_by"] == "ann"
     assert "the word of a proxy is enough" in bob.words
-    own = ann.send("approve-by-proxy")
+    own = ann.send("approve-by-name")
     assert (own.status_code, "ann asked for the approval" in words(own)) == (409, True)
     assert "Approve as bob" in bob.words
-    assert bob.send("approve-by-proxy").status_code == 303
+    assert bob.send("approve-by-name").status_code == 303
     shown = bob.words
     assert f"the proxy at {PEER} said bob; not signed" in shown
     assert lives(alone, locks.holder)
@@ -128,15 +128,15 @@ class TestRefused(InOneRoom):
         ann, bob, again = people.phone("ann"), people.phone("bob"), people.phone("bob")
         assert bob.send("request").status_code == 303
         digest = recorded(room, plan).digest
-        assert bob.send("approve-by-proxy").status_code == 303
-        self.refused(again.send("approve-by-proxy"), "bob has approved it already")
+        assert bob.send("approve-by-name").status_code == 303
+        self.refused(again.send("approve-by-name"), "bob has approved it already")
         by_key = refusal(lambda: approval.approve(room.ledger, plan, digest, room.key("bob")))
         assert "bob has approved it already" in by_key
         device = room.passkey("bob", Authenticator(counts=False))
         sent = again.send("approve", answer=device.approve(digest))
         self.refused(sent, "bob has approved it already")
         assert "1 of 2 approvals" in refusal(lambda: executor.begin(room.ledger, plan, digest))
-        assert ann.send("approve-by-proxy").status_code == 303
+        assert ann.send("approve-by-name").status_code == 303
         assert [one.by for one in recorded(room, plan).approvals] == ["bob", "ann"]
         assert recorded(room, plan).recorded is ActionState.APPROVED
 
@@ -146,7 +146,7 @@ class TestRefused(InOneRoom):
             phone = people.phone(name)
             assert "Approve as" not in phone.words
             fields = {**phone.fields("reject"), "name": "bob"}
-            sent = phone.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
+            sent = phone.client.post(f"{PAGE}/approve-by-name", data=fields, headers=HERE)
             self.refused(sent, f"{name} has no line without options")
         # two names with one key are not two people
         [line] = [one for one in room.approvers.read_text().splitlines() if one.startswith("bob")]
@@ -155,7 +155,7 @@ class TestRefused(InOneRoom):
         for name in ("bob", "dan"):
             phone = people.phone(name)
             sent = phone.client.post(
-                f"{PAGE}/approve-by-proxy", data=phone.fields("reject"), headers=HERE
+                f"{PAGE}/approve-by-name", data=phone.fields("reject"), headers=HERE
             )
             self.refused(sent, "another name has the same key")
         assert recorded(room, plan).approvals == ()
@@ -166,25 +166,25 @@ class TestRefused(InOneRoom):
             assert "the proxy names nobody" in phone.words or "Approve with passkey" in phone.words
             assert "Approve as" not in phone.words
             fields = {**phone.fields("reject"), "name": "bob"}
-            sent = phone.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
-            self.refused(sent, "no proxy says who you are")
+            sent = phone.client.post(f"{PAGE}/approve-by-name", data=fields, headers=HERE)
+            self.refused(sent, "nothing says who you are")
             forged = {**HERE, "X-Forwarded-User": "bob"}
             if phone.client is people.direct:
-                sent = phone.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=forged)
+                sent = phone.client.post(f"{PAGE}/approve-by-name", data=fields, headers=forged)
                 assert sent.status_code == 403
         assert recorded(room, plan).approvals == ()
 
     def test_only_a_form_of_the_page(self, room: Room, plan: str, people: People) -> None:
         approval.request(room.ledger, plan)
         ann, bob = people.phone("ann"), people.phone("bob")
-        fields = bob.fields("approve-by-proxy")
-        url = f"{PAGE}/approve-by-proxy"
+        fields = bob.fields("approve-by-name")
+        url = f"{PAGE}/approve-by-name"
         assert bob.client.get(url, params=fields).status_code == 405
         for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
             assert bob.client.post(url, data=fields, headers=headers).status_code == 403
         elsewhere = {"Origin": "https://evil.example"}
         assert bob.client.post(url, data=fields, headers=elsewhere).status_code == 403
-        of_ann = {**fields, "_xsrf": ann.fields("approve-by-proxy")["_xsrf"]}
+        of_ann = {**fields, "_xsrf": ann.fields("approve-by-name")["_xsrf"]}
         assert bob.client.post(url, data=of_ann, headers=HERE).status_code == 403
         # what a holder of the same link can compute from pages without a name
         grant = links.Grant(what=INCIDENT, expires=0)
@@ -197,13 +197,13 @@ class TestRefused(InOneRoom):
 
     def test_a_rule_without_it(self, room: Room, plan: str, people: People) -> None:
         approval.request(room.ledger, plan)
-        fields = people.phone("bob").fields("approve-by-proxy")
+        fields = people.phone("bob").fields("approve-by-name")
         configure(room, TWO_OF_ALL.replace(', "proxy"', ""))
         approval.request(room.ledger, plan)
         bob = people.phone("bob")
         assert "Approve as bob" not in bob.words
         sent = bob.client.post(
-            f"{PAGE}/approve-by-proxy",
+            f"{PAGE}/approve-by-name",
             data={**fields, "digest": recorded(room, plan).digest},
             headers=HERE,
         )
@@ -217,17 +217,17 @@ class TestRefused(InOneRoom):
         bob = room.passkey("bob", Authenticator())
         phone = people.phone("ann")
         assert "Approve with passkey" not in phone.words
-        fields = {**phone.fields("approve-by-proxy"), "answer": bob.approve(asked.digest)}
+        fields = {**phone.fields("approve-by-name"), "answer": bob.approve(asked.digest)}
         sent = phone.client.post(f"{PAGE}/approve", data=fields, headers=HERE)
         self.refused(sent, "the policy takes approvals by proxy, not by passkey")
-        assert phone.send("approve-by-proxy").status_code == 303
+        assert phone.send("approve-by-name").status_code == 303
 
     def test_the_policy_changed_after_the_approvals(
         self, room: Room, plan: str, people: People
     ) -> None:
         asked = approval.request(room.ledger, plan)
         for name in ("ann", "bob"):
-            assert people.phone(name).send("approve-by-proxy").status_code == 303
+            assert people.phone(name).send("approve-by-name").status_code == 303
         configure(room, TWO_OF_ALL.replace(', "proxy"', ""))
         why = refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
         assert "the policy changed since its preview" in why
@@ -238,7 +238,7 @@ class TestRefused(InOneRoom):
     ) -> None:
         asked = approval.request(room.ledger, plan)
         for name in ("ann", "bob"):
-            assert people.phone(name).send("approve-by-proxy").status_code == 303
+            assert people.phone(name).send("approve-by-name").status_code == 303
         if change == "secret":
             monkeypatch.setenv("PROXY", SECRET[::-1])
         elif change == "removed":
@@ -256,7 +256,7 @@ class TestRefused(InOneRoom):
     def test_a_kernel_cannot_write_an_approval(self, room: Room, plan: str, people: People) -> None:
         """A kernel can write the record: each line that it adds or alters is refused."""
         asked = approval.request(room.ledger, plan)
-        assert people.phone("bob").send("approve-by-proxy").status_code == 303
+        assert people.phone("bob").send("approve-by-name").status_code == 303
         record = room.root / INCIDENT / "incident.jsonl"
         whole = record.read_text()
         [of_bob] = [
@@ -281,7 +281,7 @@ class TestRefused(InOneRoom):
         """Who asks by the word of a proxy counts only where kernels cannot say it, too."""
         configure(room, BY_PROXY)
         plan = room.propose(still.plan, other_run(3), host=socket.gethostname(), title="Here")
-        ann = said_by_proxy.Person(name="ann", address=PEER)
+        ann = named_person.Person(name="ann", address=PEER)
         asked = approval.request(room.ledger, plan, person=ann)
         approval.approve(room.ledger, plan, asked.digest, room.key("bob"))
         why = refusal(lambda: executor.begin(room.ledger, plan, asked.digest))
@@ -296,7 +296,7 @@ class TestRefused(InOneRoom):
         bob = People(room, stack).phone("bob")
         assert "kernels run here as the OS user" in bob.words
         fields = {**bob.fields("reject"), "digest": asked.digest}
-        for step in ("request", "approve-by-proxy", "execute"):
+        for step in ("request", "approve-by-name", "execute"):
             sent = bob.client.post(f"{PAGE}/{step}", data=fields, headers=HERE)
             self.refused(sent, "kernels run here as the OS user")
 
@@ -308,7 +308,7 @@ class TestRefused(InOneRoom):
         bob = People(room, stack).phone("bob")
         assert "JupyterLab has the same origin" in bob.words
         fields = bob.fields("reject")
-        sent = bob.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
+        sent = bob.client.post(f"{PAGE}/approve-by-name", data=fields, headers=HERE)
         self.refused(sent, "JupyterLab has the same origin")
 
     def test_the_target_went_on(
@@ -316,8 +316,8 @@ class TestRefused(InOneRoom):
     ) -> None:
         approval.request(room.ledger, plan)
         bob = people.phone("bob")
-        fields = bob.fields("approve-by-proxy")
+        fields = bob.fields("approve-by-name")
         go_on(server, still.holder)
-        sent = bob.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
+        sent = bob.client.post(f"{PAGE}/approve-by-name", data=fields, headers=HERE)
         self.refused(sent, f"pid {still.holder} went on since the preview")
         assert recorded(room, plan).approvals == ()

@@ -159,13 +159,13 @@ class TestRefused(InOneRoom):
         fields = {**bob.fields("reject"), "digest": asked.digest}
         for reason in ("", "too short"):
             sent = bob.client.post(
-                f"{PAGE}/approve-by-proxy", data={**fields, "reason": reason}, headers=HERE
+                f"{PAGE}/approve-by-name", data={**fields, "reason": reason}, headers=HERE
             )
             self.refused(sent, "at least 10 characters")
         # a link without an identity breaks nothing
         link = people.directly()
         sent = link.client.post(
-            f"{PAGE}/approve-by-proxy",
+            f"{PAGE}/approve-by-name",
             data={**link.fields("reject"), "reason": WHY, "name": "bob"},
             headers=HERE,
         )
@@ -176,7 +176,7 @@ class TestRefused(InOneRoom):
         self.refused(sent, "no passkey signed")
         assert recorded(room, plan).approvals == ()
         sent = bob.client.post(
-            f"{PAGE}/approve-by-proxy", data={**fields, "reason": WHY}, headers=HERE
+            f"{PAGE}/approve-by-name", data={**fields, "reason": WHY}, headers=HERE
         )
         assert sent.status_code == 303
         shown = bob.words
@@ -250,7 +250,7 @@ class TestRefused(InOneRoom):
         else:
             phone = people.phone("bob")
             fields = {**phone.fields("reject"), "reason": WHY}
-            sent = phone.client.post(f"{PAGE}/approve-by-proxy", data=fields, headers=HERE)
+            sent = phone.client.post(f"{PAGE}/approve-by-name", data=fields, headers=HERE)
             assert sent.status_code == 303
         record = room.root / INCIDENT / "incident.jsonl"
         record.write_text(record.read_text().replace(WHY, "the chief said that it is fine"))

@@ -20,14 +20,16 @@ _START_S = 20.0
 
 
 @contextmanager
-def serving(settings: Settings, store: Store | None = None) -> Iterator[httpx.Client]:
-    """Serve the pages on a free port of this machine; give a client that follows no redirect."""
+def serving(
+    settings: Settings, store: Store | None = None, *, port: int = 0
+) -> Iterator[httpx.Client]:
+    """Serve the pages on this port or a free one; give a client that follows no redirect."""
     started, ended = threading.Event(), asyncio.Event()
     told: list[asyncio.AbstractEventLoop | int] = []
 
     async def serve() -> None:
         server = HTTPServer(Application(pages.handlers(settings, store)))
-        server.listen(0, "127.0.0.1")
+        server.listen(port, "127.0.0.1")
         [socket] = server._sockets.values()
         told.extend([asyncio.get_running_loop(), socket.getsockname()[1]])
         started.set()
@@ -38,10 +40,10 @@ def serving(settings: Settings, store: Store | None = None) -> Iterator[httpx.Cl
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert started.wait(_START_S)
-    loop, port = told
+    loop, bound = told
     assert isinstance(loop, asyncio.AbstractEventLoop)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_START_S) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{bound}", timeout=_START_S) as client:
             yield client
     finally:
         loop.call_soon_threadsafe(ended.set)

@@ -258,7 +258,7 @@ def environment(settings: Settings) -> dict[str, str]:
     senders = settings.gateway.senders.values()
     secret = {name for sender in senders for name in sender.secret_env}
     secret |= {"RBKERNEL_STORE_URL", settings.pages.link_secret_env}
-    secret |= {settings.pages.proxy.secret_env} if settings.pages.proxy else set()
+    secret |= {settings.pages.naming.secret_env} if settings.pages.naming else set()
     secret |= {settings.tickets.token_env} if settings.tickets else set()
     secret |= {sender.reply.token_env for sender in senders if sender.reply}
     return {name: value for name, value in os.environ.items() if name not in secret}

@@ -61,24 +61,25 @@ def approve(site: Site, sent: Sent) -> None:
         approval.approve_with_passkey(ledger, found.plan, seen, answer, reason=_reason(sent))
 
 
-def approve_by_proxy(site: Site, sent: Sent) -> None:
-    """Approve an action by a click, as the person whom the proxy names.
+def approve_by_name(site: Site, sent: Sent) -> None:
+    """Approve an action by a click, as the person who is signed in or whom the proxy names.
 
     Raises
     ------
     ActionRefused
-        The proxy names nobody, its word does not count, or something changed.
+        Nobody is named, the word for it does not count, or something changed.
     """
     person = sent.person
     if person is None:
         raise ActionRefused(
-            "no proxy says who you are, so nothing was approved",
-            where="[pages.proxy]",
-            next_step="open the page at the address of the proxy, and log in",
+            "nothing says who you are, so nothing was approved",
+            where="[pages]",
+            next_step="sign in at the top of the page; behind a proxy, open the page at its"
+            " address, and log in",
         )
     with _looking(site, sent) as (ledger, found):
         seen = sent.fields.get("digest", "")
-        approval.approve_by_proxy(ledger, found.plan, seen, person, reason=_reason(sent))
+        approval.approve_by_name(ledger, found.plan, seen, person, reason=_reason(sent))
 
 
 def _reason(sent: Sent) -> str:
@@ -194,7 +195,7 @@ def _looking(site: Site, sent: Sent) -> Iterator[tuple[Ledger, Proposal]]:
 CHANGES: Mapping[str, Change] = {
     "request": request,
     "approve": approve,
-    "approve-by-proxy": approve_by_proxy,
+    "approve-by-name": approve_by_name,
     "execute": execute,
     "reject": reject,
 }

@@ -28,19 +28,21 @@ from rbkernel.execution import (
     assertions,
     boundary,
     kinds,
+    named_person,
     passkey_signing,
     policy,
-    said_by_proxy,
     undo,
 )
 from rbkernel.execution import wording as words
 from rbkernel.execution.assertions import Assertion
 from rbkernel.execution.ledger import Ledger, now
+from rbkernel.execution.named_person import Person
 from rbkernel.execution.proposal import Proposal
-from rbkernel.execution.said_by_proxy import Person
 from rbkernel.gateway.web.site import Site
 
 _OVER = frozenset({ActionState.EXECUTING, ActionState.VERIFIED, ActionState.UNDONE})
+# long enough for the policy: a person types the reason later
+_A_REASON = "a reason that a person types"
 _BY_COMMAND = (
     "approve and execute by command (`rbkernel action`), or on a page of `rbkernel serve` with a"
     " link"
@@ -53,12 +55,13 @@ class Card:
 
     ``step`` is the step that a button takes next: request, approve or execute; empty if the page
     offers none, and then ``advice`` says why, and what to do. ``by_passkey`` says whether a passkey
-    may approve it here, and ``by_proxy`` is the name in which a click does. ``breaks_glass`` says
-    whether one person may do so alone, and ``broken_glass`` who did, and why. ``boundary`` says
-    what an approval is worth here. ``undo`` is the plan with which a button undoes the action,
-    empty if none does; ``undo_advice`` then says why. ``rows`` are facts of the preview;
-    ``until`` is when the approval, or the execution, will be too late. ``approvals`` are name, key,
-    time, and when the passkey was registered.
+    may approve it here, and ``by_name`` is the name in which a click does; ``is_named`` says
+    whether this person is known by name, and the rule takes that. ``breaks_glass`` says whether one
+    person may approve alone, by a click as ``alone_by_name``, and ``broken_glass`` who did, and
+    why. ``boundary`` says what an approval is worth here. ``undo`` is the plan with which a button
+    undoes the action, empty if none does; ``undo_advice`` then says why. ``rows`` are facts of the
+    preview; ``until`` is when the approval, or the execution, will be too late. ``approvals`` are
+    name, key, time, and when the passkey was registered.
     """
 
     plan: str
@@ -79,7 +82,9 @@ class Card:
     breaks_glass: bool = False
     broken_glass: str = ""
     by_passkey: bool = False
-    by_proxy: str = ""
+    by_name: str = ""
+    alone_by_name: str = ""
+    is_named: bool = False
     boundary: str = ""
     undo: str = ""
     undo_advice: str = ""
@@ -112,7 +117,8 @@ class Card:
     @property
     def may_preview_again(self) -> bool:
         """Whether the page replaces a preview that is void, with one that nobody must sign."""
-        return self.step in {"approve", "execute"} and self.proposer_may_approve
+        asks = self.proposer_may_approve or self.is_named
+        return self.step in {"approve", "execute"} and asks
 
     @property
     def may_reject(self) -> bool:
@@ -122,15 +128,19 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Ways:
-    """The ways to approve on a page: why there are none by passkey, or by the word of the proxy."""
+    """The ways to approve on a page: why there are none by passkey, or in the name of the person.
+
+    ``naming`` is the identity of people who do not sign; empty if nobody has a name here.
+    """
 
     person: Person | None
+    naming: str
     no_passkey: str
-    no_proxy: str
+    no_name: str
 
     def refused(self, rule: ActionRule) -> dict[str, str]:
         """Return why each way that a rule takes is not open here; an empty text if it is."""
-        known = (("passkey", self.no_passkey), ("proxy", self.no_proxy))
+        known = (("passkey", self.no_passkey), (self.naming, self.no_name))
         taken: dict[str, str] = {n: why for n, why in known if n in rule.identities}
         return taken or {"ssh": "the policy takes SSH keys only: `rbkernel action approve`"}
 
@@ -154,7 +164,7 @@ def cards(
 ) -> Cards:
     """Return the actions that some runs of an incident proposed, with what is recorded of them.
 
-    ``person`` is who the proxy says looks at the page.
+    ``person`` is who looks at the page; None if nobody has said who it is.
     """
     found = {one.plan: one for entry in entries for one in site.cache.proposals(entry)}
     record = site.cache.remaining(name)
@@ -170,7 +180,8 @@ def cards(
     except RbkernelError as error:
         ledger, problem = Ledger(site.settings, site.redactor), str(error)
     host, origin, no_passkey = _party(ledger.settings)
-    ways = Ways(person=person, no_passkey=no_passkey, no_proxy=_no_proxy(ledger.settings, person))
+    naming, no_name = _no_name(ledger.settings, person)
+    ways = Ways(person=person, naming=naming, no_passkey=no_passkey, no_name=no_name)
     made = []
     for one in found.values():
         history = histories.get(one.plan)
@@ -222,15 +233,22 @@ def _party(settings: Settings) -> tuple[str, str, str]:
     return party.id, party.origin, ""
 
 
-def _no_proxy(settings: Settings, person: Person | None) -> str:
-    """Return why this person cannot approve by the word of the proxy; empty if they can."""
+def _no_name(settings: Settings, person: Person | None) -> tuple[str, str]:
+    """Return how people are named here, and why this person cannot approve by that name."""
+    naming = settings.pages.naming
+    if naming is None:
+        return "", "nobody has a name here"
     if person is None:
-        return "the proxy names nobody: open the page at its address, and log in"
+        return naming.identity, (
+            "nobody is signed in: sign in at the top of the page"
+            if settings.pages.signin
+            else "the proxy names nobody: open the page at its address, and log in"
+        )
     try:
-        said_by_proxy.must_count(settings, person, approvers.read(settings.actions.approvers))
+        named_person.must_count(settings, person, approvers.read(settings.actions.approvers))
     except ActionRefused as error:
-        return f"{error.what}. Next: {error.next_step}"
-    return ""
+        return naming.identity, f"{error.what}. Next: {error.next_step}"
+    return naming.identity, ""
 
 
 def _card(
@@ -251,6 +269,12 @@ def _card(
         step, advice = "", problem
     if step == "approve" and refused and all(refused.values()):
         step, advice = "", "; ".join(refused.values())
+    is_named = refused.get(ways.naming) == ""
+    by_name = alone = ""
+    if step == "approve" and is_named and ways.person and rule and history:
+        by_name, alone, advice = _in_name_of(ways.person, history, rule)
+    by_passkey = refused.get("passkey") == ""
+    glass = step == "approve" and rule and rule.break_glass
     before = {"targets": (found.command,)} if found.command else {}
     return Card(
         plan=found.plan,
@@ -259,12 +283,22 @@ def _card(
         state=state,
         step=step,
         advice=advice,
-        breaks_glass=bool(step == "approve" and rule and rule.break_glass),
-        by_passkey=refused.get("passkey") == "",
-        by_proxy=ways.person.name if ways.person and refused.get("proxy") == "" else "",
+        breaks_glass=bool(glass and (by_passkey or alone)),
+        by_passkey=by_passkey,
+        is_named=is_named,
+        by_name=by_name,
+        alone_by_name=alone,
         boundary=ledger.boundary(found) if step in {"approve", "execute"} else "",
         **(_recorded(history) if history else before),
     )
+
+
+def _in_name_of(person: Person, history: ActionHistory, rule: ActionRule) -> tuple[str, str, str]:
+    """Return in which name a click approves, usually and alone; and why it does not."""
+    known, at = (history, rule, person.name, person.key), now()
+    why = policy.may_approve(*known, at)
+    alone = rule.break_glass and not policy.may_break_glass(*known, _A_REASON, at)
+    return "" if why else person.name, person.name if alone else "", why
 
 
 def _undoable(
@@ -330,8 +364,8 @@ def _by_policy(
             return ("", why) if why else ("approve", "")
         why = why or policy.may_execute(history, rule, now())
         return ("", why) if why else ("execute", "")
-    by_proxy = ways.refused(rule).get("proxy")
-    if not rule.proposer_may_approve and by_proxy != "":
+    by_name = ways.refused(rule).get(ways.naming)
+    if not rule.proposer_may_approve and by_name != "":
         return "", (
             "the policy wants another person to approve it, so the person who asks signs the"
             f" preview: `rbkernel action request {found.plan} --key KEY`"

@@ -17,7 +17,7 @@ from rbkernel.displaytext import one_line
 from rbkernel.errors import EvidenceError, ParameterError
 from rbkernel.evidence import incident, runs
 from rbkernel.evidence.incident import IncidentRecord, IncidentState
-from rbkernel.execution.said_by_proxy import Person
+from rbkernel.execution.named_person import Person
 from rbkernel.gateway.web.site import Request, Site
 from rbkernel.incidents import plans, questions
 from rbkernel.incidents.questions import Questions
@@ -60,7 +60,7 @@ class Form:
 class Sent:
     """A form that a person sent: the page's run or incident, the fields, and the author.
 
-    ``person`` is who the proxy says it is; None if it names nobody.
+    ``person`` is who it is, as a proxy or a provider says; None if nobody is named.
     """
 
     what: str

@@ -14,7 +14,7 @@ from tornado.httputil import HTTPHeaders
 from rbkernel.config.proxy import Proxy
 from rbkernel.errors import Unauthenticated
 from rbkernel.evidence import manifest
-from rbkernel.execution.said_by_proxy import Person
+from rbkernel.execution.named_person import Person
 
 
 def person_of(proxy: Proxy | None, peer: str, headers: HTTPHeaders) -> Person | None:

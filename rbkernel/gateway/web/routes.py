@@ -124,9 +124,18 @@ ACTION_ROUTES = tuple(
 
 
 def message(
-    site: Site, error: RbkernelError, status: int, *, command: str = "", back: str = ""
+    site: Site,
+    error: RbkernelError,
+    status: int,
+    *,
+    command: str = "",
+    back: str = "",
+    sign_in: str = "",
 ) -> Answer:
-    """Return a page that shows an error and the next step; ``back`` is the page to go back to."""
+    """Return a page that shows an error and the next step.
+
+    ``back`` is the page to go back to, and ``sign_in`` the address at which a person signs in.
+    """
     return site.render(
         "message.html.j2",
         status=status,
@@ -135,6 +144,7 @@ def message(
         next_step=error.next_step,
         command=command,
         back=back,
+        sign_in=sign_in,
         refresh_s=0,
     )
 

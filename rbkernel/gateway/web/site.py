@@ -16,7 +16,7 @@ from jinja2 import Environment
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence.incident import AlertStatus
-from rbkernel.execution.said_by_proxy import Person
+from rbkernel.execution.named_person import Person
 from rbkernel.gateway.jobs.states import JobState
 from rbkernel.gateway.jobs.storage.store import Store
 from rbkernel.gateway.web.evidence_cache import EvidenceCache
@@ -44,7 +44,7 @@ REPORT_POLICY = "sandbox allow-scripts allow-popups allow-downloads; frame-ances
 class Request:
     """A browser's request: the id in the address, the query, and the XSRF field for forms.
 
-    ``person`` is who the proxy says it is; None if it names nobody.
+    ``person`` is who it is, as a proxy or a provider says; None if nobody is named.
     """
 
     what: str = ""
@@ -110,6 +110,11 @@ class Site:
         Pages that need no link are open to every process of this machine, also to kernels.
         """
         return not (self.in_jupyter or self.settings.pages.open_on_loopback)
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in here."""
+        return self.settings.pages.signin is not None and not self.in_jupyter
 
     @cached_property
     def redactor(self) -> Redactor:

@@ -13,6 +13,7 @@ import hmac
 import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tornado.ioloop import IOLoop
@@ -30,13 +31,17 @@ from rbkernel.errors import (
     RbkernelError,
     Unauthenticated,
 )
-from rbkernel.execution.said_by_proxy import Person
+from rbkernel.execution.named_person import Person
 from rbkernel.gateway import links
 from rbkernel.gateway.links import Grant
 from rbkernel.gateway.web import people, routes
 from rbkernel.gateway.web.forms import Sent, author
 from rbkernel.gateway.web.routes import FormRoute, Route
+from rbkernel.gateway.web.signin.sessions import Session
 from rbkernel.gateway.web.site import Answer, Request, Site, static_file
+
+if TYPE_CHECKING:  # authlib, which it imports, is an extra
+    from rbkernel.gateway.web.signin.door import Door
 
 _COOKIE = "rbkernel-link-"
 _BY_A_PROXY = ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP")
@@ -55,11 +60,13 @@ _HEADERS = {
 class Access:
     """Who may open the pages: people with a link that this secret signed, or all on this machine.
 
-    ``whose`` is how the record names a person who changes something on a page.
+    With a ``door``, people who have signed in there may, too. ``whose`` is how the record names a
+    person who changes something on a page.
     """
 
     secret: bytes
     open_on_loopback: bool
+    door: Door | None = None
 
     @property
     def whose(self) -> str:
@@ -69,6 +76,8 @@ class Access:
 
 # without links, everybody on this machine has the same access
 _HERE = Grant(what="here", expires=0)
+# who has signed in opens all pages; the token of a form is one of the session
+_SIGNED_IN = Grant(what="signed in", expires=0)
 
 
 class Shows(RequestHandler):
@@ -174,6 +183,8 @@ class Linked(Shows):
         if self._access.open_on_loopback:
             self._must_be_here()
             return _HERE
+        if self.session:
+            return _SIGNED_IN
         grants, ended = self._grants()
         for grant in sorted(grants, key=lambda one: one.what):
             if await self._opened([grant], what):
@@ -219,17 +230,51 @@ class Linked(Shows):
         if self._access.open_on_loopback or not isinstance(error, LinkError):
             return routes.message(self.site, error, 403)
         what = self.path_args[0] if self.path_args else ""
-        return routes.message(self.site, error, 403, command=f"rbkernel link {what}".strip())
+        door = self._access.door
+        return routes.message(
+            self.site,
+            error,
+            403,
+            command=f"rbkernel link {what}".strip(),
+            sign_in=door.address(self.request.path) if door and not self.session else "",
+        )
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the person who is signed in in this browser; None if nobody is."""
+        door = self._access.door
+        return door.sessions.of(self.get_cookie(door.cookie("session"), "") or "") if door else None
 
     def _person(self) -> Person | None:
-        """Return who the proxy says it is; see `people.person_of`."""
+        """Return who is signed in, or who the proxy says it is; see `people.person_of`."""
+        if session := self.session:
+            return session.person
         proxy = self.site.settings.pages.proxy
         return people.person_of(proxy, self.request.remote_ip or "", self.request.headers)
 
     def _token(self, grant: Grant, what: str, person: Person | None) -> str:
         """Return the token of the page's forms, which is no other person's."""
         page = f"{what}~{person.name}" if person else what
+        if session := self.session:
+            page = f"{page}~{session.id}"
         return links.form_token(grant, page, self._access.secret)
+
+    def must_be_from_the_page(self, grant: Grant, what: str, person: Person | None) -> None:
+        """Raise an error unless a form has the token of its page, and comes from this site.
+
+        Raises
+        ------
+        LinkError
+            It has not, or does not.
+        """
+        sent = self.get_body_argument("_xsrf", "").encode()
+        right = hmac.compare_digest(sent, self._token(grant, what, person).encode())
+        strictly = self._access.open_on_loopback
+        if not right or _from_another_site(self, strictly=strictly):
+            raise LinkError(
+                "nothing was recorded: this form was not sent from the page, or is out of date",
+                next_step="open the page again, and answer there",
+            )
 
 
 class Page(Linked):
@@ -288,7 +333,7 @@ class Form(Linked):
             grant = await self.allowed(what)
             self._must_not_come_by_a_proxy()
             person = self._person()
-            self._must_be_from_the_page(grant, what, person)
+            self.must_be_from_the_page(grant, what, person)
         except (LinkError, Unauthenticated, ConfigError) as error:
             self.send(self._refused(error))
             return
@@ -307,16 +352,6 @@ class Form(Linked):
                 "nothing was recorded: these pages need no link, so only people on this machine may"
                 " change something, and this request came through a proxy",
                 next_step="remove open_on_loopback, and give people links (`rbkernel link`)",
-            )
-
-    def _must_be_from_the_page(self, grant: Grant, what: str, person: Person | None) -> None:
-        sent = self.get_body_argument("_xsrf", "").encode()
-        right = hmac.compare_digest(sent, self._token(grant, what, person).encode())
-        strictly = self._access.open_on_loopback
-        if not right or _from_another_site(self, strictly=strictly):
-            raise LinkError(
-                "nothing was recorded: this form was not sent from the page, or is out of date",
-                next_step="open the page again, and answer there",
             )
 
 
