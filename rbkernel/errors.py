@@ -66,7 +66,16 @@ def _restore(kind: type[RbkernelError], what: str, where: str, next_step: str) -
 
 
 class ConfigError(RbkernelError, ValueError):
-    """`rbkernel.toml`, the environment or a connections file cannot be used as it is."""
+    """`rbkernel.toml`, the environment or a connections file cannot be used as it is.
+
+    ``path`` is the field, such as ``("routes", 0, "alert")``; empty if it is not known.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", next_step: str = "", path: tuple[str | int, ...] = ()
+    ) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.path = path
 
 
 class UnknownConnection(ConfigError, LookupError):

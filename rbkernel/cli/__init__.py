@@ -39,7 +39,7 @@ from rbkernel.cli import (
     working,
 )
 from rbkernel.cli.drills import drilling
-from rbkernel.cli.operations import maintenance, notifying, stats
+from rbkernel.cli.operations import configuring, maintenance, notifying, stats
 from rbkernel.cli.output import (
     AsJson,
     Ending,
@@ -66,6 +66,7 @@ sandbox_app = typer.Typer(
     "Example: rbkernel sandbox up"
 )
 app.add_typer(acting.app, name="action", no_args_is_help=True)
+app.add_typer(configuring.app, name="config", no_args_is_help=True)
 app.add_typer(evidence.app, name="evidence", no_args_is_help=True)
 app.add_typer(incidents.app, name="incident", no_args_is_help=True)
 app.add_typer(kernel.app, name="kernel", no_args_is_help=True)

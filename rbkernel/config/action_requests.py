@@ -106,12 +106,16 @@ class ActionRequest(Template):
     method: Literal["POST", "PUT", "PATCH", "DELETE"]
     url: str
     verify: Expected | Literal["status"]
-    headers: Mapping[str, Annotated[Header, BeforeValidator(_text)]] = Field(default_factory=dict)
+    headers: Mapping[
+        str, Annotated[Header, BeforeValidator(_text, json_schema_input_type=str | Header)]
+    ] = Field(default_factory=dict)
     json_: JsonValue = Field(default=None, alias="json")
     expect: Annotated[tuple[Annotated[Whole, Field(ge=200, le=299)], ...], Field(min_length=1)] = (
         *(200, 201, 202, 204),
     )
-    preview: Annotated[Looked | None, BeforeValidator(_looked)] = None
+    preview: Annotated[
+        Looked | None, BeforeValidator(_looked, json_schema_input_type=str | Looked)
+    ] = None
     ca: Path | None = None
 
     @field_validator("verify", mode="before")

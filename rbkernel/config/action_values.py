@@ -125,7 +125,10 @@ def _listed(value: Any) -> Any:
     raise ValueError(_KINDS)
 
 
-Values = Mapping[str, Annotated[Allowed, BeforeValidator(_listed)]]
+Values = Mapping[
+    str,
+    Annotated[Allowed, BeforeValidator(_listed, json_schema_input_type=tuple[str, ...] | Allowed)],
+]
 
 
 class Undo(BaseModel):
@@ -145,7 +148,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-Inverse = Annotated[Undo, BeforeValidator(_named)]
+Inverse = Annotated[Undo, BeforeValidator(_named, json_schema_input_type=str | Undo)]
 
 
 class Template(BaseModel):

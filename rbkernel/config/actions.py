@@ -11,9 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
 from rbkernel.config.action_values import must_undo
+from rbkernel.config.named import Named
 from rbkernel.config.people import Said
 from rbkernel.config.quantities import Count, Minutes, Pause, Seconds, Whole
+from rbkernel.config.words import AtField
 from rbkernel.model import Severity
+from rbkernel.spelling import did_you_mean
 
 # how a person who approves is known: by a signature, or because the proxy of the pages, or the
 # provider at which they signed in, says so
@@ -44,16 +47,6 @@ def _known(value: Any) -> Any:
     raise ValueError(f"should be {known}, '{RUN}:NAME' or '{REQUEST}:NAME'")
 
 
-def _with_names(value: Any) -> Any:
-    """Return tables by name, each with its name as a field."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        name: {**one, "name": name} if isinstance(one, Mapping) else one
-        for name, one in value.items()
-    }
-
-
 class ActionRule(BaseModel):
     """The conditions under which actions of one name may be executed.
 
@@ -69,7 +62,9 @@ class ActionRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: Annotated[str, BeforeValidator(_known)]
-    severities: tuple[Annotated[Severity, BeforeValidator(_parsed)], ...] = ()
+    severities: tuple[
+        Annotated[Severity, BeforeValidator(_parsed, json_schema_input_type=str)], ...
+    ] = ()
     approvers: Annotated[Whole, Field(ge=0, le=9)] = 1
     proposer_may_approve: bool = False
     identities: Annotated[tuple[Identity, ...], Field(min_length=1)] = ("ssh", "passkey")
@@ -149,12 +144,8 @@ class Actions(BaseModel):
     one_user: bool = False
     break_glass: bool = False
     rules: tuple[ActionRule, ...] = ()
-    commands: Annotated[Mapping[str, ActionCommand], BeforeValidator(_with_names)] = Field(
-        default_factory=dict
-    )
-    requests: Annotated[Mapping[str, ActionRequest], BeforeValidator(_with_names)] = Field(
-        default_factory=dict
-    )
+    commands: Annotated[Mapping[str, ActionCommand], Named] = Field(default_factory=dict)
+    requests: Annotated[Mapping[str, ActionRequest], Named] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _approvers_are_known(self) -> Actions:
@@ -164,69 +155,68 @@ class Actions(BaseModel):
                 "approvers is missing: name the OpenSSH file of the people who may approve"
             )
         self._two_people_are_two()
-        claims = (one.action for one in self.rules if "break_glass" in one.model_fields_set)
-        if not self.break_glass and (action := next(claims, "")):
-            raise ValueError(
-                f"a rule for {action} has break_glass, but [actions] break_glass is not true: set"
-                " it there, or remove it from the rule"
-            )
-        unreachable = next(
-            (
-                rule.action
-                for place, rule in enumerate(self.rules)
-                if any(
-                    one.action == rule.action and not one.severities for one in self.rules[:place]
+        for place, rule in enumerate(self.rules):
+            if "break_glass" in rule.model_fields_set and not self.break_glass:
+                raise AtField(
+                    f"a rule for {rule.action} has break_glass, but [actions] break_glass is not"
+                    " true: set it there, or remove it from the rule",
+                    *("rules", place, "break_glass"),
                 )
-            ),
-            "",
-        )
-        if unreachable:
-            raise ValueError(
-                f"a rule for {unreachable} comes after one for all severities, so that it never"
-                " applies: write the rule for all severities last"
-            )
+            before = (one for one in self.rules[:place] if one.action == rule.action)
+            if any(not one.severities for one in before):
+                raise AtField(
+                    f"a rule for {rule.action} comes after one for all severities, so that it"
+                    " never applies: write the rule for all severities last",
+                    *("rules", place),
+                )
         return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Actions:
-        for one in self.commands.values():
-            must_undo(self.commands, one)
-        for other in self.requests.values():
-            must_undo(self.requests, other)
+        for section, of_kind in (("commands", self.commands), ("requests", self.requests)):
+            for name, one in of_kind.items():
+                try:
+                    must_undo(of_kind, one)
+                except ValueError as error:
+                    raise AtField(str(error), *(section, name, "undo")) from None
         for kind, section, known in (
             (RUN, "commands", {*self.commands}),
             (REQUEST, "requests", {*self.requests}),
         ):
-            for rule in self.rules:
+            for place, rule in enumerate(self.rules):
                 said, _, name = rule.action.partition(":")
                 if said == kind and name not in known:
-                    raise ValueError(
+                    raise AtField(
                         f"a rule is for {rule.action}, but there is no [actions.{section}.{name}]"
+                        f"{did_you_mean(name, known)}",
+                        *("rules", place, "action"),
                     )
         return self
 
     @model_validator(mode="after")
     def _checks_have_time(self) -> Actions:
         """Refuse a default for how long an effect takes that only the command can know."""
-        for rule in self.rules:
+        for place, rule in enumerate(self.rules):
             name = rule.action.removeprefix(f"{RUN}:")
             known = self.commands.get(name) if name != rule.action else None
             if known and isinstance(known.verify, tuple) and "watch_s" not in rule.model_fields_set:
-                raise ValueError(
+                raise AtField(
                     f"a rule for {rule.action} has no watch_s: say for how many s `verify` may"
-                    " fail before the action counts as failed"
+                    " fail before the action counts as failed",
+                    *("rules", place),
                 )
         return self
 
     def _two_people_are_two(self) -> None:
         """Refuse two people who do not sign, where a kernel could say both names."""
-        for one in self.rules:
-            said = {*one.identities} & {*get_args(Said)}
-            if self.one_user and one.needs_two_people and said:
-                raise ValueError(
-                    f"a rule for {one.action} needs two people and takes the word of"
+        for place, rule in enumerate(self.rules):
+            said = {*rule.identities} & {*get_args(Said)}
+            if self.one_user and rule.needs_two_people and said:
+                raise AtField(
+                    f"a rule for {rule.action} needs two people and takes the word of"
                     f" [pages.{min(said)}], but with one_user = true a kernel can use its secret:"
-                    f' remove one_user, or "{min(said)}" from identities'
+                    f' remove one_user, or "{min(said)}" from identities',
+                    *("rules", place, "identities"),
                 )
 
     def rule(self, action: str, severity: str) -> ActionRule | None:

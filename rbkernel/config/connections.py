@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rbkernel.config.printed import secret_of
 from rbkernel.config.quantities import Count, Port, Seconds, Whole
+from rbkernel.config.words import AtField
 from rbkernel.errors import ConfigError
 from rbkernel.redact.columns import Redaction
 
@@ -80,8 +81,9 @@ class Connection(BaseModel):
     @model_validator(mode="after")
     def _another_role(self) -> Connection:
         if self.action and self.action.user == self.user:
-            raise ValueError(
-                f"action: has the role {self.user!r} of the diagnostics: use another role"
+            raise AtField(
+                f"has the role {self.user!r} of the diagnostics: use another role",
+                *("action", "user"),
             )
         return self
 
@@ -140,15 +142,16 @@ def _without_secrets(data: Any) -> Any:
     if isinstance(data, Mapping):
         for key in ("password", "dsn", "url", "conninfo"):
             if key in data:
-                raise ValueError(
+                raise AtField(
                     f"{key!r} would put a secret into the file: use host, port, dbname, user"
-                    " and password_env, passfile, service or password_command"
+                    " and password_env, passfile, service or password_command",
+                    key,
                 )
         for key in ("host", "user", "dbname", "service"):
             value = str(data.get(key) or "")
             if "://" in value or (key == "host" and "@" in value):
                 # the text is not shown, because it may contain a password
-                raise ValueError(f"{key!r} holds a URL: split it into host, port, dbname, user")
+                raise AtField(f"{key!r} holds a URL: split it into host, port, dbname, user", key)
     return data
 
 

@@ -9,8 +9,8 @@ connection if the team has none, and its Prometheus is a source if the team has 
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from rbkernel.config.action_commands import ActionCommand
 from rbkernel.config.action_requests import ActionRequest
-from rbkernel.config.settings import FILE_NAME, Catalogue, Evidence, Settings
-from rbkernel.config.words import advice
+from rbkernel.config.layers import Layer, Layers
+from rbkernel.config.problems import Problem, found_in
+from rbkernel.config.settings import FILE_NAME, Catalogue, Settings
 from rbkernel.errors import ConfigError
 
 
@@ -60,123 +61,97 @@ def find_file() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """The configuration, and everything that is wrong with it.
+
+    ``settings`` is None if there is a problem. ``layers`` are the files.
+    """
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+    layers: Layers
+
+
 def load() -> Settings:
     """Find and read the configuration file now, without a cache.
 
     Raises
     ------
     ConfigError
-        A file is unreadable, not TOML, or holds a field that is unknown or of the wrong type.
+        A file is unreadable, not TOML, or holds a field that is unknown or of the wrong type. It
+        is the first of the problems that `examine` finds.
     """
-    file = find_file()
-    data = _read(file) if file else {}
-    sandbox = sandbox_connections_file()
-    published = _read(sandbox) if sandbox.is_file() else {}
-    try:
-        entries = {
-            "connections": _together(
-                published.get("connections", {}), _tables(data, "connections", file)
-            ),
-            "commands": _tables(data, "commands", file),
-            "sources": _with_missing(published.get("sources", {}), _tables(data, "sources", file)),
-        }
-        rest = {key: value for key, value in data.items() if key not in entries}
-        named = {
-            kind: {name: _named(name, fields) for name, fields in of_kind.items()}
-            for kind, of_kind in entries.items()
-        }
-        settings = Settings(file=file, **named, **rest)
-    except (ValidationError, TypeError) as error:
-        what, next_step = _first_problem(error)
-        raise ConfigError(what, where=str(file or sandbox), next_step=next_step) from error
-    return _resolved(settings, file.parent) if file else settings
+    found = examine()
+    if found.settings is None:
+        first, *others = found.problems
+        raise first.error(len(others))
+    return found.settings
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = tomllib.loads(text_of(path))
-        field = _with_nul(data)
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"cannot be read: byte {error.start + 1} of the file is not UTF-8",
-            where=str(path),
-            next_step="save the file as UTF-8 (in your editor: the encoding of the file)",
-        ) from error
-    # the text is not TOML, has a number that is too long for Python, or is nested too deep
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"cannot be read: {error}", where=str(path), next_step="correct the file"
-        ) from error
-    if field:
-        raise ConfigError(
-            f"{field}: contains the character U+0000, which no path, name or command can contain",
-            where=str(path),
-            next_step="remove this character; TOML writes it as \\u0000",
-        )
-    return data
-
-
-def text_of(path: Path) -> str:
-    """Return the text of a configuration file, without a byte order mark.
+def examine() -> Examined:
+    """Find and read the configuration file; return it with all its problems.
 
     Raises
     ------
-    OSError, UnicodeDecodeError
-        The file cannot be read, or is not UTF-8.
+    ConfigError
+        ``$RBKERNEL_CONFIG`` names a file that does not exist.
     """
-    return path.read_text(encoding="utf-8-sig")
+    layers, file = Layers(), find_file()
+    if file:
+        layers.read(file)
+    if (sandbox := sandbox_connections_file()).is_file():
+        published = Layers()
+        published.read_alone(sandbox)
+        layers.problems += published.problems
+        layers.files += [_missing_in(layers.data, one) for one in published.files]
+    problems = list(layers.problems)
+    settings = None
+    if not layers.unread:
+        try:
+            settings = Settings.model_validate(layers.data)
+        except ValidationError:
+            problems += found_in(layers.data, layers.root)
+    if problems or settings is None:
+        return Examined(settings=None, problems=tuple(problems), layers=layers)
+    resolved = _resolved(settings, file) if file else settings
+    return Examined(settings=resolved, problems=(), layers=layers)
 
 
-def _with_nul(value: Any, name: str = "") -> str:
-    """Return the name of a configuration field whose value contains NUL; empty if there is none."""
-    if isinstance(value, str):
-        return name if "\0" in value else ""
-    if isinstance(value, Mapping):
-        items = [(f"{name}.{key}".lstrip("."), one) for key, one in value.items()]
-    elif isinstance(value, list):
-        items = [(f"{name}.{number}", one) for number, one in enumerate(value)]
-    else:
-        return ""
-    return next(filter(None, (_with_nul(one, inner) for inner, one in items)), "")
+def _missing_in(own: Mapping[str, Any], published: Layer) -> Layer:
+    """Return what the sandbox publishes, without what the team has: see the module's text."""
+    connections, sources = _tables(own, "connections"), _tables(own, "sources")
+    kinds = {one.get("kind") for one in sources.values()}
+    has_default = any(one.get("default") for one in connections.values())
+    kept = {
+        "connections": {
+            name: {**one, "default": one.get("default", False) and not has_default}
+            for name, one in _tables(published.data, "connections").items()
+            if name not in connections
+        },
+        "sources": {
+            name: one
+            for name, one in _tables(published.data, "sources").items()
+            if one.get("kind") not in kinds and name not in sources
+        },
+    }
+    return published.only(kept)
 
 
-def _together(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the connections of the sandbox and the team; the team's have priority."""
-    if any(isinstance(fields, Mapping) and fields.get("default") for fields in own.values()):
-        published = {name: {**fields, "default": False} for name, fields in published.items()}
-    return {**published, **own}
+def _tables(data: Mapping[str, Any], section: str) -> dict[str, Mapping[str, Any]]:
+    """Return the tables of a section; what is no table is refused elsewhere."""
+    found = data.get(section, {})
+    tables = found.items() if isinstance(found, Mapping) else ()
+    return {name: one for name, one in tables if isinstance(one, Mapping)}
 
 
-def _with_missing(published: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sources of the team, and those of the sandbox of which the team has no kind."""
-    kinds = {fields.get("kind") for fields in own.values() if isinstance(fields, Mapping)}
-    missing = {name: one for name, one in published.items() if one["kind"] not in kinds}
-    return {**missing, **own}
-
-
-def _tables(data: Mapping[str, Any], key: str, path: Path | None) -> Any:
-    """Return a section of the file that has one table for each name."""
-    found = data.get(key, {})
-    if not isinstance(found, Mapping):
-        raise ConfigError(
-            f"{key}: should be a table for each name, such as [{key}.NAME]",
-            where=str(path),
-            next_step="correct that field",
-        )
-    return found
-
-
-def _named(name: str, fields: Any) -> Any:
-    return {**fields, "name": name} if isinstance(fields, Mapping) else fields
-
-
-def _resolved(settings: Settings, folder: Path) -> Settings:
+def _resolved(settings: Settings, file: Path) -> Settings:
     """Resolve paths relative to the configuration file, not to the working folder of a kernel."""
+    folder = file.parent
 
     def place(path: Path | None) -> Path | None:
         return path and folder / path.expanduser()
 
-    evidence = settings.evidence
     connections = {
         name: one.model_copy(
             update={
@@ -203,12 +178,14 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
         for name, one in settings.sources.items()
     }
     update = {
+        "file": file,
         "connections": connections,
         "sources": sources,
-        "evidence": Evidence(
-            root=place(evidence.root),
-            signing_key=place(evidence.signing_key),
-            allowed_signers=place(evidence.allowed_signers),
+        "evidence": settings.evidence.model_copy(
+            update={
+                field: place(getattr(settings.evidence, field))
+                for field in ("root", "signing_key", "allowed_signers")
+            }
         ),
         "gateway": settings.gateway.model_copy(
             update={
@@ -254,16 +231,3 @@ def _resolved_templates(settings: Settings, folder: Path) -> dict[str, Any]:
         "commands": {n: placed(one, "working_directory") for n, one in actions.commands.items()},
         "requests": {n: placed(one, "ca") for n, one in actions.requests.items()},
     }
-
-
-def _first_problem(error: Exception) -> tuple[str, str]:
-    """Return what is wrong in the configuration file, and the next step for the user."""
-    if not isinstance(error, ValidationError):
-        return str(error), "correct that field"
-    problem = error.errors(include_input=False, include_url=False)[0]
-    parts = [part for part in problem["loc"] if part != "__root__"]
-    if parts[2:] and parts[-1] == "name" and isinstance(parts[-2], str):
-        section = ".".join(map(str, parts[:-1]))
-        return f"the name of [{section}] {advice(problem)}", "rename that section"
-    place = ".".join(map(str, parts))
-    return (f"{place}: {advice(problem)}" if place else advice(problem)), "correct that field"

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rbkernel import extensions
 from rbkernel.config.addresses import is_loopback
+from rbkernel.config.named import Named
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Count, Megabytes, Number, Seconds, Whole
 from rbkernel.config.replies import Reply
+from rbkernel.config.words import AtField
 from rbkernel.errors import ConfigError
 from rbkernel.spelling import did_you_mean
 
@@ -67,8 +69,9 @@ class Sender(BaseModel):
             return data
         for key in ("secret", "token", "password"):
             if key in data:
-                raise ValueError(
-                    f"{key!r} would put a secret into the file: use secret_env or secret_command"
+                raise AtField(
+                    f"{key!r} would put a secret into the file: use secret_env or secret_command",
+                    key,
                 )
         name = str(data.get("name"))
         usual = _METHODS[_methods_key(name)][0]
@@ -78,7 +81,7 @@ class Sender(BaseModel):
             **data,
         }
 
-    @field_validator("secret_env", mode="before")
+    @field_validator("secret_env", mode="before", json_schema_input_type=str | tuple[str, ...])
     @classmethod
     def _one_or_two(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
@@ -87,11 +90,16 @@ class Sender(BaseModel):
     def _possible(self) -> Sender:
         possible = _METHODS[_methods_key(self.name)]
         if self.method not in possible:
-            raise ValueError(f"{self.name} can do {' or '.join(possible)}, not {self.method}")
+            raise AtField(
+                f"{self.name} can do {' or '.join(possible)}, not {self.method}", "method"
+            )
         if self.method == "basic" and not self.user:
             raise ValueError("method basic needs a user")
         if self.timestamp_header and self.method != "hmac":
-            raise ValueError(f"timestamp_header is signed with method hmac, not {self.method}")
+            raise AtField(
+                f"timestamp_header is signed with method hmac, not {self.method}",
+                "timestamp_header",
+            )
         if bool(self.secret_env) == bool(self.secret_command):
             raise ValueError("give either secret_env or secret_command")
         if self.reply:
@@ -211,17 +219,7 @@ class Gateway(BaseModel):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     limits: Limits = Limits()
-    senders: Mapping[str, Sender] = Field(default_factory=dict)
-
-    @field_validator("senders", mode="before")
-    @classmethod
-    def _names(cls, senders: Any) -> Any:
-        if not isinstance(senders, Mapping):
-            return senders
-        return {
-            name: {**fields, "name": name} if isinstance(fields, Mapping) else fields
-            for name, fields in senders.items()
-        }
+    senders: Annotated[Mapping[str, Sender], Named] = Field(default_factory=dict)
 
     @field_validator("url")
     @classmethod
@@ -236,9 +234,10 @@ class Gateway(BaseModel):
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Gateway:
         if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ValueError("tls_certificate and tls_key belong together")
+            given = "tls_certificate" if self.tls_certificate else "tls_key"
+            raise AtField("tls_certificate and tls_key belong together", given)
         if self.tls_client_ca and not self.tls_certificate:
-            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+            raise AtField("tls_client_ca needs tls_certificate and tls_key", "tls_client_ca")
         return self
 
     @property

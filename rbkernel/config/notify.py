@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rbkernel.config.named import Named
 from rbkernel.config.printed import printed_by
 from rbkernel.config.quantities import Hours, Seconds, Whole
+from rbkernel.config.words import AtField
 from rbkernel.errors import ConfigError
 from rbkernel.model import Severity
 
@@ -57,14 +59,22 @@ class Target(BaseModel):
     channel: str = "apprise"
     url_env: str = ""
     url_command: tuple[str, ...] = ()
-    events: Annotated[tuple[EventKind, ...], BeforeValidator(_listed)] = EVENT_KINDS
-    severities: Annotated[tuple[Severity, ...], BeforeValidator(_severities)] = tuple(Severity)
+    events: Annotated[
+        tuple[EventKind, ...],
+        BeforeValidator(_listed, json_schema_input_type=EventKind | tuple[EventKind, ...]),
+    ] = EVENT_KINDS
+    severities: Annotated[
+        tuple[Severity, ...],
+        BeforeValidator(_severities, json_schema_input_type=str | tuple[str, ...]),
+    ] = tuple(Severity)
 
     @model_validator(mode="before")
     @classmethod
     def _no_secret(cls, data: Any) -> Any:
         if isinstance(data, Mapping) and "url" in data:
-            raise ValueError("'url' would put a secret into the file: use url_env or url_command")
+            raise AtField(
+                "'url' would put a secret into the file: use url_env or url_command", "url"
+            )
         return data
 
     @model_validator(mode="after")
@@ -136,18 +146,8 @@ class Notify(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    targets: Mapping[str, Target] = Field(default_factory=dict)
+    targets: Annotated[Mapping[str, Target], Named] = Field(default_factory=dict)
     templates: Path | None = None
     burst: Annotated[Whole, Field(ge=1, le=1000)] = 5
     every_s: Seconds = 60.0
     give_up_h: Hours = 24.0
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _names(cls, targets: Any) -> Any:
-        if not isinstance(targets, Mapping):
-            return targets
-        return {
-            name: {**fields, "name": name} if isinstance(fields, Mapping) else fields
-            for name, fields in targets.items()
-        }

@@ -18,7 +18,9 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-_Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Texts = Annotated[
+    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])
+]
 
 
 class Queue(BaseModel):

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -18,12 +18,14 @@ from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.kernel import Kernel
 from rbkernel.config.maintenance import Window
+from rbkernel.config.named import Named
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
 from rbkernel.config.signin import address
 from rbkernel.config.sources import Source
 from rbkernel.config.tickets import Tickets
+from rbkernel.config.words import AtField
 from rbkernel.errors import ConfigError, UnknownConnection
 from rbkernel.queries import catalogue
 from rbkernel.redact.columns import Redaction
@@ -84,11 +86,12 @@ class Coverage(BaseModel):
 
 
 class Settings(BaseModel):
-    """The whole configuration, and the files that it was read from."""
+    """The whole configuration. ``file`` is its file, ``include`` lists further ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: Path | None = None
+    include: tuple[str, ...] = ()
     evidence: Evidence = Evidence()
     catalogue: Catalogue = Catalogue()
     lint: Lint = Lint()
@@ -105,27 +108,30 @@ class Settings(BaseModel):
     redaction: Redaction = Redaction()
     kernel: Kernel = Kernel()
     actions: Actions = Actions()
-    connections: Mapping[str, Connection] = Field(default_factory=dict)
-    commands: Mapping[str, Command] = Field(default_factory=dict)
-    sources: Mapping[str, Source] = Field(default_factory=dict)
+    connections: Annotated[Mapping[str, Connection], Named] = Field(default_factory=dict)
+    commands: Annotated[Mapping[str, Command], Named] = Field(default_factory=dict)
+    sources: Annotated[Mapping[str, Source], Named] = Field(default_factory=dict)
     queries: Mapping[str, str] = Field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("queries")
     @classmethod
     def _replace_known_ones(cls, queries: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in queries.items():
             if problem := catalogue.problem(name, text):
-                raise ValueError(f"{name}: {problem}")
+                raise AtField(problem, name)
         return queries
 
     @field_validator("schedules")
     @classmethod
     def _told_apart(cls, schedules: tuple[Schedule, ...]) -> tuple[Schedule, ...]:
         names = [one.name for one in schedules]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(
-                f"two schedules have the name {min(twice)!r}: give each a different name"
-            )
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                raise AtField(
+                    f"two schedules have the name {name!r}: give each a different name",
+                    *(place, "name"),
+                )
         return schedules
 
     @field_validator("connections")
@@ -133,34 +139,53 @@ class Settings(BaseModel):
     def _one_default(cls, connections: Mapping[str, Connection]) -> Mapping[str, Connection]:
         defaults = [name for name, one in connections.items() if one.default]
         if len(defaults) > 1:
-            raise ValueError(
-                f"{' and '.join(defaults)} both have `default = true`: keep it in one of them"
+            raise AtField(
+                f"{' and '.join(defaults)} both have `default = true`: keep it in one of them",
+                *(defaults[1], "default"),
             )
         for name, one in connections.items():
             if one.standby and (one.standby not in connections or one.standby == name):
-                raise ValueError(
+                raise AtField(
                     f"the standby of {name} is {one.standby!r}, which is not the name of another"
-                    " connection"
+                    f" connection{did_you_mean(one.standby, {*connections} - {name})}",
+                    *(name, "standby"),
                 )
         return connections
 
     @model_validator(mode="after")
     def _named_once(self) -> Settings:
         if both := {*self.connections} & {*self.sources}:
-            raise ValueError(
-                f"{min(both)!r} is the name of a connection and of a source: rename one of them"
+            raise AtField(
+                f"{min(both)!r} is the name of a connection and of a source: rename one of them",
+                *("sources", min(both)),
             )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_connections(self) -> Settings:
+        for group, names in self.groups.items():
+            if not _BARE_KEY.fullmatch(group):
+                raise AtField(f"the name of the group {group!r} needs quotes", "groups", group)
+            if not names or len({*names}) < len(names):
+                raise AtField("should name connections, each once", "groups", group)
+            for place, name in enumerate(names):
+                if name not in self.connections:
+                    raise AtField(
+                        f"no connection is called {name!r}{did_you_mean(name, self.connections)}",
+                        *("groups", group, place),
+                    )
         return self
 
     @model_validator(mode="after")
     def _identities_are_known(self) -> Settings:
         naming = self.pages.naming
-        for rule in self.actions.rules:
+        for place, rule in enumerate(self.actions.rules):
             unknown = {*rule.identities} - {"ssh", "passkey"} - {naming and naming.identity}
             if unknown:
-                raise ValueError(
+                raise AtField(
                     f'a rule for {rule.action} has "{min(unknown)}" in identities, but there is no'
-                    f" [pages.{min(unknown)}]: add it, or remove the identity"
+                    f" [pages.{min(unknown)}]: add it, or remove the identity",
+                    *("actions", "rules", place, "identities"),
                 )
         return self
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rbkernel.config.connections import tell
 from rbkernel.config.printed import secret_of
 from rbkernel.config.quantities import Count, Seconds, Whole
-from rbkernel.config.words import advice
+from rbkernel.config.words import AtField, advice
 from rbkernel.redact.columns import Redaction
+from rbkernel.spelling import nearest
 
 #: Kinds of sources of rbkernel itself, which are queried over HTTP; see `Endpoint`.
 HTTP_KINDS = ("prometheus", "loki", "jaeger", "tempo")
@@ -54,9 +55,10 @@ class Endpoint(BaseModel):
     def _no_secrets(cls, data: Any) -> Any:
         for key in _SECRETS:
             if isinstance(data, Mapping) and key in data:
-                raise ValueError(
+                raise AtField(
                     f"{key!r} would put a secret into the file: use token_env, token_command, or"
-                    " user with password_env or password_command"
+                    " user with password_env or password_command",
+                    key,
                 )
         return data
 
@@ -128,8 +130,18 @@ class Source(BaseModel):
             _ = self.endpoint
         except ValidationError as error:
             problem = error.errors(include_url=False, include_input=False)[0]
-            field = f"{problem['loc'][0]} " if problem["loc"] else ""
-            raise ValueError(f"{field}{advice(problem)}") from None
+            said = problem.get("ctx", {}).get("error")
+            if isinstance(said, AtField):
+                raise said from None
+            at = problem["loc"][:1]
+            field = f"{at[0]} " if at else ""
+            near = nearest(str(at[0]), Endpoint.model_fields) if at else ""
+            is_unknown = problem["type"] == "extra_forbidden"
+            raise AtField(
+                f"{field}{advice(problem)}",
+                *at,
+                hint=f"write {near}" if near and is_unknown else "",
+            ) from None
         return self
 
     @property

@@ -32,6 +32,18 @@ _BEGINNINGS = {
 }
 
 
+class AtField(ValueError):
+    """The message of a validator about a field further inside, at this path; see `problems`.
+
+    ``hint`` is the next step; empty for the usual one.
+    """
+
+    def __init__(self, message: str, *at: str | int, hint: str = "") -> None:
+        super().__init__(message)
+        self.at = at
+        self.hint = hint
+
+
 def advice(problem: Mapping[str, Any]) -> str:
     """Return advice about an error of pydantic, as the end of a sentence.
 

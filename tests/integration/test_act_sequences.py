@@ -26,7 +26,7 @@ from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident
 from rbkernel.evidence.incident import text as incident_text
 from rbkernel.execution import approval, executor, ledger
-from rbkernel.execution.said_by_proxy import Person
+from rbkernel.execution.named_person import Person
 from rbkernel.model import ActionPlan
 from tests.integration.test_act import ending
 from tests.integration.test_act_killed import FLAG, RESTART, Asked
@@ -142,7 +142,7 @@ class Play:
     def approve(self, name: str = "") -> None:
         who, digest = Person(name=name, address=PEER) if name else self.person(), self.digest
         with suppress(ActionRefused):
-            approval.approve_by_proxy(self.room.ledger, self.plan, digest, who)
+            approval.approve_by_name(self.room.ledger, self.plan, digest, who)
             self.seen[digest].approvals[who.name] = self.now
 
     def execute(self) -> None:

@@ -70,7 +70,7 @@ def _execute(plan: str, digest: str, lines: Lines) -> dict[str, int]:
     kind = kinds.get(str(Ledger(config.load(), Redactor()).find(plan).action))
     watched = replace(kind, execute=lines.within("change", kind.execute))
     executor._begin = lines.within("intent", executor._begin)  # type: ignore[assignment]  # the same call
-    kinds.get = lambda _: watched  # type: ignore[assignment]  # the same call
+    kinds.get = lambda _: watched
     sys.settrace(lines.trace)
     executor.execute(Ledger(config.load(), Redactor()), plan, digest)
     sys.settrace(None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rbkernel.config import Settings
+from rbkernel.config.positions import KeyPath
 from rbkernel.config.queue import Given, RouteRule
 from rbkernel.errors import ConfigError, RbkernelError
 from rbkernel.gateway.jobs.routing import FALLBACK
@@ -64,25 +65,25 @@ def _of_fallback(settings: Settings) -> Iterator[ConfigError]:
 
 def _of_schedules(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
     runbooks = {one.id: one for one in known.runbooks}
-    for schedule in settings.schedules:
+    for place, schedule in enumerate(settings.schedules):
         name = schedule.runbook
         try:
             # a name that is no id may be the path of a runbook
             runbook = runbooks.get(name.upper()) or catalogue.find(name, settings.catalogue.paths)
             accept(runbook, schedule.parameters, "", settings)
         except RbkernelError as error:
-            yield _with_place(f"[[schedules]] {schedule.name}", name, error)
+            yield _with_place(f"[[schedules]] {schedule.name}", name, error, ("schedules", place))
 
 
 def _of_routes(known: Catalogue, settings: Settings) -> Iterator[ConfigError]:
     runbooks = {one.id: one for one in known.runbooks}
-    for rule in settings.routes:
+    for place, rule in enumerate(settings.routes):
         named = ", ".join([rule.alert, *(f"{k}={v}" for k, v in rule.match.items())]).strip(", ")
         for name in rule.runbooks:
             try:
                 _look_at_route(rule, runbooks.get(name) or _missing(name, known), settings)
             except RbkernelError as error:
-                yield _with_place(f"[[routes]] {named}", name, error)
+                yield _with_place(f"[[routes]] {named}", name, error, ("routes", place))
 
 
 def _missing(name: str, known: Catalogue) -> Runbook:
@@ -155,9 +156,10 @@ def _is_of_label(said: Given) -> bool:
     return isinstance(said, str) and said.startswith(_OF_LABEL)
 
 
-def _with_place(where: str, runbook: str, error: RbkernelError) -> ConfigError:
+def _with_place(where: str, runbook: str, error: RbkernelError, path: KeyPath = ()) -> ConfigError:
     return ConfigError(
         f"{runbook} cannot run: {error.what}",
         where=where,
         next_step=error.next_step or "correct that entry",
+        path=path,
     )
