@@ -31,10 +31,10 @@ def table(
 
     >>> rows = [("INC-20261120-7f3a", "open", "Replay is paused on sandbox-standby", "")]
     >>> names = ("incident", "state", "title", "update")
-    >>> print("\n".join(table(names, rows, 44)))
+    >>> print("\\n".join(table(names, rows, 44)))
     incident           state  title
     INC-20261120-7f3a  open   Replay is paused …
-    >>> print("\n".join(table(names, rows, 24)))
+    >>> print("\\n".join(table(names, rows, 24)))
     incident           state
     INC-20261120-7f3a  open
     (left out: title; a wider terminal or --json shows them)
