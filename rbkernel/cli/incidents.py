@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import amounts, config
+from rbkernel.cli.operations import reviewing
 from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress, tell
 from rbkernel.cli.terminal import completing
 from rbkernel.displaytext import short_line
@@ -281,6 +282,9 @@ def close(
         return
     for line in incident_text.closed(closed):
         typer.echo(line)
+
+
+app.command("postmortem")(reviewing.postmortem_state)
 
 
 @app.command()
