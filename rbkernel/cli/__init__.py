@@ -44,19 +44,23 @@ from rbkernel.cli.output import (
     AsJson,
     Ending,
     complain,
+    print_findings,
     print_json,
     progress,
+    tell,
 )
 from rbkernel.cli.parameters import Parameters, TakesParameters, name_and_value
-from rbkernel.cli.terminal import visible_streams
+from rbkernel.cli.terminal import completing, visible_streams
 from rbkernel.errors import RbkernelError
 
 ERROR = 3
 
 app = typer.Typer(
-    help="Runbooks as notebooks: run them, keep the evidence, practise in a sandbox.",
+    help="Runbooks as notebooks: run them, keep the evidence, practise in a sandbox.\n\n"
+    "Exit codes: 0 ok or same, 1 warning or different, 2 critical, 3 unknown, usage, error or"
+    " incomplete.\n\n"
+    "Example: rbkernel run RUN-005",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -112,7 +116,12 @@ def _version(
 
 @app.command(cls=TakesParameters)
 def run(
-    runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
+    runbook: Annotated[
+        str,
+        typer.Argument(
+            help="A runbook's id, or the path of a notebook.", autocompletion=completing.runbooks
+        ),
+    ],
     parameter: Parameters = [],  # noqa: B006  # typer reads the default, nobody changes it
     incident: Annotated[str, typer.Option(help="The incident that the run joins.")] = "",
     exit_zero_on_finding: Annotated[
@@ -165,7 +174,11 @@ def run(
 @app.command()
 def resume(
     what: Annotated[
-        str, typer.Argument(help="A run id, or an incident id: its newest run that asked.")
+        str,
+        typer.Argument(
+            help="A run id, or an incident id: its newest run that asked.",
+            autocompletion=completing.incidents,
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -218,6 +231,7 @@ def up(
         str,
         typer.Option(help="With --with service: where alerts are sent. Default: the usual port."),
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Start the sandbox: a PostgreSQL primary and standby with traffic.
 
@@ -233,7 +247,7 @@ def up(
         gateway=gateway or control.GATEWAY,
         report=progress,
     )
-    _print_status(made)
+    _tell_status(made, as_json=as_json)
 
 
 @sandbox_app.command()
@@ -247,10 +261,7 @@ def status(as_json: AsJson = False) -> None:
     from rbkernel.sandbox import control
 
     found = control.status()
-    if as_json:
-        print_json(dataclasses.asdict(found))
-    else:
-        _print_status(found)
+    _tell_status(found, as_json=as_json)
     raise Ending({"up": 0, "down": 1}.get(found.state, ERROR))
 
 
@@ -263,6 +274,7 @@ def inject(
         int,
         typer.Option(help="Seed of the fault's random values; the same seed gives the same fault."),
     ] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Inject a fault, and print what a runbook must find.
 
@@ -273,8 +285,12 @@ def inject(
     from rbkernel.sandbox import control
 
     injected = control.inject(fault, seed)
-    typer.echo(f"injected {injected.fault} (seed {injected.seed}). What a runbook must find:")
-    typer.echo(json.dumps(injected.truth, indent=2, default=str))
+    tell(
+        f"injected {injected.fault} (seed {injected.seed}). What a runbook must find:",
+        json.dumps(injected.truth, indent=2, default=str),
+        as_json=as_json,
+        **dataclasses.asdict(injected),
+    )
 
 
 @sandbox_app.command()
@@ -282,6 +298,7 @@ def heal(
     fault: Annotated[
         str | None, typer.Argument(help="The fault to remove. Default: all faults.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove injected faults.
 
@@ -292,11 +309,12 @@ def heal(
     from rbkernel.sandbox import control
 
     healed = control.heal(fault)
-    typer.echo(f"healed: {', '.join(healed) or 'there was no fault'}")
+    said = f"healed: {', '.join(healed) or 'there was no fault'}"
+    tell(said, as_json=as_json, healed=list(healed))
 
 
 @sandbox_app.command()
-def down() -> None:
+def down(as_json: AsJson = False) -> None:
     """Stop the sandbox and delete its data.
 
     Exit codes: 0 stopped, 3 error.
@@ -305,7 +323,9 @@ def down() -> None:
     """
     from rbkernel.sandbox import control
 
-    typer.echo("the sandbox is down" if control.down() else "the sandbox was not running")
+    was_up = control.down()
+    said = "the sandbox is down" if was_up else "the sandbox was not running"
+    tell(said, as_json=as_json, state="down", was_up=was_up)
 
 
 def main() -> None:
@@ -353,10 +373,9 @@ def _print_outcome(outcome: Any) -> None:
     from rbkernel.cli import incident_text
     from rbkernel.evidence import incident
     from rbkernel.render import verification
-    from rbkernel.render.cards import decision_text, findings_text
+    from rbkernel.render.cards import decision_text
 
-    for line in findings_text(outcome.record.findings):
-        typer.echo(line)
+    print_findings(outcome.record.findings)
     for decision in outcome.record.decisions:
         typer.echo(decision_text(decision))
     if outcome.failure:
@@ -374,7 +393,10 @@ def _print_outcome(outcome: Any) -> None:
         typer.echo(line)
 
 
-def _print_status(status: Any) -> None:
+def _tell_status(status: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(dataclasses.asdict(status))
+        return
     typer.echo(f"the sandbox is {status.state}")
     for problem in status.problems:
         typer.echo(f"  {problem}")

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, Ending, print_json, print_table
+from rbkernel.cli.output import AsJson, Ending, print_json, print_table, tell
+from rbkernel.cli.terminal import completing
 from rbkernel.errors import ActionRefused
 
 if TYPE_CHECKING:
     from rbkernel.evidence.incident import ActionHistory
     from rbkernel.execution.ledger import Ledger
 
-app = typer.Typer(help="Actions that runbooks propose: list, show, approve, execute.")
+app = typer.Typer(
+    help="Actions that runbooks propose: list, show, approve, execute.\n\n"
+    "Exit codes: 0 done, 2 failed, 3 refused, indeterminate, or error.\n\n"
+    "Example: rbkernel action list"
+)
 Plan = Annotated[str, typer.Argument(help="The plan's id, or its first characters.")]
 Digest = Annotated[
     str,
@@ -34,7 +39,11 @@ _KEY_HELP = "Your private SSH key; with .pub, the key in your SSH agent."
 @app.command("list")
 def list_actions(
     incident: Annotated[
-        str, typer.Argument(help="An incident. Default: all that are not closed.")
+        str,
+        typer.Argument(
+            help="An incident. Default: all that are not closed.",
+            autocompletion=completing.incidents,
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -229,6 +238,7 @@ def invite(
     minutes: Annotated[
         float, typer.Option(help="How long the invitation is valid.", min=1, max=1440)
     ] = 30.0,
+    as_json: AsJson = False,
 ) -> None:
     """Print a link with which one approver registers one passkey, once.
 
@@ -244,7 +254,8 @@ def invite(
     settings, now = config.load(), datetime.now(UTC)
     secret = passkey_signing.invite(settings, name, timedelta(minutes=minutes), now)
     # browsers do not send what follows the "#", so it is in no log
-    typer.echo(f"{passkey_signing.party_of(settings).origin}{BASE}{PASSKEY}#{secret}")
+    link = f"{passkey_signing.party_of(settings).origin}{BASE}{PASSKEY}#{secret}"
+    tell(link, as_json=as_json, link=link, name=name, minutes=minutes)
     typer.echo(f"For {name} only. Valid once, for {minutes:g} min.", err=True)
 
 

@@ -16,11 +16,10 @@ import typer
 from rbkernel import config
 from rbkernel.checks import rules
 from rbkernel.checks.answer import provenance
-from rbkernel.cli.output import Ending, print_json, print_table
+from rbkernel.cli.output import Ending, print_findings, print_json, print_table
 from rbkernel.cli.parameters import name_and_value
 from rbkernel.errors import ParameterError, QueryError
 from rbkernel.model import Finding, Verdict, explained
-from rbkernel.render.cards import findings_text
 from rbkernel.runbook import catalogue
 from rbkernel.sources.postgres import diagnostics, overview
 from rbkernel.sources.postgres.connection.session import Session
@@ -116,5 +115,4 @@ def _print(frame: pd.DataFrame, findings: list[Finding], *, as_json: bool) -> No
     if len(frame):
         shown = frame.to_string(index=False, max_colwidth=60, na_rep="")
         typer.echo(shown)
-    for line in findings_text(findings):
-        typer.echo(line)
+    print_findings(findings)

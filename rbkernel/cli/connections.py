@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rbkernel import config
-from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_step
+from rbkernel.cli.output import AsJson, Ending, complain, print_findings, print_json
 from rbkernel.errors import ConfigError
 from rbkernel.model import Finding, Verdict
 
@@ -234,5 +234,4 @@ def _tested(connection: Connection) -> Verdict:
 
 def _print_examination(name: str, findings: Iterable[Finding]) -> None:
     typer.echo(f"{name}:")
-    for finding in findings:
-        print_step(finding)
+    print_findings(findings)

@@ -12,13 +12,17 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, print_json
+from rbkernel.cli.terminal import completing
 
 if TYPE_CHECKING:
     from rbkernel.config import Settings
 
 
 def decide(
-    what: Annotated[str, typer.Argument(help="An incident id, or a run id.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="An incident id, or a run id.", autocompletion=completing.incidents),
+    ],
     option: Annotated[
         str, typer.Argument(help="The answer: an option, its beginning, or its number.")
     ] = "",

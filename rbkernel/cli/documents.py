@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import amounts, config
-from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, tell
+from rbkernel.cli.terminal import completing
 from rbkernel.errors import ParameterError
 
 
@@ -34,7 +35,12 @@ def list_runbooks(as_json: AsJson = False) -> None:
 
 
 def show(
-    runbook: Annotated[str, typer.Argument(help="A runbook's id, or the path of a notebook.")],
+    runbook: Annotated[
+        str,
+        typer.Argument(
+            help="A runbook's id, or the path of a notebook.", autocompletion=completing.runbooks
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show a runbook in the terminal: front matter, steps, parameters.
@@ -109,6 +115,7 @@ def new(
             " folder."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a runbook from a template, or list the templates if none is given.
 
@@ -121,8 +128,11 @@ def new(
     from rbkernel.runbook import catalogue, scaffold
 
     if not template:
-        rows = [(key, scaffold.purpose(one)) for key, one in scaffold.templates().items()]
-        print_table(("template", "for"), rows)
+        known_forms = {key: scaffold.purpose(one) for key, one in scaffold.templates().items()}
+        if as_json:
+            print_json(known_forms)
+        else:
+            print_table(("template", "for"), known_forms.items())
         return
     form = scaffold.template(template)
     folders = config.load().catalogue.paths
@@ -137,11 +147,16 @@ def new(
     path = scaffold.create(form, folder, id=id, title=title, fields=fields, known=known)
     made = catalogue.read(path)
     left = len(made.placeholders)
-    typer.echo(f"{made.id} {made.front_matter.title}: {path}")
-    typer.echo(
-        f"{amounts.count(left, 'placeholder')} to fill in. Next: edit the notebook in JupyterLab,"
+    tell(
+        f"{made.id} {made.front_matter.title}: {path}",
+        f"{amounts.count(left, 'placeholder')} to fill in. Next: edit the notebook in JupyterLab,",
+        f"then `rbkernel lint {path}` and `rbkernel run {path}`",
+        as_json=as_json,
+        id=made.id,
+        title=made.front_matter.title,
+        path=path,
+        placeholders=list(made.placeholders),
     )
-    typer.echo(f"then `rbkernel lint {path}` and `rbkernel run {path}`")
 
 
 def schema() -> None:
@@ -156,7 +171,7 @@ def schema() -> None:
     print_json(schemas.front_matter())
 
 
-_NAMES = ("id", "severity", "category", "title", "response time", "last tested")
+_NAMES = ("id", "severity", "title", "respond", "tested", "category")
 
 
 def _row(runbook: Any) -> tuple[str, ...]:
@@ -165,10 +180,10 @@ def _row(runbook: Any) -> tuple[str, ...]:
     return (
         front.id,
         front.severity,
-        front.category or "",
         front.title,
         front.response_time,
         tested,
+        front.category or "",
     )
 
 

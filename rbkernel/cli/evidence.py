@@ -11,9 +11,13 @@ import typer
 from rbkernel import amounts, config
 from rbkernel.cli import exporting
 from rbkernel.cli.destinations import Force, destination
-from rbkernel.cli.output import AsJson, Ending, print_json, print_table
+from rbkernel.cli.output import AsJson, Ending, print_json, print_table, tell
 
-app = typer.Typer(help="Evidence of runs: list, verify, rebuild, seal, sign, export.")
+app = typer.Typer(
+    help="Evidence of runs: list, verify, rebuild, seal, sign, export.\n\n"
+    "Exit codes: 0 done or unchanged, 1 changed, 3 error.\n\n"
+    "Example: rbkernel evidence verify"
+)
 app.command("export")(exporting.export)
 
 
@@ -49,6 +53,7 @@ def verify(
     head: Annotated[
         list[str], typer.Option(help="A published head that must still exist; repeatable.")
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
+    as_json: AsJson = False,
 ) -> None:
     """Verify sealed folders, or a saved notebook against the journal of its run.
 
@@ -61,8 +66,7 @@ def verify(
     settings = config.load()
     root, signers = settings.evidence_root, settings.allowed_signers
     lines, ok = verification.verify(root, what, signers=signers, published=head)
-    for line in lines:
-        typer.echo(line)
+    tell(*lines, as_json=as_json, verified=ok, remarks=lines)
     raise Ending(0 if ok else 1)
 
 
@@ -76,6 +80,7 @@ def rebuild(
         ),
     ],
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rebuild the notebook of a run from its snapshot and journal.
 
@@ -92,7 +97,13 @@ def rebuild(
     store.write_atomically(to_write.path.absolute(), notebook.dump(built))
     ran = sum(1 for cell in record.cells if cell.status == reading.DONE)
     cells = amounts.count(len(built.cells), "cell")
-    typer.echo(f"{to_write.path}: {cells}, {amounts.count(ran, 'execution')} done")
+    tell(
+        f"{to_write.path}: {cells}, {amounts.count(ran, 'execution')} done",
+        as_json=as_json,
+        path=to_write.path,
+        cells=len(built.cells),
+        executed=ran,
+    )
 
 
 @app.command()
@@ -106,6 +117,7 @@ def seal(
     edited: Annotated[
         bool, typer.Option("--edited", help="Seal a notebook that was edited after the run.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Seal the evidence of a run whose kernel has ended.
 
@@ -125,8 +137,8 @@ def seal(
     sealed = bundle.seal(
         *(root, run_id, given), edited=edited, key=settings.signing_key, report=report_files
     )
-    for line in verification.sealed(sealed):
-        typer.echo(line)
+    lines = verification.sealed(sealed)
+    tell(*lines, as_json=as_json, folder=sealed.folder, head=sealed.head, remarks=lines[2:])
     raise Ending(0 if sealed.verification.ok and not sealed.other_notebook else 1)
 
 
@@ -135,6 +147,7 @@ def keygen(
     name: Annotated[
         str, typer.Option(help="The signer's name in signatures. Default: your user at this host.")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Create the key that signs seals, and allow it to sign.
 
@@ -147,8 +160,13 @@ def keygen(
     settings = config.load()
     allowed = settings.allowed_signers
     signer = signing.keygen(settings.evidence_root, settings.signing_key, allowed, name)
-    typer.echo(f"{'key' if signer.is_new else 'the key already exists:'} {signer.key}")
-    typer.echo(f"signs as {signer.name}, {signer.fingerprint}")
-    typer.echo(f"allowed in {allowed}")
-    typer.echo("Publish this line where nobody who can write the evidence can change it:")
-    typer.echo(signer.line)
+    tell(
+        f"{'key' if signer.is_new else 'the key already exists:'} {signer.key}",
+        f"signs as {signer.name}, {signer.fingerprint}",
+        f"allowed in {allowed}",
+        "Publish this line where nobody who can write the evidence can change it:",
+        signer.line,
+        as_json=as_json,
+        **dataclasses.asdict(signer),
+        allowed_signers=allowed,
+    )

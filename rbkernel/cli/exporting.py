@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
 
 from rbkernel import config
 from rbkernel.cli.destinations import Force, destination
-from rbkernel.cli.output import progress
+from rbkernel.cli.output import AsJson, progress, tell
+from rbkernel.cli.terminal import completing
 from rbkernel.render.documents.formats import Format
 
 
 def export(
-    what: Annotated[str, typer.Argument(help="An incident id or a run id.")],
+    what: Annotated[
+        str, typer.Argument(help="An incident id or a run id.", autocompletion=completing.incidents)
+    ],
     to: Annotated[
         Format,
         typer.Option(
@@ -29,6 +33,7 @@ def export(
         ),
     ] = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a run or an incident as a page, a PDF, Markdown, or an archive to verify.
 
@@ -43,10 +48,12 @@ def export(
     root, signers = settings.evidence_root, settings.allowed_signers
     to_write = destination(output, f"{what}.{to.value}", force=force)
     written = writing.export(root, what, to, to_write.path, signers=signers)
-    typer.echo(written.path)
-    if to_write.replaces:
-        typer.echo("  replaced the existing file")
-    if written.beside:
-        typer.echo(f"  with {written.beside[0].parent} ({len(written.beside)})")
-    for remark in written.remarks:
-        typer.echo(f"  {remark}")
+    beside = written.beside
+    tell(
+        written.path,
+        *(["  replaced the existing file"] if to_write.replaces else []),
+        *([f"  with {beside[0].parent} ({len(beside)})"] if beside else []),
+        *(f"  {remark}" for remark in written.remarks),
+        as_json=as_json,
+        **dataclasses.asdict(written),
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbkernel import amounts, config
-from rbkernel.cli.output import AsJson, Ending, print_json, print_step
+from rbkernel.cli.output import AsJson, Ending, print_findings, print_json
 from rbkernel.gateway import logs
 
 if TYPE_CHECKING:
@@ -112,6 +112,5 @@ def _check(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        for finding in findings:
-            print_step(finding)
+        print_findings(findings)
     return Verdict.worst(finding.verdict for finding in findings).exit_code

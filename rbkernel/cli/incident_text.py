@@ -35,15 +35,6 @@ _MOST_IN_A_ROW = 3
 _LONGEST_NAME, _LONGEST_VALUE = 120, 80
 
 
-def minute(at: str) -> str:
-    """Return a time of a record without its seconds, for a table.
-
-    >>> minute("2026-11-20T03:02:11+00:00"), minute("")
-    ('2026-11-20 03:02', '')
-    """
-    return clock(at)[:16] if at else ""
-
-
 def due_words(due: Due | None) -> str:
     """Return a text that says when the next status update is due; empty if none is due."""
     return "" if due is None else ("OVERDUE: " if due.overdue else "") + due.words

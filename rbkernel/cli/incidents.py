@@ -13,14 +13,22 @@ from typing import Annotated, Any
 import typer
 
 from rbkernel import amounts, config
-from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress
+from rbkernel.cli.operations import reviewing
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, progress, tell
+from rbkernel.cli.terminal import completing
 from rbkernel.displaytext import short_line
 from rbkernel.errors import ParameterError
 
-app = typer.Typer(help="Incidents: list, show, notes, status updates, close.")
+app = typer.Typer(
+    help="Incidents: list, show, notes, status updates, close.\n\n"
+    "Exit codes: 0 done, 3 error.\n\n"
+    "Example: rbkernel incident list --open"
+)
 # a page and a timeline cannot show longer notes
 _MOST_NOTE_BYTES = 64 * 1024
-Name = Annotated[str, typer.Argument(help="The incident's id.")]
+Name = Annotated[
+    str, typer.Argument(help="The incident's id.", autocompletion=completing.incidents)
+]
 
 
 @app.command("list")
@@ -47,7 +55,7 @@ def list_incidents(
         )
         return
     print_table(
-        ("incident", "state", "severity", "began", "runs found", "title", "status update"),
+        ("incident", "state", "age", "found", "title", "status update", "severity"),
         [_row(one, now) for one in found],
     )
     count = amounts.count(len(known), "incident")
@@ -64,6 +72,7 @@ def open_incident(
     name: Annotated[
         str, typer.Option("--id", help="The id of the incident. Default: a new id.")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Open an incident by hand, and print its id.
 
@@ -75,11 +84,10 @@ def open_incident(
 
     name, title = name or new_incident_id(), _said(title, "title")
     line = _append(name, "opened", title=title, severity=_severity(severity), service=service)
-    if line.is_new:
-        typer.echo(name)
-        return
     kept = f": its title stays “{short_line(line.text('title'))}”"
-    typer.echo(f"{name} already exists{kept}; `rbkernel incident note {name} …` adds to it")
+    known = f"{name} already exists{kept}; `rbkernel incident note {name} …` adds to it"
+    said = name if line.is_new else known
+    tell(said, as_json=as_json, incident=name, new=line.is_new, title=line.text("title"))
 
 
 @app.command()
@@ -117,6 +125,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 def note(
     name: Name,
     text: Annotated[str, typer.Argument(help="The text of the note; - reads standard input.")],
+    as_json: AsJson = False,
 ) -> None:
     """Add a note to an incident, with the time and your name.
 
@@ -129,13 +138,15 @@ def note(
     _known(name)
     text = _said(_from_input() if text == "-" else text, "note")
     line = _append(name, "note", text=text, origin=Origin.COMMAND)
-    typer.echo(f"{name}: noted at {line.at[11:19]} UTC by {line.by}")
+    said = f"{name}: noted at {line.at[11:19]} UTC by {line.by}"
+    tell(said, as_json=as_json, incident=name, at=line.at, by=line.by)
 
 
 @app.command()
 def acknowledge(
     name: Name,
     text: Annotated[str, typer.Argument(help="A remark, such as what you do first.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Record that you respond to an incident; escalation for missing answers then stops.
 
@@ -147,7 +158,8 @@ def acknowledge(
 
     name = _known(name).record.merged_into or name
     line = _append(name, "acknowledged", text=text, origin=Origin.COMMAND)
-    typer.echo(f"{name}: acknowledged at {line.at[11:19]} UTC by {line.by}")
+    said = f"{name}: acknowledged at {line.at[11:19]} UTC by {line.by}"
+    tell(said, as_json=as_json, incident=name, at=line.at, by=line.by)
 
 
 @app.command()
@@ -157,6 +169,7 @@ def done(
         str, typer.Argument(help="The plan that you carried out: its id, or the title's beginning.")
     ],
     text: Annotated[str, typer.Argument(help="What you did, and what the server answered.")],
+    as_json: AsJson = False,
 ) -> None:
     """Record that you carried out a proposed plan; nothing is executed.
 
@@ -178,7 +191,8 @@ def done(
         origin=Origin.COMMAND,
         redactor=_redactor(settings),
     )
-    typer.echo(f"{name}: {made.title} recorded as done at {made.at[11:19]} UTC by {made.by}")
+    said = f"{name}: {made.title} recorded as done at {made.at[11:19]} UTC by {made.by}"
+    tell(said, as_json=as_json, incident=name, **dataclasses.asdict(made))
 
 
 @app.command()
@@ -270,10 +284,14 @@ def close(
         typer.echo(line)
 
 
+app.command("postmortem")(reviewing.postmortem_state)
+
+
 @app.command()
 def reopen(
     name: Name,
     why: Annotated[str, typer.Argument(help="The reason.")],
+    as_json: AsJson = False,
 ) -> None:
     """Reopen a closed incident; sealed evidence stays sealed.
 
@@ -283,11 +301,11 @@ def reopen(
     """
     from rbkernel.evidence.incident import IncidentState
 
-    if (state := _known(name).record.state) is not IncidentState.CLOSED:
-        typer.echo(f"{name} is {state}")
-        return
-    _append(name, "reopened", why=why)
-    typer.echo(f"{name} is reopened")
+    state: str = _known(name).record.state
+    if state == IncidentState.CLOSED:
+        _append(name, "reopened", why=why)
+        state = "reopened"
+    tell(f"{name} is {state}", as_json=as_json, incident=name, state=state)
 
 
 def _known(name: str) -> Any:
@@ -380,6 +398,7 @@ def _folder(output: Path | None) -> Path:
 
 def _row(one: Any, now: datetime) -> tuple[str, ...]:
     from rbkernel.cli import incident_text
+    from rbkernel.evidence.incident import instant
     from rbkernel.incidents import status
 
     record = one.record
@@ -387,11 +406,12 @@ def _row(one: Any, now: datetime) -> tuple[str, ...]:
     return (
         record.id,
         one.standing.state,
-        short_line(record.severity),
-        incident_text.minute(record.began.at),
-        f"{len(one.runs)} {one.verdict}".strip(),
+        # its largest unit is enough, such as 5 min or 12 d
+        " ".join(amounts.duration((now - instant(record.began.at)).total_seconds()).split()[:2]),
+        one.verdict,
         short_line(one.title),
         incident_text.to_look_at(record, due),
+        short_line(record.severity),
     )
 
 

@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 
 from rbkernel import amounts
-from rbkernel.cli.output import AsJson, print_json
+from rbkernel.cli.output import AsJson, print_json, tell
 from rbkernel.forkserver import client, place
 
-app = typer.Typer(help="Fast start of kernels: show whether it is on, and stop its servers.")
+app = typer.Typer(
+    help="Fast start of kernels: show whether it is on, and stop its servers.\n\n"
+    "Exit codes: 0 done, 3 error.\n\n"
+    "Example: rbkernel kernel status"
+)
 
 
 @app.command()
@@ -54,6 +58,7 @@ def stop(
     now: Annotated[
         bool, typer.Option("--now", help="Also end the running kernels and runs.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Stop the fork servers of this user when their programs have ended.
 
@@ -64,8 +69,6 @@ def stop(
     servers = client.living()
     for one in servers:
         client.stop(one, now=now)
-    typer.echo(
-        f"{amounts.count(len(servers), 'fork server')} asked to stop"
-        if servers
-        else "no fork server runs"
-    )
+    asked = f"{amounts.count(len(servers), 'fork server')} asked to stop"
+    pids = [one.pid for one in servers]
+    tell(asked if pids else "no fork server runs", as_json=as_json, asked_to_stop=pids)

@@ -7,12 +7,18 @@ from typing import Annotated
 import typer
 
 from rbkernel import config
+from rbkernel.cli.output import AsJson, tell
+from rbkernel.cli.terminal import completing
 from rbkernel.config.limits import LONGEST_LINK_H
 
 
 def link(
     what: Annotated[
-        str, typer.Argument(help="A run id or an incident id. Default: the console and all pages.")
+        str,
+        typer.Argument(
+            help="A run id or an incident id. Default: the console and all pages.",
+            autocompletion=completing.incidents,
+        ),
     ] = "",
     hours: Annotated[
         float | None,
@@ -22,6 +28,7 @@ def link(
             max=LONGEST_LINK_H,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print a signed link to a page of `rbkernel serve`.
 
@@ -37,4 +44,4 @@ def link(
     address = links.link(settings, what or links.EVERYTHING, hours=hours)
     if what:
         links.must_be_there(settings.evidence_root, what)
-    typer.echo(address)
+    tell(address, as_json=as_json, link=address)

@@ -11,10 +11,14 @@ import typer
 
 from rbkernel import config
 from rbkernel.cli.output import AsJson, Ending, print_json
+from rbkernel.cli.terminal import completing
 
 
 def open_copy(
-    what: Annotated[str, typer.Argument(help="An incident id, or a run id.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="An incident id, or a run id.", autocompletion=completing.incidents),
+    ],
     root: Annotated[
         Path | None,
         typer.Option(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
-from rbkernel.cli.terminal import styled
 from rbkernel.displaytext import one_line
 from rbkernel.model import Finding
 
@@ -30,28 +30,35 @@ def print_json(value: Any) -> None:
 
 
 def print_table(names: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    """Print a table with a header, one line for each row."""
+    """Print a table with a header, one line for each row; a terminal's width is respected."""
     # imported here, because not every command prints a table
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rbkernel.cli.terminal import columns
 
-    table = Table(*names, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))  # Text: brackets are no markup
-    file = styled(sys.stdout)
-    # without a terminal, lines are not cut to a width
-    console = Console(file=file) if file.isatty() else Console(file=file, width=240)
-    console.print(table)
+    cells = [tuple(map(one_line, row)) for row in rows]
+    for line in columns.table(tuple(names), cells, width()):
+        typer.echo(line)
 
 
-def print_step(finding: Finding) -> None:
-    """Print one step of a connection's examination; if not ok, with its cause and next step."""
-    typer.echo(f"{finding.verdict.value.upper():8} {finding.title:14} {finding.actual}")
-    if finding.cause and finding.cause != finding.actual:
-        typer.echo(f"{'':24}because: {finding.cause}")
-    if finding.next_step:
-        typer.echo(f"{'':24}next: {finding.next_step}")
+def width() -> int | None:
+    """Return the width of the terminal in characters; None if the output is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def tell(*lines: object, as_json: bool, **facts: Any) -> None:
+    """Print facts as JSON if that is asked for, else the lines of text about them."""
+    if as_json:
+        print_json(facts)
+        return
+    for line in lines:
+        typer.echo(line)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings, the most urgent first; the checks that are ok share one line."""
+    from rbkernel.cli.terminal import findings as text
+
+    for line in text.lines(findings, width()):
+        typer.echo(line)
 
 
 def progress(text: str) -> None:

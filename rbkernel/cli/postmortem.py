@@ -14,6 +14,7 @@ import typer
 from rbkernel import amounts, config
 from rbkernel.cli.destinations import destination
 from rbkernel.cli.output import AsJson, Ending, print_json
+from rbkernel.cli.terminal import completing
 from rbkernel.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def postmortem(
-    incident: Annotated[str, typer.Argument(help="The incident's id.")],
+    incident: Annotated[
+        str, typer.Argument(help="The incident's id.", autocompletion=completing.incidents)
+    ],
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="The notebook. Default: runs/INC-…/postmortem.ipynb."),

@@ -42,6 +42,7 @@ def lint(
     ] = Format.TEXT,
     explain: Annotated[str, typer.Option(help="Explain a rule, such as RB403.")] = "",
     rules: Annotated[bool, typer.Option("--rules", help="List the rules.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check runbooks and diagnostics against the lint rules.
 
@@ -68,7 +69,7 @@ def lint(
         documents = [_mended(document, around.levels) for document in documents]
     problems = [problem for document in documents for problem in check(document, around)]
     problems += [problem for one in sql_files for problem in diagnostics.check(one, around)]
-    if format is Format.JSON:
+    if as_json or format is Format.JSON:
         typer.echo(report.dumps(report.as_json(problems, unread)))
     elif format is Format.GITHUB:
         for line in report.github(problems, unread, documents):

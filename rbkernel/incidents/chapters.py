@@ -23,7 +23,8 @@ from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
 from rbkernel.incidents.facts import MEETING_WITHIN, MILDEST_REQUIRED, WRITTEN_WITHIN, Known
-from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict
+from rbkernel.incidents.review import review
+from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict, leading
 from rbkernel.render.documents.markdown import escaped
 from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
@@ -38,6 +39,7 @@ def chapters(known: Known) -> Iterator[tuple[str, str]]:
     """
     yield "overview", _overview(known)
     yield "facts", _facts(known)
+    yield "in-short", _in_short(known)
     for name, lines in (
         ("impact-told", _impact(known)),
         ("timeline", _timeline(known)),
@@ -93,17 +95,88 @@ def _facts(known: Known) -> str:
         ("Incident", record.id),
         ("Date", days if known.began.at else placeholder("YYYY-MM-DD")),
         ("Duration", _duration(known)),
-        ("Severity", quoted(record.severity) or placeholder("P0, P1, P2 or P3")),
+        ("Severity", quoted(record.severity) or placeholder("was it P0, P1, P2 or P3?")),
         ("Service", quoted(record.service)),
         ("Alerts", ", ".join(dict.fromkeys(quoted(one.name) for one in record.alerts))),
         ("Runs", ", ".join(f"{run.runbook} {run.verdict.value}" for run in known.runs)),
         ("State", _state(record)),
+        ("Postmortem", _review(record)),
+        ("Times", _times(known)),
         ("Break-glass", "; ".join(_broken_glass(record))),
         ("To be written", _deadline(known, WRITTEN_WITHIN)),
         ("Meeting", _deadline(known, MEETING_WITHIN)),
     ]
     lines = (f"| **{name}** | {value} |" for name, value in rows if value)
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _in_short(known: Known) -> str:
+    """Return cause, decision, repair and end in a few sentences, as far as they are on record."""
+    said = [_cause(known), *_decisions(known), *_repairs(known)]
+    if known.ended:
+        took = (shown(known.ended.at) - shown(known.began.at)).total_seconds()
+        said.append(f"It was over after {amounts.duration(took)}.")
+    return "\n".join(["**In short, from the record:**\n", *(f"- {one}" for one in said if one)])
+
+
+def _cause(known: Known) -> str:
+    """Return what the runs found to be the cause, the worst and earliest first."""
+    found = [(one, run) for run in known.runs for one in leading(run.findings) if one.wrong]
+    if not found:
+        return "No run found a cause."
+    first, run = max(found, key=lambda pair: (pair[0].is_cause, pair[0].verdict.rank))
+    return f"**Cause,** as {quoted(run.runbook)} found it: {quoted(first.headline)}"
+
+
+def _decisions(known: Known) -> Iterator[str]:
+    answered = {
+        one.question: one
+        for run in known.runs
+        for one in known.answers.in_run(run.run_id, run.decisions)
+        if one.choice
+    }
+    for one in answered.values():
+        who = f" ({quoted(one.by_whom)})" if one.by_whom else ""
+        yield f"**Decided:** {quoted(one.question)} {quoted(one.choice)}{who}"
+
+
+def _repairs(known: Known) -> Iterator[str]:
+    """Yield what people recorded as done, and the actions that rbkernel executed."""
+    for done in known.done.values():
+        by = f"{moment(done.at)} by {quoted(done.by)}"
+        yield f"**Done:** {quoted(done.title)} ({by}): {quoted(done.note)}"
+    for action in known.record.actions:
+        if action.recorded in (ActionState.VERIFIED, ActionState.FAILED):
+            result = f": {quoted(action.result)}" if action.result else ""
+            yield f"**Executed,** {action.recorded}: {quoted(action.title)}{result}"
+
+
+def _times(known: Known) -> str:
+    """Return how long after the start people answered, decided and acted, as far as recorded."""
+    answers = (
+        one.at
+        for run in known.runs
+        for one in known.answers.in_run(run.run_id, run.decisions)
+        if one.choice and one.at
+    )
+    acknowledged = known.record.acknowledged
+    firsts = (
+        ("acknowledged", acknowledged.at if acknowledged else ""),
+        ("decided", min(answers, key=instant, default="")),
+        ("repaired", min((one.at for one in known.done.values()), key=instant, default="")),
+        ("over", known.ended.at if known.ended else ""),
+    )
+    began = known.began.at
+    return ", ".join(
+        f"{name} after {amounts.duration((shown(at) - shown(began)).total_seconds())}"
+        for name, at in firsts
+        if at and began and instant(at) >= instant(began)
+    )
+
+
+def _review(record: IncidentRecord) -> str:
+    found = review(record)
+    return f"{found.state}, owner: {quoted(found.owner) or 'nobody yet'}"
 
 
 def _broken_glass(record: IncidentRecord) -> Iterator[str]:
@@ -118,7 +191,7 @@ def _duration(known: Known) -> str:
     began, end = known.began, known.ended
     start = f"{moment(began.at)} ({quoted(began.source)})"
     if end is None:
-        return f"from {start} to {placeholder('when it was resolved (UTC); not recorded')}"
+        return f"from {start} to {placeholder('when was it resolved (UTC)? It is not recorded')}"
     took = amounts.duration((shown(end.at) - shown(began.at)).total_seconds())
     return f"{took}: from {start} to {moment(end.at)} ({quoted(end.source)})"
 

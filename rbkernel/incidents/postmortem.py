@@ -95,6 +95,23 @@ def make(root: Path, incident: str, output: Path) -> Postmortem:
     )
 
 
+def questions_left(path: Path, incident: str) -> list[str]:
+    """Return the questions that a postmortem still asks.
+
+    Raises
+    ------
+    EvidenceError
+        There is no such notebook, or it is not this incident's postmortem.
+    """
+    if not path.is_file():
+        raise EvidenceError(
+            "there is no postmortem yet",
+            where=str(path),
+            next_step=f"run `rbkernel postmortem {incident}`, or name its notebook with --notebook",
+        )
+    return to_write(_mine(path, incident))
+
+
 def gather(root: Path, incident: str, made_at: datetime) -> Known:
     """Return the facts that the evidence holds about an incident.
 

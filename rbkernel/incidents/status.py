@@ -25,6 +25,7 @@ from rbkernel.evidence.incident import (
 )
 from rbkernel.evidence.timeline import Entry
 from rbkernel.incidents.facts import MEETING_WITHIN, MILDEST_REQUIRED, WRITTEN_WITHIN
+from rbkernel.incidents.review import ReviewState, review
 from rbkernel.model import Severity
 from rbkernel.render.documents.wording import lasted
 
@@ -106,7 +107,8 @@ def next_due(record: IncidentRecord, now: datetime, every_s: float = 0.0) -> Due
 def postmortem_due(record: IncidentRecord, now: datetime, *, is_written: bool) -> Due | None:
     """Return when the postmortem of an incident is due; None if it is written, or none is required.
 
-    It is written if its notebook was executed. Whether the meeting was held is not on record.
+    It is written if its notebook was executed or its state is completed. Whether the meeting was
+    held is not on record.
 
     >>> from rbkernel.evidence.incident import Line, tell
     >>> at = "2026-11-20T03:00:00+00:00"
@@ -119,7 +121,7 @@ def postmortem_due(record: IncidentRecord, now: datetime, *, is_written: bool) -
     """
     ended = record.resolved.at if record.resolved else record.closed_at
     milder = Severity.place(record.severity) > Severity.place(MILDEST_REQUIRED)
-    if is_written or milder or not ended:
+    if is_written or milder or not ended or review(record).state is ReviewState.COMPLETED:
         return None
     at = instant(ended) + WRITTEN_WITHIN
     meeting = f"meeting by {clock(instant(ended) + MEETING_WITHIN, now)}"

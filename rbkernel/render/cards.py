@@ -114,16 +114,18 @@ def finding_text(finding: Finding) -> str:
     >>> finding_text(Finding(title="Lag", verdict=Verdict.OK, expected="below 2 s", actual="0 s"))
     'OK       Lag: 0 s (expected below 2 s)'
     """
-    cause = f" [{finding.cause}]" if _tells_more(finding) else ""
+    cause = f" [{finding.cause}]" if tells_more(finding) else ""
     which = f" Which: {said}." if (said := rows_of(finding)) else ""
-    step = f" Next: {_step(finding)}" if _step(finding) else ""
+    step = f" Next: {step_of(finding)}" if step_of(finding) else ""
     verdict = f"{finding.verdict.value.upper():8}"
-    judged = (
-        finding.headline
-        if finding.is_cause
-        else f"{finding.title}: {finding.actual}{_expected(finding)}"
-    )
-    return f"{verdict} {one_line(f'{judged}{cause}{which}{step}')}"
+    return f"{verdict} {one_line(f'{judged(finding)}{cause}{which}{step}')}"
+
+
+def judged(finding: Finding) -> str:
+    """Return what was found and what was expected; of a cause, its headline."""
+    if finding.is_cause:
+        return finding.headline
+    return f"{finding.title}: {finding.actual}{_expected(finding)}"
 
 
 def rows_of(finding: Finding) -> str:
@@ -371,17 +373,17 @@ def _finding_line(finding: Finding, *, expected: bool = False) -> str:
     detail = f": {escape(finding.actual)}"
     if not finding.is_cause and (expected or finding.verdict is not Verdict.OK):
         detail += f"<span style='color: {_FAINT}'>{escape(_expected(finding))}</span>"
-    if _tells_more(finding):
+    if tells_more(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(finding.cause)}</div>"
     if which := rows_of(finding):
         detail += f"<div style='margin: 2px 0 0 10px'>{escape(which)}</div>"
-    if step := _step(finding):
+    if step := step_of(finding):
         detail += f"<div style='margin: 2px 0 0 10px'><b>Next:</b> {escape(step)}</div>"
     verdict = badge(finding.verdict.value, finding.verdict.value)
     return _line(verdict, f"<b>{escape(finding.title)}</b>", detail)
 
 
-def _step(finding: Finding) -> str:
+def step_of(finding: Finding) -> str:
     """Return the next step of a finding as text, with the runbook to open."""
     if finding.explained_by:
         # the finding's own next step treats a symptom, and may do harm
@@ -389,7 +391,7 @@ def _step(finding: Finding) -> str:
     return "; ".join(filter(None, [finding.next_step, finding.opens and f"open {finding.opens}"]))
 
 
-def _tells_more(finding: Finding) -> bool:
+def tells_more(finding: Finding) -> bool:
     """Return whether a finding's cause says more than its title and its actual value."""
     return finding.cause not in finding.actual and finding.cause != finding.title
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
@@ -105,20 +104,3 @@ def test_the_index_leads_to_every_page() -> None:
     pages = {str(page.relative_to(docs)) for page in docs.glob("*/*.md")}
     missing = {page for page in pages - set(index) if not page.startswith("adr/")}
     assert not missing, "name these pages in docs/README.md"
-
-
-@pytest.fixture(scope="module")
-def commands() -> Any:
-    """The commands as click knows them; to make them takes a second on a busy machine."""
-    return typer.main.get_command(app)
-
-
-@pytest.mark.parametrize("command", _commands())
-def test_the_help_of_every_command_has_exit_codes_and_an_example(
-    command: str, commands: Any
-) -> None:
-    found = commands
-    for word in command.split()[1:]:
-        found = found.commands[word]
-    assert "Exit codes: 0 " in (found.help or "")
-    assert f"Example: {command}" in (found.help or "")

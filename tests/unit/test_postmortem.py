@@ -133,15 +133,15 @@ def test_what_nobody_told_is_asked_for_and_not_made_up(evidence: Path, path: Pat
     facts = rows(cells["facts"])
     assert facts["Duration"] == (
         f"from 2026-11-20 03:02:11 UTC (run {RUN_ID})"
-        " to ‹PLACEHOLDER: when it was resolved (UTC); not recorded›"
+        " to ‹PLACEHOLDER: when was it resolved (UTC)? It is not recorded›"
     )
-    assert facts["Severity"] == "‹PLACEHOLDER: P0, P1, P2 or P3›"
+    assert facts["Severity"] == "‹PLACEHOLDER: was it P0, P1, P2 or P3?›"
     assert facts["State"] == "open"
     assert "the record does not contain that time" in facts["Meeting"]
     assert (result.written_by, result.meeting_by) == (None, None)
     assert "Service" not in facts
     assert "impact-told" not in cells
-    assert "why it happened: ask why five times" in result.to_write
+    assert "why could it happen? Ask why five times" in result.to_write
     assert 'resolved: str = "‹PLACEHOLDER' in cells["parameters"]
 
 
@@ -290,3 +290,59 @@ def test_nothing_new_is_told(evidence: Path, path: Path) -> None:
     told.append(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     assert "updated; what people wrote" in told[2]
     assert not any("updated; what people wrote" in one for one in told[:2])
+
+
+def test_it_asks_at_most_ten_questions(evidence: Path, path: Path) -> None:
+    known_incident(evidence)
+    result, _ = made(evidence, path)
+    assert 0 < len(result.to_write) <= 10
+    assert [one for one in result.to_write if "?" not in one] == []
+
+
+def test_it_says_what_the_record_knows_of_cause_decision_repair_and_times(
+    evidence: Path, path: Path
+) -> None:
+    known_incident(evidence)
+    say(evidence, "acknowledged")
+    say(evidence, "done", plan="p1", title="Resume replay", note="t", origin="command")
+    _, cells = made(evidence, path)
+    short = cells["in-short"]
+    assert "**Cause,** as RUN-005 found it: Replay lag" in short
+    assert "**Done:** Resume replay" in short
+    assert "It was over after 40 min 30 s." in short
+    times = rows(cells["facts"])["Times"]
+    assert re.search(r"acknowledged after .*, repaired after .*, over after 40 min 30 s", times)
+
+
+def test_what_is_not_on_record_is_not_said(evidence: Path, path: Path) -> None:
+    say(evidence, "opened", title="Something is slow", severity="P1")
+    _, cells = made(evidence, path)
+    assert cells["in-short"].splitlines()[-1] == "- No run found a cause."
+    assert "Times" not in rows(cells["facts"])
+
+
+def test_the_state_of_a_postmortem_has_an_owner_and_an_end(
+    evidence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_incident(evidence)
+    monkeypatch.setenv("RBKERNEL_EVIDENCE", str(evidence))
+    monkeypatch.chdir(tmp_path)
+
+    def state(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["incident", "postmortem", INCIDENT, *words])
+        return done.exit_code, f"{done.stdout}{done.exception or ''}"
+
+    assert "there is no postmortem yet" in state()[1]
+    notebook = Path("runs") / INCIDENT / "postmortem.ipynb"
+    postmortem.make(evidence, INCIDENT, notebook)
+    assert "postmortem draft, owner nobody yet; 10 questions left" in state()[1]
+    assert "nobody owns the postmortem" in state("in review")[1]
+    assert state("in review", "--owner", "bob")[0] == 0
+    assert "questions are not answered" in state("completed")[1]
+    written = notebook.read_text()
+    notebook.write_text(re.sub("‹PLACEHOLDER: [^›]*›", "said", written))
+    assert "postmortem completed, owner bob; 0 questions left" in state("completed")[1]
+    assert "cannot become in review" in state("in review")[1]
+    later = postmortem.make(evidence, INCIDENT, tmp_path / "again.ipynb")
+    assert rows(read(later.notebook).cells[2].source)["Postmortem"] == "completed, owner: bob"
+    assert not incidents.look(evidence, INCIDENT).damaged

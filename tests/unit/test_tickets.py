@@ -343,4 +343,4 @@ def test_the_template_has_no_item_that_is_filled_in(desk: Desk) -> None:
     desk.notebook.unlink()
     assert desk.call() == 0
     found = items_of(nbformat.read(desk.notebook, as_version=4))
-    assert (found.open, found.to_write) == ((), 4)
+    assert (found.open, found.to_write) == ((), 3)

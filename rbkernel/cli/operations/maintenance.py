@@ -11,14 +11,18 @@ from pydantic import ValidationError
 
 from rbkernel import config
 from rbkernel.cli.operations.periods import length_of
-from rbkernel.cli.output import AsJson, print_json, print_table
+from rbkernel.cli.output import AsJson, print_json, print_table, tell
 from rbkernel.errors import ParameterError
 
 if TYPE_CHECKING:
     from rbkernel.config.maintenance import Window
     from rbkernel.incidents.windows import Declared
 
-app = typer.Typer(help="Maintenance windows, in which nobody is notified: list, add, end.")
+app = typer.Typer(
+    help="Maintenance windows, in which nobody is notified: list, add, end.\n\n"
+    "Exit codes: 0 done, 3 error.\n\n"
+    "Example: rbkernel maintenance list"
+)
 
 
 @app.command()
@@ -32,6 +36,7 @@ def add(
     ] = [],  # noqa: B006  # typer reads the default, nobody changes it
     everything: Annotated[bool, typer.Option("--all", help="Silence everything.")] = False,
     for_: Annotated[str, typer.Option("--for", help="How long, from now, such as 90min.")] = "1h",
+    as_json: AsJson = False,
 ) -> None:
     """Declare a maintenance window that begins now: incidents are recorded, nobody is notified.
 
@@ -53,8 +58,12 @@ def add(
     labels = dict(_label(text) for text in match)
     window = _window(reason.strip(), labels, for_)
     declared = windows.declare(config.load().evidence_root, window, getpass.getuser())
-    typer.echo(f"{declared.id} until {_clock(window.ends)}: {_what(declared)}")
-    typer.echo(f"Next: `rbkernel maintenance end {declared.id}` when it is done earlier")
+    tell(
+        f"{declared.id} until {_clock(window.ends)}: {_what(declared)}",
+        f"Next: `rbkernel maintenance end {declared.id}` when it is done earlier",
+        as_json=as_json,
+        **_as_json(declared, datetime.now(UTC)),
+    )
 
 
 @app.command("list")
@@ -90,6 +99,7 @@ def list_windows(as_json: AsJson = False) -> None:
 @app.command()
 def end(
     window: Annotated[str, typer.Argument(help="The id that `maintenance add` printed.")],
+    as_json: AsJson = False,
 ) -> None:
     """End a maintenance window now; people are then notified of what is not over.
 
@@ -100,8 +110,10 @@ def end(
     from rbkernel.incidents import windows
 
     root = config.load().evidence_root
-    over = windows.end(root, window, getpass.getuser(), datetime.now(UTC))
-    typer.echo(f"{over.id} ended at {_clock(over.window.ends)}")
+    now = datetime.now(UTC)
+    over = windows.end(root, window, getpass.getuser(), now)
+    said = f"{over.id} ended at {_clock(over.window.ends)}"
+    tell(said, as_json=as_json, **_as_json(over, now))
 
 
 def _label(text: str) -> tuple[str, str]:

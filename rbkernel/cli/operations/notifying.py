@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rbkernel import amounts, config
-from rbkernel.cli.output import Ending, complain, print_table
+from rbkernel.cli.output import AsJson, Ending, complain, print_json, print_table, tell
 from rbkernel.errors import ConfigError, ExtensionError, NotifyError
 from rbkernel.model import Severity
 
@@ -28,6 +28,7 @@ def notify(
     once: Annotated[
         bool, typer.Option("--once", help="Send what is due now, without `rbkernel serve`.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the notification targets; send a test message, or notifications that are due.
 
@@ -37,11 +38,13 @@ def notify(
     """
     settings = config.load()
     targets = _targets(settings, target)
-    code = _test(settings, targets) if test else 0
+    code = _test(settings, targets, as_json=as_json) if test else 0
     _begin(settings)
     if test:
         raise Ending(code)
-    raise Ending(_once(settings) if once else _show(settings, targets, target))
+    if once:
+        raise Ending(_once(settings, as_json=as_json))
+    raise Ending(_show(settings, targets, target, as_json=as_json))
 
 
 def _begin(settings: Settings) -> None:
@@ -56,7 +59,7 @@ def _begin(settings: Settings) -> None:
     finally:
         store.close()
     for name in new:
-        typer.echo(f"{name} is new: it gets notifications from now on")
+        typer.echo(f"{name} is new: it gets notifications from now on", err=True)
 
 
 def _targets(settings: Settings, name: str) -> list[Target]:
@@ -75,22 +78,24 @@ def _targets(settings: Settings, name: str) -> list[Target]:
     return found
 
 
-def _test(settings: Settings, targets: list[Target]) -> int:
+def _test(settings: Settings, targets: list[Target], *, as_json: bool) -> int:
     from rbkernel.gateway.notify import channels
 
-    width = max((len(one.name) for one in targets), default=0)
+    results: dict[str, str] = {}
     body = f"Notifications of the gateway at {settings.gateway.address} arrive here."
     code = 0
     for one in targets:
         try:
-            result = f"sent through {channels.send(one, _TEST, body, 'info')}"
+            results[one.name] = f"sent through {channels.send(one, _TEST, body, 'info')}"
         except (NotifyError, ConfigError, ExtensionError) as error:
-            result, code = str(error), ERROR
-        typer.echo(f"{one.name:{width}}  {result}")
+            results[one.name], code = str(error), ERROR
+    width = max(map(len, results), default=0)
+    lines = [f"{name:{width}}  {result}" for name, result in results.items()]
+    tell(*lines, as_json=as_json, results=results)
     return code
 
 
-def _once(settings: Settings) -> int:
+def _once(settings: Settings, *, as_json: bool) -> int:
     from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import Notifier
 
@@ -101,14 +106,13 @@ def _once(settings: Settings) -> int:
         waiting = sum(notifier.outbox.waiting(one.name).pending for one in notifier.everybody)
     finally:
         store.close()
-    typer.echo(
-        f"sent {amounts.count(sent, 'message')}"
-        + (f", {amounts.count(waiting, 'event')} waiting" if waiting else "")
-    )
+    left = f", {amounts.count(waiting, 'event')} waiting" if waiting else ""
+    said = f"sent {amounts.count(sent, 'message')}{left}"
+    tell(said, as_json=as_json, sent=sent, waiting=waiting)
     return 0
 
 
-def _show(settings: Settings, targets: list[Target], name: str) -> int:
+def _show(settings: Settings, targets: list[Target], name: str, *, as_json: bool) -> int:
     from rbkernel.gateway.jobs.storage.store import Store
     from rbkernel.gateway.notify import channels
     from rbkernel.gateway.notify.outbox import Outbox
@@ -131,7 +135,11 @@ def _show(settings: Settings, targets: list[Target], name: str) -> int:
             )
     finally:
         store.close()
-    print_table(("target", "through", "events", "severities", "sent", "waiting", "problem"), rows)
+    names = ("target", "through", "events", "severities", "sent", "waiting", "problem")
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(names, rows)
     return code
 
 

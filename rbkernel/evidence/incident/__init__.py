@@ -76,6 +76,7 @@ from rbkernel.evidence.incident.histories import AlertHistory, RunHistory
 from rbkernel.evidence.incident.line import (
     AHEAD,
     CONTINUED,
+    POSTMORTEM,
     SEALING,
     TICKET,
     Damage,
@@ -122,6 +123,7 @@ __all__ = [
     "DECIDED",
     "DONE",
     "KINDS",
+    "POSTMORTEM",
     "RBKERNEL",
     "SCHEDULE",
     "SEALING",

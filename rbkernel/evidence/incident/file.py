@@ -14,7 +14,15 @@ from rbkernel.errors import EvidenceError, NewerEvidence
 from rbkernel.evidence import formats, manifest, store, suspect
 from rbkernel.evidence.incident.decisions import ASKED_AGAIN, DECIDED
 from rbkernel.evidence.incident.done import DONE
-from rbkernel.evidence.incident.line import AHEAD, CONTINUED, TICKET, Damage, Line, instant
+from rbkernel.evidence.incident.line import (
+    AHEAD,
+    CONTINUED,
+    POSTMORTEM,
+    TICKET,
+    Damage,
+    Line,
+    instant,
+)
 from rbkernel.evidence.incident.proof import Beginnings, held
 from rbkernel.evidence.incident.record import OF_RUNS, SILENCED, IncidentRecord, tell
 from rbkernel.evidence.incident.text import (
@@ -43,7 +51,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }
 KINDS = frozenset(
     {*_KEYS, "situation", "note", "status", "notified", "closed", "reopened", "action"}
-    | {"acknowledged", DECIDED, ASKED_AGAIN, DONE, CONTINUED, TICKET}
+    | {"acknowledged", DECIDED, ASKED_AGAIN, DONE, CONTINUED, TICKET, POSTMORTEM}
 )
 # names and hashes used as references: they hold no free text, and may look like tokens
 _PLAIN = frozenset(

@@ -12,6 +12,8 @@ SEALING = "sealing"
 # a run is continued with the answers and actions since, or is not, and why
 CONTINUED = "continued"
 TICKET = "ticket"
+# the state and the owner of the postmortem
+POSTMORTEM = "postmortem"
 # the fields of the first line of a record
 OPENED = ("title", "severity", "service", "group_key")
 _NEVER = datetime.min.replace(tzinfo=UTC)

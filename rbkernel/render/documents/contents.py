@@ -31,6 +31,8 @@ from rbkernel.render.documents.wording import Plan
 # the same number of ok findings as on the first screen of a run
 _MOST_OK_SHOWN = 6
 _HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.DOTALL)
+# a heading as `_anchored` writes it
+_ANCHORED = re.compile(r'<h([1-6]) id="[^"]*" class="md[1-6]">(.*?)</h\1>', re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -58,6 +60,18 @@ class Cell:
     runs: int = 1
     blocks: tuple[Block, ...] = ()
     problem: str = ""
+
+    @property
+    def titles(self) -> str:
+        """The headings of a Markdown cell as HTML, with their anchors."""
+        return "".join(found[0] for found in _ANCHORED.finditer(self.markup))
+
+    @property
+    def prose(self) -> str:
+        """A Markdown cell as HTML, without anchors; empty if it has headings only."""
+        if not _ANCHORED.sub("", self.markup).strip():
+            return ""
+        return _ANCHORED.sub(r"<h\1>\2</h\1>", self.markup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +101,11 @@ class Section:
     def blocks(self) -> Iterator[Block]:
         """All blocks of all cells of the section, in order."""
         return (block for cell in self.cells for block in cell.blocks)
+
+    @property
+    def prose(self) -> tuple[str, ...]:
+        """The text of the runbook as HTML, one item for each Markdown cell."""
+        return tuple(cell.prose for cell in self.cells if cell.prose)
 
     @property
     def headline(self) -> str:

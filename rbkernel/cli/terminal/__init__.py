@@ -1,16 +1,19 @@
 """Make the output of all commands safe for a terminal.
 
 Names, labels and notes are untrusted, and a terminal executes control characters. So the standard
-streams of a command write control characters as escapes. Text with colours is written to `styled`.
+streams of a command write control characters as escapes, and colour the verdicts on a terminal.
+Text with other colours is written to `styled`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from rbkernel.cli.terminal import colours
 from rbkernel.displaytext import visible
 
 
@@ -27,6 +30,8 @@ class VisibleStream:
         """Write a text, with invisible characters as escapes."""
         start = "\r" if isinstance(text, str) and text.startswith("\r") else ""
         shown = start + visible(text[len(start) :]) if isinstance(text, str) else text
+        if isinstance(shown, str) and colours.wanted(os.environ, is_terminal=self.stream.isatty()):
+            shown = colours.painted(shown)
         self.stream.write(shown)
         return len(text)
 
