@@ -334,7 +334,11 @@ def _play(stage: Stage, number: int, patch: pytest.MonkeyPatch, told: Counter[st
     play = Play(room, rule, target, number, pick, patch, told)
     for _ in range(pick.randrange(3)):
         play.step()
-    by_two = (lambda: play.ask("ann"), lambda: play.approve("bob"), lambda: play.approve("cleo"))
+    by_two: tuple[Callable[[], None], ...] = (
+        lambda: play.ask("ann"),
+        lambda: play.approve("bob"),
+        lambda: play.approve("cleo"),
+    )
     for step in (*by_two, play.execute)[: pick.randrange(5)]:
         play.number += 1
         step()
