@@ -141,7 +141,6 @@ def test_more_traffic_and_wrong_requests_are_no_fault(settings: Settings) -> Non
         for runbook, values, step in (
             ("RUN-008", {"last_s": 300}, "tell the owners of the clients"),
             ("RUN-009", {**database, "every_s": 1}, "wait"),
-            ("RUN-022", {}, "wait"),
             ("RUN-024", database, "wait"),
         ):
             outcome = look(settings, runbook, **values)
@@ -203,7 +202,6 @@ def test_a_bad_version(settings: Settings, tmp_path: Path) -> None:
                 ("RUN-002", {"version": NEW_VERSION}, "roll back (RUN-022)"),
                 ("RUN-003", {"version": NEW_VERSION}, "roll back (RUN-022)"),
                 ("RUN-022", {"flag": "new-checkout"}, "turn off the flag (RUN-023)"),
-                ("RUN-022", {}, "escalate"),
                 ("RUN-024", {"db": "sandbox-primary"}, "roll back (RUN-022)"),
             ):
                 outcome = look(settings, runbook, **values)
@@ -215,7 +213,7 @@ def test_a_bad_version(settings: Settings, tmp_path: Path) -> None:
             assert "read-from-new-orders" in wrong(outcome)["Flag read-from-new-orders"]
             assert recommended(outcome) == "find out who changed it"
             job = _ended(gateway.store_url)
-        assert "HighErrorRate" in fired()
+            assert "HighErrorRate" in fired()
     assert (job.state, job.verdict) == (JobState.DONE, "critical")
     record = reading.read(runs.find(settings.evidence_root, job.run_id))
     assert record.decisions[0].recommended == "roll back (RUN-022)"
