@@ -158,9 +158,11 @@ def _symptoms(findings: Iterable[Finding]) -> str:
     return "; ".join(f"{finding.title}: {finding.actual}" for finding in explained)
 
 
-def overview_card(findings: Iterable[Finding], commands: Iterable[str]) -> str:
+def overview_card(
+    findings: Iterable[Finding], commands: Iterable[str], *, about: str = "check"
+) -> str:
     """Return the findings of an overview as an HTML table, problems first, with the runbook to
-    open, and below it the commands that run these runbooks.
+    open, and below it the commands that run these runbooks. Each row is about a check, or a server.
     """
     # each cell sets text and background colour, because a dark JupyterLab colours the rows of
     # tables
@@ -174,9 +176,7 @@ def overview_card(findings: Iterable[Finding], commands: Iterable[str]) -> str:
         f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
         for f in by_urgency(findings)
     )
-    head = "".join(
-        f"<th style='{cell}'>{word}</th>" for word in ("", "check", "found", "open next")
-    )
+    head = "".join(f"<th style='{cell}'>{word}</th>" for word in ("", about, "found", "open next"))
     return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
         f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"

@@ -47,6 +47,5 @@ def accept(
     values |= connections.filled(carriers, defaults | values, settings)
     others = runbook.used_connections
     named = connections.named(carriers, defaults | values, where, others=others)
-    for parameter, name in named.items():
-        settings.connection(name, parameter=parameter)
+    connections.must_be_configured(named, runbook.taking_groups, settings, where)
     return values

@@ -1,0 +1,1 @@
+"""Look at all servers of a group of connections at once."""
