@@ -37,14 +37,15 @@ def test_the_worst_server_is_first_and_a_silent_one_keeps_what_it_said() -> None
             case "locked":
                 yield finding(Verdict.CRITICAL, opens="RUN-007")
                 yield finding(Verdict.WARNING, "Slots", opens="RUN-018")
-            case "refused":
+                yield finding(Verdict.OK, "Disk")
+            case "a-refused":
                 raise DatabaseError("role is unknown")
             case "silent":
                 yield finding(Verdict.OK, "Slots")
                 never.wait()
 
     found = survey(
-        sessions("fine", "late", "locked", "refused", "silent"), deadline_s=0.2, look=look
+        sessions("fine", "late", "locked", "a-refused", "silent"), deadline_s=0.2, look=look
     )
     never.set()
     by_name = {one.connection: one for one in found}
@@ -53,13 +54,14 @@ def test_the_worst_server_is_first_and_a_silent_one_keeps_what_it_said() -> None
     # what is not known is never ok, and what was said before is kept
     assert by_name["silent"].verdict is Verdict.UNKNOWN
     assert [one.title for one in by_name["silent"].findings] == ["Slots", "silent answers"]
-    assert by_name["refused"].verdict not in {Verdict.OK, Verdict.WARNING}
+    assert by_name["a-refused"].verdict not in {Verdict.OK, Verdict.WARNING}
     summary = by_name["locked"].summary()
     assert (summary.title, summary.opens) == ("locked", "RUN-007")
     assert "1 other finding" in summary.actual
     assert by_name["fine"].summary().actual == "1 check ok"
 
     group = Group(servers=tuple(found), findings=tuple(one.summary() for one in found))
+    assert group.first == "locked"  # not one that does not answer
     assert group.opens["RUN-007"] == "locked"
     assert group.opens["RUN-005"] == "late"
     assert group.opens["RUN-018"] == "locked"

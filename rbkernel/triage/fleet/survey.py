@@ -35,8 +35,8 @@ class Server:
 
     @property
     def answers(self) -> bool:
-        """Whether the server answered at least one check."""
-        return any(one.verdict is not Verdict.UNKNOWN for one in self.findings)
+        """Whether the server answers: one that does not has no check that is ok."""
+        return any(one.ok for one in self.findings)
 
     def summary(self) -> Finding:
         """Return one finding about the server: the most urgent one, and how many others there are.
