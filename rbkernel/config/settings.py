@@ -30,7 +30,6 @@ from rbkernel.redact.columns import Redaction
 from rbkernel.spelling import did_you_mean, nearest
 
 FILE_NAME = "rbkernel.toml"
-GROUP = "@"  # the name of a group of connections begins with it
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key of TOML that needs no quotes
 
 
@@ -111,7 +110,6 @@ class Settings(BaseModel):
     commands: Annotated[Mapping[str, Command], Named] = Field(default_factory=dict)
     sources: Annotated[Mapping[str, Source], Named] = Field(default_factory=dict)
     queries: Mapping[str, str] = Field(default_factory=dict)
-    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("queries")
     @classmethod
@@ -158,23 +156,6 @@ class Settings(BaseModel):
                 f"{min(both)!r} is the name of a connection and of a source: rename one of them",
                 *("sources", min(both)),
             )
-        return self
-
-    @model_validator(mode="after")
-    def _groups_are_of_connections(self) -> Settings:
-        for group, names in self.groups.items():
-            if not _BARE_KEY.fullmatch(group):
-                raise AtField(
-                    f"the name {group!r} should have letters, digits, - and _ only", "groups", group
-                )
-            if not names or len({*names}) < len(names):
-                raise AtField("should name connections, each once", "groups", group)
-            for place, name in enumerate(names):
-                if name not in self.connections:
-                    raise AtField(
-                        f"no connection is called {name!r}{did_you_mean(name, self.connections)}",
-                        *("groups", group, place),
-                    )
         return self
 
     @model_validator(mode="after")
@@ -236,12 +217,6 @@ class Settings(BaseModel):
         try:
             return self.connections[name]
         except KeyError:
-            if name.startswith(GROUP):
-                raise UnknownConnection(
-                    f"{name} is a group, but one connection is needed",
-                    where=parameter or "the name of a connection",
-                    next_step="pass one of its connections; RUN-000 looks at a whole group",
-                ) from None
             if "://" in name or "=" in name or "@" in name:
                 # the value is not repeated, because it may contain a password
                 raise UnknownConnection(
@@ -268,27 +243,6 @@ class Settings(BaseModel):
                 next_step=f"{other}add it with `rbkernel init`; sandbox-primary and"
                 " sandbox-standby come with `rbkernel sandbox up`",
             ) from None
-
-    def connections_of(self, name: str, *, parameter: str = "") -> tuple[Connection, ...]:
-        """Return the connections of a group such as ``@fleet``, or the one with this name.
-
-        Raises
-        ------
-        UnknownConnection
-            There is no such group or connection; the message lists the known ones.
-        """
-        if not name.startswith(GROUP):
-            return (self.connection(name, parameter=parameter),)
-        group = name.removeprefix(GROUP)
-        if group not in self.groups:
-            known = ", ".join(sorted(self.groups)) or "none"
-            raise UnknownConnection(
-                f"no group of connections is called {group!r}; known: {known}"
-                f"{did_you_mean(group, self.groups)}",
-                where=str(self.file or f"no {FILE_NAME} found"),
-                next_step=f"add it to [groups] of {FILE_NAME}",
-            )
-        return tuple(map(self.connection, self.groups[group]))
 
     def source(self, name: str) -> Source:
         """Return the configured source with this name.

@@ -158,11 +158,9 @@ def _symptoms(findings: Iterable[Finding]) -> str:
     return "; ".join(f"{finding.title}: {finding.actual}" for finding in explained)
 
 
-def overview_card(
-    findings: Iterable[Finding], commands: Iterable[str], *, about: str = "check"
-) -> str:
+def overview_card(findings: Iterable[Finding], commands: Iterable[str]) -> str:
     """Return the findings of an overview as an HTML table, problems first, with the runbook to
-    open, and below it the commands that run these runbooks. Each row is about a check, or a server.
+    open, and below it the commands that run these runbooks.
     """
     # each cell sets text and background colour, because a dark JupyterLab colours the rows of
     # tables
@@ -176,7 +174,9 @@ def overview_card(
         f"<td style='{cell}'>{escape(f.opens or f.next_step)}</td></tr>"
         for f in by_urgency(findings)
     )
-    head = "".join(f"<th style='{cell}'>{word}</th>" for word in ("", about, "found", "open next"))
+    head = "".join(
+        f"<th style='{cell}'>{word}</th>" for word in ("", "check", "found", "open next")
+    )
     return frame(
         f"<table style='font-size: 13px; color: {_INK}; background-color: {_PAPER};"
         f" margin: 6px 10px'><tr>{head}</tr>{rows}</table>"

@@ -47,5 +47,6 @@ def accept(
     values |= connections.filled(carriers, defaults | values, settings)
     others = runbook.used_connections
     named = connections.named(carriers, defaults | values, where, others=others)
-    connections.must_be_configured(named, runbook.taking_groups, settings, where)
+    for parameter, name in named.items():
+        settings.connection(name, parameter=parameter)
     return values

@@ -64,11 +64,6 @@ class Runbook:
         """The names that the code uses as connections, including those not in `connections`."""
         return connections.used(self.cells) & {*self.parameters}
 
-    @cached_property
-    def taking_groups(self) -> set[str]:
-        """The parameters that may name a group of connections."""
-        return connections.taking_groups(self.cells) & {*self.parameters}
-
     @property
     def is_one_to_run(self) -> bool:
         """Whether the document is neither a working copy nor a postmortem.

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from rbkernel.config import Settings
-from rbkernel.config.settings import GROUP
 from rbkernel.errors import ParameterError
 from rbkernel.runbook.placeholders import unfilled
 
@@ -22,7 +21,6 @@ CALLS: Mapping[str, int] = {
     **dict.fromkeys(("assess", "query", "sample"), 1),
     **dict.fromkeys(("diagnose", "overview", "reconcile"), 0),
 }
-_TAKES_GROUPS = "overview"
 _KEYWORDS = frozenset({DB, "target_db", STANDBY})
 
 
@@ -74,32 +72,14 @@ def used(cells: Iterable[tuple[str, str]]) -> set[str]:
     ...              ("code", "%%sql other --into x\\nSELECT 1")]))
     ['main', 'other']
     """
-    return {name for _, name in _all_used(cells)}
+    return {name for kind, source in cells if kind == "code" for name in _used(source)}
 
 
-def taking_groups(cells: Iterable[tuple[str, str]]) -> set[str]:
-    """Return the variables that may name a group: only `rb.overview` gets them, as its server.
-
-    >>> taking_groups([("code", "rb.overview(db, standby=other)"), ("code", "rb.query(x, other)")])
-    {'db'}
-    """
-    calls: dict[str, set[str]] = {}
-    for call, name in _all_used(cells):
-        calls.setdefault(name, set()).add(call)
-    return {name for name, of_name in calls.items() if of_name == {_TAKES_GROUPS}}
-
-
-def _all_used(cells: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for kind, source in cells:
-        yield from _used(source) if kind == "code" else ()
-
-
-def _used(source: str) -> Iterator[tuple[str, str]]:
-    """Yield the call, or the call and the keyword, and the variable that it gets."""
+def _used(source: str) -> Iterator[str]:
     first, _, _ = source.lstrip().partition("\n")
     if first.startswith("%%"):
         words = first.split()
-        yield from (("%%sql", name) for name in words[1:2] if words[0] == "%%sql")
+        yield from words[1:2] if words[0] == "%%sql" else ()
         return
     try:
         tree = ast.parse(source)
@@ -109,9 +89,10 @@ def _used(source: str) -> Iterator[tuple[str, str]]:
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="rb"), attr=call)) if call in CALLS:
                 place = CALLS[call]
-                given = [(call, one) for one in node.args[place : place + 1]]
-                given += [(f"{call} {w.arg}", w.value) for w in node.keywords if w.arg in _KEYWORDS]
-                yield from ((how, one.id) for how, one in given if isinstance(one, ast.Name))
+                given = [one.value for one in node.keywords if one.arg in _KEYWORDS]
+                for one in [*node.args[place : place + 1], *given]:
+                    if isinstance(one, ast.Name):
+                        yield one.id
 
 
 def named(
@@ -140,25 +121,3 @@ def named(
         )
     given = {name: values.get(name) for name in (*carriers, *others)}
     return {name: str(value) for name, value in given.items() if value and not unfilled(value)}
-
-
-def must_be_configured(
-    named: Mapping[str, str], groups: Collection[str], settings: Settings, where: str
-) -> None:
-    """Check that the connections of a run exist; only parameters in ``groups`` may name a group.
-
-    Raises
-    ------
-    UnknownConnection
-        A connection or a group is not configured.
-    ParameterError
-        A group is given where one connection is needed.
-    """
-    for parameter, name in named.items():
-        settings.connections_of(name, parameter=parameter)
-        if name.startswith(GROUP) and parameter not in groups:
-            raise ParameterError(
-                f"{parameter}={name} is a group, but this runbook looks at one server",
-                where=where,
-                next_step=f"`rbkernel run RUN-000 -p db={name}` says which server needs it",
-            )

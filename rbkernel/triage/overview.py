@@ -10,15 +10,12 @@ from functools import partial
 from IPython.display import display
 
 from rbkernel.arguments import checked
-from rbkernel.config.settings import GROUP
-from rbkernel.errors import ParameterError
 from rbkernel.model import Finding, Verdict, leading
 from rbkernel.render import cards
 from rbkernel.sources.postgres import overview as looks
 from rbkernel.triage import earlier
 from rbkernel.triage.context import triage
 from rbkernel.triage.diagnose import looked
-from rbkernel.triage.fleet import shown
 
 WATCH, ESCALATE = "none: watch", "escalate"
 
@@ -30,8 +27,7 @@ class Overview:
     ``opens`` holds the ids of the runbooks to open, the most urgent first, and ``parameters`` the
     connections to pass to each. ``unseen`` holds the titles of unknown findings, ``critical`` those
     of critical findings. ``beyond`` is true if no runbook is about the first cause; the runbooks of
-    other findings then do not help. ``findings`` holds all findings. ``db`` is the connection; of a
-    group, that of the worst server that answers.
+    other findings then do not help. ``findings`` holds all findings.
     """
 
     opens: tuple[str, ...]
@@ -39,7 +35,6 @@ class Overview:
     critical: tuple[str, ...] = ()
     beyond: bool = False
     findings: tuple[Finding, ...] = ()
-    db: str = ""
     parameters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -94,9 +89,7 @@ def overview(
     Parameters
     ----------
     db
-        Connection name of the primary, or of the only server; or the name of a group of
-        connections such as ``@fleet``: then all its servers are checked at the same time, for at
-        most 12 s, and shown side by side, the worst first.
+        Connection name of the primary, or of the only server.
     standby
         Connection name of a standby to check, too; empty for none.
     standby_name
@@ -110,14 +103,6 @@ def overview(
         The runbooks to open with their parameters, and the titles of unknown findings.
     """
     run = triage()
-    if db.startswith(GROUP):
-        if standby:
-            raise ParameterError(
-                f"standby={standby!r} is given, but {db} is a group",
-                where="rb.overview",
-                next_step="leave standby empty; list the standbys in the group",
-            )
-        return _of_group(db, housekeeping=housekeeping)
     found: list[Finding] = []
     if standby and not looks.belongs(run.session(standby), run.session(db)):
         found.append(looks.stranger(standby, db))
@@ -156,23 +141,6 @@ def overview(
     return seen
 
 
-def _of_group(group: str, *, housekeeping: bool) -> Overview:
-    found = shown.look(triage(), group, housekeeping=housekeeping)
-    seen = Overview(
-        opens=tuple(found.opens),
-        parameters={
-            runbook: looks.parameters(runbook, name, primary=name, standby="")
-            for runbook, name in found.opens.items()
-        },
-        unseen=tuple(f.title for f in found.findings if f.verdict is Verdict.UNKNOWN),
-        critical=tuple(f.title for f in found.findings if f.verdict is Verdict.CRITICAL),
-        findings=found.findings,
-        db=found.first,
-    )
-    shown.show(found, [*seen.commands.values()])
-    return seen
-
-
 def _seen(here: list[Finding], there: list[Finding], *, db: str, standby: str) -> Overview:
     """Return the overview of the findings about a server, and of those about its standby."""
     found = [*here, *there]
@@ -189,7 +157,6 @@ def _seen(here: list[Finding], there: list[Finding], *, db: str, standby: str) -
         critical=tuple(f.title for f in found if f.verdict is Verdict.CRITICAL),
         beyond=any(first.is_cause and not first.opens for first in leading(found)[:1]),
         findings=tuple(found),
-        db=db,
     )
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import psutil
 from IPython.core.getipython import get_ipython
 
-from rbkernel import amounts, config, extensions
+from rbkernel import config, extensions
 from rbkernel.arguments import checked
 from rbkernel.config import Settings
-from rbkernel.config.settings import GROUP
 from rbkernel.errors import ParameterError, RunbookError, SecretParameter, UnknownRunbook
 from rbkernel.evidence import current
 from rbkernel.forkserver.origin import started_by
@@ -86,8 +85,8 @@ def start(runbook: str, *, incident: str = "", **values: Any) -> None:
     incident = incident or _incident(document, before)
     parameters.refuse_secret_incident(incident, runbook, current().redactor)
     used = connections.named(carriers, values, "rb.start")
-    groups = document.taking_groups if document else {connections.DB}
-    connections.must_be_configured(used, groups, settings, "rb.start")
+    for parameter, name in used.items():
+        settings.connection(name, parameter=parameter)
     run = Run(
         id=current().run_id,
         runbook=runbook,
@@ -148,8 +147,7 @@ def _begin(
     context.begin(triage)
     triage.facts = (
         *([] if document else [("Document", kept)]),  # first: probably a mistake
-        *((name, triage.reach(name)) for name in names if not name.startswith(GROUP)),
-        *((name, _members(name, settings)) for name in names if name.startswith(GROUP)),
+        *((name, triage.reach(name)) for name in names),
         *([("From the configuration", _said(filled))] if filled else []),
         *_who(document),
         *([("Continues", f"run {run.continues}")] if run.continues else []),
@@ -163,11 +161,6 @@ def _begin(
     triage.refresh()
     if document and document.placeholders:
         undone.note(undone.PLACEHOLDERS, dict.fromkeys(document.placeholders, False))
-
-
-def _members(group: str, settings: Settings) -> str:
-    names = [one.name for one in settings.connections_of(group)]
-    return f"{amounts.count(len(names), 'connection')}: {', '.join(names)}"
 
 
 def _who(document: Runbook | None) -> list[tuple[str, str]]:

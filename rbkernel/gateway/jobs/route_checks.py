@@ -143,9 +143,7 @@ def _look(runbook: Runbook, said: Mapping[str, Given], settings: Settings) -> No
     values |= connections.filled(carriers, values, settings)
     others = runbook.used_connections - open_ones
     for parameter, name in connections.named(carriers, values, runbook.id, others=others).items():
-        connections.must_be_configured(
-            {parameter: name}, runbook.taking_groups, settings, runbook.id
-        )
+        settings.connection(name, parameter=parameter)
         if not fnmatchcase(name, carriers.get(parameter, "*")):
             raise ConfigError(
                 f"{parameter}={name!r} is not a connection that the runbook lists"

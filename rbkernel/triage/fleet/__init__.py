@@ -1,1 +1,0 @@
-"""Look at all servers of a group of connections at once."""
