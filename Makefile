@@ -9,6 +9,7 @@
 #   make drills  every runbook on its faults
 #   make soak    the long counts, a sample of them; make soak-all: all
 #   make bench   how fast it is, beside papermill and nbclient; writes docs/explanation/performance.md
+#   make wheel   the wheel and the sdist, in dist/
 #   make conformance   the kernel and the engine against the test suites of other projects
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,7 +23,7 @@ STAMP := $(VENV)/.ready
 WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all bench conformance screenshots lock clean
+.PHONY: setup demo test quick unit test-matrix matrix drills lint debian soak soak-all bench conformance screenshots wheel lock clean
 
 setup: $(STAMP)
 
@@ -67,6 +68,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+wheel: setup
+	$(BIN)/python -m hatchling build --directory dist
 
 # JupyterLab is tested in Debian's Chromium, poolers with its pgbouncer, sources with its Prometheus,
 # the gateway with its Alertmanager. Only root on a machine with apt installs them; elsewhere those tests are

@@ -21,6 +21,7 @@ from rbkernel.config.words import AtField, advice
 from rbkernel.errors import ConfigError
 from rbkernel.spelling import nearest
 
+_LOOKED_INTO = 2
 _CORRECT = "correct that field"
 _NO_TABLE = frozenset({"model_type", "mapping_type", "dict_type"})
 _WORD = re.compile(r"[\w-]+")
@@ -64,7 +65,7 @@ def found_in(data: Mapping[str, Any], root: Node) -> list[Problem]:
     found: dict[KeyPath, Problem] = {}
     removed: set[_Removed] = set()
     while errors := _errors(rest):
-        wrong = [_read(one, nodes, originally) for one in errors]
+        wrong = _without_alternatives([_read(one, nodes, originally) for one in errors])
         for one in wrong:
             if not any(name.explains(one.problem) for name in removed):
                 found.setdefault(one.problem.path, one.problem)
@@ -79,6 +80,18 @@ def found_in(data: Mapping[str, Any], root: Node) -> list[Problem]:
     return sorted(found.values(), key=lambda one: (str(one.place.file), one.place.line))
 
 
+def _without_alternatives(wrong: list[_Wrong]) -> list[_Wrong]:
+    """Drop what is wrong with a value as a whole if something inside is: it is a union's other
+    class.
+    """
+    paths = [one.problem.path for one in wrong]
+    return [
+        one
+        for one in wrong
+        if not any(path[:-1][: len(at := one.problem.path)] == at for path in paths)
+    ]
+
+
 def _paths(node: Node, path: KeyPath) -> Iterator[tuple[int, KeyPath]]:
     """Yield the id and the path of a node and of all inside it, before any is removed."""
     yield id(node), path
@@ -90,15 +103,24 @@ def _paths(node: Node, path: KeyPath) -> Iterator[tuple[int, KeyPath]]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Removed:
-    """A name that was removed, or that a problem mentioned, in a section; () for everywhere."""
+    """A name that was removed, or that a problem mentioned, in a section; () for everywhere.
+
+    ``path`` is that of a removed value; () for a name that no section has.
+    """
 
     section: KeyPath
     name: str
+    path: KeyPath = ()
 
     def explains(self, problem: Problem) -> bool:
         """Whether a problem that was found later may be only a consequence."""
-        inside = problem.path[: len(self.section)] == self.section
-        return inside and self.name in _WORD.findall(problem.what.partition(": ")[2])
+        at = problem.path
+        above = len(self.path) - len(at)
+        # a rule about a section looks at its fields, and at what is in them
+        if self.path and 0 <= above <= _LOOKED_INTO and self.path[: len(at)] == at:
+            return True
+        is_inside = at[: len(self.section)] == self.section
+        return is_inside and self.name in _WORD.findall(problem.what.partition(": ")[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +154,8 @@ def _read(error: Mapping[str, Any], root: Node, originally: Mapping[int, KeyPath
     words = "should be a table" if error["type"] in _NO_TABLE else advice(error)
     what = f"{dotted(shown)}: {words}" if shown else words
     hint, meant = at.hint or _CORRECT, ""
-    if error["type"] == "extra_forbidden":
+    is_unknown = error["type"] == "extra_forbidden"
+    if is_unknown:
         known = sorted(_fields(Settings, path[:-1]))
         meant = nearest(str(path[-1]), known)
         hint = f"write {meant}" if meant else f"remove it; known here: {', '.join(known)}"
@@ -141,17 +164,19 @@ def _read(error: Mapping[str, Any], root: Node, originally: Mapping[int, KeyPath
     return _Wrong(
         problem=Problem(what=what, place=node.place, hint=hint, path=shown),
         remove=remove,
-        removed=frozenset(_removed(path, node, f"{what} {meant}")),
+        removed=frozenset(_removed(path, node, f"{what} {meant}", is_unknown=is_unknown)),
         meant=(*path[:-1], meant) if meant else (),
     )
 
 
-def _removed(path: KeyPath, node: Node, words: str) -> Iterator[_Removed]:
+def _removed(path: KeyPath, node: Node, words: str, *, is_unknown: bool) -> Iterator[_Removed]:
     if not path:
         return
     is_table = isinstance(node.items, dict)
     section = path if is_table else path[:-1]
-    yield _Removed(section=() if is_table else section, name=str(path[-1]))
+    yield _Removed(
+        section=() if is_table else section, name=str(path[-1]), path=() if is_unknown else path
+    )
     mentioned = {*_WORD.findall(words)} & {*_fields(Settings, section)}
     yield from (_Removed(section=section, name=name) for name in mentioned)
 

@@ -112,7 +112,6 @@ class Settings(BaseModel):
     commands: Annotated[Mapping[str, Command], Named] = Field(default_factory=dict)
     sources: Annotated[Mapping[str, Source], Named] = Field(default_factory=dict)
     queries: Mapping[str, str] = Field(default_factory=dict)
-    groups: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @field_validator("queries")
     @classmethod
@@ -159,21 +158,6 @@ class Settings(BaseModel):
                 f"{min(both)!r} is the name of a connection and of a source: rename one of them",
                 *("sources", min(both)),
             )
-        return self
-
-    @model_validator(mode="after")
-    def _groups_are_of_connections(self) -> Settings:
-        for group, names in self.groups.items():
-            if not _BARE_KEY.fullmatch(group):
-                raise AtField(f"the name of the group {group!r} needs quotes", "groups", group)
-            if not names or len({*names}) < len(names):
-                raise AtField("should name connections, each once", "groups", group)
-            for place, name in enumerate(names):
-                if name not in self.connections:
-                    raise AtField(
-                        f"no connection is called {name!r}{did_you_mean(name, self.connections)}",
-                        *("groups", group, place),
-                    )
         return self
 
     @model_validator(mode="after")

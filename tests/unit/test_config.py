@@ -83,6 +83,10 @@ class TestFinding:
         assert settings.evidence_root == folder.parent / "ev"
         assert settings.catalogue.paths == (folder.parent / "a", Path("/b"))
 
+    def test_resolving_paths_loses_no_other_field(self, folder: Path) -> None:
+        evidence = load(folder, '[evidence]\nroot = "ev"\ngroup_access = true').evidence
+        assert (evidence.root, evidence.group_access) == (folder / "ev", True)
+
     def test_paths_of_a_connection_too(self, folder: Path) -> None:
         found = load(folder, f'{ORDERS}passfile = "pgpass"\nsslrootcert = "~/ca"')
         connection = found.connection("orders")

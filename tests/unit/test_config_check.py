@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import jsonschema  # type: ignore[import-untyped]  # it has no types of its own
 import pytest
 
 from rbkernel import config
+from rbkernel.cli import main
 from rbkernel.config import files, origins
 from rbkernel.config.schema import schema
 from rbkernel.errors import ConfigError
@@ -241,3 +243,32 @@ class TestSchema:
                 continue
             refused += not self.validator.is_valid(data)
         assert refused >= 15
+
+
+def _ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["rbkernel", "config", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(str(ended.value.code))
+
+
+def test_the_commands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / config.FILE_NAME
+    file.write_text(f"{ORDERS}default = true\n")
+    assert _ended(monkeypatch, "check") == 0
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+    assert _ended(monkeypatch, "show", "connections.orders", "--origin") == 0
+    assert f"{file}:2" in capsys.readouterr().out
+    assert _ended(monkeypatch, "show", "connection") == 3
+    assert _ended(monkeypatch, "schema") == 0
+    file.write_text("[connections.orders]\nprot = 1\n")
+    capsys.readouterr()
+    assert _ended(monkeypatch, "check", "--json") == 2
+    [remark] = json.loads(capsys.readouterr().out)
+    assert (remark["where"], remark["next_step"]) == (f"{file}:2", "write port")
+    assert _ended(monkeypatch, "show") == 3
+    assert "write port" in capsys.readouterr().err
+    file.write_text(ORDERS)
+    assert _ended(monkeypatch, "check") == 1  # no default connection

@@ -99,7 +99,7 @@ class TestDeclaration:
             ('Accept = "application/json"', 'X-Api-Token = "a"', "a secret into the file"),
             ('Accept = "application/json"', 'Accept = "a\\nb"', "no header can contain"),
             ('state = "{state}", percent', '"{state}" = "{state}", percent', "in a name"),
-            ('equals = "{state}"', 'equal = "{state}"', "is missing"),
+            ('equals = "{state}"', 'equal = "{state}"', "write equals"),
             ('pointer = "/state"', 'pointer = "state"', "should match the pattern"),
             ('undo = {name = "flag"', 'expect = [301]\nundo = {name = "flag"', "expect"),
         ],
