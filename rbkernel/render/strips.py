@@ -58,8 +58,12 @@ def _marks(
     title: str,
     ends: tuple[float, float],
     words: Callable[[float], str],
+    note: str = "",
 ) -> Picture:
-    """Draw the positions of the column ``_at``; ``words`` writes a position as text."""
+    """Draw the positions of the column ``_at``; ``words`` writes a position as text.
+
+    ``note`` is more to say below the marks.
+    """
     rows = [
         marks.Row(name=str(name), positions=[float(one) for one in found["_at"]])
         for name, found in frame.groupby(by, dropna=False, sort=True)
@@ -79,7 +83,7 @@ def _marks(
         low=low,
         high=high,
         ends=(f"{x} {words(low)}", words(high)),
-        rest=others([row.name for row in rows[marks.MOST :]]),
+        rest=others([row.name for row in rows[marks.MOST :]]) or note,
     )
     return Picture(marks.draw(figure), figure.words, interactive.of_marks(figure))
 
@@ -111,11 +115,12 @@ def differences(frame: Frame, *, title: str = "Where the rows differ") -> Pictur
     at = keys if numeric else rows["key"].astype(str).map(places)
     ends = frame.attrs.get("key_range", (None, None)) if numeric else (None, None)
     low, high = (math.nan if one is None else float(one) for one in ends)
-    drawn = _marks(
-        rows.assign(_at=at), "kind", "key", title, (low, high),
-        _number if numeric else lambda place: ranked[round(place)],
-    )  # fmt: skip
     columns = rows.loc[rows["kind"] == "changed", "columns"].str.split(", ").explode()
     counts = columns.value_counts().head(10)
     differ = [f"{name} differs in {count}" for name, count in counts.items()]
+    drawn = _marks(
+        rows.assign(_at=at), "kind", "key", title, (low, high),
+        _number if numeric else lambda place: ranked[round(place)],
+        "; ".join(differ),
+    )  # fmt: skip
     return Picture(drawn.svg, "; ".join([drawn.caption, *differ]), drawn.interactive)

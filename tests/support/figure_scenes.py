@@ -10,8 +10,6 @@ import pandas as pd
 
 from rbkernel.checks.answer import Provenance
 from rbkernel.render import figure
-from rbkernel.render.figures import lanes
-from rbkernel.render.figures.lanes import Lane, Lanes, Span
 
 AT = pd.Timestamp("2026-11-20T03:02:00Z")
 LONG = "pg_catalog_analytics_export_worker_for_the_quarterly_report_of_the_northern_region"
@@ -111,23 +109,6 @@ def slots() -> pd.DataFrame:
     )
 
 
-def events() -> Lanes:
-    """Return an incident in lanes."""
-    at = AT.timestamp()
-    return Lanes(
-        title="Replay paused: from the alert to resolved in 24 min",
-        words="alert 03:02, resolved 03:26",
-        lanes=[
-            Lane(name="alerts", spans=[Span(begin=at, end=at + 1440, tone="critical", words="a")]),
-            Lane(name="runs", spans=[Span(begin=at + 3, end=at + 60, tone="critical", words="r"),
-                                     Span(begin=at + 1300, end=at + 1330, tone="ok", words="r")]),
-            Lane(name="people", spans=[Span(begin=at + 400, words="ack", tone="open")]),
-            Lane(name="decisions", spans=[Span(begin=at + 900, words="resume", tone="open")]),
-            Lane(name="actions", spans=[Span(begin=at + 1200, words="executed", tone="ok")]),
-        ],
-    )  # fmt: skip
-
-
 def _bars(frame: pd.DataFrame, **more: Any) -> str:
     return figure.bars(frame, "sessions", "application", by="state", **more).svg
 
@@ -181,10 +162,14 @@ SCENES: Mapping[str, Callable[[], str]] = {
         pd.DataFrame({"key": [5, 6, 7, 400, 410, 900], "kind": ["missing"] * 4 + ["extra"] * 2}),
         "key", by="kind", low=0, high=1000, title="Where the rows differ",
     ).svg,
+    "differences": lambda: figure.differences(
+        pd.DataFrame(
+            {"key": [3, 9, 7], "kind": ["missing", *["changed"] * 2], "columns": ["", "a, b", "a"]}
+        )
+    ).svg,
     "chain": lambda: _tree(6),
     "chain-300": lambda: _tree(300),
     "topology": lambda: figure.topology(lag(3)).svg,
     "topology-30": lambda: figure.topology(lag(30)).svg,
-    "lanes": lambda: lanes.draw(events()),
     "empty": lambda: _bars(bars(0).reindex(columns=["sessions", "application", "state"])),
 }  # fmt: skip

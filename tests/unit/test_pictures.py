@@ -173,6 +173,11 @@ def test_names_are_shown_as_they_are_and_cut() -> None:
     assert len(long) < len(LONG)
 
 
+def test_differences_say_which_columns_differ() -> None:
+    shown = texts(SCENES["differences"]())
+    assert {"changed", "missing", "a differs in 2; b differs in 1"} <= {*shown}
+
+
 def test_values_below_zero_begin_at_zero() -> None:
     frame = pd.DataFrame({"name": ["up", "down"], "n": [10.0, -10.0]})
     drawn = ET.fromstring(figure.bars(frame, "n", "name").svg)
