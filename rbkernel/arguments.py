@@ -21,6 +21,8 @@ _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 _PREFIXES = {
     "rbkernel.actions.": "actions.",
     "rbkernel.render.figure": "figure.",
+    "rbkernel.render.graphs": "figure.",
+    "rbkernel.render.strips": "figure.",
     "rbkernel.triage.probes.causes": "causes.",
 }
 # where an object of a class comes from

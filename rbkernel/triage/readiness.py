@@ -242,4 +242,5 @@ def _graph(center: str, declared: Iterable[Dependency]) -> figure.Picture:
         by="type",
         title="Dependencies",
         things="things",
+        root="",
     )

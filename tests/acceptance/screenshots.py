@@ -1,7 +1,7 @@
 """Make pictures of every state that a runbook can be in, for a person to look at.
 
-Of the templates, untouched, of the launcher, and of the gateway's pages, too: ``--only template``,
-``--only launcher``, ``--only pages``.
+Of the templates, untouched, of the launcher, of the gateway's pages, and of all figures, too:
+``--only template``, ``--only launcher``, ``--only pages``, ``--only figures``.
 ``python -m tests.acceptance.screenshots FOLDER`` starts a sandbox and a JupyterLab of its own, and
 ends both. A file is named by runbook, state and screen, such as ``RUN-005-papermill-1.png``.
 """
@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, FloatRect, expect, sync_playwright
 from rbkernel import config
 from rbkernel.runbook import catalogue
 from rbkernel.sandbox import control
-from tests.acceptance import page_screenshots
+from tests.acceptance import figure_sheet, page_screenshots
 from tests.support import lab as labs
 from tests.support.lab import Desk, Lab
 
@@ -236,7 +236,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         default="",
-        help="part of a runbook's id, template-NAME, launcher, or pages; all when not given",
+        help="part of a runbook's id, template-NAME, launcher, pages or figures; all if not given",
     )
     given = parser.parse_args()
     signal.signal(
@@ -253,7 +253,9 @@ def main() -> None:
         running.callback(browser.close)
         if given.only in "pages":
             page_screenshots.take(browser, folder)
-        if given.only == "pages":
+        if given.only in "figures":
+            figure_sheet.take(browser, folder)
+        if given.only in {"pages", "figures"}:
             return
         own = Path(running.enter_context(tempfile.TemporaryDirectory()))
         running.enter_context(sandbox(own))

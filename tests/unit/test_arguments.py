@@ -31,6 +31,7 @@ from rbkernel.config.connections import Connection
 from rbkernel.config.quantities import Count, Measured, Number, Seconds
 from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError, UnknownName
 from rbkernel.model import Decision, DecisionState, Verdict
+from rbkernel.render import figure
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.triage.decide import OpenDecision
@@ -42,7 +43,8 @@ def calls() -> Iterator[tuple[str, Callable[..., Any]]]:
         found = getattr(rb, name)
         if isinstance(found, types.ModuleType):
             for inner, function in vars(found).items():
-                own = getattr(function, "__module__", "") == found.__name__
+                home = getattr(function, "__module__", "")
+                own = home == found.__name__ or (name == "figure" and inner in figure.__all__)
                 if inspect.isfunction(function) and own and not inner.startswith("_"):
                     yield f"{name}.{inner}", function
         elif callable(found):

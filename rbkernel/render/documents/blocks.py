@@ -178,7 +178,8 @@ class Reader:
         said = _shortened(plain(text(data.get("text/plain"))))
         if card := _card(data, said):
             return card
-        if figures.PLOTLY_MIMETYPE in data:
+        # SVG needs no script, so it is taken where a figure has both
+        if figures.PLOTLY_MIMETYPE in data and not _drawn(data):
             drawn, note = figures.readable(data[figures.PLOTLY_MIMETYPE])
             return Figure(number=next(self._pictures), text=said, drawn=drawn, note=note)
         if WIDGET_VIEW in data:
@@ -219,6 +220,11 @@ class Reader:
             return Text(text=_shortened(json.dumps(data[json_type], indent=1)), label="JSON")
         names = ", ".join(sorted(plain(str(name)) for name in data))
         return Text(text=f"not shown here: {names}; the executed notebook has it", label="left out")
+
+
+def _drawn(data: Mapping[str, Any]) -> bool:
+    """Tell whether an output has a picture of its own, as `rb.figure` draws."""
+    return "image/svg+xml" in data and clean_svg(text(data["image/svg+xml"])) is not None
 
 
 def _error(output: Mapping[str, Any]) -> Error:

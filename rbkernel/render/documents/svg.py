@@ -1,8 +1,9 @@
 """Sanitize untrusted SVG so that it runs nothing and loads nothing. Pure.
 
 A browser does not run scripts of an SVG in an `<img>`, but runs them if the SVG is opened as a
-file. So the SVG is parsed as XML, as in a browser, and only allowed parts are written. If the text
-is not well-formed XML, there is no picture.
+file. So the SVG is parsed as XML, as in a browser, and only allowed parts are written. Of style
+sheets, only those that `rbkernel.render.figures` writes are kept. If the text is not well-formed
+XML, there is no picture.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from rbkernel.displaytext import visible
+from rbkernel.render.figures.palette import is_style
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _ELEMENTS = frozenset(
@@ -30,7 +32,7 @@ _DRAWING = frozenset(
     | {"text-rendering", "vector-effect", "visibility", "white-space", "word-spacing"}
 )
 _ATTRIBUTES = _DRAWING | frozenset(
-    {"clipPathUnits", "cx", "cy", "d", "dx", "dy", "fx", "fy", "gradientTransform"}
+    {"class", "clipPathUnits", "cx", "cy", "d", "dx", "dy", "fx", "fy", "gradientTransform"}
     | {"gradientUnits", "height", "id", "lengthAdjust", "markerHeight", "markerUnits"}
     | {"markerWidth", "maskContentUnits", "maskUnits", "offset", "orient", "patternContentUnits"}
     | {"patternTransform", "patternUnits", "points", "preserveAspectRatio", "r", "refX", "refY"}
@@ -80,11 +82,15 @@ def _cleaned(element: ET.Element) -> ET.Element:
             clean.set(name, kept)
     clean.text = element.text and visible(element.text)
     for child in element:
-        if _local(child.tag) in _ELEMENTS:
+        if _local(child.tag) in _ELEMENTS or _is_own_style(child):
             inner = _cleaned(child)
             inner.tail = child.tail and visible(child.tail)
             clean.append(inner)
     return clean
+
+
+def _is_own_style(element: ET.Element) -> bool:
+    return _local(element.tag) == "style" and not len(element) and is_style(element.text or "")
 
 
 def _attribute(tag: str, name: str, value: str) -> str:
