@@ -197,12 +197,28 @@ def _record(proposed: ProposedPlan, note: str) -> str:
 def _ask(proposed: ProposedPlan) -> None:
     """Show a text box with *Done* for a plan that can be carried out now; else say why not."""
     handle = display(_box(proposed), raw=True, display_id=True)
-    proposed.listen(lambda: handle.update(_box(proposed), raw=True))
+    hint = display(_hint(proposed), raw=True, display_id=True)
+
+    def renew() -> None:
+        handle.update(_box(proposed), raw=True)
+        hint.update(_hint(proposed), raw=True)
+
+    proposed.listen(renew)
+
+
+def _hint(proposed: ProposedPlan) -> dict[str, Any]:
+    """Return what to do if the text box is missing; empty if there is none."""
+    text = f"{without_kernel()} Or write it into note=." if _can_be_done(proposed) else ""
+    return {"text/html": cards.hint(text) if text else "", "text/plain": text}
+
+
+def _can_be_done(proposed: ProposedPlan) -> bool:
+    return bool(proposed.plan.text) and proposed.state is PlanState.PROPOSED
 
 
 def _box(proposed: ProposedPlan) -> dict[str, Any]:
     plan = proposed.plan
-    if not plan.text or proposed.state is not PlanState.PROPOSED:
+    if not _can_be_done(proposed):
         text = f"Nothing is recorded as done: {plan.title}: {proposed.state}"
         return {"text/html": cards.hint(text), "text/plain": text}
     what = "SQL" if plan.sql else "command"

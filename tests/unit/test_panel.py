@@ -184,6 +184,8 @@ def test_done_records_what_is_written_into_the_box(run: Triage, evidence: Path) 
     [area], [press] = _widgets(captured, "Textarea"), _widgets(captured, "Button")
     [copied] = _widgets(captured, "HTML")
     assert 'data-text="systemctl restart shop"' in copied.value
+    # a notebook without its kernel shows only the text
+    assert "Buttons need the running kernel" in captured.outputs[-1].data["text/plain"]
     area.value = "restarted it"
     with capture_output():
         press.click()
