@@ -197,19 +197,10 @@ def _record(proposed: ProposedPlan, note: str) -> str:
 def _ask(proposed: ProposedPlan) -> None:
     """Show a text box with *Done* for a plan that can be carried out now; else say why not."""
     handle = display(_box(proposed), raw=True, display_id=True)
-    hint = display(_hint(proposed), raw=True, display_id=True)
-
-    def renew() -> None:
-        handle.update(_box(proposed), raw=True)
-        hint.update(_hint(proposed), raw=True)
-
-    proposed.listen(renew)
-
-
-def _hint(proposed: ProposedPlan) -> dict[str, Any]:
-    """Return what to do if the text box is missing; empty if there is none."""
-    text = f"{without_kernel()} Or write it into note=." if _can_be_done(proposed) else ""
-    return {"text/html": cards.hint(text) if text else "", "text/plain": text}
+    proposed.listen(lambda: handle.update(_box(proposed), raw=True))
+    if proposed.plan.text:  # never empty and never changed: JupyterLab drops an empty output
+        text = f"{without_kernel()} Or write it into note=."
+        display({"text/html": cards.hint(text), "text/plain": text}, raw=True)
 
 
 def _can_be_done(proposed: ProposedPlan) -> bool:
