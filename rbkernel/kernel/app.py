@@ -29,9 +29,9 @@ from traitlets.config import Config
 
 from rbkernel import __version__, amounts, config
 from rbkernel.config.connections import Owner
-from rbkernel.errors import ConfigError, RecorderError
+from rbkernel.errors import ConfigError, RbkernelError, RecorderError
 from rbkernel.evidence import Recorder, install
-from rbkernel.kernel import secrets
+from rbkernel.kernel import error_cards, secrets
 from rbkernel.kernel.limits import Excess, OutputLimits
 from rbkernel.kernel.output import RedactedLog
 from rbkernel.kernel.session import RecordingSession
@@ -184,13 +184,10 @@ class RecordingKernel(IPythonKernel):
             "evalue": str(error),
             "traceback": [f"{type(error).__name__}: {error}"],
         }
-        self.session.send(
-            self.iopub_socket,
-            "error",
-            content,
-            parent=self.get_parent("shell"),
-            ident=self._topic("error"),
-        )
+        if isinstance(error, RbkernelError):
+            card = {"data": error_cards.bundle(error), "metadata": {}, "transient": {}}
+            self._send_refusal("display_data", card)
+        self._send_refusal("error", content)
         return {
             "status": "error",
             "execution_count": self.execution_count,
@@ -198,6 +195,10 @@ class RecordingKernel(IPythonKernel):
             "payload": [],
             **content,
         }
+
+    def _send_refusal(self, kind: str, content: dict[str, Any]) -> None:
+        parent, ident = self.get_parent("shell"), self._topic(kind)
+        self.session.send(self.iopub_socket, kind, content, parent=parent, ident=ident)
 
 
 def _called_exit(reply: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from IPython.core.magic import register_cell_magic
 
 from rbkernel.errors import SqlTextError
+from rbkernel.kernel import error_cards
 from rbkernel.sql import lexer
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register the magic ``%%sql``; IPython calls this when it loads the extension."""
+    """Register the magic ``%%sql`` and the cards of errors; IPython calls this at the start."""
+    error_cards.install(shell)
 
     def sql(line: str, cell: str) -> None:
         db, into, untried = read_line(line)

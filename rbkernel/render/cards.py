@@ -29,7 +29,10 @@ from rbkernel.model import (
 # contrast of WCAG AA with white text; colour-blind people distinguish them by lightness
 _COLOURS = {"ok": "#1b7f3b", "warning": "#9a5b00", "critical": "#b3261e", "unknown": "#5b5f66"}
 _OPEN = "#2458a6"
-_INK, _PAPER, _FAINT, _EDGE = "#1f2328", "#ffffff", "#57606a", "#d0d7de"
+# JupyterLab's own colours, light or dark; elsewhere, and in exports, those of a white page
+_INK, _PAPER = "var(--jp-ui-font-color1, #1f2328)", "var(--jp-layout-color1, #ffffff)"
+_FAINT, _EDGE = "var(--jp-ui-font-color2, #57606a)", "var(--jp-border-color1, #d0d7de)"
+_SHADE = "var(--jp-layout-color2, #f6f8fa)"
 # SQL may contain $1 and $2: JupyterLab would render the text between them as mathematics
 _NO_MATH = "class='tex2jax_ignore mathjax_ignore'"
 _FONT = "font-family: sans-serif; font-size: 14px; line-height: 1.45"
@@ -261,6 +264,18 @@ def plan_text(plan: ActionPlan, state: str) -> str:
     )
 
 
+def error_card(what: str, where: str, next_step: str) -> str:
+    """Return an error as HTML: what happened, where, and what to do next."""
+    title = "<b>This cell could not do its work</b>"
+    head = _line(badge("error", "critical"), title, f": {escape(what)}")
+    return frame(head + _facts([("Where", where), ("Next", next_step)]))
+
+
+def bar_card(verdict: str, title: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Return the bar at the end of a runbook as HTML: its verdict, and facts by name."""
+    return frame(_line(badge(verdict, verdict), f"<b>{escape(title)}</b>", "") + _facts(facts))
+
+
 def command_card(title: str, command: str, reason: str) -> str:
     """Return HTML with a read-only command to copy, and the reason why rbkernel did not run it."""
     head = _line(badge("not run", "unknown"), f"<b>{escape(title)}</b>", f": {escape(reason)}")
@@ -361,7 +376,8 @@ def badge(word: str, colour: str) -> str:
     shade = _COLOURS.get(colour, _OPEN)
     return (
         f"<span style='background-color: {shade}; color: #ffffff; border-radius: 4px;"
-        f" padding: 1px 6px; font-size: 12px; font-weight: bold'>{escape(word)}</span>"
+        f" padding: 1px 6px; font-size: 12px; font-weight: bold; white-space: nowrap;"
+        f" display: inline-block'>{escape(word)}</span>"
     )
 
 
@@ -427,7 +443,7 @@ def _by_whom(plan: ActionPlan) -> str:
 
 def _to_copy(text: str) -> str:
     return (
-        f"<pre style='margin: 6px 10px; padding: 8px; background-color: #f6f8fa; color: {_INK};"
+        f"<pre style='margin: 6px 10px; padding: 8px; background-color: {_SHADE}; color: {_INK};"
         f" border: 1px solid {_EDGE}; overflow: auto; max-height: 30em; white-space: pre-wrap;"
         f" overflow-wrap: normal'>{escape(text)}</pre>"
     )

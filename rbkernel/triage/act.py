@@ -7,9 +7,10 @@ copy, the sessions or rows that the SQL changes, and how to undo the change.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import ipywidgets as widgets
 from IPython.display import DisplayHandle, display
 
 from rbkernel.arguments import checked
@@ -21,8 +22,12 @@ from rbkernel.render import cards
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decide import Condition
 from rbkernel.triage.decisions import decided
+from rbkernel.triage.decisions.buttons import without_kernel
+from rbkernel.triage.panel.copying import copy_button
+from rbkernel.triage.panel.note_box import note_box, with_text
 from rbkernel.triage.query import query
 
+_VERIFY = "Next: run the cells of the step that verifies it."
 _COLOURS = {
     PlanState.PROPOSED: "warning",
     PlanState.NOT_CHOSEN: "unknown",
@@ -38,8 +43,12 @@ class ProposedPlan:
         self._when = when
         self._done = False
         self._card: DisplayHandle | None = None
-        if isinstance(when, Condition):
-            when.decision.listen(self.show)
+        self.listen(self.show)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call a function whenever the question in `when` is answered or asked again."""
+        if isinstance(self._when, Condition):
+            self._when.decision.listen(listener)
 
     @property
     def state(self) -> PlanState:
@@ -159,31 +168,55 @@ def done(proposed: ProposedPlan, note: str = "") -> None:
     if not note.strip() and proposed.state is PlanState.DONE:
         _verify(proposed)
         return
-    if not note.strip():
-        text = (
-            "nobody could carry out the plan in a headless run"
-            if headless()
-            else "after you have carried out the plan, write what you did into note=, and run this"
-            " cell again"
-        )
-        _say(f"Nothing is recorded as done: {text}.")
-        return
+    if not note.strip() and headless():
+        _say("Nothing is recorded as done: nobody could carry out the plan in a headless run.")
+    elif not note.strip():
+        _ask(proposed)
+    else:
+        _say(_record(proposed, note.strip()))
+        before = proposed.recorded
+        if proposed.state is PlanState.DONE or (before and before.note == note.strip()):
+            _verify(proposed)
+
+
+def _record(proposed: ProposedPlan, note: str) -> str:
+    """Record that a plan is done, if that is possible now; return what to say about it."""
     if not PLAN_TRANSITIONS.allows(proposed.state, PlanState.DONE):
-        _say(f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first.")
-        return
-    if (before := proposed.recorded) and before.note == note.strip():
-        _say(_told(before))
-        _verify(proposed)
-        return
+        return f"Not recorded: the plan's state is '{proposed.state}'. Answer its question first."
+    if (before := proposed.recorded) and before.note == note:
+        return _told(before)
     if other := decided.noted_for_another(proposed.plan.id, note):
-        _say(
+        return (
             f"Not recorded: this note is recorded for another plan, {other.title} ({other.plan})."
             " If you have run this plan, too, write another note."
         )
-        return
     remark = proposed.mark_done(note)
-    _say(f"Recorded: {proposed.plan.title}. {note}{remark}")
-    _verify(proposed)
+    return f"Recorded: {proposed.plan.title}. {note}{remark}"
+
+
+def _ask(proposed: ProposedPlan) -> None:
+    """Show a text box with *Done* for a plan that can be carried out now; else say why not."""
+    handle = display(_box(proposed), raw=True, display_id=True)
+    proposed.listen(lambda: handle.update(_box(proposed), raw=True))
+    if proposed.plan.text:  # never empty and never changed: JupyterLab drops an empty output
+        text = f"{without_kernel()} Or write it into note=."
+        display({"text/html": cards.hint(text), "text/plain": text}, raw=True)
+
+
+def _can_be_done(proposed: ProposedPlan) -> bool:
+    return bool(proposed.plan.text) and proposed.state is PlanState.PROPOSED
+
+
+def _box(proposed: ProposedPlan) -> dict[str, Any]:
+    plan = proposed.plan
+    if not _can_be_done(proposed):
+        text = f"Nothing is recorded as done: {plan.title}: {proposed.state}"
+        return {"text/html": cards.hint(text), "text/plain": text}
+    what = "SQL" if plan.sql else "command"
+    label = f"{plan.title}: after you have run it, what did you do?"
+    asked = note_box(label, "Done", lambda text: f"{_record(proposed, text)} {_VERIFY}")
+    text = f"[ {label} | Done ] {without_kernel()} Or write it into note= of this cell."
+    return with_text(widgets.VBox([copy_button(what, plan.text), asked]), text)
 
 
 def _told(before: DoneByHand) -> str:

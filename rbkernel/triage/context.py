@@ -54,6 +54,8 @@ class Triage:
         self.findings: dict[str, Finding] = {}
         # connection → what every look at it has found, see `triage.lasting`
         self.lasting: dict[str, Lasting] = {}
+        # the server of each `rb.diagnose`, and its standby
+        self.diagnosed: dict[str, str] = {}
         # title of a finding → the runbook that its rule opens, even if it is the present runbook
         self._topics: dict[str, str] = {}
         self.decisions: dict[str, Decision] = {}

@@ -70,15 +70,13 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         standby is named, the result is the diagnosis of one of the two servers: of the server with
         a cause that this runbook is about, else of the server with the more urgent verdict.
     """
-    run = triage()
+    triage().diagnosed[db] = standby
     diagnoses = looked(db, standby, seconds=seconds)
     for seen in diagnoses:
-        name = seen.situation.connection
-        run.lasting[name] = Lasting.of(seen, run.lasting.get(name))
-        for finding in [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]:
+        for finding in _findings(seen):
             keep(finding)
     # the causes that this runbook is about come first, even if others are worse
-    topic = run.run.runbook
+    topic = triage().run.runbook
     worst = max(diagnoses, key=lambda seen: (seen.explains(topic), seen.verdict.rank))
     causes = sorted(worst.causes, key=lambda cause: topic not in cause.explains)
     return Diagnosed(
@@ -87,6 +85,19 @@ def diagnose(db: str, *, standby: str = "", seconds: Pause = 0.0) -> Diagnosed:
         sampled=diagnoses[0].sampled,
         reached=worst.reached,
     )
+
+
+def found_again() -> list[Finding]:
+    """Repeat every `diagnose` of this run, and return the findings; nothing is shown."""
+    asked = triage().diagnosed.items()
+    every = [seen for db, standby in asked for seen in looked(db, standby)]
+    return [finding for seen in every for finding in _findings(seen)]
+
+
+def _findings(seen: Diagnosis) -> list[Finding]:
+    run, name = triage(), seen.situation.connection
+    run.lasting[name] = Lasting.of(seen, run.lasting.get(name))
+    return [*earlier.findings(run, name, seen), *_over(name, len(seen.causes))]
 
 
 def looked(db: str, standby: str = "", *, seconds: float = 0.0) -> tuple[Diagnosis, ...]:

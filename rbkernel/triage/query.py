@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import display
-from pandas.api.types import is_object_dtype
 
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.answer import Provenance, provenance
@@ -24,7 +23,7 @@ from rbkernel.errors import (
     SqlTextError,
 )
 from rbkernel.evidence import current
-from rbkernel.render import cards
+from rbkernel.render import cards, frames
 from rbkernel.runbook.placeholders import hints, unfilled
 from rbkernel.sources.postgres import diagnostics
 from rbkernel.sources.postgres.twice import PAUSE
@@ -242,14 +241,7 @@ def _table(frame: pd.DataFrame) -> str:
     shown = frame.head(_SHOWN_ROWS).copy()
     for column in shown.select_dtypes(["datetime", "datetimetz"]):
         shown[column] = shown[column].dt.strftime("%Y-%m-%d %H:%M:%S")
-    for column in [name for name in shown.columns if is_object_dtype(shown[name])]:
-        shown[column] = shown[column].where(shown[column].notna(), "")  # pandas would write None
-    # without MathJax: text between two `$` in a query is not a formula
-    with pd.option_context("display.max_colwidth", 120, "display.html.use_mathjax", False):
-        table = shown.to_html(
-            index=False, escape=True, border=0, float_format=lambda value: f"{value:.3f}", na_rep=""
-        )
-    return f"<div style='overflow: auto'>{table}</div>"
+    return frames.table(shown)
 
 
 def _facts(frame: pd.DataFrame, origin: Provenance) -> list[str]:

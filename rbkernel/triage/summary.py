@@ -13,6 +13,7 @@ from rbkernel.model import Origin, now
 from rbkernel.render import cards
 from rbkernel.triage.context import headless, triage
 from rbkernel.triage.decisions import decided
+from rbkernel.triage.panel import bar
 
 
 @checked
@@ -70,3 +71,4 @@ def summary() -> None:
     run = triage()
     run.finish()
     run.show()
+    bar.show()

@@ -14,6 +14,7 @@ from typing import Any
 
 import mistune
 import pytest
+from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from rbkernel.evidence import bundle, store
@@ -301,6 +302,17 @@ def test_the_search_for_live_nodes_finds_them(browser: Browser, tmp_path: Path) 
         found = shown.evaluate(LIVE_NODES)
     assert len(found["live"]) > 20
     assert of_network(seen)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_an_export_shuts_nobody_out(browser: Browser, cartesian: Path, dark: bool) -> None:
+    written = writing.export(cartesian, RUN_ID, Format.HTML, cartesian.parent)
+    with opened(browser, written.path, dark=dark) as (shown, _):
+        shown.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+        found = Axe().run(shown)
+    assert found["passes"]
+    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert not [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in serious]
 
 
 def test_pdf_and_markdown_have_a_picture_of_each_figure(

@@ -176,9 +176,9 @@ class TestDoctor:
         desk.configure(role="rb_nobody")
         code, text = desk.run("doctor")
         assert code == 1
-        assert text.startswith("db:\nOK       configuration  password from ")
-        assert "\nWARNING  role           rb_nobody, without pg_monitor\n" in text
-        assert "because: the role rb_nobody lacks pg_monitor" in text
+        assert text.startswith("db:\nWARNING  role: rb_nobody, without pg_monitor")
+        assert f"\nOK       {len(STEPS) - 1} checks: configuration · " in text
+        assert "why: the role rb_nobody lacks pg_monitor" in text
         assert 'next: have an administrator run: GRANT pg_monitor TO "rb_nobody"' in text
 
     def test_wrong_password(self, desk: Desk) -> None:

@@ -50,7 +50,7 @@ def _buttons(decision: OpenDecision) -> dict[str, Any]:
     row = widgets.Box(made, layout=widgets.Layout(flex_flow="row wrap"))
     shown: dict[str, Any] = row._repr_mimebundle_()
     names = " | ".join(button.description for button in made)
-    return {**shown, "text/plain": f"[ {names} ] {_without_kernel()}"}
+    return {**shown, "text/plain": f"[ {names} ] {without_kernel()}"}
 
 
 def _option(decision: OpenDecision, option: str) -> widgets.Button:
@@ -83,11 +83,11 @@ def _button(
 
 
 def _hint() -> dict[str, Any]:
-    text = _without_kernel()
+    text = without_kernel()
     return {"text/html": cards.hint(text), "text/plain": text}
 
 
-def _without_kernel() -> str:
+def without_kernel() -> str:
     """Return what to do if the buttons are missing or do nothing."""
     run = triage().run
     return (
