@@ -28,6 +28,7 @@ from rbkernel.model import Finding, Verdict
 # why a command prints no JSON for machines
 _WITHOUT_JSON = {
     "rbkernel schema": "prints JSON only",
+    "rbkernel config schema": "prints JSON only",
     "rbkernel grant": "prints SQL",
     "rbkernel init": "asks a person",
     "rbkernel watch": "runs until it is stopped",

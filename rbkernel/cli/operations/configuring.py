@@ -11,7 +11,11 @@ from rbkernel import amounts
 from rbkernel.cli.output import AsJson, Ending, print_json, print_table
 from rbkernel.errors import ParameterError
 
-app = typer.Typer(help="The configuration: check it, show it, print its JSON Schema.")
+app = typer.Typer(
+    help="The configuration: check it, show it, print its JSON Schema.\n\n"
+    "Exit codes: 0 done, 3 error.\n\n"
+    "Example: rbkernel config check"
+)
 
 
 @app.command()
