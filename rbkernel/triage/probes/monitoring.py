@@ -323,6 +323,12 @@ def _readable(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
         shown_ = tree(frame)
         shown_.attrs = frame.attrs
         return shown_
+    if "line" in frame:  # the date is below the table; on a phone, the line must be seen
+        at = frame["sampled_at"].dt.strftime("%H:%M:%S.%f").str[:-3]
+        shown_ = frame[["line", "series"]].copy()
+        shown_.insert(0, "at", at)
+        shown_.attrs = frame.attrs
+        return shown_
     if "value" not in frame:
         return frame
     names = ["value", "baseline"]
