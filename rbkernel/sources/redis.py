@@ -121,7 +121,6 @@ class _Reader:
             password=self._source.secret(),
             socket_timeout=endpoint.timeout_s,
             socket_connect_timeout=endpoint.timeout_s,
-            client_name="rbkernel",
             decode_responses=True,
             protocol=2,
             retry=None,

@@ -552,7 +552,7 @@ class TestMetrics:
         found = run.findings["Errors"]
         said = "3 times the usual; baseline 10 $ (median at this time of 5 days)"
         assert (found.verdict, found.actual) == (Verdict.WARNING, said)
-        assert [one.get("step") for one in asked] == [None, "86400"]
+        assert [one.get("step") for one in asked] == [None, "86400", "604800"]
 
     def test_a_baseline_needs_a_multiple(self, begin: Any) -> None:
         fields = {"promql": "x", "baseline_days": 7, "warning": "> 40"}

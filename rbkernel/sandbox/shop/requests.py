@@ -78,8 +78,8 @@ class Request:
         begin = self.at - one.took_s
         yield self._span(0, "", self.service, self.operation, begin, self.at, one.code)
         root = self._id(0)
-        # the service's own work comes first, then its calls, one after the other
-        begin += max(0.0, one.took_s - sum(call.took_s for call in one.calls))
+        # one call after the other, with half of the service's own work before, and half after them
+        begin += max(0.0, one.took_s - sum(call.took_s for call in one.calls)) / 2
         for number, call in enumerate(one.calls, 1):
             end, own = begin + call.took_s, 2 * number
             status = call.status or 500 * bool(call.error)

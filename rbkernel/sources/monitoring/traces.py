@@ -89,6 +89,8 @@ RULES = (
         source="rbkernel's choice; a person notices a second",
     ),
 )
+# a caller that gives up ends within this part of its time after the call (own choice)
+_SOON = 0.05
 _STATUS = ("http.response.status_code", "http.status_code", "rpc.grpc.status_code")
 
 
@@ -348,8 +350,15 @@ def _failed_first(spans: Iterable[Span], children: Mapping[str, Sequence[Span]])
 
 
 def _has_waited(span: Span, children: Iterable[Span]) -> bool:
-    """Return whether a span spent more than half of its time waiting for its children."""
-    return 2 * _own_us(span, children) < span.end_us - span.start_us
+    """Return whether a span gave up waiting: one call took most of its time, and nearly to its end.
+
+    A span that fails by itself goes on for a while after its last call.
+    """
+    length = span.end_us - span.start_us
+    return any(
+        2 * (one.end_us - one.start_us) > length and one.end_us >= span.end_us - _SOON * length
+        for one in children
+    )
 
 
 def _own_us(span: Span, children: Iterable[Span]) -> float:

@@ -175,9 +175,9 @@ def traces(trace_id: str, *, source: str = "", row_cap: Count | None = None) -> 
         failed_first, waited, status, span, parent, which) in the order of their starts, for
         `rb.assess`. ``own_ms`` is the time in which no child of the span ran, ``total_ms`` that of
         all ``spans`` of this service and operation (``which``); ``failed_first`` is true for
-        the failed span that ended first, of those without a failed child; ``waited`` if it mostly
-        waited for others. If the trace is not found, the frame is empty with the reason attached,
-        as for `promql`.
+        the failed span that ended first, of those without a failed child; ``waited`` if one call
+        took most of its time, nearly to its end. If the trace is not found, the frame is empty with
+        the reason attached, as for `promql`.
 
     Raises
     ------
@@ -321,6 +321,12 @@ def _readable(frame: pd.DataFrame, unit: str) -> pd.DataFrame:
     """
     if "failed_first" in frame:
         shown_ = tree(frame)
+        shown_.attrs = frame.attrs
+        return shown_
+    if "line" in frame:  # the date is below the table; on a phone, the line must be seen
+        at = frame["sampled_at"].dt.strftime("%H:%M:%S.%f").str[:-3]
+        shown_ = frame[["line", "series"]].copy()
+        shown_.insert(0, "at", at)
         shown_.attrs = frame.attrs
         return shown_
     if "value" not in frame:
