@@ -12,7 +12,7 @@ from pydantic import Field
 from rbkernel.arguments import checked, unknown_keyword
 from rbkernel.checks.answer import provenance
 from rbkernel.checks.frames import failed_frame
-from rbkernel.config.quantities import Count, Seconds, Whole
+from rbkernel.config.quantities import Count, Number, Seconds, Whole
 from rbkernel.errors import ConfigError, ParameterError, QueryError, RbkernelError
 from rbkernel.queries import catalogue
 from rbkernel.queries import values as inserting
@@ -25,6 +25,8 @@ from rbkernel.triage.context import triage
 from rbkernel.triage.query import show
 from rbkernel.triage.shown import shown
 
+# s: a month, for the trends of a week
+_Range = Annotated[Number, Field(gt=0, le=31 * 86_400)]
 Days = Annotated[Whole, Field(ge=3, le=60)]
 # the unit of a figure that is a moment
 _SINCE_1970 = "s since 1970"
@@ -38,7 +40,7 @@ def promql(
     query: str,
     *,
     source: str = "",
-    last_s: Seconds | None = None,
+    last_s: _Range | None = None,
     step_s: Seconds | None = None,
     until: str = "",
     baseline_days: Days | None = None,
@@ -59,7 +61,8 @@ def promql(
         Name of a section ``[sources.NAME]`` of `rbkernel.toml`; by default, the only source of the
         kind ``prometheus``, or the one with ``default = true``.
     last_s
-        Ask for the values of the last seconds; without it, for the value of one moment.
+        Ask for the values of the last seconds, at most 31 days; without it, for the value of one
+        moment.
     step_s
         Seconds between two values of the range; by default, a 60th of it, and at least 1.
     until
