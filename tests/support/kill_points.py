@@ -69,7 +69,7 @@ def _execute(plan: str, digest: str, lines: Lines) -> dict[str, int]:
     """Execute an action under a trace; return the lines of each part."""
     kind = kinds.get(str(Ledger(config.load(), Redactor()).find(plan).action))
     watched = replace(kind, execute=lines.within("change", kind.execute))
-    executor._begin = lines.within("intent", executor._begin)  # type: ignore[assignment]  # the same call
+    executor._begin = lines.within("intent", executor._begin)
     kinds.get = lambda _: watched  # type: ignore[assignment]  # the same call
     sys.settrace(lines.trace)
     executor.execute(Ledger(config.load(), Redactor()), plan, digest)
