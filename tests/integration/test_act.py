@@ -617,6 +617,7 @@ def test_a_real_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         for name in names:
             session = made.access.connect("shop_app", name)
             made.sessions.append(session)
+            (tmp_path / name).mkdir()
             room = made_room(tmp_path / name, made, monkeypatch, database=name)
             plan = room.propose(ending(made, [session.info.backend_pid], name), other_run(1))
             known[name] = room, plan, room.approve(plan, "bob")
@@ -632,8 +633,10 @@ def test_a_real_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             why = refusal(lambda room=room, plan=plan, ok=ok: room.execute(plan, ok))  # type: ignore[misc]  # bound now
             assert words[name] in why
             assert ok.facts["server"]["standby"] is (name == "standby")
-        [session] = [one for one in made.sessions if one.info.port == made.access.standby_port]
-        assert session.execute(b"SELECT 1").fetchone() == (1,)
+        survivor = made.sessions[names.index("standby")]
+        assert survivor.execute(b"SELECT 1").fetchone() == (1,)
+        for session in made.sessions:
+            session.close()
 
 
 def _executed_elsewhere(room: Room, ok: ActionHistory) -> None:
