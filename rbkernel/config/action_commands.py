@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from rbkernel.config.action_values import Template, inserted
+from rbkernel.config.action_values import Template, inserted, only_word
 from rbkernel.config.commands import PLACEHOLDER
 
 # for `verify`: nothing is looked at but the exit code of the command
@@ -33,18 +33,11 @@ class ActionCommand(Template):
     """
 
     argv: Argv
-    verify: Argv | str
+    verify: Annotated[Argv | str, only_word(EXIT_CODE, "a list, as argv")]
     dry_run: Argv | None = None
     recheck: bool = False
     working_directory: Path = Path("/")
     environment: tuple[str, ...] = ()
-
-    @field_validator("verify", mode="before")
-    @classmethod
-    def _argv_or_exit_code(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != EXIT_CODE:
-            raise ValueError(f'should be a list, as argv, or "{EXIT_CODE}"')
-        return value
 
     @field_validator("environment")
     @classmethod

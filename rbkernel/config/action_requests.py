@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from rbkernel.config.action_values import Template, inserted
+from rbkernel.config.action_values import Template, inserted, only_word
 from rbkernel.config.commands import PLACEHOLDER
 from rbkernel.config.connections import tell
 from rbkernel.config.printed import secret_of
@@ -105,7 +105,9 @@ class ActionRequest(Template):
 
     method: Literal["POST", "PUT", "PATCH", "DELETE"]
     url: str
-    verify: Expected | Literal["status"]
+    verify: Annotated[
+        Expected | Literal["status"], only_word(STATUS, "a table with url, pointer and equals")
+    ]
     headers: Mapping[
         str, Annotated[Header, BeforeValidator(_text, json_schema_input_type=str | Header)]
     ] = Field(default_factory=dict)
@@ -117,13 +119,6 @@ class ActionRequest(Template):
         Looked | None, BeforeValidator(_looked, json_schema_input_type=str | Looked)
     ] = None
     ca: Path | None = None
-
-    @field_validator("verify", mode="before")
-    @classmethod
-    def _table_or_status(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != STATUS:
-            raise ValueError(f'should be a table with url, pointer and equals, or "{STATUS}"')
-        return value
 
     @field_validator("headers")
     @classmethod

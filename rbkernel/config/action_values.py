@@ -204,6 +204,17 @@ class Template(BaseModel):
                 raise ValueError(f"{name!r} cannot be the name of a value: rename the placeholder")
 
 
+def only_word(word: str, otherwise: str) -> BeforeValidator:
+    """Return what refuses any text but one, with which `verify` says that nothing is looked at."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, str) and value != word:
+            raise ValueError(f'should be {otherwise}, or "{word}"')
+        return value
+
+    return BeforeValidator(checked)
+
+
 def _names(some: Iterable[str]) -> str:
     return ", ".join(sorted(some)) or "none"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from rbkernel.execution import (
 )
 from rbkernel.execution.approvers import Signature
 from rbkernel.execution.document import Preview
-from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now, refused
+from rbkernel.execution.ledger import AGAIN, PENDING, Ledger, now
 from rbkernel.execution.named_person import Person
-from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.proposal import Proposal, refused
 from rbkernel.model import Origin
 
 # the fewest characters of a digest that say which document was seen
@@ -146,18 +147,10 @@ def request(
     if known and known.state(now()) in PENDING and not ledger.void(found, known, rule, preview):
         return known
     at = now()
-    signers = _approvers(ledger) if is_signed else ""
-
-    def sign(text: str) -> Signature:
-        if said:
-            purpose = approvers.REQUEST
-            return named_person.sign(ledger.settings, said, text, purpose, signers, at)
-        return approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at)
-
-    who = sign(_WHOSE) if signers else None
+    sign = _signing(ledger, found, key, said, at) if is_signed else None
+    who = sign(_WHOSE) if sign else None
     asked = {"requested_by": who.by, "requested_key": who.key} if who else {}
-    text = ledger.document(found, rule, preview, asked, at)
-    signature = sign(text).text if who else ""
+    text = ledger.contents.document(found, rule, preview, asked, at)
 
     def check(history: ActionHistory | None) -> str:
         return ledger.changed_since(found, rule) or _not_again(found, history, previous=known)
@@ -166,10 +159,22 @@ def request(
         *(found, document.digest(text), ActionState.PREVIEWED, check),
         by=who.by if who else by,
         document=text,
-        signature=signature,
-        signers=signers,
+        signature=sign(text).text if sign else "",
+        signers=who.signers if who else "",
         origin=origin,
     )
+
+
+def _signing(
+    ledger: Ledger, found: Proposal, key: Path | None, said: Person | None, at: datetime
+) -> Callable[[str], Signature]:
+    """Return what signs the request: the key of the person who asks, or who named them."""
+    signers = _approvers(ledger)
+    if said:
+        return lambda text: named_person.sign(
+            ledger.settings, said, text, approvers.REQUEST, signers, at
+        )
+    return lambda text: approvers.sign(_needed(found, key), text, approvers.REQUEST, signers, at)
 
 
 def _approvers(ledger: Ledger) -> str:
@@ -266,7 +271,9 @@ def _approve(
         raise refused(found, f"it is {state}")
     if why := policy.no_identity(rule, known):
         raise refused(found, why)
-    if reason and (why := policy.no_break_glass(rule, reason) or ledger.unwritable(reason)):
+    if reason and (
+        why := policy.no_break_glass(rule, reason) or ledger.contents.unwritable(reason)
+    ):
         raise refused(found, why)
     signed = sign(history, _approvers(ledger))
 

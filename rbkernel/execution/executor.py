@@ -13,9 +13,9 @@ from rbkernel.evidence.incident import ActionHistory, ActionState, instant
 from rbkernel.execution import approvers, kinds, policy
 from rbkernel.execution.approval import pending
 from rbkernel.execution.document import Facts
-from rbkernel.execution.ledger import AGAIN, Check, Ledger, now, refused
+from rbkernel.execution.ledger import AGAIN, Check, Ledger, now
 from rbkernel.execution.outcome import Outcome, Unanswered, Unsuccessful
-from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.proposal import Proposal, refused
 from rbkernel.sources.postgres.connection import driver
 
 

@@ -102,6 +102,13 @@ def on_server(
     )
 
 
+def on_host(**steps: Any) -> Kind[Any]:
+    """Return a kind of actions that the configuration names, and that this process carries out."""
+    return Kind(
+        role=lambda _: place.os_user(), inverse=place.undoing, touched=place.touched, **steps
+    )
+
+
 _SESSIONS = on_server(
     preview=sessions.preview,
     changed=sessions.changed,
@@ -113,9 +120,8 @@ _SESSIONS = on_server(
     foretold=session_words.foretold,
     free_text=session_words.FREE_TEXT,
 )
-_COMMAND = Kind(
+_COMMAND = on_host(
     place=place.command,
-    role=lambda _: place.os_user(),
     longest_s=commands.longest_s,
     preview=commands.preview,
     rehearse=commands.rehearse,
@@ -126,12 +132,9 @@ _COMMAND = Kind(
     where=commands.where,
     target=commands.target,
     foretold=commands.foretold,
-    inverse=place.undoing,
-    touched=place.touched,
 )
-_REQUEST = Kind(
+_REQUEST = on_host(
     place=place.request,
-    role=lambda _: place.os_user(),
     longest_s=requests.longest_s,
     preview=requests.preview,
     changed=requests.changed,
@@ -141,8 +144,6 @@ _REQUEST = Kind(
     where=requests.where,
     target=requests.target,
     foretold=requests.foretold,
-    inverse=place.undoing,
-    touched=place.touched,
 )
 _ROWS = on_server(
     preview=change.preview,

@@ -6,17 +6,14 @@ can change between the check and the line.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rbkernel import strictjson
 from rbkernel.config import Settings
 from rbkernel.config.actions import ActionRule
-from rbkernel.errors import ActionRefused
 from rbkernel.evidence import incident, store
 from rbkernel.evidence.incident import (
     ActionHistory,
@@ -30,7 +27,6 @@ from rbkernel.evidence.incident import (
 from rbkernel.execution import (
     approvers,
     boundary,
-    document,
     kinds,
     named_person,
     passkey_signing,
@@ -39,13 +35,13 @@ from rbkernel.execution import (
     undo,
 )
 from rbkernel.execution.configured.place import os_user
-from rbkernel.execution.document import Facts, Preview
-from rbkernel.execution.proposal import Proposal
+from rbkernel.execution.contents import Contents
+from rbkernel.execution.document import Preview
+from rbkernel.execution.proposal import Proposal, refused
 from rbkernel.redact import Redactor
 
 PENDING = frozenset({ActionState.PREVIEWED, ActionState.APPROVED})
 AGAIN = "`rbkernel action request PLAN` records a new preview, which must be approved"
-_PROPOSED = ("plan", "title", "action", "arguments", "connection", "sql", "risk")
 
 Check = Callable[[ActionHistory | None], str]
 
@@ -74,6 +70,7 @@ class Ledger:
         runs_kernels: bool = False,
     ) -> None:
         self.settings = settings
+        self.contents = Contents(settings, redactor)
         self._redactor = redactor
         self._read = read or (lambda: settings)
         self._runs_kernels = runs_kernels
@@ -227,111 +224,12 @@ class Ledger:
         preview = kind.preview(place, found)
         return kind.rehearse(place, preview) if rehearsed and kind.rehearse else preview
 
-    def document(
-        self, found: Proposal, rule: ActionRule, preview: Preview, more: Facts, at: datetime
-    ) -> str:
-        """Return the text that will be approved: everything that an approver must see."""
-        shown = {name: getattr(found, name) for name in _PROPOSED}
-        return document.canonical(
-            {
-                "format": document.FORMAT,
-                **shown,
-                "title": self._plain(found.title),
-                "risk": self._plain(found.risk),
-                "incident": found.incident,
-                "proposed_in": f"{found.runbook} {found.run_id}".strip(),
-                "answers": self._answers(found),
-                **({"undoes": found.undoes} if found.undoes else {}),
-                **self._present(found, preview),
-                "targets": self._targets(found, preview),
-                "effect": preview.effect,
-                "foretold": preview.foretold,
-                **policy.terms(rule),
-                **more,
-                "nonce": secrets.token_hex(16),
-                "previewed_at": at.isoformat(),
-                "approve_by": (at + timedelta(minutes=rule.approve_within_min)).isoformat(),
-            }
-        )
-
-    def _answers(self, found: Proposal) -> Facts:
-        exact = {"identity", "rests_on"}
-        said = found.answers.items()
-        return {name: one if name in exact else self._plain(one) for name, one in said}
-
-    def _targets(self, found: Proposal, preview: Preview) -> list[Facts]:
-        kind = kinds.get(found.action)
-        data = strictjson.normal(list(preview.targets), str)
-        if kind.is_data and self._plain(data) != data:
-            raise refused(
-                found,
-                "a value looks like a secret, and would be in the record of the incident",
-                "copy the SQL",
-            )
-        return [
-            {
-                name: self._plain(value) if name in kind.free_text else value
-                for name, value in one.items()
-            }
-            for one in preview.targets
-        ]
-
-    def _plain(self, value: Any) -> Any:
-        return self._redactor.value([value])[0]
-
-    def unwritable(self, text: str) -> str:
-        """Return why a text that is signed cannot be recorded as it is; empty if it can."""
-        return "" if self._plain(text) == text else "the reason contains a secret: leave it out"
-
     def void(
         self, found: Proposal, history: ActionHistory, rule: ActionRule, preview: Preview
     ) -> str:
-        """Return why a recorded preview is not valid any more; empty if it is.
-
-        All of its document is compared with the present, except what identifies this preview.
-        """
-        facts = history.facts
-        if why := self.unproven(history, rule):
-            return why
-        now_ = {name: getattr(found, name) for name in _PROPOSED}
-        now_ |= {"title": self._plain(found.title), "risk": self._plain(found.risk)}
-        altered = [name for name in _PROPOSED if facts.get(name) != now_[name]]
-        if altered:
-            return f"the plan in the runbook was altered: {', '.join(altered)}"
-        if facts.get("undoes", "") != found.undoes:
-            return "it is the undo of another action"
-        if (facts.get("answers") or {}) != self._answers(found):
-            return "its question was altered in the runbook"
-        if policy.changed(facts, rule, now()):
-            return "the policy changed since its preview"
-        if why := kinds.get(found.action).changed(facts, preview):
-            return why
-        present = {"format": document.FORMAT, **self._present(found, preview)}
-        present.setdefault("undo", None)
-        approved = {name: facts.get(name) for name in present}
-        changed = [
-            name
-            for name, value in present.items()
-            if document.canonical({name: value}) != document.canonical({name: approved[name]})
-        ]
-        if "statement" in changed or "values" in changed:
-            return "the statement is not the approved one: another version of rbkernel wrote it"
-        if changed:
-            return f"it changed since its preview: {', '.join(changed)}"
-        return policy.too_much(rule, len(facts["targets"]), preview.foretold)
-
-    def _present(self, found: Proposal, preview: Preview) -> Facts:
-        """Return the fields of a document that must be the same when the action is executed."""
-        kind = kinds.get(found.action)
-        return {
-            "role": kind.role(kind.place(self.settings, found)),
-            "server": preview.server,
-            "loss": preview.loss,
-            "statement": preview.statement,
-            "values": preview.values,
-            "verification": kind.verification,
-            **({"undo": preview.undo} if preview.undo else {}),
-        }
+        """Return why a recorded preview is not valid any more; empty if it is."""
+        why = self.unproven(history, rule)
+        return why or self.contents.differs(found, history.facts, rule, preview, now())
 
     def unproven(self, history: ActionHistory, rule: ActionRule, *, requested: bool = True) -> str:
         """Return why the document or a signature in the record does not count; empty if all do.
@@ -399,22 +297,16 @@ class Ledger:
         ActionRefused
             The step is refused; nothing was recorded.
         """
+        home = found.incident if state is ActionState.PREVIEWED else self._home(digest)
 
         def must_be_allowed(record: IncidentRecord) -> None:
-            if check is None:
-                return
-            if record.state is IncidentState.CLOSED:
-                raise refused(found, f"the record of {home} is closed")
-            if record.damaged:
-                # the damaged line may be the intent of an execution
-                raise refused(found, f"the record of {home} is damaged: {record.damaged[0]}")
+            self._must_be_whole(found, record)
             history = self.recorded(found)
             if history and state is not ActionState.PREVIEWED and history.digest != digest:
                 raise refused(found, "a newer preview of it was recorded", AGAIN)
-            if why := check(history):
+            if check and (why := check(history)):
                 raise refused(found, why)
 
-        home = found.incident if state is ActionState.PREVIEWED else self._home(digest)
         store.prepare(self.root, group=self.settings.evidence.group_access)
         where = {"origin": origin} if origin else {}
         said = {"plan": found.plan, "title": found.title, "connection": found.connection}
@@ -422,11 +314,18 @@ class Ledger:
             *(self.root, home, "action"),
             by=by or os_user(),
             redactor=self._redactor,
-            check=must_be_allowed,
+            check=must_be_allowed if check else None,
             **{**said, "digest": digest, "state": state, **where, **fields},
         )
         record = incident.look(self.root, home)
         return next(one for one in record.actions if one.digest == digest)
+
+    def _must_be_whole(self, found: Proposal, record: IncidentRecord) -> None:
+        """Raise `ActionRefused` if no step may be recorded: a damaged line may be an intent."""
+        if record.state is IncidentState.CLOSED:
+            raise refused(found, f"the record of {record.id} is closed")
+        if record.damaged:
+            raise refused(found, f"the record of {record.id} is damaged: {record.damaged[0]}")
 
     def _home(self, digest: str) -> str:
         """Return the id of the incident in whose record an action is."""
@@ -442,15 +341,6 @@ class Ledger:
         records = incident.list_incidents(self.root)
         histories = (one for record in records for one in record.actions)
         return policy.executions(histories, found.action, found.connection)
-
-
-def refused(found: Proposal, why: str, next_step: str = "") -> ActionRefused:
-    """Return the error that says why a step of an action is refused."""
-    return ActionRefused(
-        f"{found.title}: {why}",
-        where=f"plan {found.plan}",
-        next_step=next_step or f"`rbkernel action show {found.plan}` shows the action as it is now",
-    )
 
 
 def now() -> datetime:

@@ -246,3 +246,12 @@ def overruled(asked: Mapping[str, Any], answers: Answers) -> str:
     if said.rests_on != asked["rests_on"]:
         return "the situation is another since: let the runbook propose it again"
     return ""
+
+
+def refused(found: Proposal, why: str, next_step: str = "") -> ActionRefused:
+    """Return the error that says why a step of an action is refused."""
+    return ActionRefused(
+        f"{found.title}: {why}",
+        where=f"plan {found.plan}",
+        next_step=next_step or f"`rbkernel action show {found.plan}` shows the action as it is now",
+    )

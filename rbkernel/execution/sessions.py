@@ -128,7 +128,7 @@ def changed(document: Facts, now: Preview) -> str:
     More sessions may wait than at the time of the preview; but if nobody would be freed any more,
     there is no reason left to execute the action.
     """
-    if why := now.refusal or server.changed(document["server"], now.server):
+    if why := server.changed(document["server"], now.server) or now.refusal:
         return why
     before = {one["pid"]: one for one in document["targets"]}
     for one in now.targets:

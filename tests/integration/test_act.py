@@ -32,6 +32,8 @@ from rbkernel.execution.ledger import Ledger, now
 from rbkernel.execution.outcome import Outcome
 from rbkernel.incidents import workflow
 from rbkernel.model import ActionPlan
+from rbkernel.sandbox import processes
+from rbkernel.sandbox.access import Server
 from rbkernel.sources.postgres import remedy
 from rbkernel.sources.postgres.connection.session import Session
 from rbkernel.sources.postgres.diagnosis import diagnose
@@ -50,7 +52,7 @@ from tests.support.approvals import (
 from tests.support.command import run_command
 from tests.support.journal_builder import INCIDENT, other_run
 from tests.support.kernels import kernel
-from tests.support.servers import ROW, Servers
+from tests.support.servers import ROW, Servers, servers
 from tests.support.waiting import until
 
 
@@ -69,9 +71,11 @@ def plan(room: Room, locks: Queue) -> str:
     return room.propose(locks.plan, other_run(1))
 
 
-def ending_frame(server: Servers, pids: Sequence[int]) -> pd.DataFrame:
+def ending_frame(
+    server: Servers, pids: Sequence[int], database: Server = "primary"
+) -> pd.DataFrame:
     """What identifies some sessions."""
-    with server.access.connect("postgres") as raw:
+    with server.access.connect("postgres", database) as raw:
         rows = raw.execute(
             b"SELECT pid, backend_start, query_start FROM pg_stat_activity WHERE pid = ANY (%s)",
             [list(pids)],
@@ -79,9 +83,9 @@ def ending_frame(server: Servers, pids: Sequence[int]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["pid", "backend_start", "query_start"])
 
 
-def ending(server: Servers, pids: Sequence[int]) -> ActionPlan:
+def ending(server: Servers, pids: Sequence[int], database: Server = "primary") -> ActionPlan:
     """The plan that terminates some sessions."""
-    return actions.terminate_sessions("orders", ending_frame(server, pids))
+    return actions.terminate_sessions("orders", ending_frame(server, pids, database))
 
 
 def proven_by_ssh_keygen(evidence: Path, folder: Path) -> None:
@@ -602,6 +606,38 @@ class TestCommits:
                 assert waits()
             finally:
                 configured(b"''")
+
+
+@pytest.mark.slow
+def test_a_real_failover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standby is promoted: as the server of its own connection, and in the primary's place."""
+    with servers(tmp_path / "home") as made:
+        made.add_standby()
+        names: tuple[Server, ...] = ("primary", "standby")
+        known = {}
+        for name in names:
+            session = made.access.connect("shop_app", name)
+            made.sessions.append(session)
+            (tmp_path / name).mkdir()
+            room = made_room(tmp_path / name, made, monkeypatch, database=name)
+            plan = room.propose(ending(made, [session.info.backend_pid], name), other_run(1))
+            known[name] = room, plan, room.approve(plan, "bob")
+        processes.stop_server(made.access.home, "primary")
+        with made.access.connect("postgres", "standby") as raw:
+            raw.execute(b"SELECT pg_promote()")
+        was_primary = known["primary"][0]
+        was_primary.database = "standby"  # as an address that moves to the new primary
+        was_primary.configure(*was_primary.rules)
+        words = {"standby": "a failover", "primary": "leads to another server"}
+        for name, (room, plan, ok) in known.items():
+            monkeypatch.setenv("RBKERNEL_CONFIG", str(room.file))
+            why = refusal(lambda room=room, plan=plan, ok=ok: room.execute(plan, ok))  # type: ignore[misc]  # bound now
+            assert words[name] in why
+            assert ok.facts["server"]["standby"] is (name == "standby")
+        survivor = made.sessions[names.index("standby")]
+        assert survivor.execute(b"SELECT 1").fetchone() == (1,)
+        for session in made.sessions:
+            session.close()
 
 
 def _executed_elsewhere(room: Room, ok: ActionHistory) -> None:

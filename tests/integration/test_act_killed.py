@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,6 +151,9 @@ def victims(
 
 
 def _proposed(victims: Victims, number: int) -> tuple[str, ActionHistory]:
+    # a longer record would need more lines of Python than the first one
+    shutil.rmtree(victims.room.root, ignore_errors=True)
+    incident.append(victims.room.root, INCIDENT, "opened", by="root", title="x", severity="P1")
     plan = victims.room.propose(victims.plan(number), f"20261120T040000Z-{number:06x}")
     return plan, approval.request(victims.room.ledger, plan)
 
@@ -175,7 +179,9 @@ def test_it_is_executed_at_most_once_and_the_record_says_so(
             plan, asked = _proposed(victims, number)
             which, place = divmod(number * len(PARTS) / POINTS, 1)
             part = PARTS[int(which)]
-            processes.execute(plan, asked.digest, part, 1 + int(length[part] * place))
+            # closer to each other at the end, where the line is written or the commit is sent
+            at = 1 + int(length[part] * (1 - (1 - place) ** 3))
+            processes.execute(plan, asked.digest, part, at)
             [history] = [
                 one
                 for one in incident.look(room.root, INCIDENT).actions

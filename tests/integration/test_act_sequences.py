@@ -226,7 +226,7 @@ class Play:
         documents = {one.digest: one for one in incident.look(self.room.root, INCIDENT).actions}
         if history := documents.get(digest):
             nonce = str(history.facts.get("nonce"))
-            record.write_text(record.read_text().replace(nonce, nonce[::-1]))
+            record.write_text(record.read_text().replace(nonce, f"{nonce[1:]}g"))
             self.seen[digest].over = True
 
 
@@ -335,11 +335,10 @@ def _play(stage: Stage, number: int, patch: pytest.MonkeyPatch, told: Counter[st
     for _ in range(pick.randrange(3)):
         play.step()
     by_two: tuple[Callable[[], None], ...] = (
-        lambda: play.ask("ann"),
-        lambda: play.approve("bob"),
-        lambda: play.approve("cleo"),
+        *(lambda: play.ask("ann"), lambda: play.approve("bob"), lambda: play.approve("cleo")),
+        play.execute,
     )
-    for step in (*by_two, play.execute)[: pick.randrange(5)]:
+    for step in by_two[: pick.randrange(5)]:
         play.number += 1
         step()
         if pick.random() < 0.2:

@@ -60,7 +60,7 @@ class Lines:
         return done
 
     def begin(self, part: str) -> None:
-        if self.now == self.part:
+        if self.now == self.part != part:
             self.kill()
         self.now = part
 
