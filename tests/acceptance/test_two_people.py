@@ -183,7 +183,7 @@ def asks_and_approves(way: Way, room: Room, plan: str, changes: Callable[[], Non
         asks()
         own = incident.look(room.root, INCIDENT).actions[0].digest
         refused = ("action", "approve", plan, "--digest", own, "--key", str(room.key("ann")))
-        told(*refused, code=2)
+        told(*refused, code=3)
     else:
         ann.get_by_role("button", name="Preview", exact=True).click()
         expect(ann.locator("#actions")).to_contain_text("ann asked for the approval")
