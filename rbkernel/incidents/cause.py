@@ -17,7 +17,9 @@ from rbkernel.model import Finding, Verdict, leading
 
 # parameters of runbooks that name what a run looks at, the first that is given counts
 _NAMES = ("db", "database", "standby", "service")
-_NUMBERS = re.compile(r"\d[\d.,:]*")
+# numbers that differ from incident to incident; those in names (replica-1), of ports, and codes of
+# HTTP do not
+_NUMBERS = re.compile(r"(?<![\w.:-])(?<!port )(?<!HTTP )\d[\d.,:]*(?![\w-])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +27,10 @@ class Cause:
     """What an incident is about.
 
     ``words`` is one sentence, and never empty. ``finding`` is None if no run found anything wrong;
-    else ``run_id`` names the run that found it, and ``others`` counts what else is as urgent.
-    ``before`` is what an earlier run found wrong, if it is not wrong any more. ``databases`` are
-    what the runs looked at.
+    else ``run_id`` names the run that found it, and ``others`` are the runs with something else
+    that is as urgent. ``before`` is what an earlier run found wrong, if it is not wrong any more.
+    ``databases`` are where it was found, or what the runs looked at if nothing was; ``also`` is
+    what else they looked at.
     """
 
     words: str
@@ -35,23 +38,29 @@ class Cause:
     finding: Finding | None = None
     run_id: str = ""
     runbook: str = ""
-    others: int = 0
+    others: tuple[str, ...] = ()
     before: str = ""
     databases: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> str:
-        """The words without numbers and names of databases: equal for the same cause elsewhere.
+    def kind(self) -> tuple[str, ...]:
+        """What is equal for the same cause elsewhere; empty if nothing was found.
 
-        >>> one = Cause(words="job (pid 42) blocks 9 sessions of a", verdict=Verdict.OK,
-        ...             databases=("a",))
+        It has the words without numbers and names of databases.
+
+        >>> found = Finding(title="Locks", verdict=Verdict.WARNING, expected="", actual="")
+        >>> one = Cause(words="job-7 (pid 42) blocks 9 sessions of a", verdict=Verdict.WARNING,
+        ...             finding=found, runbook="RUN-007", databases=("a",))
         >>> one.kind
-        'job (pid #) blocks # sessions of …'
+        ('Locks', 'warning', 'RUN-007', 'job-7 (pid #) blocks # sessions of …')
         """
+        if self.finding is None:
+            return ()
         text = self.words
         for name in self.databases:
             text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "…", text)
-        return _NUMBERS.sub("#", text)
+        return self.finding.title, self.verdict.value, self.runbook, _NUMBERS.sub("#", text)
 
 
 def cause(
@@ -77,15 +86,22 @@ def cause(
     found.sort(key=lambda pair: _urgency(*pair), reverse=True)
     if found and (found[0][0].wrong or not _known(record, runs)):
         first, run = found[0]
-        headlines = {one.headline for one, _ in found if one.wrong == first.wrong}
+        same = [of for one, of in found if one.headline == first.headline]
+        other = (
+            of.run_id
+            for one, of in found
+            if one.verdict is first.verdict and one.headline != first.headline
+        )
+        where = _databases(same)
         return Cause(
             words=_unknown(first) if first.unknown else first.headline,
             verdict=first.verdict,
             finding=first,
             run_id=run.run_id,
             runbook=run.runbook,
-            others=len(headlines - {first.headline}),
-            databases=databases,
+            others=tuple(dict.fromkeys(other)),
+            databases=where,
+            also=tuple(name for name in databases if name not in where),
         )
     words, verdict = _without_finding(record, runs, last)
     return Cause(

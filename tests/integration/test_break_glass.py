@@ -169,7 +169,7 @@ class TestRefused(InOneRoom):
             data={**link.fields("reject"), "reason": WHY, "name": "bob"},
             headers=HERE,
         )
-        self.refused(sent, "no proxy says who you are")
+        self.refused(sent, "nothing says who you are")
         sent = link.client.post(
             f"{PAGE}/approve", data={**link.fields("reject"), "reason": WHY}, headers=HERE
         )

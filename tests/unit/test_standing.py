@@ -168,7 +168,7 @@ def test_the_cause_is_named_and_not_its_symptoms(evidence: Path, scene: Any) -> 
     unknown = ": ".join(["Not known", *scene.symptoms[0]])
     assert found.words == (scene.cause or unknown)
     assert (found.verdict, found.databases) == (scene.verdict, (scene.db,))
-    assert (found.run_id, found.others) == (scene.run_id, 0)
+    assert (found.run_id, found.others) == (scene.run_id, ())
 
 
 def test_a_cause_comes_before_a_symptom_that_a_later_run_saw(evidence: Path) -> None:
@@ -179,7 +179,19 @@ def test_a_cause_comes_before_a_symptom_that_a_later_run_saw(evidence: Path) -> 
     journal.finding("Slow requests", "critical", "9 s")
     journal.event("summary", verdict="critical")
     found = seen(evidence, LOCKS.incident)
-    assert (found.words, found.others) == (LOCKS.cause, 1)
+    assert (found.words, found.others) == (LOCKS.cause, ("20261120T040000Z-00beef",))
+
+
+def test_only_where_the_cause_is_stands_beside_it(evidence: Path) -> None:
+    cause_scenes.play(evidence, LOCKS)
+    journal = Journal(evidence, "20261120T040000Z-00beef")
+    about = {"runbook": "RUN-003", "title": "Replication lag", "parameters": {"db": "billing"}}
+    journal.run(journal.cell("rb.start()"), LOCKS.incident, **about)
+    journal.finding("Lag", "warning", "40 s")  # wrong, and less urgent
+    journal.event("summary", verdict="warning")
+    found = seen(evidence, LOCKS.incident)
+    assert (found.databases, found.also) == ((LOCKS.db,), ("billing",))
+    assert found.others == ()
 
 
 def test_what_is_not_known_is_said_to_be_not_known(evidence: Path) -> None:
@@ -345,7 +357,8 @@ def test_the_picture_is_that_of_the_cause_or_of_what_it_explains(evidence: Path)
 def line(
     number: int, words: str, verdict: Verdict = Verdict.CRITICAL, db: str = ""
 ) -> IncidentLine:
-    about = Cause(words=words, verdict=verdict, databases=(db,) if db else ())
+    found = Finding(title="Locks", verdict=verdict, expected="", actual="")
+    about = Cause(words=words, verdict=verdict, finding=found, databases=(db,) if db else ())
     record: IncidentRecord = tell([said("opened", number)], f"INC-{number}")
     return IncidentLine(id=f"INC-{number}", record=record, runs=(), cause=about)
 
@@ -372,6 +385,17 @@ def test_what_is_closed_is_not_folded_and_what_differs_neither() -> None:
     assert counted(over)[Filter.OVER] == "Closed 5"
     assert not any(one.fits(Filter.OPEN) for one in over)
     assert len(folded([line(n, word) for n, word in enumerate(("a", "b", "c"))])) == 3
+    for words in (
+        "replica-{} lags",
+        "HTTP {} of shop",
+        "nobody listens on port {}",
+        "idx_{} is bad",
+    ):
+        assert len(folded([line(n, words.format(n)) for n in range(3)])) == 3
+    nothing = [line(n, f"Not known: RUN-00{n} did not come to a result") for n in range(3)]
+    assert nothing[0].cause
+    unknown = replace(nothing[0].cause, finding=None)
+    assert len(folded([replace(one, cause=unknown) for one in nothing])) == 3
 
 
 def test_alerts_with_one_name_are_one_group_that_says_where() -> None:

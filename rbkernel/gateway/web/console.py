@@ -25,6 +25,7 @@ from rbkernel.gateway.web.overview import (
 from rbkernel.gateway.web.progress import Progress
 from rbkernel.gateway.web.site import Answer, Request, Site
 from rbkernel.incidents.cause import cause
+from rbkernel.incidents.standing import Stage
 
 _INCIDENTS_PER_PAGE = 25
 _JOBS_SHOWN = 20
@@ -32,7 +33,7 @@ _QUARANTINED_SHOWN = 10
 _LIVE_REFRESH_S, _REFRESH_S = 2, 5
 _MOST_WORDS = 8
 # so many open incidents are shown with questions and causes, and folded
-_MOST_OPEN = 500
+_MOST_OPEN, _MOST_RUNS_ONLY = 500, 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +136,11 @@ def _filter(word: str) -> Filter:
 
 
 def _told(site: Site, lines: Sequence[IncidentLine]) -> list[IncidentLine]:
-    """Return the incidents; the newest open ones with their questions and causes."""
+    """Return the incidents; the newest that may be open with their questions and causes."""
     still = [line.id for line in lines if line.standing.is_open][:_MOST_OPEN]
-    wanted = frozenset(still)
+    # a run whose checks are ok may ask something, and is open then
+    runs_only = [line.id for line in lines if line.standing.stage is Stage.RUNS_ONLY]
+    wanted = frozenset([*still, *runs_only[:_MOST_RUNS_ONLY]])
     return [_with_cause(site, line) if line.id in wanted else line for line in lines]
 
 
@@ -150,7 +153,8 @@ def _with_cause(site: Site, line: IncidentLine) -> IncidentLine:
     if line.cause or line.record.merged_into:
         return line
     try:
-        asked = site.cache.asked(line.runs, line.id) if line.standing.is_open else ()
+        asks = line.standing.is_open or line.standing.stage is Stage.RUNS_ONLY
+        asked = site.cache.asked(line.runs, line.id) if asks else ()
         found = cause(line.record, line.runs, site.cache.found(line.runs))
     except EvidenceError:
         return line

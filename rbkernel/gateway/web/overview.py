@@ -206,7 +206,8 @@ def folded(lines: Iterable[IncidentLine]) -> tuple[Fold, ...]:
     for line in lines:
         stands = line.standing
         alike = stands.is_open and not line.caveats and line.cause is not None
-        kind = (line.cause.kind, stands.words) if alike and line.cause else (line.id,)
+        known = line.cause.kind if alike and line.cause else ()
+        kind = (*known, stands.words) if known else (line.id,)
         groups.setdefault(kind, []).append(line)
     rows: list[Fold] = []
     for group in groups.values():
