@@ -157,7 +157,7 @@ def test_two_people_end_the_blocker(
     assert all(lives(server, pid) for pid in locks.waiters)
     server.end_sessions()
     assert told("why", "orders").startswith("OK no cause found")
-    [done] = incident.look(room.root, INCIDENT).actions
+    done = incident.look(room.root, INCIDENT).actions[-1]  # an earlier preview may be there
     assert (done.recorded, done.facts["requested_by"]) == ("verified", "ann")
     [approved] = done.approvals
     assert approved.by == "bob"
