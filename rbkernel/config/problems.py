@@ -88,7 +88,10 @@ def _without_alternatives(wrong: list[_Wrong]) -> list[_Wrong]:
     return [
         one
         for one in wrong
-        if not any(path[:-1][: len(at := one.problem.path)] == at for path in paths)
+        if not any(
+            len(at := one.problem.path) < len(path) and path[: len(at)] == at for path in paths
+        )
+        or not at
     ]
 
 

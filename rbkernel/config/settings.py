@@ -180,14 +180,17 @@ class Settings(BaseModel):
         Cookies are sent to every port of a host, so servers of users would get them.
         """
         if self.pages.signin:
-            address(self.gateway.address)
+            try:
+                address(self.gateway.address)
+            except ValueError as error:
+                raise AtField(str(error), "gateway", "url") from error
         hub = self.pages.jupyterhub
         host = urlsplit(self.gateway.address).hostname
         if hub and urlsplit(hub.url).hostname == host:
-            raise ValueError(
+            raise AtField(
                 f"JupyterHub and these pages are both at {host}, so servers of its users get the"
-                " cookies of whoever signs in: give `rbkernel serve` a host name of its own, in"
-                " [gateway] url"
+                " cookies of whoever signs in: give `rbkernel serve` a host name of its own",
+                *("gateway", "url"),
             )
         return self
 

@@ -160,7 +160,7 @@ def test_the_present_begins_where_the_past_ends() -> None:
 
 def test_the_rules_are_those_of_production_in_shorter_time() -> None:
     rules = {one["alert"]: one for one in monitoring.rules()["rules"]}
-    assert rules["HighErrorRate"]["for"] == "5s"
+    assert rules["HighErrorRate"]["for"] == "20s"
     assert rules["HighErrorRate"]["expr"].count("[20s]") == 3
     assert "[5m]" not in str(rules)
     assert "offset 1d" in rules["LlmCostSpike"]["expr"]
