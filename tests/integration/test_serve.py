@@ -485,7 +485,7 @@ class TestTls:
         more = f'tls_client_ca = "{keys}/sender.pem"\n' if clients else ""
         done = rbkernel(
             tmp_path,
-            *("serve", "--check", "--port", "0"),
+            *("serve", "--check", "--json", "--port", "0"),
             configuration=self.configuration(keys, more),
             **SECRETS,
         )
