@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,7 +30,8 @@ class Reply(BaseModel):
     url: str = ""
     token_env: str = Field(min_length=1)
     user: str = ""
-    timeout_s: Seconds = 10.0
+    # the thread that sends notifications waits for the answer
+    timeout_s: Annotated[Seconds, Field(le=30)] = 10.0
 
     def must_suit(self, sender: str) -> None:
         """Raise a ValueError if the sender takes no replies, or a field is missing or wrong."""

@@ -34,6 +34,7 @@ class Interface:
     url: str = ""
     came: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    drips: threading.Event | None = None
 
     def bodies(self) -> list[Any]:
         return [body for *_, body in self.came]
@@ -55,6 +56,8 @@ def interface() -> Iterator[Interface]:
             got.came.append((self.command, self.path, dict(self.headers), body))
             self.send_response(got.answers.pop(0) if got.answers else 200)
             self.end_headers()
+            while got.drips and not got.drips.wait(0.05):
+                self.wfile.write(b"x")
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -68,11 +71,11 @@ def interface() -> Iterator[Interface]:
         thread.join()
 
 
-def configured(interface: Interface, *names: str) -> Settings:
+def configured(interface: Interface, *names: str, timeout_s: float = 10.0) -> Settings:
     def sender(name: str) -> dict[str, Any]:
         user = {"user": "oncall@example.org"} if name == "pagerduty" else {}
-        reply = {"url": interface.url, "token_env": "RB_TEST_REPLY", **user}
-        return {"secret_env": "RB_TEST_SENDER", "reply": reply}
+        reply = {"url": interface.url, "token_env": "RB_TEST_REPLY", "timeout_s": timeout_s}
+        return {"secret_env": "RB_TEST_SENDER", "reply": {**reply, **user}}
 
     return Settings.model_validate({"gateway": {"senders": {name: sender(name) for name in names}}})
 
@@ -181,6 +184,20 @@ def test_a_sender_that_fails_is_told_later_and_one_that_refuses_is_not(
     assert replying.sweep() == 0
     assert replying.outbox.waiting("reply:pagerduty").given_up == 1
     assert TOKEN not in "".join(one.read_text() for one in evidence.rglob("*.jsonl"))
+
+
+def test_a_sender_that_never_ends_its_answer_is_left_after_the_time_out(
+    replying: Notifier, interface: Interface, store: Store, evidence: Path
+) -> None:
+    alert(evidence, "pagerduty", "Q1")
+    person(evidence, "acknowledged")
+    interface.drips = threading.Event()
+    try:
+        settings = configured(interface, "pagerduty", timeout_s=0.3)
+        assert Notifier(settings, store).sweep() == 0
+    finally:
+        interface.drips.set()
+    assert "no answer within 0.3 s" in replying.outbox.waiting("reply:pagerduty").problem
 
 
 def test_what_was_merged_into_it_is_answered_too_and_only_once(

@@ -8,6 +8,7 @@ does not answer is told later; it learns each state once.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,11 +33,13 @@ from rbkernel.gateway.notify import written
 from rbkernel.gateway.notify.events import Event, severity_of
 from rbkernel.gateway.notify.outbox import Outbox
 from rbkernel.model import Severity
+from rbkernel.sources.httpclient import HttpRequest, fetch, reason
 
 ACKNOWLEDGED, RESOLVED = "acknowledged", "resolved"
 # a storm of alerts has as many replies, and no person reads them
 _NO_LIMIT = Notify(burst=1000, every_s=1.0)
 _SENDS_FOR_S = 30.0
+_ANSWER_BYTES = 64 * 1024
 # the same request would be refused again; a token can be corrected, and a limit ends
 _FINAL = frozenset({400, 404, 405, 409, 410, 422})
 log = logging.getLogger("rbkernel.notify")
@@ -186,16 +189,20 @@ class _RefusedError(NotifyError):
 def _post(to: Receiver, event: Event) -> None:
     """Send one request; raise an error if the sender did not accept it."""
     method, path, headers, body = _request(to, event, to.token())
-    address = to.reply.address(to.sender)
+    address, timeout_s = to.reply.address(to.sender), to.reply.timeout_s
     host = urlsplit(address).hostname
+    request = HttpRequest(
+        *(method, address + path, timeout_s, _ANSWER_BYTES),
+        headers={**headers, "Content-Type": "application/json"},
+        content=json.dumps(body).encode(),
+        trust_env=False,
+    )
     try:
-        with httpx.Client(timeout=to.reply.timeout_s, trust_env=False) as client:
-            answer = client.request(method, address + path, headers=headers, json=body)
-    except httpx.HTTPError as error:
-        raise NotifyError(f"{host} did not answer ({type(error).__name__})") from error
-    if not answer.is_success:
-        kind = _RefusedError if answer.status_code in _FINAL else NotifyError
-        raise kind(f"{host} refused it with {answer.status_code}")
+        code = fetch(request).code
+    except (httpx.HTTPError, OSError) as error:
+        raise NotifyError(f"{host}: {reason(error, timeout_s)}") from error
+    if not 200 <= code < 300:
+        raise (_RefusedError if code in _FINAL else NotifyError)(f"{host} refused it with {code}")
 
 
 def _request(
