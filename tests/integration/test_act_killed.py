@@ -36,6 +36,7 @@ from tests.support.command_room import command_room, flags
 from tests.support.journal_builder import INCIDENT
 from tests.support.kill_points import PARTS, executors
 from tests.support.servers import Servers
+from tests.support.waiting import until
 
 __all__ = ["table"]
 POINTS, GROUPS = 200, 8
@@ -201,6 +202,7 @@ def test_it_is_executed_at_most_once_and_the_record_says_so(
             with monkeypatch.context() as patch:
                 patch.setattr(executor, "now", lambda at=later: at)
                 _is_refused(room, plan, asked)
+            if part == "outcome":  # a session that was signalled takes a moment to end
+                until(lambda one=number: victims.count(one) == 1)
             assert victims.count(number) <= 1
-            assert victims.count(number) == 1 or part in {"intent", "change"}
     print(length, dict(sorted(told.items())))
