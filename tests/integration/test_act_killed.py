@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,10 @@ def _proposed(victims: Victims, number: int) -> tuple[str, ActionHistory]:
     return plan, approval.request(victims.room.ledger, plan)
 
 
+def _executed(victims: Victims, number: int) -> bool:
+    return victims.count(number) == 1
+
+
 def _is_refused(room: Room, plan: str, history: ActionHistory) -> None:
     with pytest.raises(ActionRefused):
         room.execute(plan, history)
@@ -203,6 +208,6 @@ def test_it_is_executed_at_most_once_and_the_record_says_so(
                 patch.setattr(executor, "now", lambda at=later: at)
                 _is_refused(room, plan, asked)
             if part == "outcome":  # a session that was signalled takes a moment to end
-                until(lambda one=number: victims.count(one) == 1)
+                until(partial(_executed, victims, number))
             assert victims.count(number) <= 1
     print(length, dict(sorted(told.items())))
