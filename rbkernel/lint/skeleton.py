@@ -222,7 +222,10 @@ def unknown_rules(document: Document, around: Surroundings) -> Iterator[Found]:
 def _rules(document: Document, node: ast.expr, around: Surroundings) -> set[str] | None:
     """Return the rules of the diagnostics whose result an expression is; None if it may be else."""
     found: set[str] = set()
-    for value in document.values(node):
+    values = document.values(node)
+    if isinstance(node, ast.Name) and _bindings(document, node.id) > len(values):
+        return None  # a loop, a function or a pattern gives it other values
+    for value in values:
         if not isinstance(value, ast.Call) or dotted(value.func) not in _ASSESSED:
             return None
         named = literal(value.args[0]) if value.args else None
@@ -231,6 +234,13 @@ def _rules(document: Document, node: ast.expr, around: Surroundings) -> set[str]
             return None
         found |= rules
     return found or None
+
+
+def _bindings(document: Document, name: str) -> int:
+    """Return how often the code binds a name, in whatever way."""
+    stored = (node.id for _, node in document.nodes(ast.Name) if isinstance(node.ctx, ast.Store))
+    given = (node.arg for _, node in document.nodes(ast.arg))
+    return [*stored, *given].count(name)
 
 
 def _at(call: Call, message: str, next_step: str) -> Found:

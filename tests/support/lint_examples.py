@@ -258,6 +258,8 @@ EXAMPLES: dict[str, Example] = {
                 'x["waiting"]'
             ),
             code('x = rb.assess(rb.certificates(db))\nx["free"]'),
+            code('x = rb.assess("connections/saturation", db)\nfor x in []:\n    x["free"]'),
+            code('x = rb.assess("connections/saturation", db)\nlist(map(lambda x: x["a"], []))'),
             code('x = {"a": 1}\nx["free"]'),
         ),
     ),

@@ -200,6 +200,18 @@ def test_a_sender_that_never_ends_its_answer_is_left_after_the_time_out(
     assert "no answer within 0.3 s" in replying.outbox.waiting("reply:pagerduty").problem
 
 
+def test_a_token_that_cannot_be_sent_holds_up_no_other_sender(
+    replying: Notifier, evidence: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alert(evidence, "pagerduty", "Q1")
+    person(evidence, "acknowledged")
+    monkeypatch.setenv("RB_TEST_REPLY", "“quoted”")
+    assert replying.sweep() == 0
+    problem = replying.outbox.waiting("reply:pagerduty").problem
+    assert "UnicodeEncodeError" in problem
+    assert "quoted" not in problem
+
+
 def test_what_was_merged_into_it_is_answered_too_and_only_once(
     replying: Notifier, interface: Interface, evidence: Path
 ) -> None:

@@ -199,7 +199,8 @@ def _post(to: Receiver, event: Event) -> None:
     )
     try:
         code = fetch(request).code
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        # a ValueError: the address or the token has a character that cannot be sent
         raise NotifyError(f"{host}: {reason(error, timeout_s)}") from error
     if not 200 <= code < 300:
         raise (_RefusedError if code in _FINAL else NotifyError)(f"{host} refused it with {code}")
