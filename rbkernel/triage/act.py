@@ -214,9 +214,14 @@ def _box(proposed: ProposedPlan) -> dict[str, Any]:
         return {"text/html": cards.hint(text), "text/plain": text}
     what = "SQL" if plan.sql else "command"
     label = f"{plan.title}: after you have run it, what did you do?"
-    asked = note_box(label, "Done", lambda text: f"{_record(proposed, text)} {_VERIFY}")
+    asked = note_box(label, "Done", lambda text: _recorded(proposed, text))
     text = f"[ {label} | Done ] {without_kernel()} Or write it into note= of this cell."
     return with_text(widgets.VBox([copy_button(what, plan.text), asked]), text)
+
+
+def _recorded(proposed: ProposedPlan, note: str) -> str:
+    said = _record(proposed, note)
+    return f"{said} {_VERIFY}" if proposed.recorded else said
 
 
 def _told(before: DoneByHand) -> str:

@@ -136,8 +136,9 @@ class Triage:
         self._topics[finding.title] = finding.opens
         if finding.opens:
             finding = finding.that_can_open(self._other_runbooks)
+        replaced = self.findings.get(finding.title)
         kept = self._keep(finding)
-        if finding.is_cause:
+        if finding.is_cause or (replaced and replaced.is_cause):
             for symptom in [*self.findings.values()]:
                 self._keep(symptom)
         self.refresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rbkernel.config import Settings
 from rbkernel.errors import RecorderError, UnknownConnection
 from rbkernel.evidence import Recorder, incident, recorder
 from rbkernel.kernel import error_cards
-from rbkernel.model import ActionPlan, Run, now
+from rbkernel.model import ActionPlan, Decision, DecisionState, Finding, Run, Verdict, now
 from rbkernel.render import cards, frames
 from rbkernel.triage import context
 from rbkernel.triage.act import act, done
@@ -229,3 +230,29 @@ def test_a_broken_recorder_is_said(run: Triage) -> None:
     with capture_output() as captured:
         bar.show()
     assert "Recording: STOPPED: the disk is full" in captured.outputs[0].data["text/plain"]
+
+
+def test_a_cause_that_is_over_explains_nothing_any_more(run: Triage) -> None:
+    symptom = Finding(title="Lag", verdict=Verdict.CRITICAL, expected="", actual="9 s")
+    symptom = replace(symptom, opens="RUN-007")
+    cause = Finding(
+        title="db: cause",
+        verdict=Verdict.CRITICAL,
+        expected="",
+        actual="replay is paused",
+        explains=("RUN-007",),
+    )
+    over = Finding(title="db: cause", verdict=Verdict.OK, expected="", actual="none")
+    run.add_finding(symptom)
+    run.add_finding(cause)
+    before = run.findings["Lag"].explained_by
+    run.add_finding(over)
+    assert (bool(before), run.findings["Lag"].explained_by) == (True, "")
+
+
+def test_the_bar_asks_only_what_needs_an_answer(run: Triage) -> None:
+    asked = Decision(id="d", question="What now?", options=("wait",), recommended="wait")
+    run.add_decision(replace(asked, state=DecisionState.NOT_NEEDED))
+    assert "none is open" in bar._state()["text/plain"]
+    run.add_decision(asked)
+    assert "What now?" in bar._state()["text/plain"]

@@ -127,15 +127,15 @@ def _show(settings: Settings, targets: list[Target], name: str, *, as_json: bool
             except (NotifyError, ConfigError, ExtensionError) as error:
                 complain(error)
                 service, code = "not usable", ERROR
-            rows.append((one.name, service, *_wants(one), *_state(outbox, one.name)))
+            rows.append((one.name, *_state(outbox, one.name), service, *_wants(one)))
         for receiver in receivers(settings) if not name else ():
             states = f"{ACKNOWLEDGED}, {RESOLVED}"
-            rows.append(
-                (receiver.name, receiver.sender, states, "all", *_state(outbox, receiver.name))
-            )
+            of_it = _state(outbox, receiver.name)
+            rows.append((receiver.name, *of_it, receiver.sender, states, "all"))
     finally:
         store.close()
-    names = ("target", "through", "events", "severities", "sent", "waiting", "problem")
+    # a narrow terminal leaves out the last columns
+    names = ("target", "waiting", "problem", "sent", "through", "events", "severities")
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
@@ -159,4 +159,4 @@ def _state(outbox: Outbox, name: str) -> tuple[str, str, str]:
         else ""
     )
     problem = "; ".join(filter(None, [state.problem, given_up]))
-    return str(state.sent), str(state.pending), problem
+    return str(state.pending), problem, str(state.sent)

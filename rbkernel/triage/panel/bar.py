@@ -17,6 +17,8 @@ from rbkernel.triage.decisions import decided
 from rbkernel.triage.decisions.buttons import without_kernel
 from rbkernel.triage.panel.note_box import note_box, with_text
 
+_UNANSWERED = frozenset({DecisionState.OPEN, DecisionState.PARKED})
+
 
 def show() -> None:
     """Show the bar; nothing in a headless run, where nobody can press a button."""
@@ -25,13 +27,23 @@ def show() -> None:
     state = display(_state(), raw=True, display_id=True)
     look = widgets.Button(description="Look again", tooltip="ask the servers for causes again")
     call = widgets.Button(description="Escalate", tooltip="whom to call, and what to tell them")
-    look.on_click(lambda _: _renew(state, _looked()))
+    look.on_click(lambda _: _look(look, state))
     call.on_click(lambda _: _renew(state, _escalation()))
     notes = note_box("Note for the incident", "Add note", _noted)
     row = widgets.HBox([look, call])
     text = f"[ Look again | Escalate | Add note ] {without_kernel()}"
     display(with_text(widgets.VBox([row, notes]), text), raw=True)
     display({"text/html": cards.hint(without_kernel()), "text/plain": without_kernel()}, raw=True)
+
+
+def _look(button: widgets.Button, state: DisplayHandle) -> None:
+    """Look again, once at a time: each look costs the server queries."""
+    button.disabled = True
+    _renew(state, "looking …")
+    try:
+        _renew(state, _looked())
+    finally:
+        button.disabled = False
 
 
 def _renew(state: DisplayHandle, said: str) -> None:
@@ -41,7 +53,7 @@ def _renew(state: DisplayHandle, said: str) -> None:
 def _state(said: str = "") -> dict[str, str]:
     """Return the state of the run as one card: verdict, question, recording, incident."""
     run = triage()
-    asked = [one for one in run.decisions.values() if one.state is not DecisionState.CHOSEN]
+    asked = [one for one in run.decisions.values() if one.state in _UNANSWERED]
     broken = current().broken
     facts = [
         ("Question", "; ".join(one.question for one in asked) or "none is open"),

@@ -7,11 +7,15 @@ import html
 import ipywidgets as widgets
 
 # without https, browsers offer no clipboard, except for this machine: then a selection is copied
+# a browser may refuse both, and then the clipboard still has what was copied before
 _COPY = (
-    "const text=this.dataset.text,said=()=>{this.textContent='Copied'};"
-    "if(navigator.clipboard)navigator.clipboard.writeText(text).then(said);"
+    "const text=this.dataset.text,name=this.dataset.name||(this.dataset.name=this.textContent),"
+    "say=ok=>{this.textContent=ok?'Copied':'Not copied: select the text above';"
+    "setTimeout(()=>{this.textContent=name},3000)};"
+    "if(navigator.clipboard)navigator.clipboard.writeText(text)"
+    ".then(()=>say(true),()=>say(false));"
     "else{const box=document.createElement('textarea');box.value=text;this.after(box);"
-    "box.select();document.execCommand('copy');box.remove();said()}"
+    "box.select();const ok=document.execCommand('copy');box.remove();say(ok)}"
 )
 
 
