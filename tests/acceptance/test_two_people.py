@@ -120,7 +120,8 @@ def run_elsewhere() -> None:
         text=True,
         check=False,
     )
-    assert ran.returncode == 1, ran.stderr
+    # a warning, or critical once it has lasted 30 s
+    assert ran.returncode in {1, 2}, ran.stderr
 
 
 @pytest.mark.parametrize("identity", ["ssh", "proxy", "oidc", "jupyterhub"])
