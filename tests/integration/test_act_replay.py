@@ -13,6 +13,7 @@ from rbkernel.evidence import incident
 from rbkernel.evidence.incident import ActionState
 from rbkernel.execution import executor, replay, undo
 from rbkernel.sandbox import processes
+from rbkernel.sandbox.access import Server
 from tests.support.approvals import Room, made_room, refusal
 from tests.support.journal_builder import INCIDENT, other_run
 from tests.support.servers import Servers, servers
@@ -53,6 +54,12 @@ def write(pair: Servers) -> None:
         raw.execute(b"SELECT pg_create_restore_point('x')")
         lsn = raw.execute(b"SELECT pg_switch_wal()").fetchall()[0][0]
     until(lambda: on_standby(pair, f"SELECT pg_last_wal_receive_lsn() >= '{lsn}'"))
+
+
+def restart(pair: Servers, name: Server) -> None:
+    processes.stop_server(pair.access.home, name)
+    pair.cluster.start(name)
+    pair.cluster.wait(name)
 
 
 def proposed(room: Room, number: int) -> str:
@@ -119,9 +126,7 @@ def test_a_pause_because_of_a_setting_is_not_resumed(
     on_standby(pair, "SELECT pg_wal_replay_resume()")
     with pair.access.connect("postgres") as raw:
         raw.execute(b"ALTER SYSTEM SET max_connections = 470")
-    processes.stop_server(pair.access.home, "primary")
-    pair.cluster.start("primary")
-    pair.cluster.wait("primary")
+    restart(pair, "primary")
     until(lambda: paused(pair))
     plan = proposed(room, 1)
     assert "would shut the standby down" in refusal(lambda: room.approve(plan))
@@ -139,8 +144,13 @@ def test_the_role_needs_the_functions(room: Room, pair: Servers) -> None:
     assert "TO rb_nobody, on the primary" in refusal(lambda: room.approve(plan))
 
 
-def test_a_standby_that_stops_at_a_target_is_refused() -> None:
-    seen = {"standby": True, "paused": True, "within_record": False, "ends_at": []}
-    assert not replay._no_resume(seen)
-    target = {**seen, "ends_at": ["recovery_target_time"]}
-    assert "may promote the standby" in replay._no_resume(target)
+def test_a_standby_that_stops_at_a_target_is_refused(room: Room, pair: Servers) -> None:
+    """Also before it has reached the target."""
+    with pair.access.connect("postgres", "standby") as raw:
+        raw.execute(b"ALTER SYSTEM SET max_connections = 470")
+        raw.execute(b"ALTER SYSTEM SET recovery_target_name = 'never'")
+    restart(pair, "standby")
+    pause(pair)
+    plan = proposed(room, 1)
+    why = refusal(lambda: room.approve(plan))
+    assert "may promote the standby: it has a recovery target (recovery_target_name)" in why
