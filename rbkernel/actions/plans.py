@@ -33,6 +33,8 @@ _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 # characters of a hint that might end a literal, a statement or a command
 _NOT_IN_HINT = re.compile(r"[^\w .,/-]")
 _TIME = "pg_catalog.timestamptz"
+RESUME_REPLAY = "SELECT pg_catalog.pg_wal_replay_resume();"
+PAUSE_REPLAY = "SELECT pg_catalog.pg_wal_replay_pause();"
 _SESSION_COLUMNS = ["pid", "backend_start", "application", "username", "client", "state", "state_s"]
 
 
@@ -128,9 +130,10 @@ def resume_replay(db: str, standby: Frame | None = None) -> ActionPlan:
     return planned(
         title="Resume replay",
         connection=db,
-        sql="SELECT pg_catalog.pg_wal_replay_resume();",
+        sql=RESUME_REPLAY,
+        action="resume_replay",
         targets=rows_of(standby.tail(1), columns) if standby is not None else (),
-        undo="SELECT pg_catalog.pg_wal_replay_pause();",
+        undo=PAUSE_REPLAY,
         risk="If replay was paused on purpose (a backup, to read old rows, to stop before a"
         " mistake), that state is lost: ask who paused it.",
         verify="replication/standby",

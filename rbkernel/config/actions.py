@@ -21,7 +21,9 @@ from rbkernel.spelling import did_you_mean
 # how a person who approves is known: by a signature, or because the proxy of the pages, or the
 # provider at which they signed in, says so
 Identity = Literal["ssh", "passkey", "proxy", "oidc", "jupyterhub"]
-ActionName = Literal["cancel_queries", "requeue", "set_failed", "set_flag", "terminate_sessions"]
+ActionName = Literal[
+    "cancel_queries", "requeue", "resume_replay", "set_failed", "set_flag", "terminate_sessions"
+]
 # s for which sessions and rows are watched at most; commands and requests may need longer
 _LONGEST_WATCH_S = 300.0
 # actions that set columns of rows

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from rbkernel.config import Connection, Settings
 from rbkernel.config.actions import REQUEST, RUN
 from rbkernel.errors import ActionRefused
-from rbkernel.execution import server, session_words, sessions
+from rbkernel.execution import replay, server, session_words, sessions
 from rbkernel.execution.configured import commands, place, requests
 from rbkernel.execution.document import Facts, Preview
 from rbkernel.execution.outcome import Outcome
@@ -158,9 +158,21 @@ _ROWS = on_server(
     inverse=change.inverse,
     touched=change.touched,
 )
+_REPLAY = on_server(
+    preview=replay.preview,
+    changed=replay.changed,
+    execute=replay.execute,
+    watch=replay.watch,
+    verification="replay is not paused, and it moves or has replayed all that is received",
+    target=replay.target,
+    foretold=replay.foretold,
+    inverse=replay.inverse,
+    touched=replay.touched,
+)
 KINDS: Mapping[str, Kind[Any]] = {
     "cancel_queries": _SESSIONS,
     "requeue": _ROWS,
+    "resume_replay": _REPLAY,
     "set_failed": _ROWS,
     "set_flag": _ROWS,
     "terminate_sessions": _SESSIONS,

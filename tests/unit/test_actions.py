@@ -158,6 +158,7 @@ def test_resume_replay_can_be_undone() -> None:
     plan = actions.resume_replay("standby")
     assert plan.sql == "SELECT pg_catalog.pg_wal_replay_resume();"
     assert plan.undo == "SELECT pg_catalog.pg_wal_replay_pause();"
+    assert plan.action == "resume_replay"
     assert plan.targets == ()
 
 
