@@ -25,6 +25,7 @@ from rbkernel.render.documents.page import Report
 from rbkernel.render.documents.svg import clean_svg
 from tests.support.hostile_evidence import PLOTLY, hostile_run, payloads
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, runbook
+from tests.support.printing import main_and_all_pages
 
 # what could run, load, send or cover; plotly.js draws with none of it
 LIVE_NODES = r"""() => {
@@ -313,6 +314,21 @@ def test_an_export_shuts_nobody_out(browser: Browser, cartesian: Path, dark: boo
     assert found["passes"]
     serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
     assert not [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in serious]
+
+
+def test_a_report_for_print_has_its_figures_in_front_and_its_steps_behind(
+    cartesian: Path, browser: Browser
+) -> None:
+    stills = dict.fromkeys(range(1, 5), "data:image/gif;base64,R0lGODlhAQABAAAAACw=")
+    markup = page.render(report.build(cartesian, RUN_ID), stills)
+    main, everything = main_and_all_pages(browser, markup)
+    assert main == 1
+    assert everything > main
+    before, after = markup.decode().split('<section class="appendix">')
+    assert before.count("<figcaption>figure ") == 4
+    assert "Step by step" not in before
+    assert "Step by step" in after
+    assert "<figcaption>" not in after
 
 
 def test_pdf_and_markdown_have_a_picture_of_each_figure(

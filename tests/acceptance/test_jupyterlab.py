@@ -12,14 +12,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from rbkernel.config import Settings
 from rbkernel.errors import EvidenceError
 from rbkernel.evidence import reading
+from rbkernel.render.documents import page, report
 from rbkernel.sandbox import control
 from tests.support.lab import Desk, Lab
 from tests.support.odd_runbook import write_odd
+from tests.support.printing import main_and_all_pages
 from tests.support.waiting import until
 
 RUNBOOK = "replication_lag.ipynb"
@@ -42,7 +44,7 @@ def open_runs(evidence: Path) -> set[Path]:
 
 
 def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
-    paused: None, desk: Desk, lab: Lab, evidence: Path
+    paused: None, browser: Browser, desk: Desk, lab: Lab, evidence: Path
 ) -> None:
     kernels = desk.page.locator(".jp-LauncherCard[data-category=Notebook]")
     expect(kernels.get_by_text("rbkernel (recorded)")).to_be_visible()
@@ -90,6 +92,9 @@ def test_an_engineer_finds_the_cause_chooses_saves_and_it_verifies(
     folder = Path(sealed.stdout.splitlines()[0].removeprefix("sealed "))
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     assert folder.is_relative_to(evidence)
+    made = report.build(evidence, reading.read(folder).run_id)
+    main, everything = main_and_all_pages(browser, page.render(made, {}))
+    assert main <= 4 < everything
 
 
 def test_a_page_closed_in_mid_run_loses_nothing(

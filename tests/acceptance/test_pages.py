@@ -16,7 +16,7 @@ from rbkernel.evidence import bundle, incident
 from rbkernel.gateway.jobs.storage.store import Store
 from tests.acceptance.test_export import LIVE_NODES
 from tests.support import cause_scenes, page_scenes
-from tests.support.cause_scenes import LOCKS, LONG, POOL, REFUSED, RTL, SCENES, Scene
+from tests.support.cause_scenes import LOCKS, LONG, POOL, REFUSED, REPLAY, RTL, SCENES, Scene
 from tests.support.hostile_evidence import hostile_run, payloads
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal
 from tests.support.lab import Desk, Lab
@@ -227,6 +227,16 @@ def test_a_phone_shows_cause_question_and_buttons_without_scrolling(
 def test_the_figure_of_the_cause_is_drawn(browser: Browser, causes: str) -> None:
     with shown(browser, causes + incident_page(LOCKS)) as (page, problems):
         expect(page.locator("[data-part=picture] .live[data-drawn=yes]")).to_have_count(1)
+        assert not problems
+
+
+def test_the_svg_of_the_cause_is_shown_on_a_phone(browser: Browser, causes: str) -> None:
+    address = causes + incident_page(REPLAY)
+    with shown(browser, address, width=390, height=844) as (page, problems):
+        picture = page.locator("[data-part=picture] img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("one => one.decode().then(() => one.naturalWidth)") == 480
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert not problems
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from rbkernel.evidence import bundle, incident
 from rbkernel.evidence.incident import AlertStatus
 from rbkernel.model import question_identity, situation_identity
-from tests.support import page_scenes
+from tests.support import figure_scenes, page_scenes
 from tests.support.hostile_evidence import PLOTLY
 from tests.support.journal_builder import CHECK, PARAMETERS, START, Journal, runbook
 
@@ -35,6 +35,7 @@ class Scene:
     reason: str = ""
     sql: str = ""
     figure: Mapping[str, Any] = field(default_factory=dict)
+    svg: Callable[[], str] | None = None
 
     @property
     def incident(self) -> str:
@@ -98,16 +99,7 @@ REPLAY = Scene(
     recommended="resume replay",
     reason="replay was paused by hand, and nothing else holds it up",
     sql="SELECT pg_wal_replay_resume();",
-    figure=_figure(
-        "Replay lag (s)",
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "x": [f"2026-11-20T03:0{n}:00Z" for n in range(6)],
-            "y": [0, 1, 9, 17, 24, 31.5],
-            "line": {"color": "#0072b2"},
-        },
-    ),
+    svg=figure_scenes.SCENES["lag-hour"],
 )
 POOL = Scene(
     name="pool",
@@ -208,6 +200,9 @@ def _run(root: Path, scene: Scene) -> None:
     _found(journal, check, scene)
     if scene.figure:
         data = {PLOTLY: dict(scene.figure), "text/plain": scene.figure["layout"]["title"]["text"]}
+        journal.iopub(check, "display_data", data=data, metadata={}, transient={})
+    if scene.svg:
+        data = {"image/svg+xml": scene.svg(), "text/plain": scene.title}
         journal.iopub(check, "display_data", data=data, metadata={}, transient={})
     if scene.question:
         _asked(journal, check, scene)

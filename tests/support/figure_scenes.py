@@ -145,6 +145,7 @@ def _odd_lines() -> pd.DataFrame:
 #: the figures to look at, by name
 SCENES: Mapping[str, Callable[[], str]] = {
     "lag-brief": lambda: figure.of(lag()).svg,
+    "lag-near": lambda: figure.of(lag(samples=2, begin_s=13)).svg,
     "lag-three": lambda: figure.of(lag(3)).svg,
     "lag-hour": lambda: figure.timeline(
         hours(), "replay_lag_s", by="standby", warn=2, critical=300, title="Replay lag"

@@ -40,6 +40,7 @@ def ends(element: ET.Element) -> tuple[float, float]:
     """Where a text begins and ends, in px, by the estimate of `shapes.width_of`."""
     at = float(element.get("x", ""))
     width = shapes.width_of(element.text or "", int(element.get("font-size", shapes.NORMAL)))
+    width *= 1.1 if element.get("font-weight") else 1
     left = {"end": at - width, "middle": at - width / 2}.get(element.get("text-anchor", ""), at)
     return left, left + width
 
@@ -150,7 +151,7 @@ def test_a_chain_is_whole_or_folded_and_each_session_is_counted() -> None:
         assert len(heads) == count
     for count in (30, 300, 3000):
         shown = drawn(count)
-        assert shown[0].endswith(f"{count - 1:,} wait behind 4711 migrate")
+        assert f" {count - 1:,} wait behind 4711 migrate" in " ".join(shown[:2])
         heads = [one for one in shown if re.match(r"(?:root: )?\d{4} shop|root: ", one)]
         folded = [int(one[1].replace(",", "")) for line in shown
                   if (one := re.match(r"and ([\d,]+) more", line))]  # fmt: skip
@@ -213,6 +214,28 @@ class TestReplay:
         frame = lag(begin_s=0)
         frame.attrs["limits"] = {"replay_lag_s": (60.0, 600.0)}
         assert "stands still" not in figure.of(frame).svg
+
+
+@pytest.mark.parametrize("name", ["lag-brief", "lag-near", "lines-point", "bars", "slots"])
+def test_no_line_of_a_threshold_crosses_a_text(name: str) -> None:
+    elements = list(ET.fromstring(SCENES[name]()))
+    upright = re.compile(r"M([\d.]+) ([\d.]+)L\1 ([\d.]+)")
+    crossed = 0
+    for at, line in enumerate(elements):
+        found = upright.fullmatch(line.get("d", ""))
+        if found is None or not line.get("stroke-dasharray"):
+            continue
+        x, top, bottom = map(float, found.groups())
+        for place, one in enumerate(elements):
+            if one.tag != f"{_SVG}text" or not top < float(one.get("y", "")) < bottom:
+                continue
+            left, right = ends(one)
+            if left < x < right:
+                crossed += 1
+                # the ground of the text is drawn after the line
+                assert place > at + 1, one.text
+                assert elements[place - 1].get("class") == "f-paper", one.text
+    assert crossed or name != "lag-near"
 
 
 def test_samples_of_a_few_seconds_are_bars_with_the_colour_of_their_state() -> None:

@@ -23,7 +23,7 @@ from rbkernel.evidence.reading import Record, snapshot_of
 from rbkernel.evidence.rebuild import annotate
 from rbkernel.model import Decision, Finding, Verdict, by_urgency, folded, leading
 from rbkernel.render.documents import wording
-from rbkernel.render.documents.blocks import Block, Reader, Text
+from rbkernel.render.documents.blocks import Block, Figure, Image, Reader, Text
 from rbkernel.render.documents.markdown import markdown_html
 from rbkernel.render.documents.widgets import states
 from rbkernel.render.documents.wording import Plan
@@ -101,6 +101,15 @@ class Section:
     def blocks(self) -> Iterator[Block]:
         """All blocks of all cells of the section, in order."""
         return (block for cell in self.cells for block in cell.blocks)
+
+    @property
+    def pictures(self) -> tuple[Block, ...]:
+        """The figures and images of the section, without figures that cannot be drawn."""
+        return tuple(
+            one
+            for one in self.blocks
+            if isinstance(one, Image) or (isinstance(one, Figure) and one.drawn)
+        )
 
     @property
     def prose(self) -> tuple[str, ...]:

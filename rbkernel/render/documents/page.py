@@ -76,6 +76,14 @@ class Report:
         blocks = (block for section in self.sections for block in section.blocks)
         return tuple(block for block in blocks if isinstance(block, Figure) and block.drawn)
 
+    @property
+    def runbooks(self) -> tuple[Section, ...]:
+        """The sections with a runbook to append: of several runs of the same text, the first."""
+        first: dict[tuple[str, tuple[str, ...]], Section] = {}
+        for section in self.sections:
+            first.setdefault((section.runbook, section.prose), section)
+        return tuple(first.values())
+
 
 def render(report: Report, stills: Mapping[int, str] | None = None, *, library: str = "") -> bytes:
     """Return the HTML page of a report.

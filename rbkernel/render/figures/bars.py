@@ -105,7 +105,8 @@ def _least(bar: Bar) -> float:
 
 
 def _bar(bar: Bar, y: float, across: Axis, tones: Mapping[str, str], unit: str) -> Iterator[str]:
-    yield shapes.text(12, y + 12, shapes.cut(bar.name or "(no name)", WIDTH - 24))
+    name = shapes.cut(bar.name or "(no name)", WIDTH - 24)
+    yield shapes.label(12, y + 12, name, ground="paper", size=NORMAL)
     zero, right, left = across.place(0), 0.0, 0.0
     for name, value in bar.parts.items():
         if not math.isfinite(value) or value == 0:

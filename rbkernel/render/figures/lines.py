@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rbkernel.render.figures import scales, shapes
 from rbkernel.render.figures.palette import SERIES
 from rbkernel.render.figures.scales import Axis
-from rbkernel.render.figures.shapes import SMALL, WIDTH
+from rbkernel.render.figures.shapes import NORMAL, SMALL, WIDTH
 
 #: so many series are drawn; `leading` names others
 MOST = 12
@@ -263,21 +263,23 @@ def _brief(figure: Lines, top: float) -> tuple[list[str], float]:
     levels = [one for one in figure.thresholds if math.isfinite(one.value)]
     low, high = scales.span([*lasts, *(one.value for one in levels)])
     across = Axis(low=low, high=high, start=12, end=WIDTH - 90)
-    parts = []
+    parts, texts = [], []
     y = top + 6
     begun = y
     for index, line in enumerate(figure.lines):
         tone = judged(line.last, levels) or SERIES[index % len(SERIES)]
         if line.name:
-            parts.append(shapes.text(12, y + 12, shapes.cut(line.name, WIDTH - 24)))
+            name = shapes.cut(line.name, WIDTH - 24)
+            texts.append(shapes.label(12, y + 12, name, ground="paper", size=NORMAL))
             y += 18
         zero, end = across.place(0), across.place(line.last if math.isfinite(line.last) else 0)
         parts.append(shapes.rect(min(zero, end), y, max(2, abs(end - zero)), 16, tone))
         value = scales.written(line.last, figure.unit)
-        parts.append(shapes.text(max(zero, end) + 6, y + 13, value, bold=True))
+        place = max(zero, end) + 6
+        texts.append(shapes.label(place, y + 13, value, ground="paper", size=NORMAL, bold=True))
         y += 18
         if (change := _change(line, figure.unit)) and line.first != line.last:
-            parts.append(shapes.text(12, y + 12, change, size=SMALL, tone="faint"))
+            texts.append(shapes.label(12, y + 12, change, ground="paper", tone="faint"))
             y += 16
         y += 8
     for one in levels:
@@ -288,7 +290,7 @@ def _brief(figure: Lines, top: float) -> tuple[list[str], float]:
         said = f"{figure.event} {scales.clock(figure.since, 1)} UTC"
         parts.append(shapes.text(12, y + height + 14, said, size=SMALL))
         height += 20
-    return [*parts, *words], y + height
+    return [*parts, *texts, *words], y + height
 
 
 def _levels_below(

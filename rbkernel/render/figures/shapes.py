@@ -17,7 +17,11 @@ from rbkernel.render.figures.palette import COLOURS, style
 #: px; a picture is drawn for a phone, and larger screens do not enlarge it
 WIDTH = 480
 SMALL, NORMAL, TITLE = 12, 13, 15
+# bold text is up to so much wider than `width_of` says; measured in DejaVu Sans, a wide font
+_BOLD = 1.1
 _CLASS = re.compile(r'class="(?:f-([a-z0-9-]+))?(?: ?s-([a-z0-9-]+))?"')
+# not between a number and its unit
+_SPACE = re.compile(r"(?<!\d)\s+|\s+(?![^\W\d_]{1,3}\b)")
 _NARROW, _BROAD = frozenset("iljtfrI.,:;|'!()[] -"), frozenset("mwMWQOGD@%…—")
 _MARKS = ("circle", "square", "diamond", "triangle")
 
@@ -73,11 +77,15 @@ def cut(words: str, room: float, size: int = NORMAL) -> str:
 def wrap(words: str, room: float, size: int = NORMAL, most: int = 3) -> list[str]:
     """Return a text as lines that fit into so many px; the last of the most lines is cut.
 
+    A number and its unit stay on one line.
+
     >>> wrap("one two three", 60), wrap("one two three four", 60, most=2)
     (['one two', 'three'], ['one two', 'three f…'])
+    >>> wrap("held 35.4 MB", 70)
+    ['held', '35.4 MB']
     """
     lines: list[str] = [""]
-    for word in one_line(words).split():
+    for word in _SPACE.split(one_line(words).strip()):
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and width_of(longer, size) > room:
             lines.append(word)
@@ -112,7 +120,7 @@ def label(
     size: int = SMALL, bold: bool = False,
 ) -> str:  # fmt: skip
     """Return a text on a ground of its own, so that lines below do not cross it."""
-    width = width_of(words, size) * (1.08 if bold else 1)
+    width = width_of(words, size) * (_BOLD if bold else 1)
     left = x - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
     under = rect(left - 3, y - size + 1, width + 6, size + 3, ground)
     return under + text(x, y, words, size=size, tone=tone, anchor=anchor, bold=bold)
@@ -186,7 +194,7 @@ def picture(parts: Iterable[str], *, height: float, title: str, words: str) -> s
 
 def headline(title: str) -> tuple[list[str], float]:
     """Return a title at the top of a picture, and the height that it takes, in px."""
-    lines = wrap(title, 0.93 * WIDTH, TITLE)
+    lines = wrap(title, (WIDTH - 20) / _BOLD, TITLE)
     drawn = [text(10, 22 + 19 * at, line, size=TITLE, bold=True) for at, line in enumerate(lines)]
     return drawn, 12.0 + 19 * len(lines)
 
