@@ -9,6 +9,8 @@ import pandas as pd
 
 # values of a series below which no line is drawn through them
 _FEWEST = 4
+#: Why the growth of a series is not known.
+TOO_SHORT = "unknown: fewer than 4 values in the range, or since the last large drop"
 # the part of a range that is also looked at alone: its last sixth
 _RECENT = 6
 _HOUR_S = 3600.0
