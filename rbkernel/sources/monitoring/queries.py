@@ -74,10 +74,11 @@ class _Compared:
     def gone(self, found: Found) -> list[Series]:
         """Return the series of the last days that have no value now, with their baselines."""
         left = {*self.known} - {one.identity for one in found.series}
+        usually = {one: self.known[one].usual(0.0).value for one in sorted(left, key=sorted)}
         return [
-            Series(labels=dict(one), samples=[(0.0, self.known[one].by_days)])
-            for one in sorted(left, key=sorted)
-            if self.known[one].by_days > 0
+            Series(labels=dict(one), samples=[(0.0, value)])
+            for one, value in usually.items()
+            if value > 0
         ]
 
 
@@ -246,7 +247,8 @@ class Queries:
             return None
         last = f"{amounts.count(days, 'day')}, if at least half of them have one"
         said = f"baseline: median of the values at this time of each of the last {last}"
-        by_day = self._each(text, end, days, _DAY_S)
+        # those before the last days show whether the level has moved
+        by_day = self._each(text, end, max(days, usual.RECENT + usual.WEEK), _DAY_S)
         notes = [said, *(f"of the baseline: {note}" for note in by_day.notes)]
         if by_day.cut_by:  # a part of a sum can be too low or too high: there is no baseline
             why = f"unknown: the baseline is cut off by {by_day.cut_by}"
