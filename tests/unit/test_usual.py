@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from rbkernel.checks.answer import provenance
+from rbkernel.config.sources import Source
+from rbkernel.errors import SourceError
 from rbkernel.sources.monitoring import usual
-from rbkernel.sources.monitoring.queries import _Compared
+from rbkernel.sources.monitoring.client import Reply
+from rbkernel.sources.monitoring.queries import Asked, Queries, _Compared
 from rbkernel.sources.monitoring.series import Found, Series
 from rbkernel.sources.monitoring.usual import Baseline
 
@@ -73,3 +77,27 @@ def test_a_series_that_is_gone_counts_as_usual_on_this_weekday(
     }
     found = _Compared(asked=7, known=known).gone(Found(series=[]))
     assert [one.samples[0][1] for one in found] == gone
+
+
+def test_a_baseline_that_does_not_answer_keeps_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Prometheus that is slow about the past is asked about it once, and about now all the same.
+
+    The ratio is unknown.
+    """
+    one = Queries(Source(name="prom", kind="prometheus", url="http://127.0.0.1:9"))
+    asked = []
+
+    def get(path: str, given: Mapping[str, str]) -> Reply:
+        asked.append(path)
+        if path.endswith("_range"):
+            raise SourceError("no answer within 10 s")
+        vector = {"resultType": "vector", "result": [{"metric": {}, "value": [0, "7"]}]}
+        return Reply({"status": "success", "data": vector}, "")
+
+    monkeypatch.setattr(one.client, "get", get)
+    frame = one.query("cost", {}, asked=Asked(ends=_MONDAY, baseline_days=7))
+    source = provenance(frame)
+    assert source is not None
+    assert (frame["value"].tolist(), source.reason) == ([7.0], "")
+    assert source.missing["ratio"] == "unknown: the baseline has no answer: no answer within 10 s"
+    assert asked == ["/api/v1/query", "/api/v1/query_range"]
