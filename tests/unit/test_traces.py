@@ -13,8 +13,8 @@ _fine = partial(Span, error=False, status="200")
 
 def _span(name: str, service: str, begin_ms: float, end_ms: float) -> Span:
     parent = "" if service == "gateway" else "0"
-    times = {"start_us": begin_ms * _MS, "end_us": end_ms * _MS}
-    return _fine(id=name, parent=parent, service=service, operation="call", **times)
+    made = partial(_fine, id=name, parent=parent, service=service, operation="call")
+    return made(start_us=begin_ms * _MS, end_us=end_ms * _MS)
 
 
 def test_calls_at_the_same_time_count_once() -> None:
