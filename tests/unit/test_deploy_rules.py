@@ -400,6 +400,17 @@ class TestPressure:
         calm = Course(title="Pool", used=[0.2] * 28, load=load, calls=slow)
         assert calm.held().ok, "slow calls that hold nothing are no pressure"
 
+    def test_calls_that_are_a_little_slower_explain_no_leak(self) -> None:
+        used, load = [0.1 + n / 30 for n in range(28)], [40.0] * 28
+        found = Course(title="Pool", used=used, load=load, calls={"bank": [0.1] * 14 + [0.16] * 14})
+        assert (found.leak().critical, found.held().ok) == (True, True)
+        assert "restart" in found.used_up().next_step
+
+    def test_few_values_of_calls_say_nothing(self) -> None:
+        used, load = [0.2 + n / 36 for n in range(28)], [40.0] * 28
+        found = Course(title="Pool", used=used, load=load, calls={"bank": [0.1, 2.0]})
+        assert (found.leak().unknown, found.held().unknown) == (True, True)
+
 
 class TestFlags:
     def test_off_in_reverse_order(self) -> None:
