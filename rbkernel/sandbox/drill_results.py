@@ -9,11 +9,13 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import nbformat
 from pydantic import TypeAdapter
 
+import rbkernel
 from rbkernel import __version__, amounts
 from rbkernel.errors import SandboxError
 from rbkernel.evidence import store
@@ -23,6 +25,8 @@ from rbkernel.runbook import frontmatter_text
 from rbkernel.runbook.catalogue import Runbook
 from rbkernel.runbook.frontmatter_sections import HEALTHY, Drill
 from rbkernel.sandbox.faults.catalogue import FAULTS
+
+_PACKAGE = Path(rbkernel.__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +146,7 @@ def summary(results: Sequence[Result]) -> str:
 class Kept:
     """Results in a file, one JSON object a line, so that interrupted drills can be continued.
 
-    A result that passed counts as long as the notebook is the same, byte for byte.
+    A result that passed counts as long as the notebook and rbkernel are the same, byte for byte.
     """
 
     def __init__(self, path: Path) -> None:
@@ -194,7 +198,18 @@ class Kept:
 
 def _key(runbook: Runbook, drill: Drill) -> str:
     asked = drill.model_dump_json().encode()
-    return hashlib.sha256(runbook.document + b"\0" + asked).hexdigest()
+    return hashlib.sha256(b"\0".join([_code(_PACKAGE), runbook.document, asked])).hexdigest()
+
+
+@cache
+def _code(package: Path) -> bytes:
+    """Return a digest of the files of a package: causes, queries, rules and faults are there."""
+    made = hashlib.sha256()
+    for file in sorted(package.rglob("*")):
+        if file.is_file() and file.suffix != ".pyc":
+            made.update(f"{file.relative_to(package)}\0".encode())
+            made.update(hashlib.sha256(file.read_bytes()).digest())
+    return made.digest()
 
 
 def totals(results: Sequence[Result]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
+from rbkernel.checks import frames
 from rbkernel.config.actions import ActionRule
-from rbkernel.errors import ParameterError
+from rbkernel.errors import ParameterError, SourceError
 from rbkernel.model import Verdict
 from rbkernel.triage.changes import flags, releases, watch_queries
 from rbkernel.triage.changes.expected import Expected, Seen
@@ -333,6 +334,31 @@ class TestWatch:
             watch_queries.watch_queries({"Errors": {"query": "up", **fields}}, "")
 
 
+class TestOtherCauses:
+    @pytest.mark.parametrize("asked", [0, 1, 2])
+    def test_an_answer_that_failed_may_hide_another_cause(self, asked: int) -> None:
+        late = SourceError("Prometheus did not answer in 10 s", next_step="ask again")
+        failed = frames.failed_frame(("value",), late, name="x", connection="prom", sql="x")
+        answers = [pd.DataFrame()] * 3
+        answers[asked] = failed
+        others = releases.causes(*answers)
+        assert "not known, " in others
+        assert "did not answer" in others
+        silent = _deployed(_old(*_errors(120, 21, 0.0)), _new(*_errors(20, 0, 0.2)))
+        assert silent.began().critical
+        assert dataclasses.replace(silent, others=others).began().unknown
+
+    def test_a_service_without_such_calls_has_no_other_cause(self) -> None:
+        none = SourceError("the query has no result", next_step="see the reference")
+        empty = frames.failed_frame(("value",), none, name="x", connection="prom", sql="x")
+        assert releases.causes(empty, empty, empty) == ""
+
+    def test_models_whose_calls_fail(self) -> None:
+        models = pd.DataFrame({"model": ["large"], "value": [0.9]})
+        said = releases.causes(pd.DataFrame(), pd.DataFrame(), models)
+        assert said == "90 % of the calls of large fail"
+
+
 class TestPressure:
     def test_a_restart_begins_anew(self) -> None:
         saw = [n / 20 for n in range(4, 18)]
@@ -373,6 +399,17 @@ class TestPressure:
         assert Course(title="Pool", used=used, load=load, calls={}).held().unknown
         calm = Course(title="Pool", used=[0.2] * 28, load=load, calls=slow)
         assert calm.held().ok, "slow calls that hold nothing are no pressure"
+
+    def test_calls_that_are_a_little_slower_explain_no_leak(self) -> None:
+        used, load = [0.1 + n / 30 for n in range(28)], [40.0] * 28
+        found = Course(title="Pool", used=used, load=load, calls={"bank": [0.1] * 14 + [0.16] * 14})
+        assert (found.leak().critical, found.held().ok) == (True, True)
+        assert "restart" in found.used_up().next_step
+
+    def test_few_values_of_calls_say_nothing(self) -> None:
+        used, load = [0.2 + n / 36 for n in range(28)], [40.0] * 28
+        found = Course(title="Pool", used=used, load=load, calls={"bank": [0.1, 2.0]})
+        assert (found.leak().unknown, found.held().unknown) == (True, True)
 
 
 class TestFlags:

@@ -224,6 +224,23 @@ def test_what_passed_is_known_until_the_notebook_changes(tmp_path: Path) -> None
     assert again.known(catalogue.read(path), SAID) is None
 
 
+def test_what_passed_is_not_known_after_the_code_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runbook = catalogue.read(write(tmp_path, "slot-unread"))
+    code = [tmp_path / name / "causes.py" for name in ("before", "after")]
+    for file, text in zip(code, ("LIMIT = 1", "LIMIT = 2"), strict=True):
+        file.parent.mkdir()
+        file.write_text(text)
+    monkeypatch.setattr(drill_results, "_PACKAGE", code[0].parent)
+    kept = drill_results.Kept(tmp_path / "drills.jsonl")
+    kept.add(passed(runbook, "slot-unread"), runbook, SAID)
+    again = drill_results.Kept(tmp_path / "drills.jsonl")
+    assert again.known(runbook, SAID)
+    monkeypatch.setattr(drill_results, "_PACKAGE", code[1].parent)
+    assert again.known(runbook, SAID) is None
+
+
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"drill": "x", "result": {"runbook": 3}}'])
 def test_a_file_without_results_is_refused_and_left_as_it_is(tmp_path: Path, text: str) -> None:
     file = tmp_path / "drills.jsonl"

@@ -274,9 +274,13 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
     for span in spans:
         children[span.parent].append(span)
     first = _failed_first(spans, children)
-    alike: dict[str, list[float]] = defaultdict(list)
+    alike: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
-        alike[span.which].append(_own_us(span, children[span.id]) / 1000)
+        alike[span.which].append(span)
+    total_us = {
+        which: _union_us(part for one in same for part in _own(one, children[one.id]))
+        for which, same in alike.items()
+    }
     return [
         (
             span.service,
@@ -284,7 +288,7 @@ def rows(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
             datetime.fromtimestamp(span.start_us / 1e6, UTC),
             round((span.end_us - span.start_us) / 1000, 3),
             round(_own_us(span, children[span.id]) / 1000, 3),
-            round(sum(alike[span.which]), 3),
+            round(total_us[span.which] / 1000, 3),
             len(alike[span.which]),
             span.error,
             span is first,
@@ -368,15 +372,33 @@ def _own_us(span: Span, children: Iterable[Span]) -> float:
     ...     return Span(id="", parent="", service="", operation="", start_us=start, end_us=end,
     ...                 error=False, status="")
     >>> _own_us(span(0, 100), [span(10, 40), span(30, 60), span(90, 200)])
-    40
+    40.0
     """
-    own, reached = span.end_us - span.start_us, span.start_us
+    return _union_us(_own(span, children))
+
+
+def _own(span: Span, children: Iterable[Span]) -> Iterator[tuple[float, float]]:
+    """Yield begin and end (µs) of each part of a span in which none of its children ran."""
+    reached = span.start_us
     for child in sorted(children, key=lambda one: one.start_us):
-        begin, end = max(child.start_us, reached), min(child.end_us, span.end_us)
-        if end > begin:
-            own -= end - begin
-            reached = end
-    return own
+        if (begin := min(child.start_us, span.end_us)) > reached:
+            yield reached, begin
+        reached = max(reached, child.end_us)
+    if span.end_us > reached:
+        yield reached, span.end_us
+
+
+def _union_us(parts: Iterable[tuple[float, float]]) -> float:
+    """Return how long at least one of some intervals (begin and end, µs) lasts.
+
+    >>> _union_us([(0, 30), (10, 40), (50, 60)])
+    50.0
+    """
+    total = reached = 0.0
+    for begin, end in sorted(parts):
+        total += max(0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 def _missing(spans: Sequence[Span]) -> str:

@@ -28,6 +28,8 @@ _ENOUGH = 12
 # calls are slower if they take this many times as long as at the beginning, and this many s longer;
 # a leak grows step by step: one step is less than this share of its growth (own choices)
 _SLOWER, _SLOWER_S, _AT_ONCE = 1.5, 0.05, 0.5
+# slower calls and more load explain a growth if they multiply to this part of it (own choice)
+_EXPLAINS = 0.5
 # after a fall to less than this share, as by a restart, it begins anew
 _FELL = 0.5
 
@@ -164,17 +166,23 @@ class Course:
 
     @property
     def _slow(self) -> str | None:
-        """The system of which calls have become slower by most, with how much; empty if none has.
+        """The system of which calls have become slower by most, with how much.
 
-        None if that is not measured.
+        Empty if none has, or too little for the growth: use is load times duration. None if that
+        is not measured long enough.
         """
         if self.calls is None:
             return ""
-        ends = {name: _ends(values) for name, values in self.calls.items() if values}
+        ends = {
+            name: _ends(values) for name, values in self.calls.items() if len(values) >= _ENOUGH
+        }
         if not ends:
             return None
         name, (first, last) = max(ends.items(), key=lambda one: one[1][1] - one[1][0])
         if last < first * _SLOWER or last - first < _SLOWER_S:
+            return ""
+        before, after = self._ends
+        if last * (self._loaded or 1.0) * before < _EXPLAINS * after * first:
             return ""
         return f"{name} ({first:.2g} s to {last:.2g} s)"
 

@@ -29,8 +29,10 @@ from rbkernel.triage.query import ask, traced
 _STARTED, _RUNNING = "@deploy/started_at", "@deploy/versions"
 _ERRORS, _RATES = "@http/error_ratio_by_version", "@http/request_rate_by_version"
 _CALLS, _WAITS = "@upstream/error_ratio", "@db/pool_timeouts"
+_MODELS = "@llm/error_ratio"
 # above them, another system or the pool may be the cause of errors: as in RUN-008 (ratio, /s)
 _CALLS_FAIL, _WAITS_FAIL = 0.05, 0.1
+_NO_RESULT = "no result"  # as a query of Prometheus says it
 # how far the zone of a time without one may be from UTC
 _ZONE = pd.Timedelta(hours=14)
 _NOW = Asked()
@@ -100,8 +102,9 @@ def releases(
 
     Asks the named queries ``deploy/started_at``, ``deploy/versions``,
     ``http/error_ratio_by_version`` and ``http/request_rate_by_version``; and
-    ``upstream/error_ratio`` and ``db/pool_timeouts``, since calls that fail, or a pool without
-    connections, may be the cause as well, if no older version runs for a comparison.
+    ``upstream/error_ratio``, ``llm/error_ratio`` and ``db/pool_timeouts``, since calls that fail,
+    or a pool without connections, may be the cause as well, if no older version runs for a
+    comparison.
 
     Parameters
     ----------
@@ -124,7 +127,7 @@ def releases(
     # 600 values at most: Prometheus refuses more than 11,000 of a series
     lasted = Asked(last_s=look_back_s, step_s=max(60.0, look_back_s / 600))
     errors, rates = known(_ERRORS, lasted), known(_RATES, lasted)
-    others = causes(known(_CALLS), known(_WAITS))
+    others = causes(known(_CALLS), known(_WAITS), known(_MODELS))
     found = deployments(service, started, running, errors, rates, limit=error_ratio, others=others)
     heading = f"deployed versions of {service}"
     tables.show(Table(heading=heading, names=_NAMES, rows=found.rows()), kind="releases")
@@ -151,23 +154,38 @@ def _asked(service: str, source: str, query: str, asked: Asked = _NOW) -> pd.Dat
     return monitoring.ask("prometheus", query, source, asked, {"service": service})
 
 
-def causes(calls: pd.DataFrame, waits: pd.DataFrame) -> str:
+def causes(calls: pd.DataFrame, waits: pd.DataFrame, models: pd.DataFrame) -> str:
     """Return what else than a deployment may be the cause of errors; empty if nothing is wrong.
 
+    An answer that failed or was cut may hide it. No result is no such calls.
+
     >>> calls = pd.DataFrame({"upstream": ["payments", "mail"], "value": [0.6, 0.0]})
-    >>> causes(calls, pd.DataFrame({"value": [2.0]}))
+    >>> causes(calls, pd.DataFrame({"value": [2.0]}), pd.DataFrame())
     '60 % of the calls of payments fail; requests wait in vain for a connection of the pool'
-    >>> causes(pd.DataFrame(), pd.DataFrame())
+    >>> causes(pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
     ''
     """
     found = []
-    if "value" in calls and not (failing := calls[calls["value"] > _CALLS_FAIL]).empty:
-        worst = failing.nlargest(1, "value").to_dict("records")[0]
-        name = worst.get("upstream") or "another system"
-        found.append(f"{as_share(worst['value'])} of the calls of {name} fail")
+    for frame, label, other in (
+        (calls, "upstream", "another system"),
+        (models, "model", "a model"),
+    ):
+        if "value" in frame and not (failing := frame[frame["value"] > _CALLS_FAIL]).empty:
+            worst = failing.nlargest(1, "value").to_dict("records")[0]
+            name = worst.get(label) or other
+            found.append(f"{as_share(worst['value'])} of the calls of {name} fail")
     if "value" in waits and waits["value"].gt(_WAITS_FAIL).any():
         found.append("requests wait in vain for a connection of the pool")
+    asked = {"calls of other systems": calls, "the pool": waits, "calls of models": models}
+    unseen = ((what, _unseen(frame)) for what, frame in asked.items())
+    found += [f"{what}: not known, {reason}" for what, reason in unseen if reason]
     return "; ".join(found)
+
+
+def _unseen(frame: pd.DataFrame) -> str:
+    """Return why an answer may lack what is wrong; empty if it is whole, or has no series."""
+    origin = provenance(frame)
+    return "" if origin is None or _NO_RESULT in origin.reason else origin.reason or origin.cut_by
 
 
 def deployments(

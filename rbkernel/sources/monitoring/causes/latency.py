@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # what is said of calls that a service does not make, or does not measure
-_NO_RESULT = "the query has no result"
 # a part of a request is its cause if it accounts for this share of the additional time; a request
 # makes several queries, so that those of the database need less (own choices)
 _PART, _PART_OF_QUERIES = 0.3, 0.05
