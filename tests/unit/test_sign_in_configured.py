@@ -35,6 +35,8 @@ client_id = "service-rbkernel"
 secret_env = "OIDC"
 allowed_users = ["*"]
 """
+# at another port: browsers send cookies to all ports of a host
+JUPYTER = '[pages]\njupyter_url = "https://RUNBOOKS.example.org:8443/user/ann"\n'
 BY_OIDC = RULE.replace('"proxy"', '"oidc"')
 
 
@@ -43,10 +45,12 @@ BY_OIDC = RULE.replace('"proxy"', '"oidc"')
     [
         (OIDC.replace('allowed_groups = ["sre"]', ""), "says of nobody that they may sign in"),
         (OIDC.replace("name_claim", "#"), "name_claim"),
-        (OIDC.replace("https://login", "http://login"), "give one with https"),
-        (OIDC.replace("https://login", "https://u:p@login"), "no address to sign in at"),
-        (OIDC.replace("https://runbooks", "http://runbooks"), "give one with https"),
+        (OIDC.replace("https://login", "http://login"), "give an https address"),
+        (OIDC.replace("https://login", "https://u:p@login"), "remove all before the @"),
+        (OIDC.replace("https://runbooks", "http://runbooks"), "give an https address"),
         (OIDC.replace("secret_env", "#"), "either secret_env or secret_file"),
+        (OIDC.replace('example.org"\nclient', 'example.org/?p=1"\nclient'), "without a query"),
+        (OIDC.replace('example.org"\nclient', 'example.org/#1"\nclient'), "without a fragment (#)"),
         (f"{OIDC}session_hours = 25", "session_hours"),
         (f"{OIDC}client_secret = 's'", "client_secret"),
         (OIDC + PROXY, "would have two names"),
@@ -54,7 +58,9 @@ BY_OIDC = RULE.replace('"proxy"', '"oidc"')
         (f"[pages]\nopen_on_loopback = true\n{OIDC}", "exclude each other"),
         (HUB.replace("service-rbkernel", "rbkernel"), "is no service of JupyterHub"),
         (HUB.replace("hub.example.org", "runbooks.example.org:8443"), "get the cookies"),
-        (f"{HUB}api_url = 'http://hub.internal:8081/hub/api'", "give one with https"),
+        (OIDC + JUPYTER, "JupyterLab and these pages are both at runbooks.example.org"),
+        (HUB + JUPYTER, "JupyterLab and these pages are both at runbooks.example.org"),
+        (f"{HUB}api_url = 'http://hub.internal:8081/hub/api'", "give an https address"),
         (HUB + BY_OIDC.format(more="", rule=""), "there is no [pages.oidc]"),
         (OIDC + BY_OIDC.format(more="one_user = true", rule=""), "needs two people"),
     ],

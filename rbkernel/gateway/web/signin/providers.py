@@ -26,7 +26,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from rbkernel.config.signin import JupyterHub, OpenID, SignIn, address
+from rbkernel.config.addresses import must_protect_token
+from rbkernel.config.signin import JupyterHub, OpenID, SignIn
 from rbkernel.errors import ConfigError, Unauthenticated
 from rbkernel.evidence import manifest
 from rbkernel.sources.httpclient import HttpRequest, fetch
@@ -312,8 +313,13 @@ def _words(error: Exception) -> str:
 
 
 def _place(said: Mapping[str, Any], name: str) -> str:
-    """Return an address that the provider says; it gets the secret, so it must be a safe one."""
-    return address(str(said[name]))
+    """Return an address that the provider says, exactly: a last slash or a query is part of it."""
+    found = str(said[name])
+    try:
+        must_protect_token(found, query=True)
+    except ValueError as error:
+        raise ValueError(f"its {name} is not safe: {error}") from error
+    return found
 
 
 def _text(value: object) -> str:
