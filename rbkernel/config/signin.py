@@ -10,9 +10,10 @@ from pydantic import Field, field_validator, model_validator
 from rbkernel.config.addresses import must_protect_token
 from rbkernel.config.people import NamesPeople, Said
 from rbkernel.config.quantities import Hours
+from rbkernel.config.words import AtField
 
 Model = TypeVar("Model", bound="SignIn")
-# in allowed_users or allowed_groups: everybody whom the provider knows
+# in allowed_users: everybody whom the provider knows
 EVERYBODY = "*"
 
 
@@ -40,6 +41,11 @@ class SignIn(NamesPeople):
             raise ValueError(
                 "says of nobody that they may sign in: name allowed_users or allowed_groups, or"
                 f' everybody with allowed_users = ["{EVERYBODY}"]'
+            )
+        if EVERYBODY in self.allowed_groups:
+            raise AtField(
+                f'"{EVERYBODY}" is no group: for everybody, write allowed_users = ["{EVERYBODY}"]',
+                "allowed_groups",
             )
         return self
 
