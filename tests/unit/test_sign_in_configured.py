@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rbkernel.errors import ConfigError
+from rbkernel.errors import ConfigError, Overloaded
 from rbkernel.evidence.incident import Approval
 from rbkernel.execution import approvers, named_person
 from rbkernel.execution.ledger import now
 from rbkernel.execution.named_person import Person
 from rbkernel.gateway.assembly import must_be_set
 from rbkernel.gateway.jobs.execution import environment
+from rbkernel.gateway.web.signin.door import Door
 from tests.support.page_server import serving
 from tests.unit.test_page_proxy import PROXY, RULE, load
 
@@ -44,6 +47,7 @@ BY_OIDC = RULE.replace('"proxy"', '"oidc"')
     ("text", "why"),
     [
         (OIDC.replace('allowed_groups = ["sre"]', ""), "says of nobody that they may sign in"),
+        (OIDC.replace('["sre"]', '["*"]'), 'for everybody, write allowed_users = ["*"]'),
         (OIDC.replace("name_claim", "#"), "name_claim"),
         (OIDC.replace("https://login", "http://login"), "give an https address"),
         (OIDC.replace("https://login", "https://u:p@login"), "remove all before the @"),
@@ -92,13 +96,39 @@ def test_what_a_browser_gets(
         [cookie] = answer.headers.get_list("Set-Cookie")
         account = client.get("/rbkernel/account")
     parts = set(cookie.split("; ")[1:])
-    assert cookie.startswith("__Host-rbkernel-sign-in=")
-    assert parts == {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"}
+    assert cookie.startswith("__Host-rbkernel-sign-in-")
+    assert parts == {"HttpOnly", "Max-Age=600", "Path=/", "SameSite=Lax", "Secure"}
     asked = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert asked["redirect_uri"] == ["https://runbooks.example.org/rbkernel/signin/callback"]
     assert asked["code_challenge_method"] == ["S256"]
     assert SECRET not in answer.headers["Location"] + cookie
     assert "Not signed in" in account.text
+
+
+def test_a_provider_that_hangs_holds_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers can ask the provider, too: readiness and metrics never wait for their threads."""
+    monkeypatch.setenv("OIDC", SECRET)
+    door = Door.made(load(tmp_path, monkeypatch, HUB), "/rbkernel")
+    answers, names = threading.Event(), []
+
+    def asked() -> None:
+        names.append(threading.current_thread().name)
+        answers.wait()
+
+    async def ask() -> None:
+        waiting = [asyncio.ensure_future(door.ask(asked)) for _ in range(16)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="16 people are signing in"):
+            await door.ask(asked)
+        answers.set()
+        await asyncio.gather(*waiting)
+        await door.ask(asked)
+
+    asyncio.run(ask())
+    assert len(names) == 17
+    assert {name.rpartition("_")[0] for name in names} == {"rbkernel-sign-in"}
 
 
 def test_a_click_counts_only_at_its_time_and_of_this_provider(

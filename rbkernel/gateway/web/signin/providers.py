@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from rbkernel.evidence import manifest
 from rbkernel.sources.httpclient import HttpRequest, fetch
 
 _TIMEOUT_S, _MOST_BYTES, _MOST_WORDS = 10.0, 1_000_000, 200
+# the addresses of a provider hardly ever change; s
+_KEPT_S = 300.0
 # clocks differ; s
 _LEEWAY_S = 60
 # with a key pair only: whoever has the secret of a client could sign with HS256
@@ -109,10 +112,11 @@ def admitted(settings: SignIn, named: Named) -> str:
 
 @dataclass(kw_only=True)
 class OpenIDProvider:
-    """An OpenID Connect provider. Its addresses are read at each sign-in: that is rare."""
+    """An OpenID Connect provider. What it says of its addresses is kept for some minutes."""
 
     settings: OpenID
     callback: str
+    _kept: tuple[float, Mapping[str, Any]] | None = None
 
     def begin(self, flow: Flow) -> str:
         """Return the address to which the browser is sent.
@@ -149,9 +153,12 @@ class OpenIDProvider:
             return Named(name=_text(claims.get(name)), groups=_texts(claims.get(groups)))
 
     def _said(self) -> Mapping[str, Any]:
+        if self._kept and time.monotonic() < self._kept[0]:
+            return self._kept[1]
         said = _answer("GET", f"{self.settings.issuer}/.well-known/openid-configuration")
         if str(said.get("issuer", "")).rstrip("/") != self.settings.issuer:
             raise ValueError(f"it says that its issuer is {said.get('issuer')!r}")
+        self._kept = (time.monotonic() + _KEPT_S, said)
         return said
 
     def _claims(
