@@ -18,17 +18,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def must_protect_token(url: str) -> None:
-    """Raise a ValueError if a token that is sent to this address could be read on its way.
+def must_protect_token(url: str, *, query: bool = False) -> None:
+    """Raise a ValueError if a secret that is sent to this address could be read on its way.
+
+    The address may have a ``query`` only where it is used as it is.
 
     >>> must_protect_token("https://tickets.example.org/rest/api/2/issue")
+    >>> must_protect_token("http://127.0.0.2:8081/token?p=ops", query=True)
     >>> must_protect_token("http://tickets.example.org")
     Traceback (most recent call last):
-    ValueError: url: give an https address, because the token is sent there
+    ValueError: give an https address (http only on this machine), because a secret is sent there
     """
     parts = urlsplit(url)
-    secure = parts.scheme == "https" or is_loopback(parts.hostname or "")
-    if parts.scheme not in {"http", "https"} or not parts.netloc or not secure or parts.query:
-        raise ValueError("url: give an https address, because the token is sent there")
+    # the address is not repeated, because it may contain a password
     if "@" in parts.netloc:
-        raise ValueError("url would put a secret into the file: name a variable, token_env")
+        raise ValueError("the address would put a secret into the file: remove all before the @")
+    host = parts.hostname or ""
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    if not (host and is_safe):
+        raise ValueError(
+            "give an https address (http only on this machine), because a secret is sent there"
+        )
+    if parts.fragment or (parts.query and not query):
+        raise ValueError("give an address without a query (?) and without a fragment (#)")

@@ -13,6 +13,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rbkernel.config.actions import Actions
+from rbkernel.config.addresses import must_protect_token
 from rbkernel.config.commands import Command, must_compile
 from rbkernel.config.connections import Connection
 from rbkernel.config.gateway import Gateway
@@ -22,7 +23,6 @@ from rbkernel.config.named import Named
 from rbkernel.config.notify import Notify
 from rbkernel.config.pages import Pages
 from rbkernel.config.queue import Grouping, Queue, RouteRule, Schedule
-from rbkernel.config.signin import address
 from rbkernel.config.sources import Source
 from rbkernel.config.tickets import Tickets
 from rbkernel.config.words import AtField
@@ -181,17 +181,19 @@ class Settings(BaseModel):
         """
         if self.pages.signin:
             try:
-                address(self.gateway.address)
+                must_protect_token(self.gateway.address)
             except ValueError as error:
                 raise AtField(str(error), "gateway", "url") from error
         hub = self.pages.jupyterhub
         host = urlsplit(self.gateway.address).hostname
-        if hub and urlsplit(hub.url).hostname == host:
-            raise AtField(
-                f"JupyterHub and these pages are both at {host}, so servers of its users get the"
-                " cookies of whoever signs in: give `rbkernel serve` a host name of its own",
-                *("gateway", "url"),
-            )
+        lab = self.pages.jupyter_url if self.pages.signin else ""
+        for name, url in (("JupyterHub", hub.url if hub else ""), ("JupyterLab", lab)):
+            if url and urlsplit(url).hostname == host:
+                raise AtField(
+                    f"{name} and these pages are both at {host}, so servers of its users get the"
+                    " cookies of whoever signs in: give `rbkernel serve` a host name of its own",
+                    *("gateway", "url"),
+                )
         return self
 
     @property

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from rbkernel.config.addresses import must_protect_token
 from rbkernel.config.people import NamesPeople, Said
 from rbkernel.config.quantities import Hours
+from rbkernel.config.words import AtField
 
 Model = TypeVar("Model", bound="SignIn")
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-# in allowed_users or allowed_groups: everybody whom the provider knows
+# in allowed_users: everybody whom the provider knows
 EVERYBODY = "*"
 
 
-def address(url: str) -> str:
-    """Return an address without a slash at its end; it must be https, or on this machine.
-
-    Raises
-    ------
-    ValueError
-        It is another kind of address.
-
-    >>> address("https://login.example.org/realms/ops/"), address("http://127.0.0.1:8081/hub/api")
-    ('https://login.example.org/realms/ops', 'http://127.0.0.1:8081/hub/api')
-    """
-    parts = urlsplit(url)
-    is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL)
-    if not (parts.hostname and is_plain and is_safe):
-        raise ValueError(
-            f"{url!r} is no address to sign in at: give one with https, such as"
-            " https://login.example.org (http only on this machine)"
-        )
+def _base(url: str) -> str:
+    """Return an address that others are made of, without a slash at its end."""
+    must_protect_token(url)
     return url.rstrip("/")
 
 
@@ -57,6 +41,11 @@ class SignIn(NamesPeople):
             raise ValueError(
                 "says of nobody that they may sign in: name allowed_users or allowed_groups, or"
                 f' everybody with allowed_users = ["{EVERYBODY}"]'
+            )
+        if EVERYBODY in self.allowed_groups:
+            raise AtField(
+                f'"{EVERYBODY}" is no group: for everybody, write allowed_users = ["{EVERYBODY}"]',
+                "allowed_groups",
             )
         return self
 
@@ -93,7 +82,7 @@ class OpenID(SignIn):
     groups_claim: str = "groups"
     scopes: tuple[str, ...] = ("profile", "email")
 
-    _issuer_is_safe = field_validator("issuer")(address)
+    _issuer_is_safe = field_validator("issuer")(_base)
 
     @property
     def place(self) -> str:
@@ -113,7 +102,7 @@ class JupyterHub(SignIn):
     url: str
     api_url: str = ""
 
-    _url_is_safe = field_validator("url")(address)
+    _url_is_safe = field_validator("url")(_base)
 
     @field_validator("client_id")
     @classmethod
@@ -125,7 +114,7 @@ class JupyterHub(SignIn):
     @field_validator("api_url")
     @classmethod
     def _api_is_safe(cls, url: str) -> str:
-        return address(url) if url else url
+        return _base(url) if url else url
 
     @property
     def place(self) -> str:

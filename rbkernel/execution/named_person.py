@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from rbkernel.config import Settings
 from rbkernel.config.people import NamesPeople, Said
@@ -69,12 +70,14 @@ def naming_of(settings: Settings) -> NamesPeople:
             next_step="add [pages.oidc], [pages.jupyterhub] or [pages.proxy] to rbkernel.toml, and"
             " start `rbkernel serve` again",
         )
-    origin = assertions.origin(settings.gateway.address)
-    if settings.pages.jupyter_url and assertions.origin(settings.pages.jupyter_url) == origin:
-        # a script in the output of a notebook could click in the name of whoever looks at it
+    here, jupyter = settings.gateway.address, settings.pages.jupyter_url
+    if jupyter and urlsplit(jupyter).hostname == urlsplit(here).hostname:
+        # a script in the output of a notebook could click in the name of whoever looks at it, and
+        # at another port, its server gets the cookies with which it can click, too
+        same = assertions.origin(jupyter) == assertions.origin(here)
         raise ActionRefused(
-            f"JupyterLab has the same origin as these pages, {origin}, so nobody can approve by a"
-            " click",
+            f"JupyterLab has the same {'origin' if same else 'host name'} as these pages, {here},"
+            " so nobody can approve by a click",
             where="[pages] jupyter_url",
             next_step="give `rbkernel serve` a host name of its own, in [gateway] url",
         )

@@ -215,7 +215,7 @@ def approves_what_was_read(way: Way, ann: Page, bob: Page, changes: Callable[[],
     changes()
     ann.get_by_text("Something changed?").click()
     ann.get_by_role("button", name="Preview again").click()
-    read = bob.get_by_role("button", name="The preview changed: I have read it")
+    read = bob.get_by_role("button", name="A preview came: I have read it")
     expect(read).to_be_visible()
     assert bob.locator("form[data-approves] input[name=digest]").input_value() != seen
     expect(approve).to_be_disabled()

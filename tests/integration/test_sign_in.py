@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,10 @@ from rbkernel.config import Settings
 from rbkernel.config.gateway import Gateway
 from rbkernel.config.pages import Pages
 from rbkernel.config.signin import JupyterHub, OpenID
+from rbkernel.errors import Unauthenticated
 from rbkernel.gateway import links
+from rbkernel.gateway.web.signin.providers import Flow, OpenIDProvider
+from rbkernel.gateway.web.signin.sessions import Sessions
 from tests.acceptance.alertmanagers import free_port
 from tests.support import jupyterhub, openid_provider
 from tests.support.journal_builder import INCIDENT
@@ -143,6 +147,50 @@ def test_a_person_signs_in_and_out(waiting: Path, bob: Person) -> None:
     # the server has forgotten the token, too
     stolen = httpx.get(f"{bob.url}{THE_INCIDENT}", headers={"Cookie": f"rbkernel-session={token}"})
     assert stolen.status_code == 403
+
+
+def test_a_session_that_ended_while_the_page_was_open(waiting: Path, bob: Person) -> None:
+    """Whoever signs in again comes back to the page of the form, not to the form."""
+    refused = bob.client.post(f"{THE_INCIDENT}/note", data={"note": "seen"}, headers=HERE)
+    assert refused.status_code == 403
+    found = BeautifulSoup(refused.text, "html.parser").select_one("a[href*=signin]")
+    assert found
+    back = bob.log_in(bob.begin(str(found["href"])), "bob")
+    page = bob.client.get(bob.client.get(back).headers["Location"])
+    assert (page.status_code, page.url.path) == (200, THE_INCIDENT)
+
+
+def test_two_tabs_sign_in(bob: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tab has its own sign-in, and one thread alone changes the sessions."""
+    threads = set()
+
+    def seen(name: str) -> None:
+        method = getattr(Sessions, name)
+
+        def call(*about: Any) -> Any:
+            threads.add(threading.get_ident())
+            return method(*about)
+
+        monkeypatch.setattr(Sessions, name, call)
+
+    for name in ("begin", "of", "end"):
+        seen(name)
+    tabs = [bob.begin(), bob.begin()]
+    for place in tabs:
+        done = bob.client.get(bob.log_in(place, "bob"))
+        assert (done.status_code, done.headers.get("Location")) == (303, THE_INCIDENT), words(done)
+    assert "Signed in as bob" in bob.words
+    assert [one for one in bob.client.cookies if "sign-in" in one] == []
+    assert len(threads) == 1
+
+
+def test_the_addresses_of_a_provider_are_kept() -> None:
+    with openid_provider.openid_provider() as made:
+        asked = OpenIDProvider(settings=openid(made), callback="https://x/back")
+        first = asked.begin(Flow(to="/"))
+    assert urlsplit(asked.begin(Flow(to="/"))).path == urlsplit(first).path
+    with pytest.raises(Unauthenticated, match="does not answer"):
+        OpenIDProvider(settings=openid(made), callback="https://x/back").begin(Flow(to="/"))
 
 
 def test_who_may_not_sign_in(bob: Person) -> None:

@@ -230,9 +230,9 @@ class _Discovery(_Handler):
         self.finish(
             {
                 "issuer": url,
-                "authorization_endpoint": f"{url}/authorize",
-                "token_endpoint": f"{url}/token",
-                "userinfo_endpoint": f"{url}/userinfo",
+                "authorization_endpoint": f"{url}/authorize?policy=ops",
+                "token_endpoint": f"{url}/token/",
+                "userinfo_endpoint": f"{url}/userinfo?policy=ops",
                 "jwks_uri": f"{url}/keys",
             }
         )
@@ -275,7 +275,10 @@ class _UserInfo(_Handler):
 
 @contextmanager
 def openid_provider(callback: str = "") -> Iterator[Provider]:
-    """Run the provider, whose client comes back to ``callback``, which may be set later."""
+    """Run the provider, whose client comes back to ``callback``, which may be set later.
+
+    Its addresses are exact, as those of Django (a last slash) and Entra (a query).
+    """
     started, ended = threading.Event(), asyncio.Event()
     provider, told = Provider(callback=callback), []
 
@@ -285,7 +288,7 @@ def openid_provider(callback: str = "") -> Iterator[Provider]:
             "/.well-known/openid-configuration": _Discovery,
             "/keys": _Keys,
             "/authorize": _Authorize,
-            "/token": _Token,
+            "/token/": _Token,
             "/userinfo": _UserInfo,
         }
         server = HTTPServer(Application([(one, way, shared) for one, way in places.items()]))

@@ -15,8 +15,9 @@ from rbkernel import config
 from rbkernel.config import Settings
 from rbkernel.config.pages import Pages
 from rbkernel.config.proxy import Proxy
-from rbkernel.errors import ConfigError, Unauthenticated
+from rbkernel.errors import ActionRefused, ConfigError, Unauthenticated
 from rbkernel.evidence import incident
+from rbkernel.execution import named_person
 from rbkernel.gateway import links
 from rbkernel.gateway.assembly import must_be_set
 from rbkernel.gateway.jobs.execution import environment
@@ -117,6 +118,26 @@ class TestConfiguration:
     ) -> None:
         rule = RULE.format(more="one_user = true", rule="proposer_may_approve = true")
         assert load(tmp_path, monkeypatch, PROXY + rule).actions.one_user
+
+    @pytest.mark.parametrize(
+        ("lab", "same"),
+        [
+            ("https://runbooks.example.org/user/ann", "the same origin"),
+            ("https://runbooks.example.org:8443", "the same host name"),
+            ("https://lab.example.org", ""),
+        ],
+    )
+    def test_nobody_clicks_beside_jupyterlab(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: str, same: str
+    ) -> None:
+        """Browsers send the cookies of the links to every port of a host."""
+        text = f'[gateway]\nurl = "https://runbooks.example.org"\n[pages]\njupyter_url = "{lab}"\n'
+        settings = load(tmp_path, monkeypatch, text + PROXY)
+        if not same:
+            assert named_person.naming_of(settings) == settings.pages.proxy
+            return
+        with pytest.raises(ActionRefused, match=f"JupyterLab has {same}"):
+            named_person.naming_of(settings)
 
     def test_the_secret(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = load(tmp_path, monkeypatch, PROXY)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rbkernel.errors import ConfigError
+from rbkernel.errors import ConfigError, Overloaded
 from rbkernel.evidence.incident import Approval
 from rbkernel.execution import approvers, named_person
 from rbkernel.execution.ledger import now
 from rbkernel.execution.named_person import Person
 from rbkernel.gateway.assembly import must_be_set
 from rbkernel.gateway.jobs.execution import environment
+from rbkernel.gateway.web.signin.door import Door
 from tests.support.page_server import serving
 from tests.unit.test_page_proxy import PROXY, RULE, load
 
@@ -35,6 +38,8 @@ client_id = "service-rbkernel"
 secret_env = "OIDC"
 allowed_users = ["*"]
 """
+# at another port: browsers send cookies to all ports of a host
+JUPYTER = '[pages]\njupyter_url = "https://RUNBOOKS.example.org:8443/user/ann"\n'
 BY_OIDC = RULE.replace('"proxy"', '"oidc"')
 
 
@@ -42,11 +47,14 @@ BY_OIDC = RULE.replace('"proxy"', '"oidc"')
     ("text", "why"),
     [
         (OIDC.replace('allowed_groups = ["sre"]', ""), "says of nobody that they may sign in"),
+        (OIDC.replace('["sre"]', '["*"]'), 'for everybody, write allowed_users = ["*"]'),
         (OIDC.replace("name_claim", "#"), "name_claim"),
-        (OIDC.replace("https://login", "http://login"), "give one with https"),
-        (OIDC.replace("https://login", "https://u:p@login"), "no address to sign in at"),
-        (OIDC.replace("https://runbooks", "http://runbooks"), "give one with https"),
+        (OIDC.replace("https://login", "http://login"), "give an https address"),
+        (OIDC.replace("https://login", "https://u:p@login"), "remove all before the @"),
+        (OIDC.replace("https://runbooks", "http://runbooks"), "give an https address"),
         (OIDC.replace("secret_env", "#"), "either secret_env or secret_file"),
+        (OIDC.replace('example.org"\nclient', 'example.org/?p=1"\nclient'), "without a query"),
+        (OIDC.replace('example.org"\nclient', 'example.org/#1"\nclient'), "without a fragment (#)"),
         (f"{OIDC}session_hours = 25", "session_hours"),
         (f"{OIDC}client_secret = 's'", "client_secret"),
         (OIDC + PROXY, "would have two names"),
@@ -54,7 +62,9 @@ BY_OIDC = RULE.replace('"proxy"', '"oidc"')
         (f"[pages]\nopen_on_loopback = true\n{OIDC}", "exclude each other"),
         (HUB.replace("service-rbkernel", "rbkernel"), "is no service of JupyterHub"),
         (HUB.replace("hub.example.org", "runbooks.example.org:8443"), "get the cookies"),
-        (f"{HUB}api_url = 'http://hub.internal:8081/hub/api'", "give one with https"),
+        (OIDC + JUPYTER, "JupyterLab and these pages are both at runbooks.example.org"),
+        (HUB + JUPYTER, "JupyterLab and these pages are both at runbooks.example.org"),
+        (f"{HUB}api_url = 'http://hub.internal:8081/hub/api'", "give an https address"),
         (HUB + BY_OIDC.format(more="", rule=""), "there is no [pages.oidc]"),
         (OIDC + BY_OIDC.format(more="one_user = true", rule=""), "needs two people"),
     ],
@@ -86,13 +96,39 @@ def test_what_a_browser_gets(
         [cookie] = answer.headers.get_list("Set-Cookie")
         account = client.get("/rbkernel/account")
     parts = set(cookie.split("; ")[1:])
-    assert cookie.startswith("__Host-rbkernel-sign-in=")
-    assert parts == {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"}
+    assert cookie.startswith("__Host-rbkernel-sign-in-")
+    assert parts == {"HttpOnly", "Max-Age=600", "Path=/", "SameSite=Lax", "Secure"}
     asked = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert asked["redirect_uri"] == ["https://runbooks.example.org/rbkernel/signin/callback"]
     assert asked["code_challenge_method"] == ["S256"]
     assert SECRET not in answer.headers["Location"] + cookie
     assert "Not signed in" in account.text
+
+
+def test_a_provider_that_hangs_holds_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers can ask the provider, too: readiness and metrics never wait for their threads."""
+    monkeypatch.setenv("OIDC", SECRET)
+    door = Door.made(load(tmp_path, monkeypatch, HUB), "/rbkernel")
+    answers, names = threading.Event(), []
+
+    def asked() -> None:
+        names.append(threading.current_thread().name)
+        answers.wait()
+
+    async def ask() -> None:
+        waiting = [asyncio.ensure_future(door.ask(asked)) for _ in range(16)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="16 people are signing in"):
+            await door.ask(asked)
+        answers.set()
+        await asyncio.gather(*waiting)
+        await door.ask(asked)
+
+    asyncio.run(ask())
+    assert len(names) == 17
+    assert {name.rpartition("_")[0] for name in names} == {"rbkernel-sign-in"}
 
 
 def test_a_click_counts_only_at_its_time_and_of_this_provider(

@@ -226,7 +226,8 @@ class Linked(Shows):
                     ended = error
         return grants, ended
 
-    def _refused(self, error: RbkernelError) -> Answer:
+    def _refused(self, error: RbkernelError, page: str) -> Answer:
+        """Return the page that says why; who signs in there goes to ``page``, which has a GET."""
         if self._access.open_on_loopback or not isinstance(error, LinkError):
             return routes.message(self.site, error, 403)
         what = self.path_args[0] if self.path_args else ""
@@ -236,7 +237,7 @@ class Linked(Shows):
             error,
             403,
             command=f"rbkernel link {what}".strip(),
-            sign_in=door.address(self.request.path) if door and not self.session else "",
+            sign_in=door.address(page) if door and not self.session else "",
         )
 
     @property
@@ -300,7 +301,7 @@ class Page(Linked):
             grant = await self.allowed(what)
             person = self._person()
         except (LinkError, Unauthenticated, ConfigError) as error:
-            self.send(self._refused(problem or error))
+            self.send(self._refused(problem or error, self.request.path))
         else:
             xsrf = self._token(grant, what, person)
             await self.show(self._route, what, xsrf=xsrf, person=person)
@@ -335,7 +336,7 @@ class Form(Linked):
             person = self._person()
             self.must_be_from_the_page(grant, what, person)
         except (LinkError, Unauthenticated, ConfigError) as error:
-            self.send(self._refused(error))
+            self.send(self._refused(error, page))
             return
         if person:
             by = author(person.name, person.whose)

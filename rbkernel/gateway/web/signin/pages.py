@@ -5,14 +5,13 @@ No approval comes from here, and no GET ends a session: the sign-out is a form o
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from urllib.parse import urlsplit
 
-from rbkernel.errors import LinkError, RbkernelError, Unauthenticated
+from rbkernel.errors import LinkError, Overloaded, RbkernelError, Unauthenticated
 from rbkernel.gateway.links import Grant
 from rbkernel.gateway.web import routes
-from rbkernel.gateway.web.signin.door import Door
+from rbkernel.gateway.web.signin.door import BEGUN_S, Door
 from rbkernel.gateway.web.signin.providers import Flow
 from rbkernel.gateway.web.site import Site
 from rbkernel.gateway.web.tornado_pages import Access, Linked, Shows
@@ -32,16 +31,18 @@ class SignIn(Shows):
         """Begin the sign-in; afterwards, the browser comes back to the page it was on."""
         flow = Flow(to=self._door.page(self.get_query_argument("to", "")))
         try:
-            there = await asyncio.to_thread(self._door.provider.begin, flow)
+            there = await self._door.ask(self._door.provider.begin, flow)
         except RbkernelError as error:
             self._refuse(error)
             return
-        _set_cookie(self, self._door, "sign-in", self._door.sealed(flow))
+        cookie, door = self._door.sealed(flow), self._door
+        _set_cookie(self, door, door.begun(flow.state), cookie, max_age=BEGUN_S)
         self.redirect(there)
 
     def _refuse(self, error: RbkernelError) -> None:
         _log.warning("sign-in: %s (from %s)", error, self.request.remote_ip)
-        self.send(routes.message(self.site, error, 403, sign_in=f"{self._door.base}/signin"))
+        status = 503 if isinstance(error, Overloaded) else 403
+        self.send(routes.message(self.site, error, status, sign_in=f"{self._door.base}/signin"))
 
 
 class Callback(SignIn):
@@ -50,10 +51,10 @@ class Callback(SignIn):
     async def get(self) -> None:
         """Sign the person in, and go to the page on which they were."""
         door = self._door
-        began = self.get_cookie(door.cookie("sign-in"), "") or ""
-        self.clear_cookie(door.cookie("sign-in"), path="/", secure=door.is_secure)
+        state = self.get_query_argument("state", "")
         try:
-            flow = door.flow(began, self.get_query_argument("state", ""))
+            flow = door.flow(self.get_cookie(door.begun(state), "") or "", state)
+            self.clear_cookie(door.begun(flow.state), path="/", secure=door.is_secure)
             if error := self.get_query_argument("error", "")[:_LONGEST]:
                 raise Unauthenticated(
                     f"nobody was signed in: the provider says {error!r}"
@@ -62,16 +63,14 @@ class Callback(SignIn):
                     next_step="sign in again, or ask who administers the provider",
                 )
             code = self.get_query_argument("code", "")
-            token = await asyncio.to_thread(door.enter, flow, code)
+            person = await door.ask(door.named, flow, code)
         except RbkernelError as error:
             self._refuse(error)
             return
         before = self.get_cookie(door.cookie("session"), "")
         door.sessions.end(before or "")
-        _set_cookie(self, door, "session", token)
-        session = door.sessions.of(token)
-        assert session
-        _log.warning("signed in: %s (from %s)", session.person.name, self.request.remote_ip)
+        _set_cookie(self, door, door.cookie("session"), door.begin(person))
+        _log.warning("signed in: %s (from %s)", person.name, self.request.remote_ip)
         self.redirect(flow.to, status=303)
 
 
@@ -119,7 +118,15 @@ class Account(Linked):
 _ACCOUNT = Grant(what="account", expires=0)
 
 
-def _set_cookie(handler: Shows, door: Door, name: str, value: str) -> None:
+def _set_cookie(
+    handler: Shows, door: Door, name: str, value: str, max_age: int | None = None
+) -> None:
     handler.set_cookie(
-        door.cookie(name), value, path="/", httponly=True, samesite="Lax", secure=door.is_secure
+        name,
+        value,
+        path="/",
+        httponly=True,
+        samesite="Lax",
+        secure=door.is_secure,
+        max_age=max_age,
     )

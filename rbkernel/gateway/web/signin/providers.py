@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,12 +27,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from rbkernel.config.signin import JupyterHub, OpenID, SignIn, address
+from rbkernel.config.addresses import must_protect_token
+from rbkernel.config.signin import JupyterHub, OpenID, SignIn
 from rbkernel.errors import ConfigError, Unauthenticated
 from rbkernel.evidence import manifest
 from rbkernel.sources.httpclient import HttpRequest, fetch
 
 _TIMEOUT_S, _MOST_BYTES, _MOST_WORDS = 10.0, 1_000_000, 200
+# the addresses of a provider hardly ever change; s
+_KEPT_S = 300.0
 # clocks differ; s
 _LEEWAY_S = 60
 # with a key pair only: whoever has the secret of a client could sign with HS256
@@ -108,10 +112,11 @@ def admitted(settings: SignIn, named: Named) -> str:
 
 @dataclass(kw_only=True)
 class OpenIDProvider:
-    """An OpenID Connect provider. Its addresses are read at each sign-in: that is rare."""
+    """An OpenID Connect provider. What it says of its addresses is kept for some minutes."""
 
     settings: OpenID
     callback: str
+    _kept: tuple[float, Mapping[str, Any]] | None = None
 
     def begin(self, flow: Flow) -> str:
         """Return the address to which the browser is sent.
@@ -148,9 +153,12 @@ class OpenIDProvider:
             return Named(name=_text(claims.get(name)), groups=_texts(claims.get(groups)))
 
     def _said(self) -> Mapping[str, Any]:
+        if self._kept and time.monotonic() < self._kept[0]:
+            return self._kept[1]
         said = _answer("GET", f"{self.settings.issuer}/.well-known/openid-configuration")
         if str(said.get("issuer", "")).rstrip("/") != self.settings.issuer:
             raise ValueError(f"it says that its issuer is {said.get('issuer')!r}")
+        self._kept = (time.monotonic() + _KEPT_S, said)
         return said
 
     def _claims(
@@ -312,8 +320,13 @@ def _words(error: Exception) -> str:
 
 
 def _place(said: Mapping[str, Any], name: str) -> str:
-    """Return an address that the provider says; it gets the secret, so it must be a safe one."""
-    return address(str(said[name]))
+    """Return an address that the provider says, exactly: a last slash or a query is part of it."""
+    found = str(said[name])
+    try:
+        must_protect_token(found, query=True)
+    except ValueError as error:
+        raise ValueError(f"its {name} is not safe: {error}") from error
+    return found
 
 
 def _text(value: object) -> str:

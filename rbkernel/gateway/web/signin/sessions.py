@@ -32,7 +32,7 @@ class Session:
 
 @dataclass(kw_only=True)
 class Sessions:
-    """The sessions of all people who are signed in.
+    """The sessions of all people who are signed in. One thread uses them: that of the server.
 
     >>> sessions = Sessions(clock=iter([0.0, 5.0, 11.0]).__next__)
     >>> token = sessions.begin(Person(name="bob", address="https://x", identity="oidc"), 10.0)

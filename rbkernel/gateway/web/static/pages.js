@@ -98,7 +98,7 @@
     const confirm = document.createElement("button");
     buttons.forEach((button) => { button.disabled = true; });
     confirm.type = "button";
-    confirm.textContent = "The preview changed: I have read it";
+    confirm.textContent = "A preview came: I have read it";
     confirm.addEventListener("click", () => {
       read.add(digestOf(forms[0]));
       confirm.remove();
