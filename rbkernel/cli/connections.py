@@ -62,8 +62,14 @@ def init(
     }
     fields |= setup.password_source(password) if password else _ask_source()
     name = name or _ask_name(str(fields["dbname"]), known)
+    if name in known:  # an included file may have it
+        raise ConfigError(
+            f"the connection {name} already exists",
+            where=str(file),
+            next_step="choose another name, or edit the existing connection",
+        )
     text = _text(file)
-    if "[connections." not in text:
+    if not known:
         fields["default"] = True  # the first connection is the default one
     connection = setup.connection(name, fields)
     extended = setup.with_connection(text, name, fields)

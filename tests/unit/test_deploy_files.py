@@ -105,3 +105,10 @@ def test_the_image_does_not_run_as_root() -> None:
     text = (DEPLOY / "docker/Dockerfile").read_text()
     assert re.findall("^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     assert text.index("\nUSER ") < text.index("\nENTRYPOINT ")
+
+
+def test_no_unit_forbids_the_bit_that_group_access_sets() -> None:
+    units = list((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
+    assert units
+    # [evidence] group_access = true sets the set-group-ID bit of folders
+    assert [unit.name for unit in units if "RestrictSUIDSGID" in unit.read_text()] == []
