@@ -150,18 +150,33 @@ def _program(path: KeyPath, program: str) -> Iterator[_Seen]:
 def _file(path: KeyPath, file: Path) -> Iterator[_Seen]:
     if path in _MADE_LATER:
         return
-    if not file.exists():
+    try:
+        there, mode = file.exists(), file.stat().st_mode if file.exists() else 0
+    except OSError as error:  # a folder above may not be entered
+        yield _unreadable(path, file, error.strerror or str(error))
+        return
+    if not there:
         yield _Seen(
             path=path,
             what=f"{file} does not exist here",
             next_step="create it where rbkernel runs, or correct the path",
         )
-    elif path[-1] == "passfile" and file.stat().st_mode & _READABLE_BY_OTHERS:
+    elif not os.access(file, os.R_OK):
+        yield _unreadable(path, file, "no permission to read it")
+    elif path[-1] == "passfile" and mode & _READABLE_BY_OTHERS:
         yield _Seen(
             path=path,
             what=f"others than its owner can read {file}, so libpq ignores it",
             next_step=f"chmod 600 {file}",
         )
+
+
+def _unreadable(path: KeyPath, file: Path, why: str) -> _Seen:
+    return _Seen(
+        path=path,
+        what=f"this user cannot read {file}: {why}",
+        next_step="give the user that runs rbkernel the permission, or run this check as that user",
+    )
 
 
 def _senders_and_channels(settings: Settings) -> Iterator[_Seen]:
@@ -186,9 +201,13 @@ def _senders_and_channels(settings: Settings) -> Iterator[_Seen]:
 def _people(settings: Settings) -> Iterator[_Seen]:
     """Yield the rules that need more approvers than there are."""
     file = settings.actions.approvers
-    if file is None or not file.is_file():
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace") if file else ""
+    except OSError:
+        return  # said of the file itself
+    lines = text.splitlines()
+    if file is None:
         return
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     people = {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
     for place, rule in enumerate(settings.actions.rules):
         if rule.approvers > len(people):

@@ -132,6 +132,17 @@ def test_what_would_not_work_is_found_without_asking_anybody(
     assert [one.level for one in remarks if one not in in_file] == ["warning"]
 
 
+def test_a_file_that_this_user_may_not_read_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as root, whom no file is closed to."""
+    (folder / "open").write_text("")
+    (folder / config.FILE_NAME).write_text(f'{ORDERS}default = true\npassfile = "open"\n')
+    monkeypatch.setattr("rbkernel.gateway.config_check.os.access", lambda *_: False)
+    [found] = config_check.check(files.examine())
+    assert "this user cannot read" in found.what
+
+
 def test_a_configuration_that_works_has_no_remark(folder: Path) -> None:
     (folder / config.FILE_NAME).write_text(f"{ORDERS}default = true\n")
     assert config_check.check(files.examine()) == []
