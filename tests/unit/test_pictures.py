@@ -286,6 +286,13 @@ def test_a_receiver_that_is_not_connected_is_critical_and_no_lag_is_unknown() ->
     assert "lag unknown" in shown
 
 
+def test_two_receivers_of_one_name_are_both_drawn() -> None:
+    frame = lag(series=2, samples=2).assign(standby="16/main")
+    drawn = figure.topology(frame)
+    assert {"16/main", "16/main (2)"} <= {*texts(drawn.svg)}
+    assert "is 28 s behind</title>" in drawn.svg
+
+
 def test_a_value_that_is_unknown_has_no_severity() -> None:
     levels = [lines.Threshold(value=2, word="warning"), lines.Threshold(value=9, word="critical")]
     assert lines.judged(float("nan"), levels) == ""
