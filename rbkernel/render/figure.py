@@ -155,6 +155,8 @@ def _timeline(
         return empty
     known = {one.word: one.value for one in levels}
     lower = known.get("critical", math.inf) < known.get("warning", -math.inf)
+    if by:
+        frame = _numbered(frame, y, by, x, below=lower)
     frame, rest, caption = _leading(frame, y, by, below=lower)
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
     drawn = [
@@ -202,6 +204,17 @@ def _stated(
     name = worst.name or (source.connection if source else "") or "the standby"
     behind, at = scales.written(worst.last, unit), scales.since(since, worst.at[-1])
     return f"Replay on {name} stands still since {at} UTC and is {behind} behind", since
+
+
+def _numbered(frame: pd.DataFrame, y: str, by: str, x: str, *, below: bool) -> pd.DataFrame:
+    """Return rows in which names that occur twice at a moment are numbered, the worst first."""
+    if not frame.duplicated([by, x]).any():
+        return frame
+    frame = frame.reset_index(drop=True)
+    ranked = frame.assign(_y=numbers(frame[y])).sort_values("_y", ascending=below, kind="stable")
+    place = ranked.groupby([by, x], dropna=False).cumcount().reindex(frame.index) + 1
+    names = [f"{one} ({at})" if at > 1 else one for one, at in zip(frame[by], place, strict=True)]
+    return frame.assign(**{by: names})
 
 
 def _paused(frame: pd.DataFrame) -> bool:

@@ -293,6 +293,12 @@ def test_two_receivers_of_one_name_are_both_drawn() -> None:
     assert "is 28 s behind</title>" in drawn.svg
 
 
+def test_the_worse_of_two_standbys_of_one_name_is_not_hidden() -> None:
+    frame = lag(series=2).sort_values(["sampled_at", "replay_lag_s"], ascending=[True, False])
+    frame = frame.assign(standby="16/main", reply_age_s=9.0).set_index(pd.Index([0] * 6))
+    assert ": 16/main 29 s, above critical 15 s</title>" in figure.of(frame).svg
+
+
 def test_a_value_that_is_unknown_has_no_severity() -> None:
     levels = [lines.Threshold(value=2, word="warning"), lines.Threshold(value=9, word="critical")]
     assert lines.judged(float("nan"), levels) == ""
