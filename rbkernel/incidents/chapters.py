@@ -22,9 +22,10 @@ from rbkernel.evidence.incident import (
 from rbkernel.evidence.lineage import last_of_each
 from rbkernel.evidence.reading import Record
 from rbkernel.evidence.timeline import Entry, utc
+from rbkernel.incidents.cause import cause
 from rbkernel.incidents.facts import MEETING_WITHIN, MILDEST_REQUIRED, WRITTEN_WITHIN, Known
 from rbkernel.incidents.review import review
-from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict, leading
+from rbkernel.model import Decision, Finding, PlanState, Severity, Verdict
 from rbkernel.render.documents.markdown import escaped
 from rbkernel.render.documents.wording import clock
 from rbkernel.runbook.placeholders import placeholder
@@ -120,12 +121,15 @@ def _in_short(known: Known) -> str:
 
 
 def _cause(known: Known) -> str:
-    """Return what the runs found to be the cause, the worst and earliest first."""
-    found = [(one, run) for run in known.runs for one in leading(run.findings) if one.wrong]
-    if not found:
+    """Return what is wrong as the incident's page says it: a cause only if a run found one."""
+    journals = {run.run_id: run for run in known.runs}
+    found = cause(known.record, known.entries, journals)
+    if found.finding is None or not found.finding.wrong:
         return "No run found a cause."
-    first, run = max(found, key=lambda pair: (pair[0].is_cause, pair[0].verdict.rank))
-    return f"**Cause,** as {quoted(run.runbook)} found it: {quoted(first.headline)}"
+    named, words = quoted(found.runbook), quoted(found.words)
+    if not found.finding.is_cause:
+        return f"**Found, cause not known,** by {named}: {words}"
+    return f"**Cause,** as {named} found it: {words}"
 
 
 def _decisions(known: Known) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from rbkernel.evidence.incident import Answers, DoneByHand, IncidentRecord, Moment, instant
 from rbkernel.evidence.reading import Record
+from rbkernel.evidence.runs import RunEntry
 from rbkernel.evidence.timeline import Entry
 from rbkernel.model import Severity, Verdict
 
@@ -28,6 +29,7 @@ class Known:
     made_at: datetime
     answers: Answers = field(default_factory=Answers)
     done: Mapping[str, DoneByHand] = field(default_factory=dict)
+    entries: Sequence[RunEntry] = ()
 
     @property
     def title(self) -> str:

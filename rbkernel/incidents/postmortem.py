@@ -135,6 +135,7 @@ def gather(root: Path, incident: str, made_at: datetime) -> Known:
         made_at=made_at,
         answers=known.answers,
         done=known.done,
+        entries=[entry for entry in entries if entry.run_id in {run.run_id for run in journals}],
     )
 
 

@@ -80,7 +80,7 @@ def of(frame: Frame, *, limit: Measured | None = None) -> Picture:
         )
     if drawn.kind == "bars":
         limit = limit if limit is not None else _most_retained(frame)
-        return _bars(frame, drawn.x, drawn.y, drawn.by, limit, drawn.title, drawn.unit)
+        return _bars(frame, drawn.x, drawn.y, drawn.by, limit, drawn.title, drawn.unit, drawn.below)
     return strip(frame, drawn.x, by=drawn.by, title=drawn.title)
 
 
@@ -155,12 +155,15 @@ def _timeline(
         return empty
     known = {one.word: one.value for one in levels}
     lower = known.get("critical", math.inf) < known.get("warning", -math.inf)
+    if by:
+        frame = _numbered(frame, y, by, x, below=lower)
     frame, rest, caption = _leading(frame, y, by, below=lower)
     groups = frame.groupby(by, dropna=False, sort=True) if by else [("", frame)]
     drawn = [
         lines.Line(name=str(name), at=moments(rows[x]), values=numbers(rows[y]).tolist())
         for name, rows in groups
     ]
+    drawn = lines.to_the_end(drawn)
     parts = [
         f"{line.name or y}: {line.values[0]:.1f} to {line.values[-1]:.1f} {unit}".strip()
         for line in drawn
@@ -189,16 +192,34 @@ def _stated(
 ) -> tuple[str, float | None]:
     """Return a title that states what is seen, and since when nothing was replayed, if so."""
     worst = max(drawn, key=lambda line: -math.inf if math.isnan(line.last) else line.last)
-    reported_s = numbers(frame["reply_age_s"]).max() if "reply_age_s" in frame else 0.0
+    reported_s = numbers(frame["reply_age_s"]).max() if "reply_age_s" in frame else math.inf
     shown = y in _REPLAY and reported_s <= _FRESH_S
+    if y == "stalled_s":  # the age of a commit also grows while a long transaction is replayed
+        shown = _paused(frame)
     since = titles.still_since(worst) if shown else None
     beyond = [one for one in levels if worst.last > one.value]
     if since is None or not beyond:
         return titles.of_lines(title, drawn, levels, unit), None
     source = provenance(frame)
     name = worst.name or (source.connection if source else "") or "the standby"
-    behind, at = scales.written(worst.last, unit), scales.clock(since, 1)
+    behind, at = scales.written(worst.last, unit), scales.since(since, worst.at[-1])
     return f"Replay on {name} stands still since {at} UTC and is {behind} behind", since
+
+
+def _numbered(frame: pd.DataFrame, y: str, by: str, x: str, *, below: bool) -> pd.DataFrame:
+    """Return rows in which names that occur twice at a moment are numbered, the worst first."""
+    if not frame.duplicated([by, x]).any():
+        return frame
+    frame = frame.reset_index(drop=True)
+    ranked = frame.assign(_y=numbers(frame[y])).sort_values("_y", ascending=below, kind="stable")
+    place = ranked.groupby([by, x], dropna=False).cumcount().reindex(frame.index) + 1
+    names = [f"{one} ({at})" if at > 1 else one for one, at in zip(frame[by], place, strict=True)]
+    return frame.assign(**{by: names})
+
+
+def _paused(frame: pd.DataFrame) -> bool:
+    """Return whether replay was paused in all samples; False if that is not known."""
+    return "paused" in frame and bool(frame["paused"].eq(True).all())
 
 
 def _leading(frame: pd.DataFrame, y: str, by: str, *, below: bool) -> tuple[pd.DataFrame, str, str]:
@@ -207,12 +228,14 @@ def _leading(frame: pd.DataFrame, y: str, by: str, *, below: bool) -> tuple[pd.D
         return frame, "", ""
     groups = frame.assign(_y=numbers(frame[y])).groupby(by, dropna=False)["_y"]
     worst = groups.min() if below else groups.max()
-    ranked = worst.sort_values(ascending=below, kind="stable").index
+    ranked = worst.sort_values(ascending=below, kind="stable", na_position="first").index
     left = [str(name) for name in ranked[lines.MOST :]]
     drawn = frame[frame[by].isin(ranked[: lines.MOST])]
     side = "larger" if below else "smaller"
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    caption = f"; not drawn, with {side} values: {', '.join(left[:NAMED])}{more}"
+    known = worst[ranked[lines.MOST :]].notna().all()
+    values = f"with {side} values" if known else "some without known values"
+    caption = f"; not drawn, {values}: {', '.join(left[:NAMED])}{more}"
     return drawn, others(left), caption
 
 
@@ -247,14 +270,21 @@ def bars(
 
 
 def _bars(
-    frame: pd.DataFrame, x: str, y: str, by: str, limit: float | None, title: str, unit: str
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    limit: float | None,
+    title: str,
+    unit: str,
+    below: bool = False,
 ) -> Picture:
     title, unit = title or x, unit or scales.unit_of(x)
     if (empty := nothing(title, frame, x)) is not None:
         return empty
     lengths = frame.assign(_length=numbers(frame[x]))
     totals = lengths.groupby(y, dropna=False)["_length"].sum(min_count=1)
-    ranked = totals.sort_values(ascending=False, kind="stable")
+    ranked = totals.sort_values(ascending=below, kind="stable", na_position="first")
     largest = ranked.head(of_bars.MOST)
     drawn = [
         of_bars.Bar(name=str(name), parts=_parts(rows, by, x))
@@ -262,7 +292,8 @@ def _bars(
     ]
     places = {str(name): place for place, name in enumerate(largest.index)}
     drawn.sort(key=lambda bar: places[bar.name])
-    rest = f"the {len(drawn)} largest of {len(totals)}: " if len(totals) > len(drawn) else ""
+    side = "smallest" if below else "largest"
+    rest = f"the {len(drawn)} {side} of {len(totals)}: " if len(totals) > len(drawn) else ""
     parts = (f"{name!s} {scales.plain(total)}" for name, total in largest.head(5).items())
     figure = of_bars.Bars(
         title=titles.of_bars(title, drawn, unit, limit),

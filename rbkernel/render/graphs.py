@@ -133,6 +133,16 @@ def _said(value: Any) -> str:
     return "" if value is None or pd.isna(value) else str(value)
 
 
+def _last(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the rows of each receiver's last moment; those with one name are numbered."""
+    if "sampled_at" in frame:
+        newest = frame.groupby(name, dropna=False)["sampled_at"].transform("max")
+        frame = frame[frame["sampled_at"] == newest]
+    place = frame.groupby(name, dropna=False).cumcount() + 1
+    names = [f"{one} ({at})" if at > 1 else one for one, at in zip(frame[name], place, strict=True)]
+    return frame.assign(**{name: names})
+
+
 @checked
 def topology(frame: Frame, *, title: str = "Replication") -> Picture:
     """Draw which servers receive WAL from a server: lag, bytes and state of each.
@@ -151,7 +161,7 @@ def topology(frame: Frame, *, title: str = "Replication") -> Picture:
         return empty
     source = provenance(frame)
     top = of_servers.Server(name=source.connection if source else "this server")
-    last = frame.drop_duplicates(name, keep="last").to_dict("records")
+    last = _last(frame, name).to_dict("records")
     limits = frame.attrs.get("limits", {}).get("replay_lag_s", (2, 15))
     found = [_server(row, name, top.name, limits) for row in last]
     found.sort(key=lambda one: (_WORST.index(one.severity), -_or_zero(one.lag_s)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pandas as pd
@@ -21,6 +22,7 @@ from tests.support.figure_scenes import (
     LONG,
     MARKUP,
     SCENES,
+    asked,
     bars,
     lag,
     odd_bars,
@@ -215,6 +217,47 @@ class TestReplay:
         frame.attrs["limits"] = {"replay_lag_s": (60.0, 600.0)}
         assert "stands still" not in figure.of(frame).svg
 
+    @pytest.mark.parametrize("paused", [[False] * 3, [True, True, None], [True] * 3])
+    def test_the_age_of_a_commit_grows_during_a_long_transaction(self, paused: list[Any]) -> None:
+        frame = lag().rename(columns={"replay_lag_s": "stalled_s"}).assign(paused=paused)
+        shown = figure.timeline(frame, "stalled_s", by="standby", critical=15, unit="s").svg
+        assert ("stands still" in shown) == all(paused)
+
+    def test_without_the_age_of_the_report_nothing_is_said(self) -> None:
+        assert "stands still" not in figure.of(lag().drop(columns="reply_age_s")).svg
+
+    def test_it_moved_at_the_end_of_a_long_time(self) -> None:
+        frame = lag(samples=60)
+        frame.loc[frame.index[-1], "replay_lag_s"] -= 5
+        assert "stands still" not in figure.of(frame).svg
+
+    def test_a_pause_of_days_has_its_date(self) -> None:
+        assert re.search(r"since \d{4}-\d\d-\d\d \d\d:", figure.of(lag(begin_s=200_000)).svg)
+
+
+def test_a_last_value_that_is_missing_is_unknown() -> None:
+    frame = lag(samples=3).drop(columns="reply_age_s")
+    frame["replay_lag_s"] = [0.0, None, None]
+    shown = figure.of(frame).svg
+    assert ": unknown</title>" in shown
+    assert 'f-ok"' not in shown
+
+
+def test_a_series_without_values_is_named_in_the_title_and_drawn() -> None:
+    frame = lag(series=13).drop(columns="reply_age_s")
+    frame.loc[frame["standby"] == "replica-13", "replay_lag_s"] = None
+    drawn = figure.of(frame)
+    assert "1 of 12 unknown</title>" in drawn.svg
+    assert "replica-13" in texts(drawn.svg)
+
+
+def test_the_smallest_bar_is_named_where_small_is_bad() -> None:
+    frame = asked(
+        pd.DataFrame({"relation": ["events", "orders"], "left_s": [7_776_000.0, 7200.0]}),
+        "storage/partitions",
+    )
+    assert re.search(r": orders 2 h[^<]*</title>", figure.of(frame).svg)
+
 
 @pytest.mark.parametrize("name", ["lag-brief", "lag-near", "lines-point", "bars", "slots"])
 def test_no_line_of_a_threshold_crosses_a_text(name: str) -> None:
@@ -264,6 +307,19 @@ def test_a_receiver_that_is_not_connected_is_critical_and_no_lag_is_unknown() ->
     shown = texts(figure.topology(frame).svg)
     assert "critical: not connected, async" in shown
     assert "lag unknown" in shown
+
+
+def test_two_receivers_of_one_name_are_both_drawn() -> None:
+    frame = lag(series=2, samples=2).assign(standby="16/main")
+    drawn = figure.topology(frame)
+    assert {"16/main", "16/main (2)"} <= {*texts(drawn.svg)}
+    assert "is 28 s behind</title>" in drawn.svg
+
+
+def test_the_worse_of_two_standbys_of_one_name_is_not_hidden() -> None:
+    frame = lag(series=2).sort_values(["sampled_at", "replay_lag_s"], ascending=[True, False])
+    frame = frame.assign(standby="16/main", reply_age_s=9.0).set_index(pd.Index([0] * 6))
+    assert ": 16/main 29 s, above critical 15 s</title>" in figure.of(frame).svg
 
 
 def test_a_value_that_is_unknown_has_no_severity() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from rbkernel.errors import EvidenceError
 from rbkernel.evidence import incident as incidents
 from rbkernel.evidence.bundle import seal
 from rbkernel.incidents import postmortem
+from rbkernel.incidents.cause import cause
+from rbkernel.incidents.chapters import chapters
 from rbkernel.incidents.postmortem import Postmortem
 from rbkernel.runbook import catalogue
 from tests.support.journal_builder import INCIDENT, RUN_ID, Journal, other_run, whole_run
@@ -307,11 +310,20 @@ def test_it_says_what_the_record_knows_of_cause_decision_repair_and_times(
     say(evidence, "done", plan="p1", title="Resume replay", note="t", origin="command")
     _, cells = made(evidence, path)
     short = cells["in-short"]
-    assert "**Cause,** as RUN-005 found it: Replay lag" in short
+    assert "**Found, cause not known,** by RUN-005: Replay lag" in short
     assert "**Done:** Resume replay" in short
     assert "It was over after 40 min 30 s." in short
     times = rows(cells["facts"])["Times"]
     assert re.search(r"acknowledged after .*, repaired after .*, over after 40 min 30 s", times)
+
+
+def test_the_cause_is_that_of_the_incidents_page(evidence: Path) -> None:
+    known_incident(evidence)
+    known = postmortem.gather(evidence, INCIDENT, datetime.now(UTC))
+    found = cause(known.record, known.entries, {run.run_id: run for run in known.runs})
+    assert found.words
+    assert found.words in dict(chapters(known))["in-short"]
+    assert "No run found a cause." in dict(chapters(replace(known, entries=())))["in-short"]
 
 
 def test_what_is_not_on_record_is_not_said(evidence: Path, path: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 
 from rbkernel.render.figures import scales, shapes
 from rbkernel.render.figures.palette import SERIES
@@ -59,8 +61,8 @@ class Line:
 
     @property
     def last(self) -> float:
-        """The last known value, else NaN."""
-        return next((one for one in reversed(self.values) if math.isfinite(one)), math.nan)
+        """The value at the last moment; NaN if it is not known then."""
+        return self.values[-1] if self.values else math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,26 @@ class Lines:
         """All moments that have a place on the axis, with that of the change."""
         known = [at for line in self.lines for at in scales.finite(line.at)]
         return known if self.since is None or not known else [*known, self.since]
+
+
+def to_the_end(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines; one that ended two steps before the newest moment is NaN there.
+
+    >>> long, ended = [0, 1, 2, 3, 4, 5], [0, 1]
+    >>> lines = [Line(name="", at=at, values=[7.0] * len(at)) for at in (long, ended)]
+    >>> [line.last for line in to_the_end(lines)]
+    [7.0, nan]
+    """
+    ends = [max(scales.finite(line.at), default=math.nan) for line in lines]
+    newest = max(scales.finite(ends), default=math.nan)
+    steps = (median(b - a for a, b in pairwise(line.at)) for line in lines if len(line.at) > 1)
+    late = 2 * max(scales.finite(steps), default=_BRIEF_S / 2)
+    return [
+        replace(line, at=[*line.at, newest], values=[*line.values, math.nan])
+        if newest - end > late
+        else line
+        for line, end in zip(lines, ends, strict=True)
+    ]
 
 
 def draw(figure: Lines) -> str:
@@ -230,7 +252,9 @@ def _or_lowest(value: float) -> float:
 def _moment(since: float, event: str, across: Axis, down: Axis) -> Iterator[str]:
     x = across.place(since)
     yield shapes.path([(x, down.start), (x, down.end)], "ink", dash="2 3", thick=1.5)
-    label = shapes.cut(f"{event} {scales.clock(since, 1)}", WIDTH - _LEFT - _RIGHT - 8, SMALL)
+    label = shapes.cut(
+        f"{event} {scales.since(since, across.high)}", WIDTH - _LEFT - _RIGHT - 8, SMALL
+    )
     right = x + 8 + shapes.width_of(label, SMALL) < WIDTH - _RIGHT
     y = down.end + 16
     yield shapes.label(x + (8 if right else -8), y, label, ground="shade", anchor=_ANCHOR[right])
@@ -287,7 +311,7 @@ def _brief(figure: Lines, top: float) -> tuple[list[str], float]:
         parts.append(shapes.path([(x, begun), (x, y)], one.tone, dash="7 4", thick=1.5))
     words, height = _levels_below(levels, figure.unit, across, y)
     if figure.event and figure.since is not None:
-        said = f"{figure.event} {scales.clock(figure.since, 1)} UTC"
+        said = f"{figure.event} {scales.since(figure.since, max(figure.times))} UTC"
         parts.append(shapes.text(12, y + height + 14, said, size=SMALL))
         height += 20
     return [*parts, *texts, *words], y + height

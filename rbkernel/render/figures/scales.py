@@ -127,6 +127,16 @@ def clock(at: float, step: float = 60) -> str:
     return f"{moment:%H:%M:%S}" if step < 60 else f"{moment:%H:%M}"
 
 
+def since(at: float, now: float) -> str:
+    """Return a moment in UTC, with its date if it was not on the day of ``now``.
+
+    >>> since(973, 1004), since(973, 200_000)
+    ('00:16:13', '1970-01-01 00:16:13')
+    """
+    then, today = datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(now, UTC)
+    return f"{then:%H:%M:%S}" if then.date() == today.date() else f"{then:%Y-%m-%d %H:%M:%S}"
+
+
 def finite(values: Iterable[float]) -> list[float]:
     """Return the values that can be placed on an axis."""
     return [value for value in values if math.isfinite(value)]

@@ -11,6 +11,8 @@ from rbkernel.render.figures.bars import Bar
 from rbkernel.render.figures.lines import Line, Threshold
 
 _LONGEST = 40
+# s; a lag of replay that moved by more is not one that stands still
+_STILL_S = 0.3
 
 
 def of_lines(title: str, lines: Sequence[Line], levels: Sequence[Threshold], unit: str) -> str:
@@ -30,24 +32,29 @@ def of_lines(title: str, lines: Sequence[Line], levels: Sequence[Threshold], uni
     worst = (min if below else max)(known, key=lambda line: line.last)
     said = f"{title}: {short_line(worst.name, _LONGEST)} {scales.written(worst.last, unit)}"
     said = said.replace(":  ", ": ")
+    missing = len(lines) - len(known)
+    rest = f"; {missing} of {len(lines)} unknown" if missing else ""
     for word in ("critical", "warning", "limit"):
         if word in values and (worst.last < values[word] if below else worst.last > values[word]):
             side = "below" if below else "above"
-            return f"{said}, {side} {word} {scales.written(values[word], unit)}"
-    return said
+            return f"{said}, {side} {word} {scales.written(values[word], unit)}{rest}"
+    return said + rest
 
 
 def of_bars(title: str, bars: Sequence[Bar], unit: str, limit: float | None) -> str:
-    """Return a title with the longest of bars, the first.
+    """Return a title with the first of bars that is known, which is the worst.
 
     >>> of_bars("Sessions", [Bar(name="shop", parts={"": 92})], "", 97.0)
     'Sessions: shop 92, limit 97'
     """
-    if not bars or not math.isfinite(bars[0].total):
+    first = next((bar for bar in bars if not math.isnan(bar.total)), None)
+    if first is None:
         return f"{title}: unknown"
-    said = f"{title}: {short_line(bars[0].name, _LONGEST)} {scales.written(bars[0].total, unit)}"
-    known = limit is not None and math.isfinite(limit)
-    return f"{said}, limit {scales.written(limit or 0, unit)}" if known else said
+    said = f"{title}: {short_line(first.name, _LONGEST)} {scales.written(first.total, unit)}"
+    if limit is not None and math.isfinite(limit):
+        said += f", limit {scales.written(limit, unit)}"
+    missing = sum(math.isnan(bar.total) for bar in bars)
+    return f"{said}; {missing} of {len(bars)} unknown" if missing else said
 
 
 def still_since(line: Line) -> float | None:
@@ -64,7 +71,8 @@ def still_since(line: Line) -> float | None:
         (at, value) for at, value in zip(line.at, line.values, strict=True)
         if math.isfinite(at) and math.isfinite(value)
     ]  # fmt: skip
-    if len(known) < 2 or known[-1][0] - known[0][0] < 1:
+    if len(known) < 2 or known[-1][0] - known[0][0] < 1 or known[-1][1] <= known[-2][1]:
         return None
     begun = [at - value for at, value in known]
-    return begun[-1] if max(begun) - min(begun) <= 0.1 * (known[-1][0] - known[0][0]) else None
+    most = min(0.1 * (known[-1][0] - known[0][0]), _STILL_S)
+    return begun[-1] if max(begun) - min(begun) <= most else None

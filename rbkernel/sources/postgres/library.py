@@ -76,6 +76,8 @@ class Figure(_Part):
     by: str = ""
     unit: str = ""
     title: str = ""
+    #: the smallest value is the worst
+    below: bool = False
 
 
 class Again(_Part):

@@ -39,7 +39,7 @@ rules:
       create the current partition; then see why the job that creates partitions did not run
     opens: RUN-017
     source: PostgreSQL refuses a row without a partition (SQLSTATE 23514)
-figure: {kind: bars, x: left_s, y: relation, unit: s, title: How long the newest partition lasts}
+figure: {kind: bars, below: true, x: left_s, y: relation, unit: s, title: How long the newest partition lasts}
 */
 WITH bound AS (
     SELECT i.inhparent,
