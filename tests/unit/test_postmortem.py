@@ -153,7 +153,7 @@ def test_an_end_before_the_beginning_is_no_duration(evidence: Path, path: Path) 
     fields = FIRING | {"starts_at": ENDS, "ends_at": STARTS}
     say(evidence, "alert", status="resolved", identity="b", **fields)
     _, cells = made(evidence, path)
-    assert "‹PLACEHOLDER: when it was resolved" in rows(cells["facts"])["Duration"]
+    assert "‹PLACEHOLDER: when was it resolved" in rows(cells["facts"])["Duration"]
 
 
 def test_a_p3_is_told_that_nobody_asks_for_one(evidence: Path, path: Path) -> None:
