@@ -701,53 +701,29 @@ class TestLatency:
         )
         assert latency.slowest(given, "provider").members == {"contoso": Figure(now=5, usual=1)}
 
-    @pytest.mark.parametrize(
-        ("contoso", "northwind", "holds"),
-        [
-            (1.0, 3.0, None),  # it may be slower, or always slow
-            (1.0, 0.2, False),  # too fast to be the cause
-            (5.0, 3.0, True),  # another one is the cause
-        ],
-    )
-    def test_without_calls_at_this_hour_of_the_last_days_no_time_is_usual(
-        self, contoso: float, northwind: float, holds: bool | None
-    ) -> None:
-        """Usually 0 ms would accuse each system that is seldom called."""
-        given = frame([("a", contoso, 1.0), ("b", northwind, None)]).assign(provider=["c", "n"])
-        found = latency.slowest(given, "provider")
-        assert found.members["b"] == Figure(now=northwind)
-        slow = figures(**{"": (0.42, 0.02)})
-        assert self.holds(models=found, queries=slow)["provider"] is holds
-        assert self.holds(models=found, queries=slow)["database"] is (holds is not True)
-
-    def test_a_disputed_baseline_says_so(self) -> None:
-        given = frame([("a", 9.0, 9.0), ("b", 0.5, None)]).assign(
-            provider="c", baseline_of=["", "disputed: 0.1 by the last days, 0.5 by the last Sunday"]
+    def test_a_member_without_a_baseline_is_not_usually_at_0_s(self) -> None:
+        given = frame([("payments", 3.0, None), ("mail", 0.1, 0.1)]).assign(
+            upstream=["payments", "mail"]
         )
-        found = latency.slowest(given, "provider")
-        assert (found.members["b"].usual, "b (disputed: 0.1" in found.unknown) == (None, True)
+        found = latency.slowest(given, "upstream")
+        assert found.members["payments"].usual is None
+        slow = {"systems": found, "queries": figures(**{"": (1.5, 0.02)})}
+        assert self.holds(**slow) == {
+            "provider": False,
+            "upstream": None,
+            "database": True,
+            "traffic": False,
+        }
 
-    def test_no_calls_at_all_are_unknown(self) -> None:
-        given = frame([("a", math.nan, 1.0)]).assign(provider="c")
-        given.attrs["gone"] = [{"provider": "c", "model": "old", "baseline": 1.0}]
-        found = latency.slowest(given, "provider")
-        assert found.reason == "there are no calls now"
-        assert self.holds(models=found)["provider"] is None
+    def test_no_calls_at_all_are_told(self) -> None:
+        given = frame([("a", math.nan, 1.0)]).assign(provider=["contoso"])
+        given.attrs["gone"] = [{"provider": "old", "baseline": 1.0}]
+        assert latency.slowest(given, "provider").reason == "no calls in the last minutes"
 
-    def test_a_model_that_is_gone_has_no_time(self) -> None:
-        given = frame([("a", 2.0, 1.0)]).assign(provider="c")
-        given.attrs["gone"] = [{"provider": "c", "model": "old", "baseline": 1.0}]
-        assert latency.slowest(given, "provider").members == {"c": Figure(now=2, usual=1)}
-
-    @pytest.mark.parametrize("part", ["models", "systems", "queries"])
-    def test_traffic_is_the_cause_only_if_no_part_is_unknown(self, part: str) -> None:
-        """Scaling adds connections to a database that may be the slow part."""
+    def test_nothing_is_scaled_while_a_part_is_not_known(self) -> None:
         more = figures(**{"": (320, 40)})
-        silent = Group(members={}, reason="no result")
-        assert self.holds(rate=more, **{part: silent})["traffic"] is None
-        assert self.holds(**{part: silent})["traffic"] is False
-
-    def test_what_a_service_does_not_call_is_not_unknown(self) -> None:
-        none = latency.NOT_CALLED
-        found = self.holds(rate=figures(**{"": (320, 40)}), models=none, systems=none)
-        assert found == {"provider": False, "upstream": False, "database": False, "traffic": True}
+        slow = Group(members={}, reason="no answer within 10 s")
+        none = Group(members={}, reason="the query has no result")
+        assert self.holds(rate=more, queries=slow)["traffic"] is None
+        assert self.holds(rate=more, models=slow)["traffic"] is None
+        assert self.holds(rate=more, models=none)["traffic"] is True

@@ -246,12 +246,7 @@ class Queries:
             return None
         last = f"{amounts.count(days, 'day')}, if at least half of them have one"
         said = f"baseline: median of the values at this time of each of the last {last}"
-        # those before the last days show whether the level has moved
-        try:
-            by_day = self._each(text, end, max(days, usual.RECENT + usual.WEEK), _DAY_S)
-        except SourceError as error:  # the value of now is known all the same
-            why = f"unknown: the baseline has no answer: {error.what}"
-            return _Compared(asked=days, known={}, notes=[said], missing=why)
+        by_day = self._each(text, end, days, _DAY_S)
         notes = [said, *(f"of the baseline: {note}" for note in by_day.notes)]
         if by_day.cut_by:  # a part of a sum can be too low or too high: there is no baseline
             why = f"unknown: the baseline is cut off by {by_day.cut_by}"

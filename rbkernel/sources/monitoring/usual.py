@@ -3,8 +3,7 @@
 The last days know nothing of weekends and of work that comes once a week; the same day of the week
 has few values, and one of them may be an incident. So both are compared. That of the weekday is
 used if it is steady, otherwise that of the last days if both say the same of the value. If they
-disagree about it, nothing is usual: the answer is unknown, and says both. After a step in the level
-the weekday is steady, and of the old level: then it is compared with the last days, too.
+disagree about it, nothing is usual: the answer is unknown, and says both.
 """
 
 from __future__ import annotations
@@ -21,10 +20,6 @@ from rbkernel.sources.monitoring.series import Series
 
 #: How many weeks back the same weekday is asked for.
 WEEKS = 4
-#: The level has moved if so many last days are all beyond the factor of the same days of the week
-#: before, in one direction (own choice); and the days of a week.
-RECENT, WEEK = 3, 7
-_DAY_S = 86_400
 # so many values of the same weekday, within this factor of each other, are steady; two baselines
 # within the factor say the same (own choices)
 _STEADY, _FACTOR = 2, 2.0
@@ -45,15 +40,13 @@ class Usual(NamedTuple):
 class Baseline:
     """The values of a series at this time of the last days, and of the same weekday before.
 
-    ``asked`` is of how many days values were asked for; ``recent`` are the values of the last three
-    days, if the level has moved on them.
+    ``asked`` is of how many days values were asked for.
     """
 
     asked: int
     days: Sequence[float] = ()
     weeks: Sequence[float] = ()
     weekday: str = "day of the week"
-    recent: Sequence[float] = ()
 
     @property
     def by_days(self) -> float:
@@ -73,13 +66,11 @@ class Baseline:
         >>> Baseline(asked=7, days=sunday.days, weeks=[6, 7], weekday="Sunday").usual(6)
         Usual(value=6.5, of='2 Sundays', disputed=False)
         """
-        days = self.recent or self.days
-        by_days = median(self.recent) if self.recent else self.by_days
-        of_days = amounts.count(len(days), "day")
+        by_days, of_days = self.by_days, amounts.count(len(self.days), "day")
         if not self.weeks:
             return Usual(by_days, of_days)
         by_week, of_weeks = median(self.weeks), amounts.count(len(self.weeks), self.weekday)
-        if len(self.weeks) >= _STEADY and _alike(self.weeks) and not self.recent:
+        if len(self.weeks) >= _STEADY and _alike(self.weeks):
             return Usual(by_week, of_weeks)
         # without values on most days, a series was usually not there
         low, high = sorted((0.0 if math.isnan(by_days) else by_days, by_week))
@@ -113,12 +104,11 @@ def baselines(
     days, weeks
         The series with a value of each of the last days, and of this day of each week.
     asked
-        How many of the last days count; those before them only show whether the level has moved.
+        Of how many days values were asked for.
     at
         The moment whose value is compared, in s since 1970.
     """
-    ago = {one.identity: _by_day(one, at) for one in days}
-    of_days = {one: [v for day, v in values.items() if day <= asked] for one, values in ago.items()}
+    of_days = {one.identity: _values(one) for one in days}
     of_weeks = {one.identity: _values(one) for one in weeks}
     weekday = f"{datetime.fromtimestamp(at, UTC):%A}"
     return {
@@ -127,7 +117,6 @@ def baselines(
             days=of_days.get(one, ()),
             weeks=of_weeks.get(one, ()),
             weekday=weekday,
-            recent=_moved(ago.get(one, {})),
         )
         for one in {**of_days, **of_weeks}
     }
@@ -135,25 +124,3 @@ def baselines(
 
 def _values(one: Series) -> list[float]:
     return [v for _, v in one.samples if isinstance(v, float) and math.isfinite(v)]
-
-
-def _by_day(one: Series, at: float) -> dict[int, float]:
-    """Return the values of a series by how many days ago they were."""
-    return {
-        round((at - then) / _DAY_S): value
-        for then, value in one.samples
-        if isinstance(value, float) and math.isfinite(value)
-    }
-
-
-def _moved(ago: Mapping[int, float]) -> Sequence[float]:
-    """Return the values of the last days if the level has moved on all of them; none otherwise.
-
-    >>> _moved({1: 90, 2: 99, 3: 95, 8: 10, 9: 9, 10: 9}), _moved({1: 90, 2: 9, 3: 9, 8: 9, 9: 9})
-    ([90, 99, 95], [])
-    """
-    last = range(1, RECENT + 1)
-    pairs = [(ago[day], ago[day + WEEK]) for day in last if day in ago and day + WEEK in ago]
-    up = all(new > _FACTOR * old for new, old in pairs)
-    down = all(old > _FACTOR * new for new, old in pairs)
-    return [new for new, _ in pairs] if len(pairs) == RECENT and (up or down) else []

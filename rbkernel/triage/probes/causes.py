@@ -302,8 +302,6 @@ def latency(
     source: str = "",
     until: str = "",
     baseline_days: Days = 7,
-    models: bool = True,
-    upstreams: bool = True,
 ) -> Causes:
     """Judge why requests are slow.
 
@@ -317,10 +315,6 @@ def latency(
         The finding on the latency. If it is ok, there is no cause.
     service, source, until, baseline_days
         As for `promql`.
-    models, upstreams
-        Whether the service calls models, and other systems. What is not measured is unknown, and
-        then more traffic is no cause, either; what the service does not call is neither asked for
-        nor unknown.
 
     Returns
     -------
@@ -333,12 +327,8 @@ def latency(
     )
     times = Times(
         requests=group(asked("@http/latency_p95"), ""),
-        models=of_latency.slowest(asked("@llm/latency_p95"), "provider")
-        if models
-        else of_latency.NOT_CALLED,
-        systems=of_latency.slowest(asked("@upstream/latency_p95"), "upstream")
-        if upstreams
-        else of_latency.NOT_CALLED,
+        models=of_latency.slowest(asked("@llm/latency_p95"), "provider"),
+        systems=of_latency.slowest(asked("@upstream/latency_p95"), "upstream"),
         queries=group(asked("@db/latency_p95"), ""),
         rate=group(asked("@http/request_rate"), ""),
     )

@@ -72,9 +72,8 @@ def promql(
         Compare with the values at this time of each of the last days: the median is in the column
         ``baseline``, and value divided by baseline in ``ratio``. Both are missing with values of
         less than half of these days. Two values or more of the same day of the last four weeks
-        that are within a factor of two are used in their place, if the level has not moved;
-        ``baseline_of`` says which. If the last days and the same weekday disagree about the value,
-        both are missing, too.
+        that are within a factor of two are used in their place; ``baseline_of`` says which. If the
+        last days and the same weekday disagree about the value, both are missing, too.
     unit
         Unit of the values, for `rb.check` and `rb.figure`, such as ``s``. Values of a query by name
         are converted to it, such as those of a ratio to ``%``; other values are not.

@@ -173,8 +173,8 @@ def group(frame: pd.DataFrame, by: str, within: Mapping[str, str] | None = None)
     Parameters
     ----------
     frame
-        The result of `rb.promql`: rows × (value, labels …), with ``baseline`` and ``baseline_of``
-        if it was asked for baselines.
+        The result of `rb.promql`: rows × (value, labels …), with ``baseline`` and ``days`` if it
+        was asked for baselines.
     by
         The label that names the members; empty for one member without a name.
     within

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 # a part of a request is its cause if it accounts for this share of the additional time; a request
 # makes several queries, so that those of the database need less (own choices)
 _PART, _PART_OF_QUERIES = 0.3, 0.05
-#: The times of systems of a kind that the service does not call.
-NOT_CALLED = Group(members={"": Figure(now=0.0, usual=0.0)})
-_NO_CALLS = "look at the last hour: systems behind an open circuit breaker have no calls, either"
 _MODELS = "A slow provider of models"
 _SYSTEMS = "Another slow system"
 _DATABASE = "A slow database"
@@ -56,35 +53,38 @@ class Times:
 def slowest(frame: pd.DataFrame, by: str) -> Group:
     """Return the figures of the slowest series of each member, such as the models of a provider.
 
-    Series without calls have no percentile, and do not count. A series without a baseline was not
-    called at this hour, which is not 0 s: it is a member of its own, by the name of the series.
+    Series without calls have no percentile, and do not count. Neither do those of the last days
+    that are gone. Without a baseline, nothing is usual: no calls at this hour are not 0 s.
 
     Parameters
     ----------
     frame, by
         As for `group`.
     """
-    called = frame.dropna(subset=["value"]) if "value" in frame else frame
-    if called.empty and not frame.empty:
-        return Group(members={}, reason="there are no calls now", next_step=_NO_CALLS)
-    called.attrs = {**called.attrs, "gone": []}  # a series that is gone has no time, not 0 s
-    whole = group(called, "series")
+    whole = group(frame.dropna(subset=["value"]) if "value" in frame else frame, "series")
+    if whole.reason:
+        return whole
     found: dict[str, Figure] = {}
-    for row in called.to_dict("records") if whole.members else ():
-        series, figure = str(row["series"]), whole.members[str(row["series"])]
-        if math.isfinite(row.get("baseline", math.nan)):
-            name = str(row[by])
-            found[name] = max(found.get(name, figure), figure, key=lambda one: one.rise)
-        else:
-            found[series] = Figure(now=figure.now)
-    return replace(whole, members=found)
+    for row in frame[frame["series"].isin([*whole.members])].to_dict("records"):
+        name, figure = str(row[by]), whole.members[str(row["series"])]
+        if math.isnan(row.get("baseline", math.nan)):
+            figure = replace(figure, usual=None)
+        found[name] = max(found.get(name, figure), figure, key=_certain_rise)
+    if not found:
+        return Group(members={}, reason="no calls in the last minutes")
+    return Group(members=found, doubt=whole.doubt)
+
+
+def _certain_rise(figure: Figure) -> tuple[bool, float]:
+    """Order by the rise: first those of which it is known."""
+    return (figure.usual is not None, figure.rise)
 
 
 def suspects(times: Times) -> dict[str, Suspect]:
     """Judge what makes requests slow: one of these, or none.
 
-    The part that has become slower by most is the cause. Traffic is it only if it is known that no
-    part has become slower: a slow part may bring retries, and so more requests.
+    The part that has become slower by most is the cause. Traffic is it only if no part has become
+    slower: a slow part may bring retries, and so more requests.
     """
     if times.requests.unknown:
         return all_unknown(_TITLES, times.requests.unknown, times.requests.advice)
@@ -103,23 +103,22 @@ def suspects(times: Times) -> dict[str, Suspect]:
 
 
 def _rise(group: Group) -> float:
-    return max((one.rise for one in group.members.values() if one.up), default=0.0)
+    known = (one.rise for one in group.members.values() if one.usual is not None)
+    return max(known, default=0.0)
 
 
 def _called(title: str, group: Group, times: Times) -> Suspect:
     if group.reason:
         return unknown(title, group.reason, group.next_step)
-    if group is NOT_CALLED:
-        return Suspect(title=title, holds=False, said="the service calls none")
-    least = _PART * times.slower
-    slowest = max(group.members, key=lambda name: _order(group.members[name]))
+    slowest = max(group.members, key=lambda name: _certain_rise(group.members[name]))
     figure = group.members[slowest]
-    if not figure.up or figure.rise < least:
-        if new := [n for n, one in group.members.items() if one.usual is None and one.now >= least]:
-            said = f"whether calls of {', '.join(new[:3])} are slower: {group.unknown}"
-            return unknown(title, said, group.advice)
-        said = f"calls of {slowest} take {_compared(figure)}"
-        return Suspect(title=title, holds=False, said=said)
+    guilty = figure.up and figure.rise >= _PART * times.slower
+    if not guilty and any(one.up is None for one in group.members.values()):
+        return unknown(title, group.unknown, group.advice)
+    if not guilty:
+        return Suspect(
+            title=title, holds=False, said=f"calls of {slowest} take {_compared(figure)}"
+        )
     return Suspect(
         title=title,
         holds=True,
@@ -129,11 +128,6 @@ def _called(title: str, group: Group, times: Times) -> Suspect:
         " the flag of the feature that needs it",
         opens="RUN-023",
     )
-
-
-def _order(figure: Figure) -> tuple[bool, bool, float]:
-    """Return by what the slowest is found: first those that are slower than usual."""
-    return bool(figure.up), figure.usual is not None, figure.rise
 
 
 def _queries(times: Times) -> Suspect:
@@ -159,9 +153,9 @@ def _traffic(times: Times, others: Collection[Suspect]) -> Suspect:
         return Suspect(title=_TRAFFIC, holds=False, said=_load(times))
     if why := explained(others):
         return Suspect(title=_TRAFFIC, holds=False, said=f"{_load(times)}; {why}")
-    if unseen := next((one for one in others if one.holds is None), None):
-        said = f"{_load(times)}; whether another part is slower is not known: {unseen.said}"
-        return unknown(_TRAFFIC, said, unseen.next_step)
+    if unseen := next((one for one in others if one.holds is None and not _none(one)), None):
+        why = f"{_load(times)}; whether they wait for a slow part is not known: {unseen.said}"
+        return unknown(_TRAFFIC, why, unseen.next_step)
     return Suspect(
         title=_TRAFFIC,
         holds=True,
@@ -169,6 +163,11 @@ def _traffic(times: Times, others: Collection[Suspect]) -> Suspect:
         next_step="add instances, or limit the rate; see first that the database has room",
         opens="RUN-024",
     )
+
+
+def _none(part: Suspect) -> bool:
+    """Return whether a service seems to have no such part: only a database is always there."""
+    return part.title != _DATABASE and _NO_RESULT in part.said
 
 
 def _load(times: Times) -> str:
