@@ -9,14 +9,9 @@ import pandas as pd
 
 # values of a series below which no line is drawn through them
 _FEWEST = 4
-#: Why the growth of a series is not known.
-TOO_SHORT = "unknown: fewer than 4 values in the range, or since the last large drop"
 # the part of a range that is also looked at alone: its last sixth
 _RECENT = 6
 _HOUR_S = 3600.0
-# a step down by this share of the value before is a new beginning, as when a disk is cleaned; noise
-# and rotation of small files are less (own choice)
-_DROP = 0.1
 
 
 def trends(frame: pd.DataFrame, limit: float) -> pd.DataFrame:
@@ -35,9 +30,8 @@ def trends(frame: pd.DataFrame, limit: float) -> pd.DataFrame:
         A row for each series × (series, the labels, value: the latest, per_h: growth in an hour,
         left_h: h until the limit; infinite if it does not grow, 0 beyond the limit). The growth is
         the faster one of the whole range and of its last sixth, so that a slow hour, or a fall in
-        it, does not hide what grows now. A step down by more than a tenth, as when a disk is
-        cleaned, is a new beginning: only the values since then count. ``per_h`` and ``left_h`` are
-        missing for series with fewer than 4 values since.
+        it, does not hide what grows now. ``per_h`` and ``left_h`` are missing for series with
+        fewer than 4 values.
 
     >>> at = pd.date_range("2026-12-01", periods=5, freq="h", tz="UTC")
     >>> rising = pd.DataFrame({"series": "a", "sampled_at": at, "value": [0.5, 0.6, 0.7, 0.8, 0.9]})
@@ -55,7 +49,7 @@ def trends(frame: pd.DataFrame, limit: float) -> pd.DataFrame:
 
 
 def _line(rows: pd.DataFrame, limit: float) -> dict[str, float]:
-    known = _since_drop(rows.dropna(subset=["value"]))
+    known = rows.dropna(subset=["value"])
     latest = float(known["value"].iloc[-1]) if len(known) else math.nan
     if len(known) < _FEWEST:
         return {"value": latest, "per_h": math.nan, "left_h": math.nan}
@@ -66,18 +60,6 @@ def _line(rows: pd.DataFrame, limit: float) -> dict[str, float]:
     grows = per_h > 0 and not math.isclose(per_h, 0, abs_tol=1e-9 * abs(limit))
     left_h = max(0.0, (limit - latest) / per_h) if grows else math.inf
     return {"value": latest, "per_h": per_h, "left_h": 0.0 if latest >= limit else left_h}
-
-
-def _since_drop(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows since the last large step down: what grew before it is gone.
-
-    >>> _since_drop(pd.DataFrame({"value": [80.0, 90.0, 96.0, 50.0, 51.0]}))["value"].tolist()
-    [50.0, 51.0]
-    """
-    values = rows["value"].astype(float)
-    before = values.shift()
-    falls = (before - values > _DROP * before.abs()).to_numpy().nonzero()[0]
-    return rows.iloc[falls[-1] :] if len(falls) else rows
 
 
 def _slope(hours: pd.Series[float], values: pd.Series[float]) -> float:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pandas as pd
 
 from rbkernel.arguments import checked
 from rbkernel.checks import trend as lines
-from rbkernel.checks.answer import provenance
 from rbkernel.checks.columns import must_have
 from rbkernel.checks.frames import Frame
 from rbkernel.config.quantities import Measured
@@ -40,8 +38,4 @@ def trend(frame: Frame, *, limit: Measured | None = 1.0) -> pd.DataFrame:
     if limit is None:
         made = made.drop(columns="left_h")
     made.attrs = dict(frame.attrs)
-    origin = provenance(made)
-    if origin and made["per_h"].isna().any():
-        why = dict.fromkeys(("per_h", "left_h"), lines.TOO_SHORT)
-        made.attrs["rbkernel"] = replace(origin, missing={**origin.missing, **why})
     return shown(show(made))

@@ -700,30 +700,3 @@ class TestLatency:
             provider=["contoso", "contoso", "northwind"]
         )
         assert latency.slowest(given, "provider").members == {"contoso": Figure(now=5, usual=1)}
-
-    def test_a_member_without_a_baseline_is_not_usually_at_0_s(self) -> None:
-        given = frame([("payments", 3.0, None), ("mail", 0.1, 0.1)]).assign(
-            upstream=["payments", "mail"]
-        )
-        found = latency.slowest(given, "upstream")
-        assert found.members["payments"].usual is None
-        slow = {"systems": found, "queries": figures(**{"": (1.5, 0.02)})}
-        assert self.holds(**slow) == {
-            "provider": False,
-            "upstream": None,
-            "database": True,
-            "traffic": False,
-        }
-
-    def test_no_calls_at_all_are_told(self) -> None:
-        given = frame([("a", math.nan, 1.0)]).assign(provider=["contoso"])
-        given.attrs["gone"] = [{"provider": "old", "baseline": 1.0}]
-        assert latency.slowest(given, "provider").reason == "no calls in the last minutes"
-
-    def test_nothing_is_scaled_while_a_part_is_not_known(self) -> None:
-        more = figures(**{"": (320, 40)})
-        slow = Group(members={}, reason="no answer within 10 s")
-        none = Group(members={}, reason="the query has no result")
-        assert self.holds(rate=more, queries=slow)["traffic"] is None
-        assert self.holds(rate=more, models=slow)["traffic"] is None
-        assert self.holds(rate=more, models=none)["traffic"] is True

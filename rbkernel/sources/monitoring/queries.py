@@ -75,9 +75,9 @@ class _Compared:
         """Return the series of the last days that have no value now, with their baselines."""
         left = {*self.known} - {one.identity for one in found.series}
         return [
-            Series(labels=dict(one), samples=[(0.0, usual)])
+            Series(labels=dict(one), samples=[(0.0, self.known[one].by_days)])
             for one in sorted(left, key=sorted)
-            if (usual := self.known[one].usual(0.0).value) > 0
+            if self.known[one].by_days > 0
         ]
 
 

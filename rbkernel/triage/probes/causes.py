@@ -8,7 +8,6 @@ cause) or unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 
 import pandas as pd
@@ -21,7 +20,6 @@ from rbkernel.model import Finding, Verdict
 from rbkernel.sources.monitoring.causes import approvals as of_approvals
 from rbkernel.sources.monitoring.causes import cost as of_cost
 from rbkernel.sources.monitoring.causes import latency as of_latency
-from rbkernel.sources.monitoring.causes import onset
 from rbkernel.sources.monitoring.causes import provider as of_provider
 from rbkernel.sources.monitoring.causes import safety as of_safety
 from rbkernel.sources.monitoring.causes.cost import Spending
@@ -36,8 +34,6 @@ from rbkernel.triage.probes.monitoring import Days, promql
 _SILENCES = 16
 # a model that failed in so many s before now has recovered only if it has calls
 _RECENT_S = 3600.0
-# a beginning in so many s before now is looked for: three windows of 5 min
-_BEGAN_S = 900.0
 # a model to return to must have answered in so many s before now
 _LAST_CALLS_S = 7200.0
 
@@ -100,21 +96,18 @@ def approvals(
     Returns
     -------
     Causes
-        ``early`` (tasks or decisions have changed just now, and no other cause is known yet),
         ``loop`` (an agent), ``absent`` (approvers), ``more`` (the queue grows by ordinary work).
         The frame has the tasks that each agent creates.
     """
     asked = partial(promql, source=source, until=until, service=service)
     agents = asked("@hitl/created_by_agent", baseline_days=baseline_days)
-    approvers = asked("@hitl/decided_by_approver", last_s=_SILENCES * silent_s)
     suspects = of_approvals.judged(
         waiting=waiting,
         oldest=oldest,
         created=asked("@hitl/created_rate", baseline_days=baseline_days),
         decided=asked("@hitl/decided_rate", baseline_days=baseline_days),
         agents=agents,
-        approvers=approvers,
-        recent=asked("@hitl/created_rate", last_s=_BEGAN_S),
+        approvers=asked("@hitl/decided_by_approver", last_s=_SILENCES * silent_s),
         queue=queue,
         by_age=age.wrong and not tasks.wrong,
         silent_s=silent_s,
@@ -204,28 +197,20 @@ def safety(
     Returns
     -------
     Causes
-        ``early`` (it began just now, and nothing else is known yet), ``source`` (one source),
-        ``deployed`` (a guardrail with false positives since a deployment), ``mistuned`` (one with
-        false positives), ``wave`` (many sources, and reviews confirm the events). Only reviews
-        since it began count. The frame has the events of each source.
+        ``source`` (one source), ``deployed`` (a guardrail with false positives since a deployment),
+        ``mistuned`` (one with false positives), ``wave`` (many sources, and reviews confirm the
+        events). The frame has the events of each source.
     """
     asked = partial(promql, source=source, until=until, service=service)
     sources = asked("@safety/events_by_source", baseline_days=baseline_days)
-    course = asked("@safety/event_ratio", last_s=range_s)
-    name = of_safety.chosen(events, guardrail)
-    began = of_safety.began(course, name)
-    moment = datetime.fromtimestamp(began.began, UTC).isoformat() if began else ""
     suspects = of_safety.judged(
         events=events,
         sources=sources,
         reviews=asked("@safety/reviews"),
-        course=course,
+        course=asked("@safety/event_ratio", last_s=range_s),
         deployed=asked("@deploy/started_at"),
-        guardrail=name,
-        began=began,
-        before=asked("@safety/reviews", until=moment) if began else None,
+        guardrail=guardrail,
     )
-    suspects = onset.unless_early(of_safety.early(began, name), suspects)
     return _assessed(sources, suspects, more)
 
 
@@ -265,9 +250,8 @@ def provider(
     Returns
     -------
     Causes
-        ``early`` (the calls began to fail just now, and nothing else is known yet), ``quota``,
-        ``ours``, ``total`` (a provider), ``model``, ``partial``; ``instead`` is a model that
-        answers. ``silent`` is unknown while a model that failed in the last hour has no calls,
+        ``quota``, ``ours``, ``total`` (a provider), ``model``, ``partial``; ``instead`` is a model
+        that answers. ``silent`` is unknown while a model that failed in the last hour has no calls,
         also if ``failed`` is ok. The frame has the failed calls of each model.
     """
     asked = partial(promql, source=source, until=until, service=service)
@@ -287,10 +271,6 @@ def provider(
         requests=requests,
         tolerated=tolerated_pct / 100,
     )
-    early = of_provider.early(
-        course=asked("@llm/error_ratio", unit="%", last_s=_BEGAN_S), tolerated=tolerated_pct / 100
-    )
-    suspects = onset.unless_early(early, suspects)
     return _assessed(errors, suspects, failed, always={"silent": silent})
 
 

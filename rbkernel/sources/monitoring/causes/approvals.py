@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rbkernel import amounts
 from rbkernel.amounts import percent
 from rbkernel.checks.answer import provenance
-from rbkernel.sources.monitoring.causes.figures import Course, Figure, Group, courses, group, number
-from rbkernel.sources.monitoring.causes.onset import Onset, onset, settled, unless_early, window_s
+from rbkernel.sources.monitoring.causes.figures import Figure, Group, courses, group, number
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
 if TYPE_CHECKING:
@@ -39,15 +38,13 @@ _TITLES = {"loop": _LOOP, "absent": _ABSENT, "more": _MORE}
 class Approver:
     """How many tasks an approver decided per s, before the time of silence and in it.
 
-    ``seen_s`` is for how long before the silence the decisions are known, in s. ``fell`` is when
-    they became clearly fewer, if that is within the time of silence.
+    ``seen_s`` is for how long before the silence the decisions are known, in s.
     """
 
     name: str
     before: float
     lately: float
     seen_s: float
-    fell: Onset | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +80,13 @@ def judged(
     decided: pd.DataFrame,
     agents: pd.DataFrame,
     approvers: pd.DataFrame,
-    recent: pd.DataFrame,
     queue: str,
     by_age: bool,
     silent_s: float,
 ) -> dict[str, Suspect]:
     """Judge a queue, by default the worst one, from answers of Prometheus.
 
-    See `rb.causes.approvals`. ``recent`` are the new tasks over the last minutes; with ``by_age``,
-    the worst queue is the one with the oldest task.
+    See `rb.causes.approvals`; with ``by_age``, the worst queue is the one with the oldest task.
     """
     known, aged = group(waiting, "queue"), group(oldest, "queue")
     name = queue or next(iter((aged if by_age else known).members), "")
@@ -99,39 +94,18 @@ def judged(
     new, done = group(created, "", within), group(decided, "", within)
     if unseen := next((one for one in (known, new, done) if one.reason), None):
         return all_unknown(_TITLES, unseen.reason, unseen.next_step)
-    judged_queue = Queue(
-        name=name,
-        waiting=known.members.get(name, Figure(now=0.0)).now,
-        created=new.total,
-        decided=done.total,
-        agents=group(agents, "agent", within),
-        everybody=group(agents, "agent"),
-        approvers=_read(approvers, within, silent_s),
-        silent_s=silent_s,
+    return suspects(
+        Queue(
+            name=name,
+            waiting=known.members.get(name, Figure(now=0.0)).now,
+            created=new.total,
+            decided=done.total,
+            agents=group(agents, "agent", within),
+            everybody=group(agents, "agent"),
+            approvers=_read(approvers, within, silent_s),
+            silent_s=silent_s,
+        )
     )
-    found = suspects(judged_queue)
-    if any(found[one].holds for one in ("loop", "absent")):
-        return {"early": settled(), **found}
-    return unless_early(_early(judged_queue, recent, within), found)
-
-
-def _early(queue: Queue, recent: pd.DataFrame, within: Mapping[str, str]) -> Suspect:
-    """Return whether tasks or decisions have changed so recently that no cause is known yet.
-
-    An approver is absent only after ``silent_s``: until then it is not known who decides fewer, and
-    neither that there is more work than the approvers decide.
-    """
-    of_queue = courses(recent, "queue", within).get(queue.name)
-    changed = onset(of_queue, window_s(recent)) if of_queue else None
-    if changed and changed.early:
-        between = "a loop from more work"
-        return changed.suspect(f"{queue.name} gets another number of tasks", between)
-    known = () if isinstance(queue.approvers, str) else queue.approvers
-    fell = [(one, one.fell) for one in known if one.fell]
-    if not fell:
-        return settled()
-    one, last = max(fell, key=lambda each: each[1].began)
-    return last.suspect(f"{one.name} decides fewer tasks", "an absent approver from more work")
 
 
 def _read(
@@ -154,29 +128,9 @@ def _read(
             before=sum(one.between(0.0, begin)) / max(1, sooner),
             lately=sum(one.between(begin, end)) / max(1, later),
             seen_s=sooner * source.step_s,
-            fell=_fell(one, begin, window_s(frame), silent_s),
         )
         for name, one in known.items()
     ]
-
-
-def _fell(course: Course, begin: float, window: float, silent_s: float) -> Onset | None:
-    """Return when an approver began to decide clearly fewer tasks, less than ``silent_s`` ago.
-
-    None, too, if the decisions that are missing since then may be chance.
-    """
-    before = course.between(0.0, begin)
-    if not before:
-        return None
-    usual, (ends, now) = sum(before) / len(before), course.values[-1]
-    high = [at for at, value in course.values if value > _FALLEN * usual]
-    began = next((at for at, _ in course.values if at > max(high, default=0.0)), ends)
-    missing = (usual - now) * max(window, ends - began)
-    if now > _FALLEN * usual or missing < _EXPECTED:
-        return None
-    # a decision is missed for a window longer than the value has been low
-    last = Onset(began=began, ends=ends, window_s=silent_s + window)
-    return last if last.early else None
 
 
 def suspects(queue: Queue) -> dict[str, Suspect]:
@@ -302,9 +256,6 @@ def _more(queue: Queue, *others: Suspect) -> Suspect:
             f" decided; {queue.name} is empty in: {empty}",
             "ask the approvers when the oldest tasks are decided, and whether they need help",
         )
-    if created.up is False and decided.now < (decided.usual or 0.0):
-        why = f"who is missing: {_per_hour(decided.now)} are decided, {decided.compared()}, and no"
-        return unknown(_MORE, f"{why} more are created than usual", _ASK)
     grows = _per_hour(created.now - decided.now)
     return Suspect(
         title=_MORE,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
@@ -14,7 +13,6 @@ from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, exp
 if TYPE_CHECKING:
     import pandas as pd
 
-# what is said of calls that a service does not make, or does not measure
 # a part of a request is its cause if it accounts for this share of the additional time; a request
 # makes several queries, so that those of the database need less (own choices)
 _PART, _PART_OF_QUERIES = 0.3, 0.05
@@ -53,8 +51,7 @@ class Times:
 def slowest(frame: pd.DataFrame, by: str) -> Group:
     """Return the figures of the slowest series of each member, such as the models of a provider.
 
-    Series without calls have no percentile, and do not count. Neither do those of the last days
-    that are gone. Without a baseline, nothing is usual: no calls at this hour are not 0 s.
+    Series without calls have no percentile, and do not count.
 
     Parameters
     ----------
@@ -67,17 +64,8 @@ def slowest(frame: pd.DataFrame, by: str) -> Group:
     found: dict[str, Figure] = {}
     for row in frame[frame["series"].isin([*whole.members])].to_dict("records"):
         name, figure = str(row[by]), whole.members[str(row["series"])]
-        if math.isnan(row.get("baseline", math.nan)):
-            figure = replace(figure, usual=None)
-        found[name] = max(found.get(name, figure), figure, key=_certain_rise)
-    if not found:
-        return Group(members={}, reason="no calls in the last minutes")
-    return Group(members=found, doubt=whole.doubt)
-
-
-def _certain_rise(figure: Figure) -> tuple[bool, float]:
-    """Order by the rise: first those of which it is known."""
-    return (figure.usual is not None, figure.rise)
+        found[name] = max(found.get(name, figure), figure, key=lambda one: one.rise)
+    return Group(members=found)
 
 
 def suspects(times: Times) -> dict[str, Suspect]:
@@ -103,19 +91,17 @@ def suspects(times: Times) -> dict[str, Suspect]:
 
 
 def _rise(group: Group) -> float:
-    known = (one.rise for one in group.members.values() if one.usual is not None)
-    return max(known, default=0.0)
+    return max((one.rise for one in group.members.values()), default=0.0)
 
 
 def _called(title: str, group: Group, times: Times) -> Suspect:
     if group.reason:
         return unknown(title, group.reason, group.next_step)
-    slowest = max(group.members, key=lambda name: _certain_rise(group.members[name]))
+    slowest = max(group.members, key=lambda name: group.members[name].rise)
     figure = group.members[slowest]
-    guilty = figure.up and figure.rise >= _PART * times.slower
-    if not guilty and any(one.up is None for one in group.members.values()):
+    if figure.up is None:
         return unknown(title, group.unknown, group.advice)
-    if not guilty:
+    if not figure.up or figure.rise < _PART * times.slower:
         return Suspect(
             title=title, holds=False, said=f"calls of {slowest} take {_compared(figure)}"
         )
@@ -146,16 +132,13 @@ def _queries(times: Times) -> Suspect:
     )
 
 
-def _traffic(times: Times, others: Collection[Suspect]) -> Suspect:
+def _traffic(times: Times, others: Iterable[Suspect]) -> Suspect:
     if times.rate.unknown:
         return unknown(_TRAFFIC, times.rate.unknown, times.rate.advice)
     if not times.rate.total.up:
         return Suspect(title=_TRAFFIC, holds=False, said=_load(times))
     if why := explained(others):
         return Suspect(title=_TRAFFIC, holds=False, said=f"{_load(times)}; {why}")
-    if unseen := next((one for one in others if one.holds is None and not _none(one)), None):
-        why = f"{_load(times)}; whether they wait for a slow part is not known: {unseen.said}"
-        return unknown(_TRAFFIC, why, unseen.next_step)
     return Suspect(
         title=_TRAFFIC,
         holds=True,
@@ -163,11 +146,6 @@ def _traffic(times: Times, others: Collection[Suspect]) -> Suspect:
         next_step="add instances, or limit the rate; see first that the database has room",
         opens="RUN-024",
     )
-
-
-def _none(part: Suspect) -> bool:
-    """Return whether a service seems to have no such part: only a database is always there."""
-    return part.title != _DATABASE and _NO_RESULT in part.said
 
 
 def _load(times: Times) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rbkernel.amounts import percent
 from rbkernel.sources.monitoring.causes.figures import courses, group
-from rbkernel.sources.monitoring.causes.onset import Onset, onset, settled, window_s
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
 if TYPE_CHECKING:
@@ -167,31 +166,6 @@ def suspects(calls: Calls) -> dict[str, Suspect]:
         "model": model,
         "partial": _partial(calls, [ours, total, model]),
     }
-
-
-def early(*, course: pd.DataFrame, tolerated: float) -> Suspect:
-    """Return whether models began to fail, or to answer, so recently that nothing can be told.
-
-    Parameters
-    ----------
-    course
-        The share of failed calls (in %) of each model over the last minutes.
-    tolerated
-        The share of failed calls up to which a model is well, 0 to 1.
-    """
-    window = window_s(course)
-    newest: dict[str, Onset] = {}
-    for name, values in courses(course, "model").items():
-        found = onset(values, window)
-        highest = max(value for _, value in values.values)
-        if found and found.early and highest > tolerated * 100:
-            newest[name] = found
-    if not newest:
-        return settled()
-    name, last = max(newest.items(), key=lambda one: one[1].began)
-    return last.suspect(
-        f"the share of calls of {name} that fail changes", "an outage from failures in part"
-    )
 
 
 def silent(

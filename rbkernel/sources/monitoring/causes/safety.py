@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from rbkernel import amounts
 from rbkernel.amounts import percent
-from rbkernel.checks.answer import provenance
 from rbkernel.sources.monitoring.causes.figures import Course, Figure, Group, courses, group
-from rbkernel.sources.monitoring.causes.onset import Onset, onset, settled, window_s
 from rbkernel.sources.monitoring.causes.suspect import Suspect, all_unknown, explained, unknown
 
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ _WAVE = "Events of many sources"
 _TITLES = {"source": _SOURCE, "deployed": _DEPLOYED, "mistuned": _WRONG, "wave": _WAVE}
 # the queries by name look back so far, in s: values sooner after a change are a mixture
 _WINDOW_S = 300.0
-# `@safety/reviews` counts those of so many s
-_REVIEWS_S = 3600.0
-_NO_RESULT = "the query has no result"
 # so many values before and after a deployment tell (own choice)
 _FEWEST = 3
 
@@ -85,30 +80,27 @@ def judged(
     course: pd.DataFrame,
     deployed: pd.DataFrame,
     guardrail: str,
-    began: Onset | None = None,
-    before: pd.DataFrame | None = None,
 ) -> dict[str, Suspect]:
     """Judge the guardrail, by default the one furthest above its usual share, from answers of
     Prometheus.
 
-    See `rb.causes.safety`. ``before`` are the reviews of the hour before it ``began``: those that
-    are still in ``reviews`` do not count.
+    See `rb.causes.safety`.
     """
-    known, name = group(events, "guardrail"), chosen(events, guardrail)
+    known = group(events, "guardrail")
+    name = guardrail or max(known.members, key=lambda one: _rank(known.members[one]), default="")
     if known.unknown or name not in known.members:
         why = known.unknown or f"there are no checks of {name}"
         return all_unknown(_TITLES, why, known.advice)
     within = {"guardrail": name}
     by = group(sources, "source", within)
-    seen = Reviews(now=reviews, before=before, began=began)
     return suspects(
         Guardrail(
             name=name,
             share=known.members[name],
             sources=by,
-            false_positives=seen.false_positives(name, within),
+            false_positives=_reviewed(reviews, name, within),
             of_source={
-                one: seen.false_positives(one, {**within, "source": one}) for one in by.members
+                one: _reviewed(reviews, one, {**within, "source": one}) for one in by.members
             },
             deployed=_newest(deployed, courses(course, "guardrail").get(name)),
         )
@@ -120,69 +112,19 @@ def _rank(figure: Figure) -> tuple[bool, float]:
     return (not figure.usual and figure.now > 0, figure.times or 0.0)
 
 
-def chosen(events: pd.DataFrame, guardrail: str) -> str:
-    """Return the guardrail to judge: by default, the one furthest above its usual share."""
-    known = group(events, "guardrail").members
-    return guardrail or max(known, key=lambda one: _rank(known[one]), default="")
-
-
-def began(course: pd.DataFrame, guardrail: str) -> Onset | None:
-    """Return when the guardrail began to trigger as it does now; None if not in the last hour."""
-    values = courses(course, "guardrail").get(guardrail)
-    return onset(values, window_s(course), _REVIEWS_S) if values else None
-
-
-def early(found: Onset | None, guardrail: str) -> Suspect:
-    """Return whether it began so recently that nothing can be told."""
-    between = "a source, a deployment and a guardrail that is wrong apart"
-    what = f"{guardrail} triggers for another share of its checks"
-    return found.suspect(what, between) if found else settled()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reviews:
-    """The reviews of the last hour, and those of the hour before it began, if it began in it."""
-
-    now: pd.DataFrame
-    before: pd.DataFrame | None
-    began: Onset | None
-
-    def false_positives(self, name: str, within: Mapping[str, str]) -> float | str:
-        """Return the share of false positives among the reviewed events, or why it is not known."""
-        outcomes = group(self.now, "outcome", within)
-        if outcomes.reason:
-            return f"no reviews of {name} in the last hour ({outcomes.reason})"
-        counts = {outcome: one.now for outcome, one in outcomes.members.items()}
-        when = "in the last hour"
-        if self.began:
-            older = self._older(within)
-            if isinstance(older, str):
-                return f"which reviews of {name} are of before it began: {older}"
-            counts = {one: max(0.0, n - older.get(one, 0.0)) for one, n in counts.items()}
-            when = f"since it began {amounts.duration(self.began.ago_s)} ago"
-        number = sum(counts.values())
-        if round(number) < _REVIEWED:
-            return f"{number:.0f} events of {name} were reviewed {when}, which are too few"
-        share = counts.get("false_positive", 0.0) / number
-        if _SELDOM < share < _MOSTLY:
-            false = percent(share)
-            return f"{false} of the reviewed events of {name} are false positives, which fits both"
-        return share
-
-    def _older(self, within: Mapping[str, str]) -> Mapping[str, float] | str:
-        """Return how many of the reviews are of before it began, or why that is not known.
-
-        The hour before it began has partly left the last hour: what is left of it counts.
-        """
-        assert self.began is not None  # asked for only then
-        origin = None if self.before is None else provenance(self.before)
-        if self.before is None or origin is None or origin.cut_by:
-            return "the reviews of the hour before are not known"
-        if origin.reason and _NO_RESULT not in origin.reason:
-            return origin.reason
-        left = max(0.0, 1 - self.began.ago_s / _REVIEWS_S)
-        older = group(self.before, "outcome", within).members
-        return {outcome: one.now * left for outcome, one in older.items()}
+def _reviewed(frame: pd.DataFrame, name: str, within: Mapping[str, str]) -> float | str:
+    """Return the share of false positives among the reviewed events, or why it is not known."""
+    outcomes = group(frame, "outcome", within)
+    if outcomes.reason:
+        return f"no reviews of {name} in the last hour ({outcomes.reason})"
+    number = outcomes.total.now
+    if round(number) < _REVIEWED:
+        return f"{number:.0f} events of {name} were reviewed in the last hour, which are too few"
+    share = outcomes.share("false_positive") if "false_positive" in outcomes.members else 0.0
+    if _SELDOM < share < _MOSTLY:
+        false = percent(share)
+        return f"{false} of the reviewed events of {name} are false positives, which fits both"
+    return share
 
 
 def _newest(frame: pd.DataFrame, course: Course | None) -> Deployed | str | None:
