@@ -700,3 +700,41 @@ class TestLatency:
             provider=["contoso", "contoso", "northwind"]
         )
         assert latency.slowest(given, "provider").members == {"contoso": Figure(now=5, usual=1)}
+
+    @pytest.mark.parametrize(
+        ("contoso", "northwind", "holds"),
+        [
+            (1.0, 3.0, None),  # it may be slower, or always slow
+            (1.0, 0.2, False),  # too fast to be the cause
+            (5.0, 3.0, True),  # another one is the cause
+        ],
+    )
+    def test_without_calls_at_this_hour_of_the_last_days_no_time_is_usual(
+        self, contoso: float, northwind: float, holds: bool | None
+    ) -> None:
+        """Usually 0 ms would accuse each system that is seldom called."""
+        given = frame([("a", contoso, 1.0), ("b", northwind, None)]).assign(provider=["c", "n"])
+        found = latency.slowest(given, "provider")
+        assert found.members["b"] == Figure(now=northwind)
+        slow = figures(**{"": (0.42, 0.02)})
+        assert self.holds(models=found, queries=slow)["provider"] is holds
+        assert self.holds(models=found, queries=slow)["database"] is (holds is not True)
+
+    def test_a_disputed_baseline_says_so(self) -> None:
+        given = frame([("a", 9.0, 9.0), ("b", 0.5, None)]).assign(
+            provider="c", baseline_of=["", "disputed: 0.1 by the last days, 0.5 by the last Sunday"]
+        )
+        found = latency.slowest(given, "provider")
+        assert (found.members["b"].usual, "b (disputed: 0.1" in found.unknown) == (None, True)
+
+    def test_no_calls_at_all_are_unknown(self) -> None:
+        given = frame([("a", math.nan, 1.0)]).assign(provider="c")
+        given.attrs["gone"] = [{"provider": "c", "model": "old", "baseline": 1.0}]
+        found = latency.slowest(given, "provider")
+        assert found.reason == "there are no calls now"
+        assert self.holds(models=found)["provider"] is None
+
+    def test_a_model_that_is_gone_has_no_time(self) -> None:
+        given = frame([("a", 2.0, 1.0)]).assign(provider="c")
+        given.attrs["gone"] = [{"provider": "c", "model": "old", "baseline": 1.0}]
+        assert latency.slowest(given, "provider").members == {"c": Figure(now=2, usual=1)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rbkernel import amounts
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # a part of a request is its cause if it accounts for this share of the additional time; a request
 # makes several queries, so that those of the database need less (own choices)
 _PART, _PART_OF_QUERIES = 0.3, 0.05
+_NO_CALLS = "look at the last hour: systems behind an open circuit breaker have no calls, either"
 _MODELS = "A slow provider of models"
 _SYSTEMS = "Another slow system"
 _DATABASE = "A slow database"
@@ -51,21 +53,28 @@ class Times:
 def slowest(frame: pd.DataFrame, by: str) -> Group:
     """Return the figures of the slowest series of each member, such as the models of a provider.
 
-    Series without calls have no percentile, and do not count.
+    Series without calls have no percentile, and do not count. A series without a baseline was not
+    called at this hour, which is not 0 s: it is a member of its own, by the name of the series.
 
     Parameters
     ----------
     frame, by
         As for `group`.
     """
-    whole = group(frame.dropna(subset=["value"]) if "value" in frame else frame, "series")
-    if whole.reason:
-        return whole
+    called = frame.dropna(subset=["value"]) if "value" in frame else frame
+    if called.empty and not frame.empty:
+        return Group(members={}, reason="there are no calls now", next_step=_NO_CALLS)
+    called.attrs = {**called.attrs, "gone": []}  # a series that is gone has no time, not 0 s
+    whole = group(called, "series")
     found: dict[str, Figure] = {}
-    for row in frame[frame["series"].isin([*whole.members])].to_dict("records"):
-        name, figure = str(row[by]), whole.members[str(row["series"])]
-        found[name] = max(found.get(name, figure), figure, key=lambda one: one.rise)
-    return Group(members=found)
+    for row in called.to_dict("records") if whole.members else ():
+        series, figure = str(row["series"]), whole.members[str(row["series"])]
+        if math.isfinite(row.get("baseline", math.nan)):
+            name = str(row[by])
+            found[name] = max(found.get(name, figure), figure, key=lambda one: one.rise)
+        else:
+            found[series] = Figure(now=figure.now)
+    return replace(whole, members=found)
 
 
 def suspects(times: Times) -> dict[str, Suspect]:
@@ -91,20 +100,21 @@ def suspects(times: Times) -> dict[str, Suspect]:
 
 
 def _rise(group: Group) -> float:
-    return max((one.rise for one in group.members.values()), default=0.0)
+    return max((one.rise for one in group.members.values() if one.up), default=0.0)
 
 
 def _called(title: str, group: Group, times: Times) -> Suspect:
     if group.reason:
         return unknown(title, group.reason, group.next_step)
-    slowest = max(group.members, key=lambda name: group.members[name].rise)
+    least = _PART * times.slower
+    slowest = max(group.members, key=lambda name: _order(group.members[name]))
     figure = group.members[slowest]
-    if figure.up is None:
-        return unknown(title, group.unknown, group.advice)
-    if not figure.up or figure.rise < _PART * times.slower:
-        return Suspect(
-            title=title, holds=False, said=f"calls of {slowest} take {_compared(figure)}"
-        )
+    if not figure.up or figure.rise < least:
+        if new := [n for n, one in group.members.items() if one.usual is None and one.now >= least]:
+            said = f"whether calls of {', '.join(new[:3])} are slower: {group.unknown}"
+            return unknown(title, said, group.advice)
+        said = f"calls of {slowest} take {_compared(figure)}"
+        return Suspect(title=title, holds=False, said=said)
     return Suspect(
         title=title,
         holds=True,
@@ -114,6 +124,11 @@ def _called(title: str, group: Group, times: Times) -> Suspect:
         " the flag of the feature that needs it",
         opens="RUN-023",
     )
+
+
+def _order(figure: Figure) -> tuple[bool, bool, float]:
+    """Return by what the slowest is found: first those that are slower than usual."""
+    return bool(figure.up), figure.usual is not None, figure.rise
 
 
 def _queries(times: Times) -> Suspect:
