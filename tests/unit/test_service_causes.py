@@ -738,3 +738,16 @@ class TestLatency:
         given = frame([("a", 2.0, 1.0)]).assign(provider="c")
         given.attrs["gone"] = [{"provider": "c", "model": "old", "baseline": 1.0}]
         assert latency.slowest(given, "provider").members == {"c": Figure(now=2, usual=1)}
+
+    @pytest.mark.parametrize("part", ["models", "systems", "queries"])
+    def test_traffic_is_the_cause_only_if_no_part_is_unknown(self, part: str) -> None:
+        """Scaling adds connections to a database that may be the slow part."""
+        more = figures(**{"": (320, 40)})
+        silent = Group(members={}, reason="no result")
+        assert self.holds(rate=more, **{part: silent})["traffic"] is None
+        assert self.holds(**{part: silent})["traffic"] is False
+
+    def test_what_a_service_does_not_call_is_not_unknown(self) -> None:
+        none = latency.NOT_CALLED
+        found = self.holds(rate=figures(**{"": (320, 40)}), models=none, systems=none)
+        assert found == {"provider": False, "upstream": False, "database": False, "traffic": True}

@@ -282,6 +282,8 @@ def latency(
     source: str = "",
     until: str = "",
     baseline_days: Days = 7,
+    models: bool = True,
+    upstreams: bool = True,
 ) -> Causes:
     """Judge why requests are slow.
 
@@ -295,6 +297,10 @@ def latency(
         The finding on the latency. If it is ok, there is no cause.
     service, source, until, baseline_days
         As for `promql`.
+    models, upstreams
+        Whether the service calls models, and other systems. What is not measured is unknown, and
+        then more traffic is no cause, either; what the service does not call is neither asked for
+        nor unknown.
 
     Returns
     -------
@@ -307,8 +313,12 @@ def latency(
     )
     times = Times(
         requests=group(asked("@http/latency_p95"), ""),
-        models=of_latency.slowest(asked("@llm/latency_p95"), "provider"),
-        systems=of_latency.slowest(asked("@upstream/latency_p95"), "upstream"),
+        models=of_latency.slowest(asked("@llm/latency_p95"), "provider")
+        if models
+        else of_latency.NOT_CALLED,
+        systems=of_latency.slowest(asked("@upstream/latency_p95"), "upstream")
+        if upstreams
+        else of_latency.NOT_CALLED,
         queries=group(asked("@db/latency_p95"), ""),
         rate=group(asked("@http/request_rate"), ""),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # a part of a request is its cause if it accounts for this share of the additional time; a request
 # makes several queries, so that those of the database need less (own choices)
 _PART, _PART_OF_QUERIES = 0.3, 0.05
+#: The times of systems of a kind that the service does not call.
+NOT_CALLED = Group(members={"": Figure(now=0.0, usual=0.0)})
 _NO_CALLS = "look at the last hour: systems behind an open circuit breaker have no calls, either"
 _MODELS = "A slow provider of models"
 _SYSTEMS = "Another slow system"
@@ -80,8 +82,8 @@ def slowest(frame: pd.DataFrame, by: str) -> Group:
 def suspects(times: Times) -> dict[str, Suspect]:
     """Judge what makes requests slow: one of these, or none.
 
-    The part that has become slower by most is the cause. Traffic is it only if no part has become
-    slower: a slow part may bring retries, and so more requests.
+    The part that has become slower by most is the cause. Traffic is it only if it is known that no
+    part has become slower: a slow part may bring retries, and so more requests.
     """
     if times.requests.unknown:
         return all_unknown(_TITLES, times.requests.unknown, times.requests.advice)
@@ -106,6 +108,8 @@ def _rise(group: Group) -> float:
 def _called(title: str, group: Group, times: Times) -> Suspect:
     if group.reason:
         return unknown(title, group.reason, group.next_step)
+    if group is NOT_CALLED:
+        return Suspect(title=title, holds=False, said="the service calls none")
     least = _PART * times.slower
     slowest = max(group.members, key=lambda name: _order(group.members[name]))
     figure = group.members[slowest]
@@ -147,13 +151,16 @@ def _queries(times: Times) -> Suspect:
     )
 
 
-def _traffic(times: Times, others: Iterable[Suspect]) -> Suspect:
+def _traffic(times: Times, others: Collection[Suspect]) -> Suspect:
     if times.rate.unknown:
         return unknown(_TRAFFIC, times.rate.unknown, times.rate.advice)
     if not times.rate.total.up:
         return Suspect(title=_TRAFFIC, holds=False, said=_load(times))
     if why := explained(others):
         return Suspect(title=_TRAFFIC, holds=False, said=f"{_load(times)}; {why}")
+    if unseen := next((one for one in others if one.holds is None), None):
+        said = f"{_load(times)}; whether another part is slower is not known: {unseen.said}"
+        return unknown(_TRAFFIC, said, unseen.next_step)
     return Suspect(
         title=_TRAFFIC,
         holds=True,
