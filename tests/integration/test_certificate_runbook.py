@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -194,7 +195,18 @@ def test_postgresql_loads_a_renewed_certificate_with_a_reload(
                 "the server has loaded its settings",
             )
 
+        def is_encrypted() -> bool:
+            target = (
+                f"host={connection.host} port={connection.port} dbname={connection.dbname}"
+                f" user=rb_diag passfile={connection.passfile} sslmode=require"
+            )
+            with suppress(psycopg.OperationalError), psycopg.connect(target):
+                return True
+            return False
+
         load()
+        # a server loads its certificate after its settings: else it may load the renewed one
+        until(is_encrypted, "the server has loaded its certificate")
         of_shop(90).write(folder)
         before = found(server="shop", file=str(file))
         assert before.recommended == "reload the service"

@@ -356,8 +356,9 @@ class TestRestart:
     def test_which_step_helps(
         self, shop: Settings, settings: Settings, service: str, expected: str
     ) -> None:
-        given = {"service": service, "db": "sandbox-primary", "models": False}
-        found = look("RUN-024", config.load(), **given)
+        found = look(
+            *("RUN-024", config.load()), service=service, db="sandbox-primary", models=False
+        )
         assert found.recommended == expected
 
     def test_neither_helps_while_sessions_hold_the_connections_of_the_database(
