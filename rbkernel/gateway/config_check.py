@@ -151,7 +151,8 @@ def _file(path: KeyPath, file: Path) -> Iterator[_Seen]:
     if path in _MADE_LATER:
         return
     try:
-        there, mode = file.exists(), file.stat().st_mode if file.exists() else 0
+        there = file.exists()
+        mode = file.stat().st_mode if there else 0
     except OSError as error:  # a folder above may not be entered
         yield _unreadable(path, file, error.strerror or str(error))
         return
@@ -201,13 +202,12 @@ def _senders_and_channels(settings: Settings) -> Iterator[_Seen]:
 def _people(settings: Settings) -> Iterator[_Seen]:
     """Yield the rules that need more approvers than there are."""
     file = settings.actions.approvers
-    try:
-        text = file.read_text(encoding="utf-8", errors="replace") if file else ""
-    except OSError:
-        return  # said of the file itself
-    lines = text.splitlines()
     if file is None:
         return
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return  # said of the file itself
     people = {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
     for place, rule in enumerate(settings.actions.rules):
         if rule.approvers > len(people):
